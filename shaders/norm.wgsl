@@ -1,0 +1,84 @@
+// Sum of absolute values and of squares of each segment of the parameters, or of their penalised gradients, and of all
+// of them. Two passes with a fixed order: a partial sum for each line of 64 floats, then one workgroup a segment.
+
+#import segments
+
+struct Params {
+    row0: u32,
+    lines: u32,
+    segments: u32,
+    to: u32,      // first pair of sums that is written
+}
+var<immediate> p: Params;
+
+@group(0) @binding(0) var<storage, read_write> output: array<vec2<f32>>;  // partials, or sums
+@group(0) @binding(1) var<storage, read> segments: array<Segment>;
+@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;        // parameters; `total`: partials
+@group(0) @binding(3) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> line_segment: array<u32>;
+@group(0) @binding(5) var<storage, read> sums: array<vec2<f32>>;          // of the parameters
+
+@compute @workgroup_size(64)
+fn parameters(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let line = id.y * groups.x * 64u + id.x;
+    if line >= p.lines {
+        return;
+    }
+    var absolute = vec4<f32>();
+    var square = vec4<f32>();
+    for (var i = 0u; i < 16u; i++) {
+        let w = values[line * 16u + i];
+        absolute += abs(w);
+        square += w * w;
+    }
+    let one = vec4<f32>(1.0);
+    output[line] = vec2<f32>(dot(absolute, one), dot(square, one));
+}
+
+@compute @workgroup_size(64)
+fn gradient(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let line = id.y * groups.x * 64u + id.x;
+    if line >= p.lines {
+        return;
+    }
+    let s = segments[line_segment[line]];
+    let length = sqrt(sums[line_segment[line]].y);
+    var absolute = vec4<f32>();
+    var square = vec4<f32>();
+    for (var i = 0u; i < 16u; i++) {
+        let g = penalised(values[line * 16u + i], gradients[line * 16u + i], s, length);
+        absolute += abs(g);
+        square += g * g;
+    }
+    let one = vec4<f32>(select(0.0, 1.0, s.rate != 0.0));
+    output[line] = vec2<f32>(dot(absolute, one), dot(square, one));
+}
+
+var<workgroup> shared_sums: array<vec2<f32>, 64>;
+
+// A workgroup sums the partials of a segment; the last one those of all.
+@compute @workgroup_size(64)
+fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    var first = 0u;
+    var lines = p.lines;
+    if group.x < p.segments {
+        first = segments[group.x].first_line;
+        lines = segments[group.x].lines;
+    }
+    var sum = vec2<f32>();
+    for (var i = lane; i < lines; i += 64u) {
+        let at = first + i;
+        let pair = values[at / 2u];
+        sum += select(pair.xy, pair.zw, at % 2u == 1u);
+    }
+    shared_sums[lane] = sum;
+    for (var half = 32u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            shared_sums[lane] += shared_sums[lane + half];
+        }
+    }
+    if lane == 0u {
+        output[p.to + group.x] = shared_sums[0];
+    }
+}

@@ -1,0 +1,76 @@
+// Sums of expression(row, col) over part of a matrix, with a fixed order and no atomics: the same bits each time.
+//
+// The matrix is seen as [outer, n, inner] and summed over n. `partial` gives each lane one sum over a chunk of n;
+// `tree` gives a workgroup the sum of all.
+
+#import element
+#import functions
+#import fold
+
+struct Params {
+    row0: u32,
+    outer: u32,
+    n: u32,
+    inner: u32,     // in columns
+    splits: u32,    // chunks of n
+    chunk: u32,
+    limit: u32,     // elements there are; the last row of the view may be incomplete
+    cols: u32,      // columns of the matrix
+    start: u32,
+    scale: f32,
+#import operand_members
+}
+var<immediate> p: Params;
+
+@group(0) @binding(0) var<storage, read_write> output: array<F>;
+#import operands
+#import expression
+
+fn element(e: u32) -> F {
+    return expression(p.row0 + e / p.cols, e % p.cols);
+}
+
+@compute @workgroup_size(64)
+fn partial(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let width = p.inner / WIDTH;
+    let at = linear(group, groups) * 64u + lane;
+    if at >= p.outer * p.splits * width {
+        return;
+    }
+    let i = (at % width) * WIDTH;
+    let split = (at / width) % p.splits;
+    let o = at / width / p.splits;
+    var total = F(0.0);
+    let end = min((split + 1u) * p.chunk, p.n);
+    for (var k = split * p.chunk; k < end; k++) {
+        let e = (o * p.n + k) * p.inner + i;
+        if e < p.limit {
+            total += element(e);
+        }
+    }
+    output[(p.start + p.row0) / WIDTH + at] = p.scale * total;
+}
+
+var<workgroup> sums: array<F, 64>;
+
+@compute @workgroup_size(64)
+fn tree(@builtin(local_invocation_index) lane: u32) {
+    var total = F(0.0);
+    for (var e = lane; e < p.limit; e += 64u) {
+        total += element(e);
+    }
+    sums[lane] = total;
+    for (var half = 32u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane < half {
+            sums[lane] += sums[lane + half];
+        }
+    }
+    if lane == 0u {
+        output[p.start] = p.scale * sums[0];
+    }
+}

@@ -1,0 +1,55 @@
+// Functions of one element. F is f32 or vec4<f32>, chosen where this is imported.
+
+fn leaky_relu(x: F, slope: f32) -> F {
+    return select(slope * x, x, x > F(0.0));
+}
+
+// 1 above zero, else slope: the derivative of relu and leaky relu.
+fn step_up(x: F, slope: f32) -> F {
+    return select(F(slope), F(1.0), x > F(0.0));
+}
+
+fn sigmoid(x: F) -> F {
+    return 1.0 / (1.0 + exp(-x));
+}
+
+// tanh built into drivers is off by 1e-5 on some. (1 - e) / (1 + e) with e = exp(-2|x|) loses digits near zero, where
+// an odd polynomial (Taylor, to x^9) takes over.
+fn tangent(x: F) -> F {
+    let a = abs(x);
+    let e = exp(-2.0 * a);
+    let far = sign(x) * (1.0 - e) / (1.0 + e);
+    let s = x * x;
+    let near = x + x * s * (-0.33333334 + s * (0.13333334 + s * (-0.05396825 + s * 0.021869488)));
+    return select(far, near, a < F(0.3));
+}
+
+// max(x, 0) + ln(1 + e) with e = exp(-|x|). For small e the series e - e^2/2 + e^3/3 keeps the digits that 1 + e loses.
+fn softplus(x: F) -> F {
+    let e = exp(-abs(x));
+    let small = e * (1.0 - e * (0.5 - e * (0.33333334 - e * 0.25)));
+    return max(x, F(0.0)) + select(log(1.0 + e), small, e < F(0.02));
+}
+
+fn gelu(x: F) -> F {
+    return 0.5 * x * (1.0 + tangent(0.7978846 * (x + 0.044715 * x * x * x)));
+}
+
+fn gelu_slope(x: F) -> F {
+    let t = tangent(0.7978846 * (x + 0.044715 * x * x * x));
+    return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * 0.7978846 * (1.0 + 0.134145 * x * x);
+}
+
+// On bits: a compiler may assume that x == x.
+fn not_nan(x: F) -> F {
+    return select(F(1.0), F(0.0), (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
+}
+
+fn residual(a: F, b: F) -> F {
+    return select(a - b, F(0.0), (bitcast<U>(b) & U(0x7fffffffu)) > U(0x7f800000u));
+}
+
+fn huber(x: F, limit: f32) -> F {
+    let a = abs(x);
+    return select(limit * (a - 0.5 * limit), 0.5 * x * x, a <= F(limit));
+}

@@ -1,0 +1,130 @@
+// One step of an optimiser on all parameters: adds the penalties to the gradient, clips it, and updates. A lane owns
+// four parameters.
+
+#import segments
+
+struct Params {
+    row0: u32,
+    lines: u32,
+    gradient_sum: u32,  // which of the sums is that of the whole gradient
+}
+var<immediate> p: Params;
+
+const SGD = 0u;
+const ADAM = 1u;
+const RMSPROP = 2u;
+const ADAGRAD = 3u;
+override RULE: u32 = SGD;
+override NESTEROV: bool = false;
+override AMSGRAD: bool = false;
+override CENTERED: bool = false;
+// Where epsilon is added: 0 to the root (after bias correction), 1 to the root before bias correction, 2 inside it.
+override EPSILON_AT: u32 = 0u;
+// 0: not at all; 1: each element; 2: by the norm of the whole gradient.
+override CLIP: u32 = 0u;
+
+struct Hyper {
+    rate: f32,
+    momentum: f32,
+    beta1: f32,
+    beta2: f32,
+    epsilon: f32,
+    correct1: f32,  // 1 - beta1^t
+    correct2: f32,  // 1 - beta2^t
+    clip: f32,
+}
+
+@group(0) @binding(0) var<storage, read_write> parameters: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> slot0: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read_write> slot1: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> slot2: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read> table: array<u32>;        // lines, then segments of 8 words
+@group(0) @binding(6) var<storage, read> sums: array<vec2<f32>>;
+@group(0) @binding(7) var<storage, read> hyper: Hyper;
+
+fn segment(line: u32) -> Segment {
+    let at = (p.lines + 15u) / 16u * 16u + table[line] * 8u;
+    return Segment(
+        bitcast<f32>(table[at]), bitcast<f32>(table[at + 1u]), bitcast<f32>(table[at + 2u]),
+        bitcast<f32>(table[at + 3u]), bitcast<f32>(table[at + 4u]), 0u, 0u, 0u,
+    );
+}
+
+// Numbers this small are noise, and denormals are slow on processors that do not flush them.
+fn flush(x: vec4<f32>) -> vec4<f32> {
+    return select(x, vec4<f32>(), abs(x) < vec4<f32>(1e-30));
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.y * groups.x * 64u + id.x;
+    if i >= p.lines * 16u {
+        return;
+    }
+    let line = i / 16u;
+    let s = segment(line);
+    if s.rate == 0.0 {
+        return;
+    }
+    let rate = hyper.rate * s.rate;
+    var w = parameters[i];
+    var g = penalised(w, gradients[i], s, sqrt(sums[table[line]].y));
+    if CLIP == 1u {
+        g = clamp(g, vec4<f32>(-hyper.clip), vec4<f32>(hyper.clip));
+    }
+    if CLIP == 2u {
+        let length = sqrt(sums[p.gradient_sum].y);
+        g *= select(1.0, hyper.clip / length, length > hyper.clip);
+    }
+    w -= rate * s.decay * w;
+    if RULE == SGD {
+        if hyper.momentum == 0.0 {
+            w -= rate * g;
+        } else {
+            let v = flush(hyper.momentum * slot0[i] + g);
+            slot0[i] = v;
+            w -= rate * select(v, g + hyper.momentum * v, NESTEROV);
+        }
+    }
+    if RULE == ADAM {
+        let m = flush(hyper.beta1 * slot0[i] + (1.0 - hyper.beta1) * g);
+        var v = flush(hyper.beta2 * slot1[i] + (1.0 - hyper.beta2) * g * g);
+        slot0[i] = m;
+        slot1[i] = v;
+        if AMSGRAD {
+            v = max(v, slot2[i]);
+            slot2[i] = v;
+        }
+        let root = sqrt(hyper.correct2);
+        if EPSILON_AT == 1u {
+            w -= rate * root / hyper.correct1 * m / (sqrt(v) + hyper.epsilon);
+        } else {
+            w -= rate / hyper.correct1 * m / (sqrt(v) / root + hyper.epsilon);
+        }
+    }
+    if RULE == RMSPROP {
+        var v = flush(hyper.beta2 * slot0[i] + (1.0 - hyper.beta2) * g * g);
+        slot0[i] = v;
+        if CENTERED {
+            let mean = flush(hyper.beta2 * slot2[i] + (1.0 - hyper.beta2) * g);
+            slot2[i] = mean;
+            v -= mean * mean;
+        }
+        var step = g / (sqrt(v) + hyper.epsilon);
+        if EPSILON_AT == 2u {
+            step = g / sqrt(v + hyper.epsilon);
+        }
+        if hyper.momentum != 0.0 {
+            step = flush(hyper.momentum * slot1[i] + step);
+            slot1[i] = step;
+        }
+        w -= rate * step;
+    }
+    if RULE == ADAGRAD {
+        let v = slot0[i] + g * g;
+        slot0[i] = v;
+        w -= rate * g / (sqrt(v) + hyper.epsilon);
+    }
+    parameters[i] = w;
+}

@@ -1,0 +1,132 @@
+//! The gradient of a graph, as more operators of the same graph.
+
+use std::collections::HashMap;
+
+use crate::error::{Error, Result};
+use crate::graph::{Adjoint, NodeId, Scope, Tensor, ValueId};
+
+/// Adjoints of `loss` (one number) for each of `wanted`; nothing where the loss does not depend on it.
+///
+/// Operators are walked against their order. The adjoint of an operator that delays is the same operator with time
+/// running the other way, so the graph of a recurrent network's gradient has the same cycles, reversed.
+///
+/// # Errors
+/// [`Error::NoGradient`] if an operator on the way has none; `name` gives a value's name for the message.
+pub fn gradient<'s>(
+    scope: &'s Scope,
+    loss: Tensor<'s>,
+    wanted: &[ValueId],
+    name: impl Fn(ValueId) -> String,
+) -> Result<Vec<Option<Tensor<'s>>>> {
+    let (depends, order) = scope.read(|graph| {
+        // Forward: which values depend on a wanted one. Cycles make this a search, not one pass.
+        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+        for (n, node) in graph.nodes.iter().enumerate() {
+            node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(n));
+        }
+        let mut depends = vec![false; graph.values.len()];
+        let mut stack: Vec<ValueId> = wanted.to_vec();
+        while let Some(value) = stack.pop() {
+            if !std::mem::replace(&mut depends[value.0], true) {
+                let nodes = readers.get(&value).into_iter().flatten();
+                stack.extend(nodes.map(|&n| graph.nodes[n].output));
+            }
+        }
+        let order = order(graph, loss.id, &depends);
+        (depends, order)
+    });
+    let mut adjoints: HashMap<ValueId, Vec<Tensor<'s>>> = HashMap::new();
+    adjoints.insert(loss.id, vec![scope.constant(1.0)]);
+    // Delaying operators first: their inputs' adjoints come from steps that are already done.
+    let mut opened = Vec::new();
+    for &NodeId(n) in &order {
+        let node = scope.read(|g| g.nodes[n].clone());
+        if node.op.memory().delays() {
+            let reversed = node.op.reversed().ok_or_else(|| no_gradient(&node, wanted, &name))?;
+            scope.set_owner(&node.owner);
+            let ty = scope.tensor(node.output).ty();
+            let adjoint = scope.open(reversed, ty);
+            let input = scope.tensor(node.inputs[0]);
+            adjoints.entry(input.id).or_default().push(adjoint.reduce_to(input.ty()));
+            opened.push((adjoint, node.output));
+        }
+    }
+    let mut total: HashMap<ValueId, Tensor<'s>> = HashMap::new();
+    let mut sum = |value: ValueId, adjoints: &mut HashMap<ValueId, Vec<Tensor<'s>>>| {
+        let parts = adjoints.remove(&value);
+        if let Some(parts) = parts {
+            total.insert(value, scope.sum(&parts));
+        }
+        total.get(&value).copied()
+    };
+    for &NodeId(n) in order.iter().rev() {
+        let node = scope.read(|g| g.nodes[n].clone());
+        if node.op.memory().delays() {
+            continue;
+        }
+        scope.set_owner(&node.owner);
+        let Some(adjoint) = sum(node.output, &mut adjoints) else { continue };
+        let at = Adjoint {
+            inputs: node.inputs.iter().map(|&v| scope.tensor(v)).collect(),
+            output: scope.tensor(node.output),
+            adjoint,
+            wanted: node.inputs.iter().map(|v| depends[v.0]).collect(),
+        };
+        let parts = node.op.gradient(&at).ok_or_else(|| no_gradient(&node, wanted, &name))?;
+        for (&input, part) in node.inputs.iter().zip(parts) {
+            if let Some(part) = part.filter(|_| depends[input.0]) {
+                adjoints.entry(input).or_default().push(part);
+            }
+        }
+    }
+    for (adjoint, output) in opened {
+        let from = sum(output, &mut adjoints).unwrap_or_else(|| scope.constant(0.0));
+        let cols = adjoint.ty().cols;
+        let from = if from.ty().cols == cols { from } else { from.expand(from.ty().with_cols(cols)) };
+        scope.close(adjoint, from);
+    }
+    let results = wanted.iter().map(|&value| {
+        let adjoint = sum(value, &mut adjoints)?;
+        let ty = scope.tensor(value).ty();
+        Some(if adjoint.ty() == ty { adjoint } else { adjoint.expand(ty) })
+    });
+    Ok(results.collect())
+}
+
+fn no_gradient(node: &crate::graph::Node, wanted: &[ValueId], name: &impl Fn(ValueId) -> String) -> Error {
+    let operator = match &*node.owner {
+        "" => format!("the operator {}", node.op.name()),
+        owner => format!("the {} of '{owner}'", node.op.name()),
+    };
+    let parameter = wanted.first().map_or_else(|| "a parameter".into(), |&v| name(v));
+    Error::NoGradient { operator, parameter }
+}
+
+/// The operators between the wanted values and the loss, each after those it reads from in the same step.
+fn order(graph: &crate::graph::Graph, loss: ValueId, depends: &[bool]) -> Vec<NodeId> {
+    let mut done = vec![false; graph.nodes.len()];
+    let mut order = Vec::new();
+    let Some(root) = graph.producer(loss) else { return order };
+    let mut pending = vec![root];
+    // Depth first, without recursion; what a delaying operator reads belongs to another step: it is walked later.
+    while let Some(root) = pending.pop() {
+        let mut stack = vec![(root, false)];
+        while let Some((node, ready)) = stack.pop() {
+            if ready {
+                order.push(node);
+                continue;
+            }
+            if !depends[graph.nodes[node.0].output.0] || std::mem::replace(&mut done[node.0], true) {
+                continue;
+            }
+            stack.push((node, true));
+            let producers = graph.nodes[node.0].inputs.iter().filter_map(|&v| graph.producer(v));
+            if graph.nodes[node.0].op.memory().delays() {
+                pending.extend(producers);
+            } else {
+                stack.extend(producers.map(|p| (p, false)));
+            }
+        }
+    }
+    order
+}

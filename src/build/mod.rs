@@ -1,0 +1,269 @@
+//! Network → graph: each object becomes operators on values, each connection an input of a sum.
+
+pub mod gradient;
+
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
+use crate::network::{Activation, Bound, Kind, Network, Node, ObjectId, Synapse, Target, Transform};
+use crate::op::{Lowpass, Unary};
+
+/// What is uploaded into a feed before a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Feed {
+    /// Seed and step of the random generator: four words.
+    Random,
+    /// Time in seconds of each step.
+    Time,
+    /// The output of a node.
+    Node(ObjectId),
+    /// The target of a probe, by its number.
+    Target(usize),
+}
+
+/// What a graph is built for.
+pub struct Settings<'a> {
+    /// Examples and steps.
+    pub dims: Dims,
+    /// Length of a step in seconds.
+    pub dt: f64,
+    /// Dropout is active.
+    pub training: bool,
+    /// Whether an input node's data are held for the run (one row an example) or have a row for each step.
+    pub held: &'a dyn Fn(ObjectId) -> bool,
+}
+
+/// A network's values in a [`Scope`].
+pub struct Built<'s> {
+    /// Its parameters in order.
+    pub parameters: Vec<Tensor<'s>>,
+    /// Its probes in order.
+    pub probes: Vec<Tensor<'s>>,
+    /// What each of the graph's feeds holds.
+    pub feeds: Vec<Feed>,
+    /// Outputs of operators with a state, each with a name that is the same in all graphs of this network.
+    pub states: Vec<(String, ValueId)>,
+}
+
+/// Builds a network into a scope.
+///
+/// # Errors
+/// A cycle without a delay, or a tensor node that does not fit.
+pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -> Result<Built<'s>> {
+    let parameters: Vec<Tensor<'s>> = network
+        .parameters
+        .iter()
+        .enumerate()
+        .map(|(i, p)| scope.source(Type::fixed(p.rows, p.cols), Source::Parameter(i)))
+        .collect();
+    let mut builder = Builder {
+        network,
+        scope,
+        settings,
+        parameters,
+        outputs: vec![None; network.objects.len()],
+        path: Vec::new(),
+        filtered: vec![None; network.links.len()],
+        feeds: Vec::new(),
+        states: Vec::new(),
+    };
+    // What comes through a filter comes from the step before, so cycles of objects end there.
+    for (i, link) in network.links.iter().enumerate() {
+        if let Some(Synapse::Lowpass(tau)) = link.spec.synapse {
+            scope.set_owner(&link.name);
+            let size = network.objects[link.post.0].size_in;
+            let filter = scope.open(Arc::new(Lowpass::synapse(tau, settings.dt)), Type::sequence(size));
+            builder.states.push((link.name.clone(), filter.id));
+            builder.filtered[i] = Some(filter);
+        }
+    }
+    let mut probes = Vec::with_capacity(network.probes.len());
+    for probe in &network.probes {
+        probes.push(builder.probe(&probe.name, &probe.target)?);
+    }
+    for (i, link) in network.links.iter().enumerate() {
+        if let Some(filter) = builder.filtered[i] {
+            let input = builder.transformed(i)?;
+            scope.set_owner(&link.name);
+            scope.close(filter, input);
+        }
+    }
+    let Builder { parameters, feeds, states, .. } = builder;
+    Ok(Built { parameters, probes, feeds, states })
+}
+
+struct Builder<'a, 's> {
+    network: &'a Network,
+    scope: &'s Scope,
+    settings: &'a Settings<'a>,
+    parameters: Vec<Tensor<'s>>,
+    outputs: Vec<Option<Tensor<'s>>>,
+    /// Objects whose output is being built: meeting one again closes a cycle.
+    path: Vec<ObjectId>,
+    filtered: Vec<Option<Tensor<'s>>>,
+    feeds: Vec<Feed>,
+    states: Vec<(String, ValueId)>,
+}
+
+impl<'s> Builder<'_, 's> {
+    fn feed(&mut self, feed: Feed, ty: Type) -> Tensor<'s> {
+        self.feeds.push(feed);
+        self.scope.source(ty, Source::Feed(self.feeds.len() - 1))
+    }
+
+    /// The feed if it is there already, else a new one.
+    fn shared_feed(&mut self, feed: Feed, ty: Type) -> Tensor<'s> {
+        match self.feeds.iter().position(|f| *f == feed) {
+            Some(at) => {
+                let source = Source::Feed(at);
+                let id = self.scope.read(|g| g.values.iter().position(|v| v.source == source));
+                self.scope.tensor(ValueId(id.unwrap_or_default()))
+            }
+            None => self.feed(feed, ty),
+        }
+    }
+
+    fn probe(&mut self, name: &str, target: &Target) -> Result<Tensor<'s>> {
+        let parameter = |network: &Network, p: &str| network.parameter_index(p);
+        Ok(match target {
+            Target::Parameter(p) => self.parameters[parameter(self.network, p)?],
+            Target::Norm(p) => {
+                let tensor = self.parameters[parameter(self.network, p)?];
+                self.scope.set_owner(name);
+                tensor.norm()
+            }
+            Target::Output(object, synapse) => {
+                let output = self.output(*object)?;
+                self.scope.set_owner(name);
+                match synapse {
+                    None => output,
+                    Some(Synapse::Lowpass(tau)) => {
+                        let filtered = output.lowpass(Lowpass::synapse(*tau, self.settings.dt));
+                        self.states.push((name.to_string(), filtered.id));
+                        filtered
+                    }
+                }
+            }
+        })
+    }
+
+    /// The output of an object; built on first use.
+    fn output(&mut self, id: ObjectId) -> Result<Tensor<'s>> {
+        if let Some(output) = self.outputs[id.0] {
+            return Ok(output);
+        }
+        if let Some(start) = self.path.iter().position(|&o| o == id) {
+            let cycle = self.path[start..].iter().chain([&id]);
+            // Inputs were followed, so the cycle was walked against its direction.
+            let mut objects: Vec<String> = cycle.map(|o| self.network.name(*o).to_string()).collect();
+            objects.reverse();
+            return Err(Error::CycleWithoutDelay { objects });
+        }
+        self.path.push(id);
+        let object = self.network.object(id)?.clone();
+        let output = match &object.kind {
+            Kind::Node(node) => self.node(id, node)?,
+            Kind::Layer(layer) => {
+                let x = self.input(id, object.size_in)?;
+                self.scope.set_owner(&object.name);
+                self.layer(&object.name, layer, x)?
+            }
+            Kind::Tensor(node) => {
+                let x = self.input(id, object.size_in)?;
+                self.scope.set_owner(&object.name);
+                let ty = Type::sequence(1);
+                let t = self.shared_feed(Feed::Time, ty);
+                let values =
+                    self.network.parameters.iter().map(|p| p.name.clone()).zip(self.parameters.clone());
+                let prefix = format!("{}/", object.name);
+                let own = values.filter(|(n, _)| n.starts_with(&prefix)).collect();
+                let y = node.call(t, x, &Bound { scope: self.scope, prefix, values: own });
+                if y.ty().cols != object.size_out {
+                    let left = format!("the declared output of '{}'", object.name);
+                    return Err(Error::shape(left, object.size_out, "what its call gives", y.ty()));
+                }
+                y
+            }
+        };
+        self.path.pop();
+        self.outputs[id.0] = Some(output);
+        Ok(output)
+    }
+
+    fn node(&mut self, id: ObjectId, node: &Node) -> Result<Tensor<'s>> {
+        Ok(match node {
+            Node::Passthrough(size) => self.input(id, *size)?,
+            Node::Constant(values) if values.iter().all(|x| *x == values[0]) => {
+                let scope = self.scope;
+                scope.set_owner(self.network.name(id));
+                scope.constant(values[0]).expand(Type::fixed(1, values.len()))
+            }
+            Node::Constant(values) => self.feed(Feed::Node(id), Type::fixed(1, values.len())),
+            Node::Input(size) if (self.settings.held)(id) => self.feed(Feed::Node(id), Type::example(*size)),
+            Node::Input(size) | Node::Function(size, _) => self.feed(Feed::Node(id), Type::sequence(*size)),
+            Node::Array(rows) => self.feed(Feed::Node(id), Type::sequence(rows.ncols())),
+        })
+    }
+
+    /// The sum of what the connections into an object bring.
+    fn input(&mut self, id: ObjectId, size: usize) -> Result<Tensor<'s>> {
+        let incoming: Vec<usize> =
+            (0..self.network.links.len()).filter(|&i| self.network.links[i].post == id).collect();
+        let mut parts = Vec::with_capacity(incoming.len());
+        for i in incoming {
+            parts.push(match self.filtered[i] {
+                Some(filter) => filter,
+                None => self.transformed(i)?,
+            });
+        }
+        self.scope.set_owner(self.network.name(id));
+        if parts.is_empty() {
+            return Ok(self.scope.constant(0.0).expand(Type::fixed(1, size)));
+        }
+        Ok(self.scope.sum(&parts))
+    }
+
+    /// What a connection's transform sends.
+    fn transformed(&mut self, i: usize) -> Result<Tensor<'s>> {
+        let link = &self.network.links[i];
+        let x = self.output(link.pre)?;
+        self.scope.set_owner(&link.name);
+        let weights = || {
+            Ok::<_, Error>(self.parameters[self.network.parameter_index(&format!("{}/weights", link.name))?])
+        };
+        Ok(match &link.spec.transform {
+            Transform::Identity => x,
+            Transform::Scalar(c) => x.scale(*c),
+            Transform::Vector(_) => x * weights()?,
+            Transform::Dense(_) => x.dot(weights()?),
+        })
+    }
+
+    fn layer(&mut self, name: &str, layer: &crate::network::Layer, x: Tensor<'s>) -> Result<Tensor<'s>> {
+        let parameter = |suffix: &str| {
+            Ok::<_, Error>(self.parameters[self.network.parameter_index(&format!("{name}/{suffix}"))?])
+        };
+        let mut y = x;
+        if layer.units.is_some() {
+            y = y.dot(parameter("weights")?);
+            if layer.bias {
+                y = y + parameter("bias")?;
+            }
+        }
+        y = match layer.activation {
+            Activation::Softmax => y.softmax(),
+            other => match other.function() {
+                None | Some(Unary::Identity) => y,
+                Some(f) => y.unary(f),
+            },
+        };
+        if layer.dropout > 0.0 && self.settings.training {
+            // Another mask for each example and step.
+            let rows = if y.ty().extent == Extent::Fixed { y.expand(Type::example(y.ty().cols)) } else { y };
+            let random = self.shared_feed(Feed::Random, Type::fixed(1, 4));
+            y = rows.dropout(layer.dropout, random);
+        }
+        Ok(y)
+    }
+}

@@ -1,0 +1,316 @@
+//! The CPU twin: replays a recording on this processor's cores.
+//!
+//! All threads walk through the same list of dispatches. Of each they do their share of the units, then they
+//! meet at a barrier: nothing is forked or joined per operator, and the threads stay awake during a replay.
+
+#[allow(unsafe_code, reason = "the gemm crate takes pointers; sizes are checked against the slices first")]
+pub mod gemm;
+pub mod math;
+mod memory;
+#[allow(
+    unsafe_code,
+    reason = "helpers outlive the closure they are lent; `run` returns only when they are done with it"
+)]
+mod pool;
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use self::memory::{Buffer, Own, View};
+pub use self::pool::{Barrier, Pool, Share};
+use super::{Access, Binding, BufferId, BufferRef, Command, Dispatch, Engine, Kernel, Program, Recording};
+use crate::error::{Error, Result};
+
+/// Memory that a thread keeps for the insides of kernels.
+#[derive(Default)]
+pub struct Work {
+    /// Blocks of an expression's instructions.
+    pub own: Vec<f32>,
+    /// Terms of a sum.
+    pub terms: Vec<f32>,
+    /// Sums, or a state.
+    pub totals: Vec<f32>,
+}
+
+/// What a kernel's CPU twin reads and writes.
+pub struct Io<'a> {
+    views: Vec<View<'a>>,
+    outputs: Vec<Own<'a>>,
+    /// The thread's own memory.
+    pub work: Work,
+}
+
+impl<'a> Io<'a> {
+    /// A binding that the dispatch only reads.
+    pub fn read(&self, binding: usize) -> &'a [f32] {
+        self.views[binding].read()
+    }
+
+    /// This thread's units in repetition `outer` of the `n`-th written binding; and memory to work in.
+    pub fn output(&mut self, n: usize, outer: usize) -> (&mut [f32], &mut Vec<f32>) {
+        (self.outputs[n].block(outer), &mut self.work.own)
+    }
+
+    /// This thread's units of the first four written bindings, for parts without repetitions.
+    pub fn outputs4(&mut self) -> [&mut [f32]; 4] {
+        let mut blocks = self.outputs.iter_mut().map(|o| o.block(0));
+        std::array::from_fn(|_| blocks.next().unwrap_or_default())
+    }
+
+    /// Writes a product into this thread's units of the `n`-th written binding, from its element `at` on.
+    pub fn gemm(&mut self, n: usize, at: usize, gemm: &gemm::Gemm, a: &[f32], b: &[f32]) {
+        self.outputs[n].gemm(at, gemm, a, b);
+    }
+}
+
+/// A dispatch with its buffers found.
+struct Call {
+    kernel: Arc<dyn Kernel>,
+    bindings: Vec<(BufferId, Binding, Access)>,
+}
+
+enum Step {
+    Call(Call),
+    Repeat { steps: usize, rows: usize, backward: bool, body: Vec<Call> },
+    Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
+    Clear(BufferId, Binding),
+}
+
+/// Buffers and loaded recordings on the CPU.
+pub struct CpuEngine {
+    pool: Pool,
+    buffers: Vec<Option<Buffer>>,
+    programs: Vec<Option<Vec<Step>>>,
+    reports: Vec<Vec<f32>>,
+    work: Vec<Mutex<Work>>,
+}
+
+impl CpuEngine {
+    /// An engine on `threads` threads, the calling one included.
+    pub fn new(threads: usize) -> Self {
+        let threads = threads.max(1);
+        Self {
+            pool: Pool::new(threads),
+            buffers: Vec::new(),
+            programs: Vec::new(),
+            reports: Vec::new(),
+            work: (0..threads).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    fn buffer(&mut self, id: BufferId) -> Result<&mut Buffer> {
+        let buffer = self.buffers.get_mut(id.0).and_then(Option::as_mut);
+        buffer.ok_or_else(|| device_error(format!("buffer {} has been freed", id.0)))
+    }
+}
+
+fn device_error(problem: String) -> Error {
+    Error::Device { device: "cpu".into(), problem }
+}
+
+impl Engine for CpuEngine {
+    fn allocate(&mut self, len: usize, label: &str) -> Result<BufferId> {
+        let buffer = Buffer::new(len).ok_or_else(|| Error::TooLarge {
+            what: label.into(),
+            needed: 4 * len as u64,
+            limit: 0,
+            device: "cpu".into(),
+            hint: "there is no memory for it; use a smaller minibatch or fewer steps at once".into(),
+        })?;
+        let free = self.buffers.iter().position(Option::is_none);
+        let id = free.unwrap_or(self.buffers.len());
+        match free {
+            Some(id) => self.buffers[id] = Some(buffer),
+            None => self.buffers.push(Some(buffer)),
+        }
+        Ok(BufferId(id))
+    }
+
+    fn free(&mut self, buffer: BufferId) {
+        if let Some(slot) = self.buffers.get_mut(buffer.0) {
+            *slot = None;
+        }
+    }
+
+    fn write_with(
+        &mut self,
+        buffer: BufferId,
+        offset: usize,
+        len: usize,
+        fill: &mut dyn FnMut(&mut [f32]),
+    ) -> Result<()> {
+        let buffer = self.buffer(buffer)?.as_mut_slice();
+        let room = buffer.len();
+        let to = buffer.get_mut(offset..offset + len);
+        fill(to.ok_or_else(|| device_error(format!("write of {len} floats at {offset} into {room}")))?);
+        Ok(())
+    }
+
+    fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f32>> {
+        let buffer = self.buffer(buffer)?.as_slice();
+        let from = buffer.get(offset..offset + len);
+        from.map(<[f32]>::to_vec)
+            .ok_or_else(|| device_error(format!("read of {len} floats at {offset} of {}", buffer.len())))
+    }
+
+    fn load(&mut self, recording: &Recording, shared: &[BufferId]) -> Result<Program> {
+        let mut locals = Vec::with_capacity(recording.locals.len());
+        for (len, label) in &recording.locals {
+            match self.allocate(*len, label) {
+                Ok(id) => locals.push(id),
+                Err(error) => {
+                    locals.into_iter().for_each(|id| self.free(id));
+                    return Err(error);
+                }
+            }
+        }
+        let find = |b: &Binding| match b.buffer {
+            BufferRef::Local(i) => (locals[i], *b),
+            BufferRef::Shared(i) => (shared[i], *b),
+        };
+        let call = |d: &Dispatch| {
+            let access = d.kernel.access();
+            let with = |(b, &access): (&Binding, &Access)| (find(b).0, *b, access);
+            Call { kernel: d.kernel.clone(), bindings: d.bindings.iter().zip(&access).map(with).collect() }
+        };
+        let steps: Vec<Step> = recording
+            .commands
+            .iter()
+            .map(|command| match command {
+                Command::Dispatch(d) => Step::Call(call(d)),
+                Command::Repeat { steps, rows, backward, body } => {
+                    let body = body.iter().map(call).collect();
+                    Step::Repeat { steps: *steps, rows: *rows, backward: *backward, body }
+                }
+                Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
+                Command::Clear(b) => Step::Clear(find(b).0, *b),
+            })
+            .collect();
+        for step in &steps {
+            match step {
+                Step::Call(call) => check_disjoint(call)?,
+                Step::Repeat { body, .. } => body.iter().try_for_each(check_disjoint)?,
+                _ => {}
+            }
+        }
+        self.programs.push(Some(steps));
+        Ok(Program { id: self.programs.len() - 1, locals })
+    }
+
+    fn unload(&mut self, program: Program) {
+        if let Some(slot) = self.programs.get_mut(program.id) {
+            *slot = None;
+        }
+        program.locals.into_iter().for_each(|id| self.free(id));
+    }
+
+    fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
+        let views: Vec<View<'_>> =
+            self.buffers.iter_mut().map(|b| b.as_mut().map_or(View::none(), View::new)).collect();
+        let views = &views;
+        let lists: Vec<&[Step]> =
+            programs.iter().filter_map(|p| self.programs.get(p.id)?.as_deref()).collect();
+        let work = &self.work;
+        let threads = |share: Share, barrier: &Barrier| {
+            let kept = || work[share.index].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut io = Io { views: Vec::new(), outputs: Vec::new(), work: std::mem::take(&mut *kept()) };
+            for step in lists.iter().flat_map(|list| list.iter()) {
+                replay(step, views, &mut io, share, barrier);
+            }
+            *kept() = io.work;
+        };
+        let pool = &self.pool;
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(&threads))).map_err(|cause| {
+            device_error(format!("a kernel's CPU twin panicked: {}", panic_text(&*cause)))
+        })?;
+        if let Some((buffer, len)) = report {
+            let report = self.read(buffer, 0, len)?;
+            self.reports.push(report);
+        }
+        Ok(())
+    }
+
+    fn reports(&mut self, _: bool) -> Result<Vec<Vec<f32>>> {
+        Ok(std::mem::take(&mut self.reports))
+    }
+
+    fn allocated_bytes(&self) -> u64 {
+        self.buffers.iter().flatten().map(|b| 4 * b.len() as u64).sum()
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(cause: &(dyn std::any::Any + Send)) -> &str {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message")
+}
+
+/// No written binding may overlap another binding of its dispatch.
+fn check_disjoint(call: &Call) -> Result<()> {
+    let overlap = |a: &(BufferId, Binding, Access), b: &(BufferId, Binding, Access)| {
+        a.0 == b.0 && a.1.offset < b.1.offset + b.1.len && b.1.offset < a.1.offset + a.1.len
+    };
+    for (i, a) in call.bindings.iter().enumerate().filter(|(_, a)| a.2 == Access::Write) {
+        if call.bindings.iter().enumerate().any(|(j, b)| i != j && overlap(a, b)) {
+            return Err(device_error(format!("{:?} writes what it also reads", call.kernel)));
+        }
+    }
+    Ok(())
+}
+
+fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, barrier: &Barrier) {
+    let first = share.index == 0;
+    match step {
+        Step::Call(c) => call(c, views, io, 0, share, barrier),
+        Step::Repeat { steps, rows, backward, body } => {
+            for k in 0..*steps {
+                let t = if *backward { steps - 1 - k } else { k };
+                for c in body {
+                    call(c, views, io, t * rows, share, barrier);
+                }
+            }
+        }
+        Step::Copy { from, to } => {
+            if first {
+                let source = views[from.0.0].range(from.1.offset, from.1.len).read();
+                whole(views, to.0, to.1).block(0).copy_from_slice(source);
+            }
+            barrier.wait();
+        }
+        Step::Clear(id, binding) => {
+            if first {
+                whole(views, *id, *binding).block(0).fill(0.0);
+            }
+            barrier.wait();
+        }
+    }
+}
+
+/// All elements of a binding.
+fn whole<'a>(views: &[View<'a>], id: BufferId, b: Binding) -> Own<'a> {
+    Own::new(views[id.0].range(b.offset, b.len), super::Part::rows(0, 1), 0..b.len, b.len)
+}
+
+/// This thread's share of a dispatch.
+fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, row0: usize, share: Share, barrier: &Barrier) {
+    let split = c.kernel.split(row0);
+    let units: Range<usize> = share.range(split.units, split.grain);
+    if !units.is_empty() {
+        io.views.clear();
+        io.outputs.clear();
+        let mut parts = split.parts.iter();
+        for (id, b, access) in &c.bindings {
+            let view = views[id.0].range(b.offset, b.len);
+            match (access, parts.clone().next()) {
+                (Access::Write, Some(&part)) => {
+                    parts.next();
+                    io.outputs.push(Own::new(view, part, units.clone(), split.units));
+                    io.views.push(View::none());
+                }
+                _ => io.views.push(view),
+            }
+        }
+        c.kernel.run(io, units, row0);
+    }
+    barrier.wait();
+}

@@ -1,0 +1,200 @@
+//! Which processor runs a network, and how one is chosen.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::cpu::CpuEngine;
+use super::wgpu::{Opened, WgpuEngine};
+use super::{Engine, Family, Target};
+use crate::error::{Error, Result};
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceKind {
+    /// A graphics processor with its own memory.
+    Discrete,
+    /// A graphics processor that shares the system's memory.
+    Integrated,
+    /// An adapter whose kind its driver does not tell, or one inside a virtual machine.
+    Other,
+    /// A driver that computes on the CPU: lavapipe, SwiftShader, WARP.
+    Software,
+    /// This processor's cores without any driver.
+    Cpu,
+}
+
+impl fmt::Display for DeviceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DeviceKind::Discrete => "discrete GPU",
+            DeviceKind::Integrated => "integrated GPU",
+            DeviceKind::Other => "adapter",
+            DeviceKind::Software => "software adapter",
+            DeviceKind::Cpu => "CPU twin",
+        })
+    }
+}
+
+/// Whether shaders run with the driver's bounds checks, bounded loops and zeroed workgroup memory.
+///
+/// Kernels never rely on them; the tests turn them on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Checks {
+    /// Off: the shaders are this crate's own and validated.
+    #[default]
+    Off,
+    /// On.
+    On,
+}
+
+/// An adapter that could be chosen, for listings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapter {
+    /// The driver's name of it.
+    pub name: String,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// The interface: `Vulkan`, `Metal`, `Dx12`; `none` for the CPU twin.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+}
+
+/// An opened device. Copies share it.
+#[derive(Clone)]
+pub struct Device {
+    target: Target,
+    kind: DeviceKind,
+    opened: Option<Arc<Opened>>,
+    threads: usize,
+}
+
+/// Name of the environment variable that chooses a device where the program does not.
+pub const DEVICE_VARIABLE: &str = "NENGO_WGPU_DEVICE";
+
+impl Device {
+    /// The CPU twin on all cores. Needs no driver and cannot fail.
+    pub fn cpu() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let target = Target { family: Family::Cpu, max_binding: usize::MAX / 8, name: "cpu".into() };
+        Self { target, kind: DeviceKind::Cpu, opened: None, threads }
+    }
+
+    /// Opens what `NENGO_WGPU_DEVICE` says, or else what `auto` gives.
+    ///
+    /// # Errors
+    /// As [`Device::select`].
+    pub fn from_env() -> Result<Self> {
+        Self::select(&std::env::var(DEVICE_VARIABLE).unwrap_or_else(|_| "auto".into()))
+    }
+
+    /// Opens a device.
+    ///
+    /// - `auto`: a discrete GPU, else an integrated one, else the CPU twin;
+    /// - `gpu`: a discrete or integrated GPU;
+    /// - `software`: lavapipe, SwiftShader or WARP;
+    /// - `cpu`: the CPU twin;
+    /// - anything else: the first adapter with this in its name, in any case of letters.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] with what there is; [`Error::Device`] if the driver refuses to open it.
+    pub fn select(selector: &str) -> Result<Self> {
+        Self::select_with(selector, Checks::Off)
+    }
+
+    /// Like [`Device::select`], with or without checks in shaders.
+    ///
+    /// # Errors
+    /// As [`Device::select`].
+    pub fn select_with(selector: &str, checks: Checks) -> Result<Self> {
+        let wanted = selector.to_lowercase();
+        if wanted == "cpu" {
+            return Ok(Self::cpu());
+        }
+        let found = super::wgpu::adapters();
+        let gpu = |kind: DeviceKind| kind <= DeviceKind::Other;
+        let chosen = match wanted.as_str() {
+            "auto" | "gpu" => found.iter().filter(|(a, _)| gpu(a.kind)).min_by_key(|(a, _)| a.kind),
+            "software" => found.iter().find(|(a, _)| a.kind == DeviceKind::Software),
+            part => found.iter().find(|(a, _)| !part.is_empty() && a.name.to_lowercase().contains(part)),
+        };
+        let Some((adapter, raw)) = chosen else {
+            if wanted == "auto" {
+                return Ok(Self::cpu());
+            }
+            let names = found.iter().map(|(a, _)| format!("{} ({})", a.name, a.kind)).chain(["cpu".into()]);
+            let known = names.collect::<Vec<_>>().join(", ");
+            return Err(Error::NoDevice { selector: selector.into(), known });
+        };
+        let opened = Opened::open(raw, adapter, checks)?;
+        let family = match adapter.kind {
+            DeviceKind::Software => Family::Software { subgroup: opened.subgroup(), int64: opened.int64() },
+            _ => Family::Gpu,
+        };
+        let target = Target { family, max_binding: opened.max_binding(), name: adapter.name.clone() };
+        Ok(Self { target, kind: adapter.kind, opened: Some(Arc::new(opened)), threads: 1 })
+    }
+
+    /// All adapters that a driver shows, and the CPU twin.
+    pub fn list() -> Vec<Adapter> {
+        let cpu = Adapter {
+            name: "cpu".into(),
+            kind: DeviceKind::Cpu,
+            backend: "none".into(),
+            driver: format!("{} threads", Self::cpu().threads),
+        };
+        super::wgpu::adapters().into_iter().map(|(a, _)| a).chain([cpu]).collect()
+    }
+
+    /// The device's name.
+    pub fn name(&self) -> &str {
+        &self.target.name
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> DeviceKind {
+        self.kind
+    }
+
+    /// What kernels are chosen by.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Limits in the user's terms, a name and a number each.
+    pub fn limits(&self) -> Vec<(&'static str, u64)> {
+        match &self.opened {
+            Some(opened) => opened.limits(),
+            None => vec![("threads", self.threads as u64)],
+        }
+    }
+
+    /// The CPU twin on another number of threads; adapters are not changed.
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// An engine with its own buffers.
+    pub fn engine(&self) -> Box<dyn Engine> {
+        match &self.opened {
+            Some(opened) => Box::new(WgpuEngine::new(opened.clone())),
+            None => Box::new(CpuEngine::new(self.threads)),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.opened {
+            Some(_) => write!(f, "{} ({})", self.target.name, self.kind),
+            None => write!(f, "cpu ({}, {} threads)", self.kind, self.threads),
+        }
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({self})")
+    }
+}

@@ -1,0 +1,300 @@
+//! Buffers and loaded recordings on an adapter.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use wgpu as gpu;
+
+use super::Opened;
+use super::pipeline::Pipeline;
+use super::reports::Reports;
+use crate::engine::{Binding, BufferId, BufferRef, Command, Dispatch, Engine, Program, Recording};
+use crate::error::{Error, Result};
+
+/// Submissions that may be under way: more of them only take memory.
+const AHEAD: usize = 4;
+
+/// A dispatch with its pipeline and bind group made.
+struct Call {
+    pipeline: Arc<Pipeline>,
+    group: gpu::BindGroup,
+    words: Vec<u32>,
+    grid: [u32; 3],
+}
+
+enum Step {
+    Call(Call),
+    Repeat { steps: usize, rows: usize, backward: bool, body: Vec<Call> },
+    Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
+    Clear(BufferId, Binding),
+}
+
+/// Buffers and programs on an adapter.
+pub struct WgpuEngine {
+    opened: Arc<Opened>,
+    buffers: Vec<Option<gpu::Buffer>>,
+    programs: Vec<Option<Vec<Step>>>,
+    reports: Reports,
+    under_way: VecDeque<gpu::SubmissionIndex>,
+    staging: Vec<f32>,
+}
+
+impl WgpuEngine {
+    /// An engine without buffers.
+    pub(in crate::engine) fn new(opened: Arc<Opened>) -> Self {
+        Self {
+            opened,
+            buffers: Vec::new(),
+            programs: Vec::new(),
+            reports: Reports::default(),
+            under_way: VecDeque::new(),
+            staging: Vec::new(),
+        }
+    }
+
+    fn buffer(&self, id: BufferId) -> Result<&gpu::Buffer> {
+        let buffer = self.buffers.get(id.0).and_then(Option::as_ref);
+        buffer.ok_or_else(|| self.opened.error(format!("buffer {} has been freed", id.0)))
+    }
+
+    fn wait(&self) -> Result<()> {
+        self.opened
+            .device
+            .poll(gpu::PollType::wait_indefinitely())
+            .map_err(|e| self.opened.error(e.to_string()))?;
+        self.opened.check()
+    }
+
+    fn call(&self, dispatch: &Dispatch, find: &impl Fn(&Binding) -> BufferId) -> Result<Call> {
+        let pipeline = self.opened.pipeline(dispatch.kernel.as_ref())?;
+        let mut entries = Vec::with_capacity(dispatch.bindings.len());
+        for (i, binding) in dispatch.bindings.iter().enumerate() {
+            entries.push(gpu::BindGroupEntry {
+                binding: i as u32,
+                resource: gpu::BindingResource::Buffer(gpu::BufferBinding {
+                    buffer: self.buffer(find(binding))?,
+                    offset: 4 * binding.offset as u64,
+                    size: std::num::NonZeroU64::new(4 * binding.len as u64),
+                }),
+            });
+        }
+        let group = self.opened.device.create_bind_group(&gpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        Ok(Call { pipeline, group, words: dispatch.kernel.params(), grid: dispatch.kernel.grid() })
+    }
+
+    fn make(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {
+        let step = |command: &Command| {
+            Ok(match command {
+                Command::Dispatch(d) => Step::Call(self.call(d, find)?),
+                Command::Repeat { steps, rows, backward, body } => Step::Repeat {
+                    steps: *steps,
+                    rows: *rows,
+                    backward: *backward,
+                    body: body.iter().map(|d| self.call(d, find)).collect::<Result<_>>()?,
+                },
+                Command::Copy { from, to } => Step::Copy { from: (find(from), *from), to: (find(to), *to) },
+                Command::Clear(b) => Step::Clear(find(b), *b),
+            })
+        };
+        recording.commands.iter().map(step).collect()
+    }
+}
+
+impl Engine for WgpuEngine {
+    fn allocate(&mut self, len: usize, label: &str) -> Result<BufferId> {
+        let size = 4 * len.max(1) as u64;
+        let limit = self.opened.device.limits().max_buffer_size;
+        let too_large = |limit: u64| Error::TooLarge {
+            what: label.to_string(),
+            needed: size,
+            limit,
+            device: self.opened.name.clone(),
+            hint: "use a smaller minibatch or fewer steps at once".into(),
+        };
+        if size > limit {
+            return Err(too_large(limit));
+        }
+        let scope = self.opened.device.push_error_scope(gpu::ErrorFilter::OutOfMemory);
+        let buffer = self.opened.device.create_buffer(&gpu::BufferDescriptor {
+            label: Some(label),
+            size,
+            usage: gpu::BufferUsages::STORAGE | gpu::BufferUsages::COPY_SRC | gpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        if pollster::block_on(scope.pop()).is_some() {
+            return Err(too_large(self.allocated_bytes()));
+        }
+        self.opened.check()?;
+        let free = self.buffers.iter().position(Option::is_none);
+        let id = free.unwrap_or(self.buffers.len());
+        match free {
+            Some(id) => self.buffers[id] = Some(buffer),
+            None => self.buffers.push(Some(buffer)),
+        }
+        Ok(BufferId(id))
+    }
+
+    fn free(&mut self, buffer: BufferId) {
+        if let Some(slot) = self.buffers.get_mut(buffer.0) {
+            *slot = None;
+        }
+    }
+
+    fn write_with(
+        &mut self,
+        buffer: BufferId,
+        offset: usize,
+        len: usize,
+        fill: &mut dyn FnMut(&mut [f32]),
+    ) -> Result<()> {
+        let mut staging = std::mem::take(&mut self.staging);
+        staging.resize(len, 0.0);
+        fill(&mut staging);
+        let to = self.buffer(buffer)?;
+        self.opened.queue.write_buffer(to, 4 * offset as u64, bytemuck::cast_slice(&staging));
+        self.staging = staging;
+        self.opened.check()
+    }
+
+    fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f32>> {
+        let device = &self.opened.device;
+        let size = 4 * len as u64;
+        if len == 0 {
+            return Ok(Vec::new());
+        }
+        let staging = device.create_buffer(&gpu::BufferDescriptor {
+            label: Some("read"),
+            size,
+            usage: gpu::BufferUsages::MAP_READ | gpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(self.buffer(buffer)?, 4 * offset as u64, &staging, 0, size);
+        self.opened.queue.submit([encoder.finish()]);
+        staging.map_async(gpu::MapMode::Read, .., |_| {});
+        self.wait()?;
+        let view = staging.get_mapped_range(..).map_err(|e| self.opened.error(e.to_string()))?;
+        Ok(bytemuck::cast_slice(&view).to_vec())
+    }
+
+    fn load(&mut self, recording: &Recording, shared: &[BufferId]) -> Result<Program> {
+        let mut locals = Vec::with_capacity(recording.locals.len());
+        let mut load = || {
+            for (len, label) in &recording.locals {
+                locals.push(self.allocate(*len, label)?);
+            }
+            let find = |b: &Binding| match b.buffer {
+                BufferRef::Local(i) => locals[i],
+                BufferRef::Shared(i) => shared[i],
+            };
+            self.make(recording, &find)
+        };
+        match load() {
+            Ok(steps) => {
+                self.programs.push(Some(steps));
+                Ok(Program { id: self.programs.len() - 1, locals })
+            }
+            Err(error) => {
+                locals.into_iter().for_each(|id| self.free(id));
+                Err(error)
+            }
+        }
+    }
+
+    fn unload(&mut self, program: Program) {
+        if let Some(slot) = self.programs.get_mut(program.id) {
+            *slot = None;
+        }
+        program.locals.into_iter().for_each(|id| self.free(id));
+    }
+
+    fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
+        let mut encoder =
+            self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
+        let steps = programs.iter().filter_map(|p| self.programs.get(p.id)?.as_ref()).flatten();
+        encode(&mut encoder, steps, |id| self.buffer(id))?;
+        if let Some((buffer, len)) = report {
+            let from = self.buffers[buffer.0].as_ref();
+            let from = from.ok_or_else(|| self.opened.error("the report's buffer has been freed".into()))?;
+            self.reports.copy(&self.opened, &mut encoder, from, len)?;
+        }
+        let index = self.opened.queue.submit([encoder.finish()]);
+        self.reports.submitted();
+        self.under_way.push_back(index);
+        if self.under_way.len() > AHEAD
+            && let Some(oldest) = self.under_way.pop_front()
+        {
+            let wait = gpu::PollType::Wait { submission_index: Some(oldest), timeout: None };
+            self.opened.device.poll(wait).map_err(|e| self.opened.error(e.to_string()))?;
+        }
+        self.opened.check()
+    }
+
+    fn reports(&mut self, wait: bool) -> Result<Vec<Vec<f32>>> {
+        self.reports.take(&self.opened, wait)
+    }
+
+    fn allocated_bytes(&self) -> u64 {
+        self.buffers.iter().flatten().map(gpu::Buffer::size).sum()
+    }
+}
+
+/// Writes steps into a command buffer, in as few passes as copies allow: a pass costs as much as several dispatches.
+fn encode<'a>(
+    encoder: &mut gpu::CommandEncoder,
+    steps: impl Iterator<Item = &'a Step>,
+    buffer: impl Fn(BufferId) -> Result<&'a gpu::Buffer>,
+) -> Result<()> {
+    let mut pass: Option<gpu::ComputePass<'static>> = None;
+    for step in steps {
+        match step {
+            Step::Call(_) | Step::Repeat { .. } => {
+                let begin =
+                    || encoder.begin_compute_pass(&gpu::ComputePassDescriptor::default()).forget_lifetime();
+                let pass = pass.get_or_insert_with(begin);
+                match step {
+                    Step::Repeat { steps, rows, backward, body } => {
+                        for k in 0..*steps {
+                            let t = if *backward { steps - 1 - k } else { k };
+                            body.iter().for_each(|call| dispatch(pass, call, t * rows));
+                        }
+                    }
+                    Step::Call(call) => dispatch(pass, call, 0),
+                    _ => {}
+                }
+            }
+            Step::Copy { from, to } => {
+                pass = None;
+                let bytes = |b: &Binding| 4 * b.offset as u64;
+                let size = 4 * from.1.len as u64;
+                encoder.copy_buffer_to_buffer(
+                    buffer(from.0)?,
+                    bytes(&from.1),
+                    buffer(to.0)?,
+                    bytes(&to.1),
+                    size,
+                );
+            }
+            Step::Clear(id, b) => {
+                pass = None;
+                encoder.clear_buffer(buffer(*id)?, 4 * b.offset as u64, Some(4 * b.len as u64));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn dispatch(pass: &mut gpu::ComputePass<'static>, call: &Call, row0: usize) {
+    pass.set_pipeline(&call.pipeline.pipeline);
+    pass.set_bind_group(0, &call.group, &[]);
+    pass.set_immediates(0, bytemuck::cast_slice(&call.words));
+    if row0 > 0 {
+        pass.set_immediates(0, &(row0 as u32).to_ne_bytes());
+    }
+    let [x, y, z] = call.grid;
+    pass.dispatch_workgroups(x, y, z);
+}

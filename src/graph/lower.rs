@@ -1,0 +1,72 @@
+//! What an operator is given to turn itself into dispatches: where its values lie, and on which device.
+
+use super::{Dims, Type};
+use crate::engine::{Binding, BufferRef, Target};
+
+/// Where a value lies: a range of a buffer, and the element at which its first row starts in there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// The range of a buffer.
+    pub binding: Binding,
+    /// First element of row 0, counted from the binding's start.
+    pub start: usize,
+    /// Shape and extent of the value.
+    pub ty: Type,
+}
+
+/// An input of a dispatch: rows repeat with a period, a single column stands for all.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operand {
+    /// Where it lies.
+    pub placed: Placed,
+    /// Row `r` of the output reads row `r % period` of the operand.
+    pub period: usize,
+}
+
+/// A buffer for the inside of one operator, asked for with [`Lower::scratch`].
+pub type Scratch = usize;
+
+/// The surroundings of one operator as it is lowered.
+pub struct Lower<'a> {
+    /// Where the inputs lie.
+    pub inputs: Vec<Placed>,
+    /// Where the output lies; for an operator with a state, its whole history of `steps + 1` blocks.
+    pub output: Placed,
+    /// Size of the run.
+    pub dims: Dims,
+    /// One step of a loop (its rows start at a row given at each replay), not the whole run.
+    pub in_loop: bool,
+    /// The device.
+    pub target: &'a Target,
+    pub(crate) scratch: Vec<usize>,
+    pub(crate) scratch_base: usize,
+}
+
+impl Lower<'_> {
+    /// Rows of a value of type `ty` that one dispatch covers.
+    pub fn rows(&self, ty: Type) -> usize {
+        if self.in_loop && ty.extent == super::Extent::Sequence {
+            self.dims.batch
+        } else {
+            ty.total_rows(self.dims)
+        }
+    }
+
+    /// Time steps that one dispatch covers.
+    pub fn steps(&self) -> usize {
+        if self.in_loop { 1 } else { self.dims.steps }
+    }
+
+    /// Input `i` with the period of its rows.
+    pub fn operand(&self, i: usize) -> Operand {
+        let placed = self.inputs[i].clone();
+        Operand { period: placed.ty.total_rows(self.dims), placed }
+    }
+
+    /// A buffer of `len` floats for this operator alone, as a whole.
+    pub fn scratch(&mut self, len: usize) -> Binding {
+        self.scratch.push(len);
+        let buffer = BufferRef::Local(self.scratch_base + self.scratch.len() - 1);
+        Binding { buffer, offset: 0, len }
+    }
+}

@@ -1,0 +1,337 @@
+//! Operators in single-assignment form on values that have a shape and an extent.
+//!
+//! A [`Value`] is a matrix. How many rows it has depends on its [`Extent`]: a `Fixed` value (a constant or
+//! parameter) has rows of its own, an `Example` value one row per item of the minibatch, and a `Sequence`
+//! value one row per time step and item, row `t * batch + b`. An operator with inputs of several extents gives
+//! the largest of them, so that what does not change in time is not computed at each step.
+//!
+//! The only way back in time is an operator that [`Operator::delays`]: its output at a step does not depend
+//! on its input at that step. Every cycle must hold one.
+
+mod lower;
+mod tensor;
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+pub use lower::{Lower, Operand, Placed, Scratch};
+pub use tensor::{Scope, Tensor};
+
+use crate::engine::Dispatch;
+use crate::error::Result;
+
+/// How often a value exists in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Extent {
+    /// Once.
+    Fixed,
+    /// Once per item of the minibatch.
+    Example,
+    /// Once per time step and item.
+    Sequence,
+}
+
+/// Extent and size of a value. `rows` counts for `Fixed` values only and is 1 for the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Type {
+    /// How often it exists.
+    pub extent: Extent,
+    /// Rows of a fixed matrix; 1 for an example or a step.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+}
+
+impl Type {
+    /// A matrix that exists once.
+    pub fn fixed(rows: usize, cols: usize) -> Self {
+        Self { extent: Extent::Fixed, rows, cols }
+    }
+
+    /// One row of `cols` per example.
+    pub fn example(cols: usize) -> Self {
+        Self { extent: Extent::Example, rows: 1, cols }
+    }
+
+    /// One row of `cols` per time step and example.
+    pub fn sequence(cols: usize) -> Self {
+        Self { extent: Extent::Sequence, rows: 1, cols }
+    }
+
+    /// The same with another number of columns.
+    pub fn with_cols(self, cols: usize) -> Self {
+        Self { cols, ..self }
+    }
+
+    /// Rows of the whole matrix in a run of `dims`.
+    pub fn total_rows(&self, dims: Dims) -> usize {
+        match self.extent {
+            Extent::Fixed => self.rows,
+            Extent::Example => dims.batch,
+            Extent::Sequence => dims.batch * dims.steps,
+        }
+    }
+
+    /// Elements of the whole matrix in a run of `dims`.
+    pub fn elements(&self, dims: Dims) -> usize {
+        self.total_rows(dims) * self.cols
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.extent {
+            Extent::Fixed => write!(f, "[{}, {}]", self.rows, self.cols),
+            Extent::Example => write!(f, "[example, {}]", self.cols),
+            Extent::Sequence => write!(f, "[step, example, {}]", self.cols),
+        }
+    }
+}
+
+/// Examples at once and time steps of one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Dims {
+    /// Items of the minibatch.
+    pub batch: usize,
+    /// Time steps.
+    pub steps: usize,
+}
+
+/// A value's place in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ValueId(pub(crate) usize);
+
+/// A node's place in its graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub(crate) usize);
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A trainable array: its index in the network's parameter table.
+    Parameter(usize),
+    /// An array uploaded before the run: its index among the plan's feeds.
+    Feed(usize),
+    /// A matrix of one number.
+    Constant(f32),
+    /// The output of an operator.
+    Node(NodeId),
+}
+
+/// One value of the graph.
+#[derive(Clone, Debug)]
+pub struct Value {
+    /// Shape and extent.
+    pub ty: Type,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// An operator at its place in the graph.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// What it computes.
+    pub op: Arc<dyn Operator>,
+    /// What it reads.
+    pub inputs: Vec<ValueId>,
+    /// What it makes.
+    pub output: ValueId,
+    /// The object of the user's network that it belongs to.
+    pub owner: Arc<str>,
+}
+
+/// Operators and the values between them.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// Size of the run it is built for.
+    pub dims: Dims,
+    /// All values; a [`ValueId`] is an index here.
+    pub values: Vec<Value>,
+    /// All operators; a [`NodeId`] is an index here.
+    pub nodes: Vec<Node>,
+}
+
+impl Graph {
+    /// An empty graph for runs of `dims`.
+    pub fn new(dims: Dims) -> Self {
+        Self { dims, values: Vec::new(), nodes: Vec::new() }
+    }
+
+    /// Shape and extent of a value.
+    pub fn ty(&self, id: ValueId) -> Type {
+        self.values[id.0].ty
+    }
+
+    /// The node that makes a value, where it is one.
+    pub fn producer(&self, id: ValueId) -> Option<NodeId> {
+        match self.values[id.0].source {
+            Source::Node(node) => Some(node),
+            _ => None,
+        }
+    }
+
+    /// A value that no operator makes.
+    pub fn source(&mut self, ty: Type, source: Source) -> ValueId {
+        self.values.push(Value { ty, source });
+        ValueId(self.values.len() - 1)
+    }
+
+    /// Appends an operator whose output has type `ty`.
+    pub fn push(
+        &mut self,
+        op: Arc<dyn Operator>,
+        inputs: Vec<ValueId>,
+        ty: Type,
+        owner: Arc<str>,
+    ) -> ValueId {
+        let output = self.source(ty, Source::Node(NodeId(self.nodes.len())));
+        self.nodes.push(Node { op, inputs, output, owner });
+        output
+    }
+
+    /// The value of a `1 x 1` constant, where it is one.
+    pub fn constant(&self, id: ValueId) -> Option<f32> {
+        match self.values[id.0].source {
+            Source::Constant(c) => Some(c),
+            _ => None,
+        }
+    }
+}
+
+/// The contract of an operator family: shapes, memory, gradient and dispatch. Plain data; one file each.
+pub trait Operator: Any + fmt::Debug + Send + Sync {
+    /// The family's name, the stem of its file and shader.
+    fn name(&self) -> &'static str;
+
+    /// The output's type for inputs of the given types, or what is wrong with them.
+    ///
+    /// # Errors
+    /// A message that names the inputs' shapes.
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String>;
+
+    /// Adjoints of the inputs that `adjoint.wanted` asks for, as new operators.
+    ///
+    /// # Errors
+    /// `None` where the operator has no gradient.
+    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>>;
+
+    /// Whether it carries a state from step to step, and so walks through time in order.
+    fn memory(&self) -> Memory {
+        Memory::None
+    }
+
+    /// The dispatches that compute it, on one step's rows or on all.
+    ///
+    /// # Errors
+    /// When the device cannot run it at this size.
+    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>>;
+
+    /// The output in f64 from inputs in f64: slow and obviously right, for the tests and the gradient check.
+    fn reference(&self, at: &Reference) -> Vec<f64>;
+
+    /// For an operator that [delays](Memory): the same operator with time running the other way. It is its adjoint.
+    fn reversed(&self) -> Option<Arc<dyn Operator>> {
+        None
+    }
+}
+
+impl dyn Operator {
+    /// This operator as its family's struct.
+    pub fn downcast<T: Operator>(&self) -> Option<&T> {
+        (self as &dyn Any).downcast_ref()
+    }
+}
+
+/// How an operator depends on time.
+///
+/// An operator with a state stores its history in `steps + 1` blocks of `batch` rows: forward in time, block
+/// `t + 1` is computed from block `t` and the input of step `t`, and block 0 is the state that a window
+/// starts from. Backward in time, block `t` comes from block `t + 1`, and block `steps` is the start.
+/// A delaying operator's output at step `t` is the block that was there *before* the step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Each step for itself.
+    None,
+    /// A state that is carried from one step to the next.
+    State {
+        /// The output at a step does not depend on the input at that step.
+        delays: bool,
+        /// Time runs from the last step to the first (adjoints).
+        backward: bool,
+    },
+}
+
+impl Memory {
+    /// The output at a step does not depend on the input at that step.
+    pub fn delays(self) -> bool {
+        matches!(self, Memory::State { delays: true, .. })
+    }
+
+    /// Carries a state.
+    pub fn is_state(self) -> bool {
+        self != Memory::None
+    }
+
+    /// First block of the `steps` blocks that are the output; the history has one more.
+    pub fn output_block(self) -> usize {
+        match self {
+            Memory::None => 0,
+            // Forward, the block before a step is `t`, the one after it `t + 1`; backward it is the other way.
+            Memory::State { delays, backward } => usize::from(delays == backward),
+        }
+    }
+
+    /// The block that a window starts from, given the number of steps.
+    pub fn start_block(self, steps: usize) -> usize {
+        match self {
+            Memory::State { backward: true, .. } => steps,
+            _ => 0,
+        }
+    }
+}
+
+/// What an operator's gradient is built from.
+pub struct Adjoint<'s> {
+    /// The operator's inputs.
+    pub inputs: Vec<Tensor<'s>>,
+    /// Its output.
+    pub output: Tensor<'s>,
+    /// The adjoint of its output, of the output's type.
+    pub adjoint: Tensor<'s>,
+    /// Which inputs' adjoints are wanted.
+    pub wanted: Vec<bool>,
+}
+
+impl<'s> Adjoint<'s> {
+    /// `f(i)` for each wanted input, nothing for the others.
+    pub fn each(&self, mut f: impl FnMut(usize) -> Tensor<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        Some(self.wanted.iter().enumerate().map(|(i, &wanted)| wanted.then(|| f(i))).collect())
+    }
+}
+
+/// One step's inputs of an operator for [`Operator::reference`].
+pub struct Reference<'a> {
+    /// Types of the inputs.
+    pub types: Vec<Type>,
+    /// Type of the output.
+    pub ty: Type,
+    /// Rows of this evaluation: all rows of a fixed output, else `batch`.
+    pub rows: usize,
+    /// Each input's rows at this step (fixed: all; example: `batch`; sequence: those of this step, or of all
+    /// steps where the output has a smaller extent).
+    pub inputs: Vec<&'a [f64]>,
+    /// The state before the step, `batch` rows of the output's columns; empty without a state.
+    pub state: &'a [f64],
+    /// Examples at once.
+    pub dims: Dims,
+}
+
+impl Reference<'_> {
+    /// Element of input `i` at `(row, col)` with broadcasting.
+    pub fn at(&self, i: usize, row: usize, col: usize) -> f64 {
+        let cols = self.types[i].cols;
+        let rows = self.inputs[i].len() / cols;
+        self.inputs[i][(row % rows) * cols + if cols == 1 { 0 } else { col }]
+    }
+}

@@ -1,0 +1,148 @@
+//! A handle on a value under construction, with which operators are written as expressions.
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use super::{Dims, Extent, Graph, Node, NodeId, Operator, Source, Type, ValueId};
+use crate::error::{Error, Result};
+
+/// A graph under construction.
+///
+/// Methods of [`Tensor`] cannot fail one by one, so that `(x.dot(w) + b).relu()` can be written: the first
+/// mistake is kept, with the object that it belongs to, and [`Scope::finish`] returns it.
+pub struct Scope {
+    graph: RefCell<Graph>,
+    owner: RefCell<Arc<str>>,
+    error: RefCell<Option<Error>>,
+    dropouts: Cell<u32>,
+}
+
+impl Scope {
+    /// An empty graph for runs of `dims`.
+    pub fn new(dims: Dims) -> Self {
+        Self::of(Graph::new(dims))
+    }
+
+    /// A graph to which more is added.
+    pub fn of(graph: Graph) -> Self {
+        Self {
+            graph: RefCell::new(graph),
+            owner: RefCell::new("".into()),
+            error: RefCell::new(None),
+            dropouts: Cell::new(0),
+        }
+    }
+
+    /// Size of the run that the graph is built for.
+    pub fn dims(&self) -> Dims {
+        self.graph.borrow().dims
+    }
+
+    /// Operators from here on belong to the user's object `name`.
+    pub fn set_owner(&self, name: &str) {
+        *self.owner.borrow_mut() = name.into();
+    }
+
+    /// The graph, or the first mistake that was made in building it.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn finish(self) -> Result<Graph> {
+        match self.error.into_inner() {
+            Some(error) => Err(error),
+            None => Ok(self.graph.into_inner()),
+        }
+    }
+
+    /// Looks at the graph as far as it is built.
+    pub fn read<R>(&self, f: impl FnOnce(&Graph) -> R) -> R {
+        f(&self.graph.borrow())
+    }
+
+    /// Keeps the first mistake.
+    pub fn fail(&self, error: Error) {
+        self.error.borrow_mut().get_or_insert(error);
+    }
+
+    /// A handle on a value of this graph.
+    pub fn tensor(&self, id: ValueId) -> Tensor<'_> {
+        Tensor { scope: self, id }
+    }
+
+    /// A `1 x 1` constant.
+    pub fn constant(&self, value: f32) -> Tensor<'_> {
+        self.source(Type::fixed(1, 1), Source::Constant(value))
+    }
+
+    /// A value that no operator makes.
+    pub fn source(&self, ty: Type, source: Source) -> Tensor<'_> {
+        let id = self.graph.borrow_mut().source(ty, source);
+        self.tensor(id)
+    }
+
+    /// Appends an operator; a mismatch of shapes is kept for [`Scope::finish`].
+    pub fn apply(&self, op: impl Operator, inputs: &[Tensor<'_>]) -> Tensor<'_> {
+        let types: Vec<Type> = inputs.iter().map(Tensor::ty).collect();
+        match op.infer(&types) {
+            Ok(ty) => self.push(Arc::new(op), inputs.iter().map(|t| t.id).collect(), ty),
+            Err(problem) => {
+                let owner = self.owner.borrow();
+                self.fail(Error::invalid(format!("{} in '{owner}'", op.name()), problem));
+                self.constant(0.0)
+            }
+        }
+    }
+
+    /// A delaying operator whose input is not known yet; [`Scope::close`] gives it.
+    pub fn open(&self, op: Arc<dyn Operator>, ty: Type) -> Tensor<'_> {
+        self.push(op, Vec::new(), ty)
+    }
+
+    /// Gives the operator made by [`Scope::open`] its input.
+    pub fn close(&self, opened: Tensor<'_>, input: Tensor<'_>) {
+        let (want, got) = (opened.ty(), input.ty());
+        let input =
+            if got.extent == Extent::Sequence { input } else { input.expand(want.with_cols(got.cols)) };
+        if want.cols != got.cols {
+            let owner = self.owner.borrow().to_string();
+            return self.fail(Error::shape(format!("the state of '{owner}'"), want, "its input", got));
+        }
+        let mut graph = self.graph.borrow_mut();
+        if let Some(NodeId(node)) = graph.producer(opened.id) {
+            graph.nodes[node].inputs = vec![input.id];
+        }
+    }
+
+    /// The node that makes a value.
+    pub fn node_of(&self, id: ValueId) -> Option<Node> {
+        let graph = self.graph.borrow();
+        graph.producer(id).map(|node| graph.nodes[node.0].clone())
+    }
+
+    /// A number for each dropout, so that no two of them draw the same mask.
+    pub(crate) fn next_dropout(&self) -> u32 {
+        self.dropouts.replace(self.dropouts.get() + 1)
+    }
+
+    fn push(&self, op: Arc<dyn Operator>, inputs: Vec<ValueId>, ty: Type) -> Tensor<'_> {
+        let owner = self.owner.borrow().clone();
+        let id = self.graph.borrow_mut().push(op, inputs, ty, owner);
+        self.tensor(id)
+    }
+}
+
+/// A value of a [`Scope`]. Methods that compute with it stand beside their operators in `op/`.
+#[derive(Clone, Copy)]
+pub struct Tensor<'s> {
+    /// The graph it belongs to.
+    pub scope: &'s Scope,
+    /// Its place there.
+    pub id: ValueId,
+}
+
+impl Tensor<'_> {
+    /// Shape and extent.
+    pub fn ty(&self) -> Type {
+        self.scope.graph.borrow().ty(self.id)
+    }
+}

@@ -1,0 +1,143 @@
+//! Files that are either the old one or the new one, whole, whatever fails in between.
+
+use std::io::{BufWriter, ErrorKind, Write};
+use std::path::Path;
+
+use crate::error::{Error, Result};
+
+/// Writes a file by way of a temporary file in the same directory, which takes its name at the end.
+///
+/// The new content is on the disk before it replaces the old one: a full disk, a crash or an error of `fill`
+/// leaves the old file as it was, and no temporary file behind.
+///
+/// # Errors
+/// [`Error::Io`] with the path when `fill`, the disk or the rename fails; [`Error::File`] when something that
+/// is not a regular file (a directory, a device) stands at `path`.
+pub fn write_atomic(
+    path: impl AsRef<Path>,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
+    let path = path.as_ref();
+    // A rename over `/dev/null` would replace the device.
+    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        return Err(Error::file(path, "cannot be written: this is not a regular file"));
+    }
+    try_write(path, fill).map_err(|e| Error::io("write", path, e))
+}
+
+fn try_write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    // From here on, leaving early drops `file`, which removes it.
+    let mut file = new_file(directory)?;
+    let mut writer = BufWriter::new(file.as_file_mut());
+    fill(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|e| e.error)?;
+    sync_directory(directory)
+}
+
+/// A temporary file that others may read as far as the umask lets them (tempfile's own default is the owner
+/// alone, which would surprise whoever shares the result).
+#[cfg(unix)]
+fn new_file(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    use std::os::unix::fs::PermissionsExt;
+    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(directory)
+}
+
+#[cfg(not(unix))]
+fn new_file(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    tempfile::NamedTempFile::new_in(directory)
+}
+
+/// Makes the rename itself survive a crash. Some network file systems cannot sync a directory: the file is in
+/// place all the same, so that is not an error.
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(()); // a directory cannot be opened as a file there
+    }
+    match std::fs::File::open(directory)?.sync_all() {
+        Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(directory).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_new_content_replaces_the_old() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        write_atomic(&path, |w| w.write_all(b"old, and longer")).unwrap();
+        write_atomic(&path, |w| w.write_all(b"new")).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_old_file_whole_and_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        std::fs::write(&path, b"old").unwrap();
+        let error = write_atomic(&path, |w| {
+            w.write_all(&vec![1; 100_000])?;
+            Err(ErrorKind::StorageFull.into())
+        })
+        .unwrap_err();
+        let message = error.to_string();
+        assert!(message.starts_with(&format!("cannot write {}", path.display())), "{message}");
+        assert!(matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::StorageFull));
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(dir.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_panic_while_writing_leaves_the_old_file_whole_and_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        std::fs::write(&path, b"old").unwrap();
+        let panic = std::panic::catch_unwind(|| write_atomic(&path, |_| panic!("in the callback")));
+        assert!(panic.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(names(dir.path()), ["a.bin"]);
+    }
+
+    #[test]
+    fn a_missing_directory_and_a_directory_in_the_place_are_errors_with_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("missing/a.bin");
+        let message = write_atomic(&path, |_| Ok(())).unwrap_err().to_string();
+        assert!(message.contains("missing/a.bin"), "{message}");
+        let message = write_atomic(dir.path(), |_| Ok(())).unwrap_err().to_string();
+        assert!(message.contains("not a regular file"), "{message}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_never_replaced() {
+        assert!(write_atomic("/dev/null", |_| Ok(())).is_err());
+        assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_file_gets_the_permissions_of_an_ordinary_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        write_atomic(dir.path().join("a"), |_| Ok(())).unwrap();
+        std::fs::write(dir.path().join("b"), b"").unwrap();
+        let mode = |name| std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode("a"), mode("b"));
+    }
+}

@@ -1,0 +1,75 @@
+//! Files: parameters, data sets and tables, read with suspicion and written atomically.
+//!
+//! No size that a file claims is believed before it was compared with the file's real length, and every
+//! error names the file with what was found and what was expected.
+
+pub mod atomic;
+pub mod csv;
+pub mod dataset;
+pub mod idx;
+pub mod params;
+pub mod split;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{Error, Result};
+
+/// Deflate writes at most 258 bytes per two bits, so no gzip file unpacks to more than this times its length.
+const MOST_GZIP_EXPANSION: u64 = 1032;
+
+/// Opens a regular file and gives its length; pipes, devices and directories have no length to check against.
+fn open(path: &Path) -> Result<(File, u64)> {
+    // Asked before opening, because opening a named pipe waits for a writer.
+    let about = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
+    if !about.is_file() {
+        return Err(Error::file(path, "this is not a regular file"));
+    }
+    let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
+    Ok((file, about.len()))
+}
+
+/// The bytes of a file that may be packed with gzip.
+struct Source {
+    /// The unpacked bytes.
+    reader: Box<dyn Read>,
+    /// Whether the file is packed.
+    gzip: bool,
+    /// The length of the file as it lies on the disk.
+    stored: u64,
+    /// No more bytes than this can come out of `reader`.
+    most: u64,
+}
+
+impl Source {
+    /// Opens `path`; gzip is told by its first two bytes, not by the file's name.
+    fn open(path: &Path) -> Result<Self> {
+        let (file, stored) = open(path)?;
+        let mut file = BufReader::with_capacity(1 << 16, file);
+        let gzip = file.fill_buf().map_err(|e| Error::io("read", path, e))?.starts_with(&[0x1f, 0x8b]);
+        if gzip {
+            let most = stored.saturating_mul(MOST_GZIP_EXPANSION);
+            Ok(Self { reader: Box::new(MultiGzDecoder::new(file)), gzip, stored, most })
+        } else {
+            Ok(Self { reader: Box::new(file), gzip, stored, most: stored })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_and_a_directory_are_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = dir.path().join("nothing.bin");
+        let message = open(&missing).unwrap_err().to_string();
+        assert!(message.starts_with(&format!("cannot read {}", missing.display())), "{message}");
+        let message = open(dir.path()).unwrap_err().to_string();
+        assert!(message.contains("not a regular file"), "{message}");
+    }
+}

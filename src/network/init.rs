@@ -1,0 +1,83 @@
+//! How parameters start.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use crate::error::{Error, Result};
+
+/// Distribution or values that a parameter of shape `[rows, cols]` (size_out × size_in) starts from.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
+    /// All zero.
+    Zeros,
+    /// All the same.
+    Constant(f32),
+    /// Uniform between two numbers.
+    Uniform(f32, f32),
+    /// Normal with a mean and a standard deviation.
+    Normal(f32, f32),
+    /// Uniform in ± sqrt(6 / (size_in + size_out)) (Glorot and Bengio 2010).
+    Glorot,
+    /// Normal with standard deviation sqrt(2 / size_in) (He et al. 2015).
+    He,
+    /// These values, row by row.
+    Values(Vec<f32>),
+}
+
+impl Init {
+    pub(crate) fn check(&self, name: &str, rows: usize, cols: usize) -> Result<()> {
+        let invalid = |problem: String| Err(Error::invalid(format!("the start of '{name}'"), problem));
+        match self {
+            Init::Values(values) if values.len() != rows * cols => Err(Error::shape(
+                format!("'{name}'"),
+                format!("[{rows}, {cols}]"),
+                "its start",
+                format!("{} values", values.len()),
+            )),
+            Init::Values(values) => match values.iter().find(|x| !x.is_finite()) {
+                Some(bad) => invalid(format!("it holds {bad}")),
+                None => Ok(()),
+            },
+            Init::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {
+                invalid(format!("uniform between {low} and {high}: the first must be the smaller"))
+            }
+            Init::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && *std >= 0.0) => {
+                invalid(format!("normal with mean {mean} and standard deviation {std}"))
+            }
+            Init::Constant(c) if !c.is_finite() => invalid(format!("it is {c}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// The values, from a seed that belongs to this parameter alone.
+    pub fn values(&self, rows: usize, cols: usize, seed: u64) -> Vec<f32> {
+        let n = rows * cols;
+        let mut rng = Pcg64Mcg::seed_from_u64(seed);
+        let mut uniform = |low: f32, high: f32| -> Vec<f32> {
+            (0..n).map(|_| low + (high - low) * rng.random::<f32>()).collect()
+        };
+        match self {
+            Init::Zeros => vec![0.0; n],
+            Init::Constant(c) => vec![*c; n],
+            Init::Uniform(low, high) => uniform(*low, *high),
+            Init::Glorot => {
+                let limit = (6.0 / (rows + cols) as f32).sqrt();
+                uniform(-limit, limit)
+            }
+            Init::Normal(mean, std) => normal(&mut rng, n, *mean, *std),
+            Init::He => normal(&mut rng, n, 0.0, (2.0 / cols as f32).sqrt()),
+            Init::Values(values) => values.clone(),
+        }
+    }
+}
+
+/// Normal numbers (Box and Muller 1958).
+fn normal(rng: &mut Pcg64Mcg, n: usize, mean: f32, std: f32) -> Vec<f32> {
+    (0..n)
+        .map(|_| {
+            let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+            mean + std * ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
+        })
+        .collect()
+}

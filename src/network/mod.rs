@@ -1,0 +1,575 @@
+//! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
+
+mod init;
+mod tensor_node;
+
+use std::fmt;
+use std::sync::Arc;
+
+use ndarray::Array2;
+
+pub use init::Init;
+pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
+
+use crate::error::{Error, Result};
+use crate::op::Unary;
+
+/// An object of a network: a node, layer or tensor node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId(pub(crate) usize);
+
+/// A connection of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub(crate) usize);
+
+/// A probe of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeId(pub(crate) usize);
+
+/// A function of time, in seconds, evaluated on the host ahead of a run.
+pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
+
+/// Where a signal comes from that the network does not compute.
+#[derive(Clone)]
+pub enum Node {
+    /// Always the same values.
+    Constant(Vec<f32>),
+    /// Values given to each run, this many.
+    Input(usize),
+    /// A row for each time step; a run may not be longer.
+    Array(Array2<f32>),
+    /// A function of time that gives this many values.
+    Function(usize, TimeFunction),
+    /// The sum of what comes in, this many values.
+    Passthrough(usize),
+}
+
+impl Node {
+    /// A function of time in seconds that gives `size` values.
+    pub fn function(size: usize, f: impl Fn(f64) -> Vec<f32> + Send + Sync + 'static) -> Self {
+        Self::Function(size, Arc::new(f))
+    }
+
+    fn size(&self) -> usize {
+        match self {
+            Node::Constant(values) => values.len(),
+            Node::Array(rows) => rows.ncols(),
+            Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) => *n,
+        }
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Node::Constant(values) => write!(f, "Constant({values:?})"),
+            Node::Input(n) => write!(f, "Input({n})"),
+            Node::Array(rows) => write!(f, "Array({} x {})", rows.nrows(), rows.ncols()),
+            Node::Function(n, _) => write!(f, "Function({n})"),
+            Node::Passthrough(n) => write!(f, "Passthrough({n})"),
+        }
+    }
+}
+
+/// An elementwise function at the end of a layer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Activation {
+    /// `x`
+    #[default]
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `x` above zero, the slope times `x` below.
+    LeakyRelu(f32),
+    /// `1 / (1 + exp(-x))`
+    Sigmoid,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `ln(1 + exp(x))`
+    Softplus,
+    /// GELU in its tanh form.
+    Gelu,
+    /// `e^x`
+    Exp,
+    /// Natural logarithm.
+    Log,
+    /// Square root.
+    Sqrt,
+    /// `x^2`
+    Square,
+    /// `|x|`
+    Abs,
+    /// Over the columns of each row.
+    Softmax,
+}
+
+impl Activation {
+    /// The elementwise function; nothing for softmax, which is not one.
+    pub(crate) fn function(self) -> Option<Unary> {
+        Some(match self {
+            Activation::Identity => Unary::Identity,
+            Activation::Relu => Unary::Relu,
+            Activation::LeakyRelu(slope) => Unary::LeakyRelu(slope),
+            Activation::Sigmoid => Unary::Sigmoid,
+            Activation::Tanh => Unary::Tanh,
+            Activation::Softplus => Unary::Softplus,
+            Activation::Gelu => Unary::Gelu,
+            Activation::Exp => Unary::Exp,
+            Activation::Log => Unary::Log,
+            Activation::Sqrt => Unary::Sqrt,
+            Activation::Square => Unary::Square,
+            Activation::Abs => Unary::Abs,
+            Activation::Softmax => return None,
+        })
+    }
+}
+
+/// `dropout(activation(W x + b))`; each part may be missing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Rows of `W`; without it there are no weights, and the output has the input's size.
+    pub units: Option<usize>,
+    /// Whether `b` is added (only with weights).
+    pub bias: bool,
+    /// The elementwise function.
+    pub activation: Activation,
+    /// Share of outputs that training sets to zero.
+    pub dropout: f32,
+    /// How `W` starts.
+    pub weights_init: Init,
+    /// How `b` starts.
+    pub bias_init: Init,
+    /// Whether `W` and `b` are trained.
+    pub trainable: bool,
+}
+
+impl Layer {
+    /// `W x + b` with `units` outputs; weights start by [`Init::Glorot`], biases at zero.
+    pub fn dense(units: usize) -> Self {
+        Self {
+            units: Some(units),
+            bias: true,
+            activation: Activation::Identity,
+            dropout: 0.0,
+            weights_init: Init::Glorot,
+            bias_init: Init::Zeros,
+            trainable: true,
+        }
+    }
+
+    /// A layer without weights.
+    pub fn elementwise(activation: Activation) -> Self {
+        Self { units: None, bias: false, ..Self::dense(0).activation(activation) }
+    }
+
+    /// With another activation.
+    pub fn activation(mut self, activation: Activation) -> Self {
+        self.activation = activation;
+        self
+    }
+
+    /// With dropout of a share `rate` in training.
+    pub fn dropout(mut self, rate: f32) -> Self {
+        self.dropout = rate;
+        self
+    }
+
+    /// Without `b`.
+    pub fn no_bias(mut self) -> Self {
+        self.bias = false;
+        self
+    }
+
+    /// With another start of the weights.
+    pub fn init(mut self, init: Init) -> Self {
+        self.weights_init = init;
+        self
+    }
+
+    /// Not trained.
+    pub fn frozen(mut self) -> Self {
+        self.trainable = false;
+        self
+    }
+}
+
+/// What a connection multiplies by.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Transform {
+    /// Nothing.
+    Identity,
+    /// A number.
+    Scalar(f32),
+    /// A number for each dimension.
+    Vector(Init),
+    /// A matrix of size_out × size_in.
+    Dense(Init),
+}
+
+/// A filter on a connection or probe.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Synapse {
+    /// First-order lowpass with this time constant in seconds; delays by one step, also with 0.
+    Lowpass(f64),
+}
+
+/// How a connection carries a signal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connection {
+    /// What it multiplies by.
+    pub transform: Transform,
+    /// Its filter; without one it does not delay.
+    pub synapse: Option<Synapse>,
+    /// Whether a vector or dense transform is trained.
+    pub trainable: bool,
+    /// Its name; `pre->post` if not given.
+    pub name: Option<String>,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self { transform: Transform::Identity, synapse: None, trainable: true, name: None }
+    }
+}
+
+impl Connection {
+    /// Without transform and synapse.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a transform.
+    pub fn transform(mut self, transform: Transform) -> Self {
+        self.transform = transform;
+        self
+    }
+
+    /// With a filter.
+    pub fn synapse(mut self, synapse: Synapse) -> Self {
+        self.synapse = Some(synapse);
+        self
+    }
+
+    /// With a name of its own.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_string());
+        self
+    }
+
+    /// Not trained.
+    pub fn frozen(mut self) -> Self {
+        self.trainable = false;
+        self
+    }
+}
+
+/// What a probe reads.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// The output of an object at each step, through a filter if there is one.
+    Output(ObjectId, Option<Synapse>),
+    /// A parameter, by its name.
+    Parameter(String),
+    /// The L2 norm of a parameter, by its name.
+    Norm(String),
+}
+
+#[derive(Clone)]
+pub(crate) enum Kind {
+    Node(Node),
+    Layer(Layer),
+    Tensor(Arc<dyn TensorNode>),
+}
+
+#[derive(Clone)]
+pub(crate) struct Object {
+    pub name: String,
+    pub kind: Kind,
+    pub size_in: usize,
+    pub size_out: usize,
+}
+
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub name: String,
+    pub pre: ObjectId,
+    pub post: ObjectId,
+    pub spec: Connection,
+}
+
+#[derive(Clone)]
+pub(crate) struct ProbeSpec {
+    pub name: String,
+    pub target: Target,
+}
+
+/// A network: objects, the connections between them, and probes on them.
+///
+/// ```
+/// use nengo_wgpu::network::{Activation, Layer, Network, Node};
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let mut net = Network::new(0);
+/// let image = net.node("image", Node::Input(64))?;
+/// let hidden = net.layer("hidden", Layer::dense(128).activation(Activation::Relu), image)?;
+/// let digit = net.layer("digit", Layer::dense(10), hidden)?;
+/// let output = net.probe("output", digit)?;
+/// # let _ = output;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Network {
+    pub(crate) seed: u64,
+    pub(crate) objects: Vec<Object>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) probes: Vec<ProbeSpec>,
+    pub(crate) parameters: Vec<ParameterDef>,
+}
+
+impl Network {
+    /// An empty network; `seed` decides how its parameters start.
+    pub fn new(seed: u64) -> Self {
+        Self { seed, objects: Vec::new(), links: Vec::new(), probes: Vec::new(), parameters: Vec::new() }
+    }
+
+    /// Adds a node.
+    ///
+    /// # Errors
+    /// A name that is taken, or a size of zero.
+    pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
+        let size = node.size();
+        if let Node::Constant(values) = &node
+            && let Some(bad) = values.iter().find(|x| !x.is_finite())
+        {
+            return Err(Error::invalid(format!("node '{name}'"), format!("its output holds {bad}")));
+        }
+        let size_in = if matches!(node, Node::Passthrough(_)) { size } else { 0 };
+        self.add(name, Kind::Node(node), size_in, size)
+    }
+
+    /// Adds a layer and connects `input` to it.
+    ///
+    /// # Errors
+    /// A name that is taken, no units, or a dropout that is not a share.
+    pub fn layer(&mut self, name: &str, layer: Layer, input: ObjectId) -> Result<ObjectId> {
+        let size_in = self.object(input)?.size_out;
+        let id = self.unconnected_layer(name, layer, size_in)?;
+        self.connect(input, id, Connection::new())?;
+        Ok(id)
+    }
+
+    /// Adds a layer for inputs of `size_in` dimensions, to be connected with [`Network::connect`].
+    ///
+    /// # Errors
+    /// As [`Network::layer`].
+    pub fn unconnected_layer(&mut self, name: &str, layer: Layer, size_in: usize) -> Result<ObjectId> {
+        if !(0.0..1.0).contains(&layer.dropout) {
+            let problem = format!("its dropout is {}, but must be at least 0 and below 1", layer.dropout);
+            return Err(Error::invalid(format!("layer '{name}'"), problem));
+        }
+        let units = layer.units;
+        let id = self.add(name, Kind::Layer(layer.clone()), size_in, units.unwrap_or(size_in))?;
+        if let Some(units) = units {
+            self.define(&format!("{name}/weights"), units, size_in, layer.weights_init, layer.trainable)?;
+            if layer.bias {
+                self.define(&format!("{name}/bias"), 1, units, layer.bias_init, layer.trainable)?;
+            }
+        }
+        Ok(id)
+    }
+
+    /// Adds a tensor node, a layer of the user's own; its parameters are made now, before any loop.
+    ///
+    /// # Errors
+    /// A name that is taken, a size of zero, or what [`TensorNode::pre_build`] gives.
+    pub fn tensor_node(
+        &mut self,
+        name: &str,
+        size_in: usize,
+        size_out: usize,
+        node: impl TensorNode + 'static,
+    ) -> Result<ObjectId> {
+        let mut parameters = Parameters::default();
+        node.pre_build(size_in, size_out, &mut parameters)?;
+        let id = self.add(name, Kind::Tensor(Arc::new(node)), size_in, size_out)?;
+        for p in parameters.list {
+            self.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, p.trainable)?;
+        }
+        Ok(id)
+    }
+
+    /// Connects two objects. What several connections bring to one object is summed.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with both objects, or a synapse with a negative time constant.
+    pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
+        let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
+        let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
+        let same = |n: &str| self.links.iter().any(|l| l.name == n);
+        let name = if spec.name.is_none() && same(&base) {
+            (2..).map(|k| format!("{base}#{k}")).find(|n| !same(n)).unwrap_or(base)
+        } else {
+            base
+        };
+        if same(&name) {
+            return Err(Error::DuplicateName { name });
+        }
+        if let Some(Synapse::Lowpass(tau)) = spec.synapse {
+            check_tau(&format!("connection '{name}'"), tau)?;
+        }
+        let (size_out, size_in) = (to.size_in, from.size_out);
+        if size_out == 0 {
+            let problem = format!("it takes no input, but '{}' is connected to it", from.name);
+            return Err(Error::invalid(format!("node '{}'", to.name), problem));
+        }
+        if !matches!(spec.transform, Transform::Dense(_)) && size_out != size_in {
+            return Err(Error::Shape {
+                left: format!("the output of '{}'", from.name),
+                left_shape: size_in.to_string(),
+                right: format!("the input of '{}'", to.name),
+                right_shape: size_out.to_string(),
+                hint: "; give the connection a dense transform".into(),
+            });
+        }
+        match &spec.transform {
+            Transform::Dense(init) => {
+                self.define(&format!("{name}/weights"), size_out, size_in, init.clone(), spec.trainable)?;
+            }
+            Transform::Vector(init) => {
+                self.define(&format!("{name}/weights"), 1, size_out, init.clone(), spec.trainable)?;
+            }
+            Transform::Scalar(c) if !c.is_finite() => {
+                return Err(Error::invalid(format!("connection '{name}'"), format!("its transform is {c}")));
+            }
+            Transform::Identity | Transform::Scalar(_) => {}
+        }
+        self.links.push(Link { name, pre, post, spec });
+        Ok(ConnectionId(self.links.len() - 1))
+    }
+
+    /// Adds a probe on an object's output.
+    ///
+    /// # Errors
+    /// A name that is taken.
+    pub fn probe(&mut self, name: &str, object: ObjectId) -> Result<ProbeId> {
+        self.add_probe(name, Target::Output(object, None))
+    }
+
+    /// Adds a probe.
+    ///
+    /// # Errors
+    /// A name that is taken, a parameter that does not exist, or a synapse with a negative time constant.
+    pub fn add_probe(&mut self, name: &str, target: Target) -> Result<ProbeId> {
+        if self.probes.iter().any(|p| p.name == name) {
+            return Err(Error::DuplicateName { name: name.into() });
+        }
+        match &target {
+            Target::Output(object, synapse) => {
+                self.object(*object)?;
+                if let Some(Synapse::Lowpass(tau)) = synapse {
+                    check_tau(&format!("probe '{name}'"), *tau)?;
+                }
+            }
+            Target::Parameter(parameter) | Target::Norm(parameter) => {
+                self.parameter_index(parameter)?;
+            }
+        }
+        self.probes.push(ProbeSpec { name: name.into(), target });
+        Ok(ProbeId(self.probes.len() - 1))
+    }
+
+    /// The object of a name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the names there are.
+    pub fn find(&self, name: &str) -> Result<ObjectId> {
+        let found = self.objects.iter().position(|o| o.name == name).map(ObjectId);
+        found.ok_or_else(|| Error::unknown("object", name, self.objects.iter().map(|o| o.name.as_str())))
+    }
+
+    /// The probe of a name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the names there are.
+    pub fn find_probe(&self, name: &str) -> Result<ProbeId> {
+        let found = self.probes.iter().position(|p| p.name == name).map(ProbeId);
+        found.ok_or_else(|| Error::unknown("probe", name, self.probes.iter().map(|p| p.name.as_str())))
+    }
+
+    /// All parameters in order.
+    pub fn parameters(&self) -> &[ParameterDef] {
+        &self.parameters
+    }
+
+    /// An object's name.
+    pub fn name(&self, object: ObjectId) -> &str {
+        self.objects.get(object.0).map_or("", |o| &o.name)
+    }
+
+    /// A probe's name.
+    pub fn probe_name(&self, probe: ProbeId) -> &str {
+        self.probes.get(probe.0).map_or("", |p| &p.name)
+    }
+
+    /// All probes in order.
+    pub fn probe_ids(&self) -> impl Iterator<Item = ProbeId> + use<> {
+        (0..self.probes.len()).map(ProbeId)
+    }
+
+    /// An object's output dimensions.
+    ///
+    /// # Errors
+    /// An id of another network.
+    pub fn size_out(&self, object: ObjectId) -> Result<usize> {
+        Ok(self.object(object)?.size_out)
+    }
+
+    pub(crate) fn object(&self, id: ObjectId) -> Result<&Object> {
+        self.objects.get(id.0).ok_or_else(|| Error::invalid("an object's id", "it is of another network"))
+    }
+
+    pub(crate) fn parameter_index(&self, name: &str) -> Result<usize> {
+        let found = self.parameters.iter().position(|p| p.name == name);
+        found
+            .ok_or_else(|| Error::unknown("parameter", name, self.parameters.iter().map(|p| p.name.as_str())))
+    }
+
+    fn add(&mut self, name: &str, kind: Kind, size_in: usize, size_out: usize) -> Result<ObjectId> {
+        if name.is_empty() || name.contains('/') {
+            return Err(Error::invalid(
+                format!("the name '{name}'"),
+                "a name must not be empty or hold a '/'",
+            ));
+        }
+        if self.objects.iter().any(|o| o.name == name) {
+            return Err(Error::DuplicateName { name: name.into() });
+        }
+        if size_out == 0 {
+            return Err(Error::invalid(format!("'{name}'"), "it has no dimensions; give it at least 1"));
+        }
+        self.objects.push(Object { name: name.into(), kind, size_in, size_out });
+        Ok(ObjectId(self.objects.len() - 1))
+    }
+
+    fn define(&mut self, name: &str, rows: usize, cols: usize, init: Init, trainable: bool) -> Result<()> {
+        if self.parameters.iter().any(|p| p.name == name) {
+            return Err(Error::DuplicateName { name: name.into() });
+        }
+        if rows == 0 || cols == 0 {
+            let problem = format!("its shape is [{rows}, {cols}]; each must be at least 1");
+            return Err(Error::invalid(format!("parameter '{name}'"), problem));
+        }
+        init.check(name, rows, cols)?;
+        self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
+        Ok(())
+    }
+}
+
+fn check_tau(what: &str, tau: f64) -> Result<()> {
+    if tau.is_finite() && tau >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(what, format!("its synapse has the time constant {tau} s, but it must be at least 0")))
+}

@@ -1,0 +1,94 @@
+//! Layers of the user's own: parameters made before the loop, operators applied at each step.
+
+use super::Init;
+use crate::error::{Error, Result};
+use crate::graph::{Scope, Tensor};
+
+/// A parameter of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterDef {
+    /// `object/name`; the key in a file.
+    pub name: String,
+    /// Rows, size_out for weights.
+    pub rows: usize,
+    /// Columns, size_in for weights.
+    pub cols: usize,
+    /// How it starts.
+    pub init: Init,
+    /// Whether it is trained.
+    pub trainable: bool,
+}
+
+/// The parameters that a tensor node declares.
+#[derive(Clone, Debug, Default)]
+pub struct Parameters {
+    pub(crate) list: Vec<ParameterDef>,
+}
+
+impl Parameters {
+    /// Declares a trainable parameter of shape `[rows, cols]`.
+    pub fn add(&mut self, name: &str, rows: usize, cols: usize, init: Init) {
+        self.list.push(ParameterDef { name: name.into(), rows, cols, init, trainable: true });
+    }
+
+    /// Declares a parameter that is not trained.
+    pub fn add_frozen(&mut self, name: &str, rows: usize, cols: usize, init: Init) {
+        self.list.push(ParameterDef { name: name.into(), rows, cols, init, trainable: false });
+    }
+}
+
+/// Parameters as values of the graph under construction.
+pub struct Bound<'s> {
+    pub(crate) scope: &'s Scope,
+    /// What the names are relative to: `object/`, or nothing.
+    pub(crate) prefix: String,
+    pub(crate) values: Vec<(String, Tensor<'s>)>,
+}
+
+impl<'s> Bound<'s> {
+    /// The parameter of this name; a wrong name fails the build, with the names there are.
+    pub fn get(&self, name: &str) -> Tensor<'s> {
+        let full = format!("{}{name}", self.prefix);
+        if let Some((_, tensor)) = self.values.iter().find(|(n, _)| *n == full) {
+            return *tensor;
+        }
+        let known = self.values.iter().map(|(n, _)| n.strip_prefix(&self.prefix).unwrap_or(n));
+        self.scope.fail(Error::unknown("parameter", name, known));
+        self.scope.constant(0.0)
+    }
+}
+
+/// A layer made of differentiable operators, in NengoDL's life cycle.
+///
+/// [`TensorNode::pre_build`] declares parameters once, before any loop over time; they are buffers of the simulator
+/// like all others, and can be named by penalties, optimiser groups, probes and files. [`TensorNode::call`] says
+/// how the output of a step follows from the input; what does not change in time is not computed at each step.
+///
+/// ```
+/// use nengo_wgpu::graph::Tensor;
+/// use nengo_wgpu::network::{Bound, Init, Parameters, TensorNode};
+///
+/// /// `W x`, without a bias.
+/// struct Dense;
+///
+/// impl TensorNode for Dense {
+///     fn pre_build(&self, size_in: usize, size_out: usize, parameters: &mut Parameters) -> nengo_wgpu::Result<()> {
+///         parameters.add("W", size_out, size_in, Init::Uniform(-1.0, 1.0));
+///         Ok(())
+///     }
+///
+///     fn call<'s>(&self, _t: Tensor<'s>, x: Tensor<'s>, parameters: &Bound<'s>) -> Tensor<'s> {
+///         x.dot(parameters.get("W"))
+///     }
+/// }
+/// ```
+pub trait TensorNode: Send + Sync {
+    /// Declares the parameters of a node with inputs of `size_in` and outputs of `size_out` dimensions.
+    ///
+    /// # Errors
+    /// Whatever the node finds wrong with its sizes.
+    fn pre_build(&self, size_in: usize, size_out: usize, parameters: &mut Parameters) -> Result<()>;
+
+    /// The output, of `size_out` columns, for time `t` in seconds (one column) and input `x` (`size_in` columns).
+    fn call<'s>(&self, t: Tensor<'s>, x: Tensor<'s>, parameters: &Bound<'s>) -> Tensor<'s>;
+}

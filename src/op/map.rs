@@ -1,0 +1,317 @@
+//! Elementwise expressions of any number of inputs, with broadcasting of rows and columns: sums, products,
+//! scaling, biases, activations, and whatever the planner fuses of them.
+
+use std::ops::Range;
+
+use super::expr::{Expr, Lane};
+use super::function::{Binary, Unary};
+use super::operands::Operands;
+use crate::engine::cpu::Io;
+use crate::engine::shader::Source;
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::error::Result;
+use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+
+/// `output = expr(inputs)` for each element. An input may have one row or one column, or a smaller extent:
+/// it is repeated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Map {
+    /// What is computed.
+    pub expr: Expr,
+    /// A type that the output is at least as large as, where the inputs alone would give a smaller one.
+    pub least: Option<Type>,
+}
+
+impl Map {
+    /// An expression of its inputs.
+    pub fn new(expr: Expr) -> Self {
+        Self { expr, least: None }
+    }
+}
+
+impl Map {
+    /// Like [`Operator::lower`], for outputs whose last element is not followed by padding.
+    pub(crate) fn lower_exactly(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        self.lower_to(at, false)
+    }
+
+    fn lower_to(&self, at: &mut Lower, padded: bool) -> Result<Vec<Dispatch>> {
+        let ty = at.output.ty;
+        let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
+        let operands = Operands { expr: self.expr.clone(), list, rows: at.rows(ty), cols: ty.cols };
+        let all_rows = ty.total_rows(at.dims);
+        // A flat map ends in a partly used vec4: only where what follows is padding, not the next step's row.
+        let whole = (padded && operands.rows == all_rows) || (operands.rows * ty.cols).is_multiple_of(4);
+        let starts = operands.list.iter().all(|o| o.placed.ty.cols == 1 || o.placed.start.is_multiple_of(4));
+        let flat = whole && starts && at.output.start.is_multiple_of(4) && operands.is_flat(all_rows);
+        let vec4 = flat || (operands.aligned() && at.output.start.is_multiple_of(4));
+        let mut bindings = vec![at.output.binding];
+        bindings.extend(at.inputs.iter().map(|i| i.binding));
+        Ok(vec![Dispatch::new(
+            MapKernel { operands, output: at.output.clone(), all_rows, flat, vec4 },
+            bindings,
+        )])
+    }
+}
+
+/// The most inputs that a map may have: with the output, 7 of the 8 storage buffers that every adapter has.
+pub const MAX_INPUTS: usize = 6;
+
+/// The type of two broadcast together.
+fn join(a: Type, b: Type) -> Option<Type> {
+    let size = |a: usize, b: usize| match (a, b) {
+        (a, b) if a == b => Some(a),
+        (1, n) | (n, 1) => Some(n),
+        _ => None,
+    };
+    let cols = size(a.cols, b.cols)?;
+    let extent = a.extent.max(b.extent);
+    if a.extent == b.extent {
+        return Some(Type { extent, rows: size(a.rows, b.rows)?, cols });
+    }
+    // A fixed matrix of several rows has no row for each example.
+    (a.rows == 1 && b.rows == 1).then_some(Type { extent, rows: 1, cols })
+}
+
+impl Operator for Map {
+    fn name(&self) -> &'static str {
+        "map"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        let mut all = inputs.iter().copied().chain(self.least);
+        let first = all.next().ok_or("it has no input")?;
+        all.try_fold(first, |a, b| {
+            join(a, b).ok_or(format!("{a} and {b} cannot be combined element by element"))
+        })
+    }
+
+    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        let n = at.inputs.len();
+        let all: Vec<Tensor<'s>> = at.inputs.iter().copied().chain([at.output, at.adjoint]).collect();
+        at.each(|i| {
+            let expr = self.expr.gradient(i, n);
+            at.adjoint.scope.map_used(expr, &all, Some(at.output.ty())).reduce_to(at.inputs[i].ty())
+        })
+    }
+
+    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        self.lower_to(at, true)
+    }
+
+    fn reference(&self, at: &Reference) -> Vec<f64> {
+        let cols = at.ty.cols;
+        (0..at.rows * cols).map(|e| self.expr.reference(|i| at.at(i, e / cols, e % cols))).collect()
+    }
+}
+
+/// One dispatch of `shaders/map.wgsl`.
+#[derive(Clone, Debug)]
+struct MapKernel {
+    operands: Operands,
+    output: Placed,
+    all_rows: usize,
+    flat: bool,
+    vec4: bool,
+}
+
+impl MapKernel {
+    /// Rows, and groups of columns in a row, that the shader walks through.
+    fn extent(&self) -> (usize, usize) {
+        let Operands { rows, cols, .. } = self.operands;
+        match (self.flat, self.vec4) {
+            (true, _) => (1, (rows * cols).div_ceil(4)),
+            (false, true) => (rows, cols / 4),
+            (false, false) => (rows, cols),
+        }
+    }
+}
+
+impl Kernel for MapKernel {
+    fn source(&self) -> Source {
+        let o = &self.operands;
+        let generated = [
+            ("element", Operands::element(self.vec4)),
+            ("operand_members", o.members()),
+            ("operands", o.declare(1, self.vec4, self.all_rows)),
+            ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),
+        ];
+        Source::new("map", "main", &generated)
+    }
+
+    fn access(&self) -> Vec<Access> {
+        let mut access = vec![Access::Write];
+        access.extend(self.operands.list.iter().map(|_| Access::Read));
+        access
+    }
+
+    fn params(&self) -> Vec<u32> {
+        let (rows, width) = self.extent();
+        let mut words =
+            vec![0, rows as u32, width as u32, self.output.start as u32, self.operands.cols as u32];
+        words.extend(self.operands.words());
+        words
+    }
+
+    fn grid(&self) -> [u32; 3] {
+        let (rows, width) = self.extent();
+        fold((rows * width).div_ceil(512))
+    }
+
+    fn split(&self, row0: usize) -> Split {
+        let Operands { rows, cols, .. } = self.operands;
+        let start = self.output.start + row0 * cols;
+        if self.flat {
+            Split { units: rows * cols, grain: 2048, parts: vec![Part::rows(start, 1)] }
+        } else {
+            Split { units: rows, grain: 2048_usize.div_ceil(cols), parts: vec![Part::rows(start, cols)] }
+        }
+    }
+
+    fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let o = &self.operands;
+        let mut lanes = [Lane::Splat(0.0); MAX_INPUTS];
+        let n = o.list.len();
+        if self.flat {
+            for (i, operand) in o.list.iter().enumerate() {
+                let data = io.read(1 + i);
+                let start = operand.placed.start;
+                lanes[i] = if operand.period == 1 && self.all_rows * o.cols > 1 && operand.placed.ty.cols == 1
+                {
+                    Lane::Splat(data[start])
+                } else {
+                    let start = start + row0 * o.cols;
+                    Lane::Slice(&data[start + units.start..start + units.end])
+                };
+            }
+            let (to, scratch) = io.output(0, 0);
+            return o.expr.run(&lanes[..n], to, scratch);
+        }
+        for (k, row) in units.enumerate() {
+            for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+                *lane = o.lane(io, 1, i, row0 + row, 0, o.cols);
+            }
+            let (to, scratch) = io.output(0, 0);
+            o.expr.run(&lanes[..n], &mut to[k * o.cols..(k + 1) * o.cols], scratch);
+        }
+    }
+}
+
+impl crate::graph::Scope {
+    /// An expression of those of `all` that it uses.
+    pub(crate) fn map_used<'s>(&'s self, expr: Expr, all: &[Tensor<'s>], least: Option<Type>) -> Tensor<'s> {
+        let used: Vec<usize> =
+            (0..all.len()).filter(|i| expr.tape.contains(&super::expr::Instr::Input(*i))).collect();
+        let mut number = vec![0; all.len()];
+        used.iter().enumerate().for_each(|(new, &old)| number[old] = new);
+        let inputs: Vec<Tensor<'s>> = used.iter().map(|&i| all[i]).collect();
+        let map = Map { expr: expr.renumber(&number), least };
+        if inputs.is_empty() && least.is_none() {
+            return self.constant(map.expr.reference(|_| 0.0) as f32);
+        }
+        self.apply(map, &inputs)
+    }
+
+    /// The sum of several values, each broadcast to the largest.
+    pub fn sum<'s>(&'s self, values: &[Tensor<'s>]) -> Tensor<'s> {
+        match values {
+            [] => self.constant(0.0),
+            [one] => *one,
+            _ if values.len() <= MAX_INPUTS => self.apply(Map::new(Expr::sum(values.len())), values),
+            _ => {
+                let (first, rest) = values.split_at(MAX_INPUTS);
+                let first = self.sum(first);
+                self.sum(&[&[first], rest].concat())
+            }
+        }
+    }
+}
+
+impl<'s> Tensor<'s> {
+    /// `f` of each element.
+    pub fn unary(self, f: Unary) -> Self {
+        self.scope.apply(Map::new(Expr::unary(f)), &[self])
+    }
+
+    fn binary(self, f: Binary, other: Self) -> Self {
+        self.scope.apply(Map::new(Expr::binary(f)), &[self, other])
+    }
+
+    /// `max(x, 0)`
+    pub fn relu(self) -> Self {
+        self.unary(Unary::Relu)
+    }
+
+    /// Hyperbolic tangent.
+    pub fn tanh(self) -> Self {
+        self.unary(Unary::Tanh)
+    }
+
+    /// `1 / (1 + exp(-x))`
+    pub fn sigmoid(self) -> Self {
+        self.unary(Unary::Sigmoid)
+    }
+
+    /// `x^2`
+    pub fn square(self) -> Self {
+        self.unary(Unary::Square)
+    }
+
+    /// Square root.
+    pub fn sqrt(self) -> Self {
+        self.unary(Unary::Sqrt)
+    }
+
+    /// `e^x`
+    pub fn exp(self) -> Self {
+        self.unary(Unary::Exp)
+    }
+
+    /// Natural logarithm.
+    pub fn log(self) -> Self {
+        self.unary(Unary::Log)
+    }
+
+    /// `|x|`
+    pub fn abs(self) -> Self {
+        self.unary(Unary::Abs)
+    }
+
+    /// `factor * x`
+    pub fn scale(self, factor: f32) -> Self {
+        self * self.scope.constant(factor)
+    }
+
+    /// `x - target`, zero where the target is NaN.
+    pub fn residual(self, target: Self) -> Self {
+        self.binary(Binary::Residual, target)
+    }
+
+    /// The same values in the larger type `ty`, repeated.
+    pub fn expand(self, ty: Type) -> Self {
+        if self.ty() == ty {
+            return self;
+        }
+        self.scope.apply(Map { expr: Expr::identity(), least: Some(ty) }, &[self])
+    }
+
+    /// The same values once per time step.
+    pub fn expand_in_time(self) -> Self {
+        if self.ty().extent == Extent::Sequence { self } else { self.expand(Type::sequence(self.ty().cols)) }
+    }
+}
+
+macro_rules! operator {
+    ($trait:ident $method:ident) => {
+        impl std::ops::$trait for Tensor<'_> {
+            type Output = Self;
+            fn $method(self, other: Self) -> Self {
+                self.binary(Binary::$trait, other)
+            }
+        }
+    };
+}
+operator!(Add add);
+operator!(Sub sub);
+operator!(Mul mul);
+operator!(Div div);

@@ -1,0 +1,421 @@
+//! Matrix products in three forms, dense or grouped, with an elementwise expression on each element of the result.
+
+use std::ops::Range;
+
+use super::expr::{Expr, Lane};
+use super::operands::Operands;
+use super::reduce;
+use crate::engine::cpu::Io;
+use crate::engine::cpu::gemm::{Form, Gemm};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split};
+use crate::error::Result;
+use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+
+/// A product of two matrices, `groups` of them side by side.
+///
+/// | form | first input | second input | output |
+/// |---|---|---|---|
+/// | `Nt`: `A·Bᵀ` | rows × (groups·k) | (groups·n) × k, fixed | rows × (groups·n) |
+/// | `Nn`: `A·B` | rows × (groups·n) | (groups·n) × k, fixed | rows × (groups·k) |
+/// | `Tn`: `Aᵀ·B` | rows × (groups·n) | rows × (groups·k) | (groups·n) × k, fixed |
+///
+/// So `Nt` applies weights (size_out × size_in) to rows, `Nn` is its adjoint for the rows, and `Tn` its adjoint for
+/// the weights: each is an adjoint of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Matmul {
+    /// Which operand is transposed.
+    pub form: Form,
+    /// Independent products; each reads columns and rows of its own.
+    pub groups: usize,
+    /// What is stored: input 0 is the product, the others are this operator's inputs from the third on.
+    pub epilogue: Option<Expr>,
+}
+
+impl Matmul {
+    /// The most further inputs an epilogue may have: with the product's three, 7 of 8 storage buffers.
+    pub const MAX_OPERANDS: usize = 4;
+
+    /// A dense product.
+    pub fn dense(form: Form) -> Self {
+        Self { form, groups: 1, epilogue: None }
+    }
+
+    /// Whether an elementwise expression can be added. Not to the product over rows, which may be made in parts.
+    pub(crate) fn takes_epilogue(&self) -> bool {
+        self.epilogue.is_none() && self.form != Form::Tn
+    }
+}
+
+impl Operator for Matmul {
+    fn name(&self) -> &'static str {
+        "matmul"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        let (a, b, g) = (inputs[0], inputs[1], self.groups);
+        let fixed = |ty: Type| ty.extent == crate::graph::Extent::Fixed;
+        let whole = |n: usize| g > 0 && n.is_multiple_of(g);
+        let of_groups = if g == 1 { String::new() } else { format!(" in {g} groups") };
+        let mismatch = || format!("{a} and {b} cannot be multiplied{of_groups}");
+        match self.form {
+            Form::Nt if fixed(b) && whole(b.rows) && a.cols == g * b.cols => Ok(a.with_cols(b.rows)),
+            Form::Nn if fixed(b) && whole(b.rows) && a.cols == b.rows => Ok(a.with_cols(g * b.cols)),
+            Form::Tn if (a.extent, a.rows) == (b.extent, b.rows) && whole(a.cols) && whole(b.cols) => {
+                Ok(Type::fixed(a.cols, b.cols / g))
+            }
+            _ => Err(mismatch()),
+        }
+    }
+
+    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        let [a, b] = at.inputs[..] else { return None };
+        let dy = at.adjoint.expand(at.output.ty());
+        let product = |form, x: Tensor<'s>, y| {
+            x.scope.apply(Self { form, groups: self.groups, epilogue: None }, &[x, y])
+        };
+        at.each(|i| match (self.form, i) {
+            (Form::Nt, 0) => product(Form::Nn, dy, b),
+            (Form::Nt, _) => product(Form::Tn, dy, a),
+            (Form::Nn, 0) => product(Form::Nt, dy, b),
+            (Form::Nn, _) => product(Form::Tn, a, dy),
+            (Form::Tn, 0) => product(Form::Nt, b, dy),
+            (Form::Tn, _) => product(Form::Nn, a, dy),
+        })
+    }
+
+    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        let (a, b, c) = (&at.inputs[0], &at.inputs[1], &at.output);
+        let g = self.groups;
+        let sizes = match self.form {
+            Form::Nt => [at.rows(c.ty), c.ty.cols / g, a.ty.cols / g],
+            Form::Nn => [at.rows(c.ty), c.ty.cols / g, a.ty.cols / g],
+            Form::Tn => [c.ty.rows / g, c.ty.cols, at.rows(a.ty)],
+        };
+        let [m, n, k] = sizes;
+        let (lda, ldb, ldc) = (a.ty.cols, b.ty.cols, c.ty.cols);
+        let distances = match self.form {
+            Form::Nt => [k, n * k, n],
+            Form::Nn => [k, k * n, n],
+            Form::Tn => [m, n, m * n],
+        };
+        let list = (2..at.inputs.len()).map(|i| at.operand(i)).collect();
+        let expr = self.epilogue.clone().unwrap_or_else(Expr::identity);
+        let epilogue = Operands { expr, list, rows: m, cols: ldc };
+        let mut kernel = MatmulKernel {
+            gemm: Gemm { form: self.form, m, n, k, lda, ldb, ldc },
+            groups: g,
+            distances,
+            a: a.clone(),
+            b: b.clone(),
+            c: c.clone(),
+            epilogue,
+            all_rows: c.ty.total_rows(at.dims),
+            splits: 1,
+            family: at.target.family,
+        };
+        let mut bindings: Vec<Binding> = vec![a.binding, b.binding, c.binding];
+        bindings.extend(at.inputs[2..].iter().map(|i| i.binding));
+        kernel.splits = kernel.useful_splits();
+        if kernel.splits == 1 {
+            return Ok(vec![Dispatch::new(kernel, bindings)]);
+        }
+        let output = at.output.clone();
+        let parts = at.scratch(kernel.splits * g * m * n);
+        kernel.c = Placed { binding: parts, start: 0, ty: Type::fixed(kernel.splits * g * m, n) };
+        bindings[2] = parts;
+        let sum = reduce::over_parts(parts, kernel.splits, g * m * n, output);
+        Ok(vec![Dispatch::new(kernel, bindings), sum])
+    }
+
+    fn reference(&self, at: &Reference) -> Vec<f64> {
+        let (a, b, g) = (at.types[0], at.types[1], self.groups);
+        let rows = at.inputs[0].len() / a.cols;
+        let (left, right) =
+            (|r: usize, c: usize| at.at(0, r, c), |r: usize, c: usize| at.inputs[1][r * b.cols + c]);
+        let (n, k) = match self.form {
+            Form::Nt | Form::Nn => (b.rows / g, b.cols),
+            Form::Tn => (a.cols / g, b.cols / g),
+        };
+        let element = |row: usize, col: usize| match self.form {
+            Form::Nt => (0..k).map(|i| left(row, col / n * k + i) * right(col, i)).sum::<f64>(),
+            Form::Nn => (0..n).map(|i| left(row, col / k * n + i) * right(col / k * n + i, col % k)).sum(),
+            Form::Tn => (0..rows).map(|r| left(r, row) * right(r, row / n * k + col)).sum(),
+        };
+        let expr = self.epilogue.clone().unwrap_or_else(Expr::identity);
+        let value = |e: usize| {
+            let (row, col) = (e / at.ty.cols, e % at.ty.cols);
+            let product = element(row, col);
+            expr.reference(|i| if i == 0 { product } else { at.at(1 + i, row, col) })
+        };
+        (0..at.rows * at.ty.cols).map(value).collect()
+    }
+}
+
+/// One dispatch of a `shaders/matmul_*.wgsl`, or the twin's calls of a gemm.
+#[derive(Clone, Debug)]
+struct MatmulKernel {
+    /// Sizes of one group's product, and strides.
+    gemm: Gemm,
+    groups: usize,
+    /// From one group to the next, in elements of `a`, `b` and `c`.
+    distances: [usize; 3],
+    a: Placed,
+    b: Placed,
+    c: Placed,
+    epilogue: Operands,
+    all_rows: usize,
+    splits: usize,
+    family: Family,
+}
+
+impl MatmulKernel {
+    fn has_epilogue(&self) -> bool {
+        !self.epilogue.expr.is_identity()
+    }
+
+    /// Parts of the sum that are made in parallel, where the result alone has too few tiles for the device.
+    fn useful_splits(&self) -> usize {
+        let Gemm { form, m, n, k, .. } = self.gemm;
+        if form != Form::Tn || self.family == Family::Cpu {
+            return 1;
+        }
+        let (tile_m, tile_n) = self.variant().tile();
+        let tiles = m.div_ceil(tile_m) * n.div_ceil(tile_n) * self.groups;
+        let (wanted, least) = match self.family {
+            Family::Gpu => (256, 64),
+            _ => (8, 512),
+        };
+        (wanted / tiles.max(1)).min(k / least).clamp(1, 64)
+    }
+
+    /// Columns that a store writes at once.
+    fn vec4_result(&self) -> bool {
+        let Gemm { n, ldc, .. } = self.gemm;
+        [n, ldc, self.c.start, self.distances[2]].iter().all(|x| x.is_multiple_of(4))
+            && (!self.has_epilogue() || self.epilogue.aligned())
+    }
+}
+
+/// A shader family for products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    /// Any adapter, any size: four rows of four columns a lane, `bands` of eight lanes a workgroup.
+    Plain { bands: usize },
+    /// Software adapters: no workgroup memory, tall register tiles.
+    Software,
+    /// Software adapters whose subgroups have exactly eight lanes: rows are shared by broadcast.
+    Subgroup,
+    /// Graphics processors: tiles in workgroup memory.
+    Tiled,
+}
+
+impl Variant {
+    /// Rows and columns of the result that a workgroup makes.
+    fn tile(self) -> (usize, usize) {
+        match self {
+            Variant::Plain { bands } => (4 * bands, 32),
+            Variant::Software => (16, 64),
+            Variant::Subgroup => (32, 32),
+            Variant::Tiled => (64, 64),
+        }
+    }
+
+    fn stem(self) -> &'static str {
+        match self {
+            Variant::Plain { .. } => "matmul_plain",
+            Variant::Software => "matmul_software",
+            Variant::Subgroup => "matmul_subgroup",
+            Variant::Tiled => "matmul_tiled",
+        }
+    }
+}
+
+impl MatmulKernel {
+    /// The family that is fast on the device at this size; measured on lavapipe (`benches/README.md`).
+    fn variant(&self) -> Variant {
+        let Gemm { m, n, .. } = self.gemm;
+        match self.family {
+            Family::Gpu if m < 32 || n < 32 => Variant::Plain { bands: 8 },
+            Family::Gpu => Variant::Tiled,
+            _ if m <= 4 => Variant::Plain { bands: 1 },
+            Family::Software { subgroup: 8, .. } => Variant::Subgroup,
+            Family::Software { .. } => Variant::Software,
+            Family::Cpu => Variant::Plain { bands: 8 },
+        }
+    }
+
+    /// How an operand is loaded: in vectors only where all its distances are whole vectors.
+    fn load(&self, placed: &Placed, stride: usize, group: usize, contiguous: usize) -> &'static str {
+        let group = if self.groups == 1 { 0 } else { group };
+        let whole = [placed.start, stride, group, contiguous].iter().all(|x| x.is_multiple_of(4));
+        match (whole, self.family) {
+            (false, _) => "scalar",
+            (true, Family::Software { int64: true, .. }) => "u64",
+            (true, _) => "vec4",
+        }
+    }
+}
+
+impl Kernel for MatmulKernel {
+    fn source(&self) -> Source {
+        let Gemm { form, m, n, k, lda, ldb, .. } = self.gemm;
+        let variant = self.variant();
+        let vec4 = self.vec4_result();
+        let a = self.load(&self.a, lda, self.distances[0], if form == Form::Tn { m } else { k });
+        let b = self.load(&self.b, ldb, self.distances[1], if form == Form::Nt { k } else { n });
+        let c = if vec4 { "vec4" } else { "scalar" };
+        let generated = [
+            ("operand_members", self.epilogue.members()),
+            ("operand_a", shader::part(&format!("operand_a_{a}"))),
+            ("operand_b", shader::part(&format!("operand_b_{b}"))),
+            ("result", shader::part(&format!("result_{c}"))),
+            ("epilogue", self.epilogue_text(vec4)),
+        ];
+        let source = Source::new(variant.stem(), "main", &generated).constant("FORM", f64::from(form as u32));
+        match variant {
+            Variant::Plain { bands } => source.constant("BANDS", bands as f64),
+            _ => source,
+        }
+    }
+
+    fn access(&self) -> Vec<Access> {
+        let mut access = vec![Access::Read, Access::Read, Access::Write];
+        access.extend(self.epilogue.list.iter().map(|_| Access::Read));
+        access
+    }
+
+    fn params(&self) -> Vec<u32> {
+        let Gemm { m, n, k, lda, ldb, ldc, .. } = self.gemm;
+        let [a_group, b_group, c_group] = self.distances;
+        let (a0, b0, c0) = (self.a.start, self.b.start, self.c.start);
+        let c_split = self.groups * m * n;
+        let sizes = [
+            0,
+            m,
+            n,
+            k,
+            lda,
+            ldb,
+            ldc,
+            a0,
+            b0,
+            c0,
+            a_group,
+            b_group,
+            c_group,
+            self.splits,
+            c_split,
+            self.groups,
+        ];
+        let mut words: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
+        words.extend(self.epilogue.words());
+        words
+    }
+
+    fn grid(&self) -> [u32; 3] {
+        let (tile_m, tile_n) = self.variant().tile();
+        let tiles = self.gemm.m.div_ceil(tile_m) * self.gemm.n.div_ceil(tile_n);
+        let [x, y, _] = crate::engine::fold(tiles);
+        [x, y, (self.groups * self.splits) as u32]
+    }
+
+    fn split(&self, row0: usize) -> Split {
+        let Gemm { m, n, ldc, .. } = self.gemm;
+        let start = self.c.start + row0 * ldc;
+        if self.groups > 1 {
+            // Whole groups: columns of the result, or rows of it where they are sums over rows.
+            let part = match self.gemm.form {
+                Form::Tn => Part::rows(start, self.distances[2]),
+                _ => Part { start, outer: m, stride: ldc, inner: n },
+            };
+            return Split { units: self.groups, grain: 1, parts: vec![part] };
+        }
+        match self.gemm.split() {
+            crate::engine::cpu::gemm::Split::Rows(grain) => {
+                Split { units: m, grain, parts: vec![Part::rows(start, ldc)] }
+            }
+            crate::engine::cpu::gemm::Split::Cols(grain) => {
+                Split { units: n, grain, parts: vec![Part { start, outer: m, stride: ldc, inner: 1 }] }
+            }
+        }
+    }
+
+    fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let Gemm { form, m, n, lda, ldb, .. } = self.gemm;
+        let a = &io.read(0)[self.a.start + if form == Form::Tn { 0 } else { row0 * lda }..];
+        let b = &io.read(1)[self.b.start..];
+        if self.groups > 1 {
+            for (i, group) in units.clone().enumerate() {
+                let [da, db, _] = self.distances.map(|d| d * group);
+                let own = if form == Form::Tn { self.distances[2] } else { n };
+                io.gemm(0, i * own, &self.gemm, &a[da..], &b[db..]);
+            }
+        } else if self.split(row0).parts[0].outer > 1 || m == 1 {
+            let from = units.start * if form == Form::Nt { ldb } else { 1 };
+            io.gemm(0, 0, &Gemm { n: units.len(), ..self.gemm }, a, &b[from..]);
+        } else {
+            let from = units.start * if form == Form::Tn { 1 } else { lda };
+            io.gemm(0, 0, &Gemm { m: units.len(), ..self.gemm }, &a[from..], b);
+        }
+        if self.has_epilogue() {
+            self.finish(io, units, row0);
+        }
+    }
+}
+
+impl MatmulKernel {
+    /// The function that finishes each element before it is stored, for four columns and for one.
+    fn epilogue_text(&self, vec4: bool) -> String {
+        let same = "fn epilogue4(x: vec4<f32>, row: u32, col: u32) -> vec4<f32> { return x; }\n\
+                    fn epilogue1(x: f32, row: u32, col: u32) -> f32 { return x; }\n";
+        if !self.has_epilogue() {
+            return same.to_string();
+        }
+        // The one that is not called must still be there.
+        let (used, unused) = if vec4 { ("epilogue4", 1) } else { ("epilogue1", 0) };
+        let input = |i: usize| if i == 0 { "x".to_string() } else { format!("load{}(row, col)", i - 1) };
+        [
+            Operands::element(vec4),
+            shader::part("functions"),
+            self.epilogue.declare(3, vec4, self.all_rows),
+            self.epilogue.function(&format!("{used}(x: F, row: u32, col: u32)"), input),
+            same.lines().nth(unused).unwrap_or_default().to_string(),
+        ]
+        .concat()
+    }
+
+    /// Applies the epilogue to this thread's part of the result, while it is in its cache.
+    fn finish(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let Gemm { m, n, ldc, .. } = self.gemm;
+        let by_rows = self.groups == 1 && self.split(row0).parts[0].outer == 1 && m > 1;
+        let (rows, cols) = match (by_rows, self.groups) {
+            (true, _) => (units.clone(), 0..ldc),
+            (_, 1) => (0..m, units.clone()),
+            _ => (0..m, units.start * n..units.end * n),
+        };
+        let mut lanes = [Lane::Splat(0.0); Matmul::MAX_OPERANDS];
+        let count = self.epilogue.list.len();
+        for (k, row) in rows.enumerate() {
+            for (i, lane) in lanes.iter_mut().enumerate().take(count) {
+                *lane = self.epilogue.lane(io, 3, i, row0 + row, cols.start, cols.end);
+            }
+            let (outer, from) = if by_rows { (0, k * ldc) } else { (k, 0) };
+            let (own, scratch) = io.output(0, outer);
+            let to = &mut own[from..from + cols.len()];
+            self.epilogue.expr.run_in_place(&lanes[..count], to, scratch);
+        }
+    }
+}
+
+impl<'s> Tensor<'s> {
+    /// `x·Wᵀ`: applies weights of shape `[size_out, size_in]` to each row.
+    pub fn dot(self, weights: Tensor<'s>) -> Self {
+        self.scope.apply(Matmul::dense(Form::Nt), &[self, weights])
+    }
+
+    /// `groups` products side by side: group `g` applies its rows of the weights to its columns of each row.
+    pub fn dot_groups(self, weights: Tensor<'s>, groups: usize) -> Self {
+        self.scope.apply(Matmul { form: Form::Nt, groups, epilogue: None }, &[self, weights])
+    }
+}

@@ -1,0 +1,109 @@
+//! Inputs of an elementwise expression: their declaration in WGSL, their words, their rows on the CPU.
+//!
+//! Used by [`super::Map`] and by whatever ends in an expression: matmuls and reductions.
+
+use std::fmt::Write;
+
+use super::expr::{Expr, Lane};
+use crate::engine::cpu::Io;
+use crate::graph::Operand;
+
+/// An expression and the operands of its inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Operands {
+    /// What is computed for each element.
+    pub expr: Expr,
+    /// One for each of the expression's inputs; for an epilogue, of those after the first.
+    pub list: Vec<Operand>,
+    /// Rows and columns of the result.
+    pub rows: usize,
+    /// Columns of the result.
+    pub cols: usize,
+}
+
+impl Operands {
+    /// Whether four neighbouring columns can be loaded at once.
+    pub fn aligned(&self) -> bool {
+        self.cols.is_multiple_of(4)
+            && self.list.iter().all(|o| o.placed.ty.cols == 1 || o.placed.start.is_multiple_of(4))
+    }
+
+    /// Whether rows do not matter: each operand is one number, or has an element for each of the result's.
+    pub fn is_flat(&self, all_rows: usize) -> bool {
+        self.list.iter().all(|o| {
+            let one = o.period == 1 && o.placed.ty.cols == 1;
+            one || (o.period == all_rows && o.placed.ty.cols == self.cols)
+        })
+    }
+
+    /// The element type `F` of expressions, `U` for its bits, and the number of columns that it holds.
+    pub fn element(vec4: bool) -> String {
+        if vec4 {
+            "alias F = vec4<f32>;\nalias U = vec4<u32>;\nconst WIDTH: u32 = 4u;\n".to_string()
+        } else {
+            "alias F = f32;\nalias U = u32;\nconst WIDTH: u32 = 1u;\n".to_string()
+        }
+    }
+
+    /// Members of the shader's `Params`.
+    pub fn members(&self) -> String {
+        (0..self.list.len()).fold(String::new(), |mut s, i| {
+            let _ = writeln!(s, "    start{i}: u32, period{i}: u32, stride{i}: u32,");
+            s
+        })
+    }
+
+    /// The words for [`Operands::members`].
+    pub fn words(&self) -> Vec<u32> {
+        let words = |o: &Operand| [o.placed.start as u32, o.period as u32, o.placed.ty.cols as u32];
+        self.list.iter().flat_map(words).collect()
+    }
+
+    /// Bindings from `first` on, and a function `load` for each operand.
+    pub fn declare(&self, first: usize, vec4: bool, all_rows: usize) -> String {
+        let mut text = String::new();
+        for (i, operand) in self.list.iter().enumerate() {
+            let narrow = operand.placed.ty.cols == 1 && self.cols > 1;
+            let element = if narrow { "f32" } else { "F" };
+            let row = match operand.period {
+                1 => "0u".to_string(),
+                n if n == all_rows => "row".to_string(),
+                _ => format!("(row % p.period{i})"),
+            };
+            let (col, divide) = if narrow { ("0u", "") } else { ("col", if vec4 { " / 4u" } else { "" }) };
+            let _ = write!(
+                text,
+                "@group(0) @binding({binding}) var<storage, read> operand{i}: array<{element}>;\n\
+                 fn load{i}(row: u32, col: u32) -> F {{\n    \
+                 return F(operand{i}[(p.start{i} + {row} * p.stride{i} + {col}){divide}]);\n}}\n",
+                binding = first + i,
+            );
+        }
+        text
+    }
+
+    /// The expression as a WGSL function; input `i` is `operand(i)`, written as WGSL.
+    pub fn function(&self, signature: &str, input: impl Fn(usize) -> String) -> String {
+        format!("fn {signature} -> F {{\n{}}}\n", self.expr.wgsl(input))
+    }
+
+    /// Row `row` of operand `i`, which is binding `first + i`, from column `from` to `to`.
+    pub fn lane<'a>(
+        &self,
+        io: &Io<'a>,
+        first: usize,
+        i: usize,
+        row: usize,
+        from: usize,
+        to: usize,
+    ) -> Lane<'a> {
+        let operand = &self.list[i];
+        let data = io.read(first + i);
+        let at = operand.placed.start + (row % operand.period) * operand.placed.ty.cols;
+        if operand.placed.ty.cols == 1 && self.cols > 1 {
+            Lane::Splat(data[at])
+        } else {
+            Lane::Slice(&data[at + from..at + to])
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Sums over rows, over columns, or over everything, of an elementwise expression.
+
+use std::ops::Range;
+
+use super::expr::{Expr, Lane};
+use super::map::Map;
+use super::operands::Operands;
+use crate::engine::cpu::{Io, Work};
+use crate::engine::shader::Source;
+use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold};
+use crate::error::Result;
+use crate::graph::{Adjoint, Extent, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+
+/// `output = scale * sum(expr(inputs))` over the rows or columns that `to` has not.
+///
+/// Either the rows go down to a smaller extent (time and examples summed), or the columns to one, or everything
+/// to one number. [`Tensor::reduce_to`] composes the rest.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reduce {
+    /// What is summed.
+    pub expr: Expr,
+    /// Type of the result.
+    pub to: Type,
+    /// Factor on the sum.
+    pub scale: f32,
+}
+
+impl Reduce {
+    fn source_type(&self, inputs: &[Type]) -> Result<Type, String> {
+        Map::new(self.expr.clone()).infer(inputs)
+    }
+}
+
+impl Operator for Reduce {
+    fn name(&self) -> &'static str {
+        "reduce"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        let from = self.source_type(inputs)?;
+        let to = self.to;
+        let rows = from.extent != to.extent || from.rows != to.rows;
+        let fits = to.extent <= from.extent
+            && (to.cols == from.cols || to.cols == 1)
+            && (to.rows == 1 || to.rows == from.rows)
+            && (!rows || to.cols == from.cols || (to.extent == Extent::Fixed && to.rows == 1));
+        if fits { Ok(to) } else { Err(format!("{from} cannot be summed to {to}")) }
+    }
+
+    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        // The adjoint of a sum is its adjoint for each term; the expression's own gradient does the rest.
+        let types: Vec<Type> = at.inputs.iter().map(Tensor::ty).collect();
+        let from = self.source_type(&types).ok()?;
+        let scope = at.adjoint.scope;
+        let terms = scope.apply(Map { expr: self.expr.clone(), least: None }, &at.inputs);
+        let adjoint = at.adjoint.scale(self.scale).expand(from);
+        let map = Map::new(self.expr.clone());
+        map.gradient(&Adjoint {
+            inputs: at.inputs.clone(),
+            output: terms,
+            adjoint,
+            wanted: at.wanted.clone(),
+        })
+    }
+
+    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        let types: Vec<Type> = at.inputs.iter().map(|i| i.ty).collect();
+        let from = self.source_type(&types).map_err(|e| crate::Error::invalid(self.name(), e))?;
+        let rows = at.rows(from);
+        let (elements, cols) = (rows * from.cols, from.cols);
+        let period = at.rows(self.to);
+        let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
+        let operands = Operands { expr: self.expr.clone(), list, rows, cols };
+        let all_rows = from.total_rows(at.dims);
+        let flat = operands.is_flat(all_rows) && all_rows == rows;
+        let bindings: Vec<Binding> = at.inputs.iter().map(|i| i.binding).collect();
+        let (outer, n, inner) = match (self.to.cols == cols, period == rows) {
+            (false, true) if rows > 1 => (rows, cols, 1),
+            (false, _) => (1, elements, 1),
+            (true, _) => (1, rows / period, period * cols),
+        };
+        let sum = ReduceKernel {
+            operands,
+            output: at.output.clone(),
+            all_rows,
+            flat,
+            view: View { outer, n, inner, splits: 1, limit: elements },
+            scale: self.scale,
+            tree: false,
+        };
+        Ok(if inner == 1 && outer == 1 { sum.total(at, bindings) } else { sum.partial(at, bindings) })
+    }
+
+    fn reference(&self, at: &Reference) -> Vec<f64> {
+        let Ok(from) = self.source_type(&at.types) else { return Vec::new() };
+        let rows = at.inputs.iter().zip(&at.types).map(|(x, ty)| x.len() / ty.cols).max().unwrap_or(1);
+        let mut sums = vec![0.0; at.rows * at.ty.cols];
+        for e in 0..rows * from.cols {
+            let (row, col) = (e / from.cols, e % from.cols);
+            let to = (row % at.rows) * at.ty.cols + if at.ty.cols == 1 { 0 } else { col };
+            sums[to] += f64::from(self.scale) * self.expr.reference(|i| at.at(i, row, col));
+        }
+        sums
+    }
+}
+
+/// Sums `parts` matrices of `len` elements that lie one after the other in `scratch`.
+pub(super) fn over_parts(scratch: Binding, parts: usize, len: usize, output: Placed) -> Dispatch {
+    let operand =
+        Operand { placed: Placed { binding: scratch, start: 0, ty: Type::fixed(1, parts * len) }, period: 1 };
+    let kernel = ReduceKernel {
+        operands: Operands { expr: Expr::identity(), list: vec![operand], rows: 1, cols: parts * len },
+        output,
+        all_rows: 1,
+        flat: true,
+        view: View { outer: 1, n: parts, inner: len, splits: 1, limit: parts * len },
+        scale: 1.0,
+        tree: false,
+    };
+    kernel.dispatch(vec![scratch])
+}
+
+/// The matrix as `[outer, n, inner]`, summed over `n` in `splits` chunks.
+#[derive(Clone, Debug)]
+struct View {
+    outer: usize,
+    n: usize,
+    inner: usize,
+    splits: usize,
+    /// Elements there are: the last of the `n` may be incomplete.
+    limit: usize,
+}
+
+/// One dispatch of `shaders/reduce.wgsl`.
+#[derive(Clone, Debug)]
+struct ReduceKernel {
+    operands: Operands,
+    output: Placed,
+    all_rows: usize,
+    flat: bool,
+    view: View,
+    scale: f32,
+    tree: bool,
+}
+
+/// Up to so many terms are one lane's work.
+const CHUNK: usize = 256;
+/// Up to so many elements are one workgroup's work.
+const TREE: usize = 16_384;
+/// Columns that a long vector is folded into.
+const FOLDED: usize = 256;
+
+impl ReduceKernel {
+    /// Everything to one number: one workgroup, or many lanes and then one workgroup.
+    fn total(mut self, at: &mut Lower, bindings: Vec<Binding>) -> Vec<Dispatch> {
+        if self.view.limit <= TREE {
+            self.tree = true;
+            return vec![self.dispatch(bindings)];
+        }
+        let n = self.view.limit.div_ceil(FOLDED);
+        let splits = n.div_ceil(CHUNK).min(64);
+        self.view = View { outer: 1, n, inner: FOLDED, splits, limit: self.view.limit };
+        let (first, rest) = self.through(at, splits * FOLDED);
+        let last = ReduceKernel { tree: true, ..rest };
+        let scratch = first.output.binding;
+        vec![first.dispatch(bindings), last.dispatch(vec![scratch])]
+    }
+
+    /// A sum a lane: in one go, or in chunks and then over the chunks.
+    fn partial(mut self, at: &mut Lower, bindings: Vec<Binding>) -> Vec<Dispatch> {
+        let View { outer, n, inner, .. } = self.view;
+        let splits = n.div_ceil(CHUNK).min((65_536 / (outer * inner)).max(1));
+        if splits == 1 || outer > 1 {
+            return vec![self.dispatch(bindings)];
+        }
+        self.view.splits = splits;
+        let (first, rest) = self.through(at, splits * inner);
+        let view = View { outer: 1, n: splits, inner, splits: 1, limit: splits * inner };
+        let last = ReduceKernel { view, ..rest };
+        let scratch = first.output.binding;
+        vec![first.dispatch(bindings), last.dispatch(vec![scratch])]
+    }
+
+    /// This kernel with a scratch buffer of `len` for its output, and one that sums the scratch.
+    fn through(self, at: &mut Lower, len: usize) -> (Self, Self) {
+        let scratch = Placed { binding: at.scratch(len), start: 0, ty: Type::fixed(1, len) };
+        let operand = Operand { placed: scratch.clone(), period: 1 };
+        let last = Self {
+            operands: Operands { expr: Expr::identity(), list: vec![operand], rows: 1, cols: len },
+            all_rows: 1,
+            flat: true,
+            view: View { outer: 1, n: len, inner: 1, splits: 1, limit: len },
+            ..self.clone()
+        };
+        (Self { output: scratch, scale: 1.0, ..self }, last)
+    }
+
+    fn dispatch(self, inputs: Vec<Binding>) -> Dispatch {
+        let mut bindings = vec![self.output.binding];
+        bindings.extend(inputs);
+        Dispatch::new(self, bindings)
+    }
+
+    fn vec4(&self) -> bool {
+        let aligned =
+            self.operands.list.iter().all(|o| o.placed.ty.cols == 1 || o.placed.start.is_multiple_of(4));
+        let wide = if self.flat { aligned } else { self.operands.aligned() };
+        !self.tree
+            && wide
+            && self.view.inner.is_multiple_of(4)
+            && self.view.limit.is_multiple_of(4)
+            && self.output.start.is_multiple_of(4)
+    }
+
+    /// Columns by which an element's number is divided into row and column.
+    fn cols(&self) -> usize {
+        if self.flat { self.view.limit } else { self.operands.cols }
+    }
+
+    fn chunk(&self) -> usize {
+        self.view.n.div_ceil(self.view.splits)
+    }
+
+    /// Calls `f(offset, lanes)` for pieces of elements `from..to` that lie in one row.
+    fn pieces<'a>(
+        &self,
+        io: &Io<'a>,
+        from: usize,
+        to: usize,
+        row0: usize,
+        mut f: impl FnMut(usize, &[Lane<'a>]),
+    ) {
+        let cols = self.cols();
+        let mut lanes = [Lane::Splat(0.0); super::map::MAX_INPUTS];
+        let n = self.operands.list.len();
+        let mut at = from;
+        while at < to {
+            let (row, col) = (at / cols, at % cols);
+            let end = to.min((row + 1) * cols);
+            for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+                *lane = self.operands.lane(io, 1, i, row0 + row, col, col + end - at);
+            }
+            f(end - at, &lanes[..n]);
+            at = end;
+        }
+    }
+}
+
+impl Kernel for ReduceKernel {
+    fn source(&self) -> Source {
+        let o = &self.operands;
+        let vec4 = self.vec4();
+        let generated = [
+            ("element", Operands::element(vec4)),
+            ("operand_members", o.members()),
+            ("operands", o.declare(1, vec4, self.all_rows)),
+            ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),
+        ];
+        Source::new("reduce", if self.tree { "tree" } else { "partial" }, &generated)
+    }
+
+    fn access(&self) -> Vec<Access> {
+        let mut access = vec![Access::Write];
+        access.extend(self.operands.list.iter().map(|_| Access::Read));
+        access
+    }
+
+    fn params(&self) -> Vec<u32> {
+        let View { outer, n, inner, splits, limit } = self.view;
+        let sizes = [0, outer, n, inner, splits, self.chunk(), limit, self.cols(), self.output.start];
+        let mut words: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
+        words.push(self.scale.to_bits());
+        words.extend(self.operands.words());
+        words
+    }
+
+    fn grid(&self) -> [u32; 3] {
+        let View { outer, inner, splits, .. } = self.view;
+        let lanes = outer * splits * inner / if self.vec4() { 4 } else { 1 };
+        if self.tree { [1, 1, 1] } else { fold(lanes.div_ceil(64)) }
+    }
+
+    fn split(&self, row0: usize) -> Split {
+        let View { outer, n, inner, splits, .. } = self.view;
+        let start = self.output.start + row0;
+        let units = if self.tree { 1 } else { outer * splits * inner };
+        let grain = if inner == 1 { 4096_usize.div_ceil(n) } else { 16 };
+        Split { units, grain, parts: vec![Part::rows(start, 1)] }
+    }
+
+    fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let View { n, inner, splits, limit, .. } = self.view;
+        let chunk = self.chunk();
+        let Work { mut own, mut terms, mut totals } = std::mem::take(&mut io.work);
+        let mut add = |range: Range<usize>, io: &Io<'_>, each: &mut dyn FnMut(&[f32])| {
+            self.pieces(io, range.start, range.end, row0, |len, lanes| {
+                terms.resize(len, 0.0);
+                self.operands.expr.run(lanes, &mut terms, &mut own);
+                each(&terms);
+            });
+        };
+        let first = units.start;
+        let mut at = units.start;
+        while at < units.end {
+            // Units of one chunk are neighbours in `inner`.
+            let (part, i) = (at / inner, at % inner);
+            let end = units.end.min((part + 1) * inner);
+            let (o, split) = (part / splits, part % splits);
+            let (from, to) = (split * chunk, ((split + 1) * chunk).min(n));
+            totals.clear();
+            totals.resize(end - at, 0.0);
+            if inner == 1 || self.tree {
+                let range = if self.tree { 0..limit } else { o * n + from..o * n + to };
+                add(range, io, &mut |terms| totals[0] += sum(terms));
+            } else {
+                for k in from..to {
+                    let e = (o * n + k) * inner + i;
+                    let mut done = 0;
+                    add(e.min(limit)..(e + end - at).min(limit), io, &mut |terms| {
+                        totals[done..done + terms.len()].iter_mut().zip(terms).for_each(|(t, x)| *t += x);
+                        done += terms.len();
+                    });
+                }
+            }
+            let to = &mut io.output(0, 0).0[at - first..end - first];
+            to.iter_mut().zip(&totals).for_each(|(to, t)| *to = self.scale * t);
+            at = end;
+        }
+        io.work = Work { own, terms, totals };
+    }
+}
+
+/// The sum in 16 interleaved parts: vectorised, and in an order that does not depend on the processor.
+fn sum(x: &[f32]) -> f32 {
+    let mut parts = [0.0_f32; 16];
+    let chunks = x.chunks_exact(16);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        parts.iter_mut().zip(chunk).for_each(|(p, x)| *p += x);
+    }
+    parts.iter_mut().zip(rest).for_each(|(p, x)| *p += x);
+    parts.iter().sum()
+}
+
+impl<'s> Tensor<'s> {
+    /// The sum of all repetitions, so that the result has type `ty`: the adjoint of a broadcast.
+    pub fn reduce_to(self, ty: Type) -> Self {
+        let from = self.ty();
+        if from == ty {
+            return self;
+        }
+        let reduce =
+            |x: Self, to: Type| x.scope.apply(Reduce { expr: Expr::identity(), to, scale: 1.0 }, &[x]);
+        let all = ty == Type::fixed(1, 1);
+        if !all && from.cols != ty.cols && (from.extent, from.rows) != (ty.extent, ty.rows) {
+            return reduce(reduce(self, from.with_cols(1)), ty);
+        }
+        reduce(self, ty)
+    }
+
+    /// The sum over columns: one number a row.
+    pub fn sum_cols(self) -> Self {
+        self.reduce_to(self.ty().with_cols(1))
+    }
+
+    /// The sum of all elements.
+    pub fn sum_all(self) -> Self {
+        self.reduce_to(Type::fixed(1, 1))
+    }
+
+    /// The mean of all elements.
+    pub fn mean_all(self) -> Self {
+        let count = self.ty().elements(self.scope.dims());
+        let reduce = Reduce { expr: Expr::identity(), to: Type::fixed(1, 1), scale: 1.0 / count as f32 };
+        self.scope.apply(reduce, &[self])
+    }
+
+    /// The square root of the sum of squares of all elements.
+    pub fn norm(self) -> Self {
+        self.square().sum_all().sqrt()
+    }
+}

@@ -1,0 +1,95 @@
+//! Graph → schedule → recording: pure passes on plain data.
+//!
+//! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
+//! [`record`] places buffers and writes down the dispatches.
+
+pub mod record;
+pub mod simplify;
+pub mod stages;
+
+use std::collections::HashMap;
+
+pub use record::record;
+pub use stages::Stage;
+
+use crate::engine::{Recording, Target};
+use crate::error::Result;
+use crate::graph::{Graph, Placed, Type, ValueId};
+
+/// Where an output of a plan is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// A buffer of its own, to be read back.
+    Keep,
+    /// A shared buffer, at an offset in floats.
+    Shared {
+        /// Index into the engine's shared list.
+        buffer: usize,
+        /// First float.
+        offset: usize,
+    },
+}
+
+/// A value that must be there when the plan has run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    /// The value.
+    pub value: ValueId,
+    /// Where to.
+    pub place: Place,
+}
+
+/// Where parameters lie in the shared buffer of parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ParameterPlace {
+    /// First float.
+    pub offset: usize,
+    /// Shape.
+    pub ty: Type,
+}
+
+/// What is to be planned.
+pub struct Request<'a> {
+    /// The operators.
+    pub graph: Graph,
+    /// What must be there in the end.
+    pub outputs: Vec<Output>,
+    /// Where the parameters lie, in shared buffer 0.
+    pub parameters: &'a [ParameterPlace],
+    /// Shared buffers that carry the states of operators from window to window, by the node's output. Others start
+    /// at zero each time.
+    pub states: HashMap<ValueId, usize>,
+    /// The device.
+    pub target: &'a Target,
+    /// Name of the recording.
+    pub label: &'a str,
+}
+
+/// A recording and where its inputs and outputs lie.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What an engine replays.
+    pub recording: Recording,
+    /// The request's outputs, in its order.
+    pub outputs: Vec<Placed>,
+    /// The graph's feeds by number.
+    pub feeds: HashMap<usize, Placed>,
+    /// Contents that buffers must have before the first replay.
+    pub constants: Vec<(Placed, f32)>,
+    /// What runs in which way, with the user's objects.
+    pub stages: Vec<Stage>,
+    /// The graph after simplification.
+    pub graph: Graph,
+}
+
+/// All passes, one after the other.
+///
+/// # Errors
+/// A cycle without a delay, or a value that the device cannot bind.
+pub fn plan(request: Request<'_>) -> Result<Plan> {
+    let Request { graph, outputs, parameters, states, target, label } = request;
+    let before = stages::stages(&graph, &outputs)?;
+    let (graph, outputs) = simplify::simplify(graph, outputs, &before);
+    let stages = stages::stages(&graph, &outputs)?;
+    record(record::Input { graph, outputs, parameters, states: &states, target, label, stages })
+}

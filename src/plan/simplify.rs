@@ -1,0 +1,208 @@
+//! Folds constants and fuses elementwise work, so that a step costs few dispatches.
+//!
+//! What is fused: a map into the map, the matmul's end or the reduction's start that alone reads it. Only within one
+//! stage's kind: a value that is computed once for all steps never moves into a loop, and a value that exists once
+//! per example is not computed again for each step.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Output, Place, Stage, stages};
+use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::op::expr::{Expr, Instr};
+use crate::op::map::MAX_INPUTS;
+use crate::op::{Map, Matmul, Reduce};
+
+/// The simpler graph, with the outputs' new values. `before` are the stages of the graph as it came.
+pub fn simplify(mut graph: Graph, mut outputs: Vec<Output>, before: &[Stage]) -> (Graph, Vec<Output>) {
+    inline_constants(&mut graph);
+    let same = merge_equal(&mut graph, &outputs);
+    outputs.iter_mut().for_each(|o| o.value = same[o.value.0]);
+    separate_outputs(&mut graph, &mut outputs);
+    let component = loop_of(&graph, before);
+    while fuse_once(&mut graph, &outputs, &component) {}
+    (graph, outputs)
+}
+
+/// For each node the number of its loop; 0 outside.
+fn loop_of(graph: &Graph, stages: &[Stage]) -> Vec<usize> {
+    let mut of = vec![0; graph.nodes.len()];
+    for (i, stage) in stages.iter().enumerate() {
+        if let Stage::Loop { nodes, .. } = stage {
+            nodes.iter().for_each(|n| of[n.0] = i + 1);
+        }
+    }
+    of
+}
+
+/// Constants among a map's or reduction's inputs become numbers in its expression.
+fn inline_constants(graph: &mut Graph) {
+    for n in 0..graph.nodes.len() {
+        let node = &graph.nodes[n];
+        let expr = match (node.op.downcast::<Map>(), node.op.downcast::<Reduce>()) {
+            (Some(map), _) => &map.expr,
+            (_, Some(reduce)) if node.inputs.len() > 1 => &reduce.expr,
+            _ => continue,
+        };
+        if node.inputs.iter().all(|&v| graph.constant(v).is_none()) {
+            continue;
+        }
+        let mut inputs = Vec::new();
+        let parts: Vec<(Expr, Vec<usize>)> = node
+            .inputs
+            .iter()
+            .map(|&v| match graph.constant(v) {
+                Some(c) => (Expr { tape: vec![Instr::Constant(c)] }, Vec::new()),
+                None => {
+                    inputs.push(v);
+                    (Expr::identity(), vec![inputs.len() - 1])
+                }
+            })
+            .collect();
+        let expr = expr.substitute(&parts);
+        let ty = graph.ty(node.output);
+        let node = &mut graph.nodes[n];
+        node.op = match node.op.downcast::<Reduce>() {
+            Some(reduce) => Arc::new(Reduce { expr, ..reduce.clone() }),
+            None => Arc::new(Map { expr, least: Some(ty) }),
+        };
+        node.inputs = inputs;
+    }
+}
+
+/// Equal operators on equal inputs become one, and copies disappear. Gives each value's replacement.
+fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
+    let mut same: Vec<ValueId> = (0..graph.values.len()).map(ValueId).collect();
+    let live = stages::live(graph, outputs);
+    let mut seen: HashMap<(String, Vec<ValueId>), ValueId> = HashMap::new();
+    for n in (0..graph.nodes.len()).filter(|&n| live[n]) {
+        for i in 0..graph.nodes[n].inputs.len() {
+            let v = graph.nodes[n].inputs[i];
+            graph.nodes[n].inputs[i] = same[v.0];
+        }
+        let node = &graph.nodes[n];
+        if node.op.memory().is_state() {
+            continue;
+        }
+        let copy = node.op.downcast::<Map>().filter(|m| m.expr.is_identity()).map(|_| node.inputs[0]);
+        if let Some(from) = copy.filter(|&v| graph.ty(v) == graph.ty(node.output)) {
+            same[node.output.0] = from;
+            continue;
+        }
+        let key = (format!("{:?}", node.op), node.inputs.clone());
+        same[node.output.0] = *seen.entry(key).or_insert(node.output);
+    }
+    // An input that closes a cycle may come later in the list than the operator that reads it.
+    for n in 0..graph.nodes.len() {
+        for i in 0..graph.nodes[n].inputs.len() {
+            let v = graph.nodes[n].inputs[i];
+            graph.nodes[n].inputs[i] = same[v.0];
+        }
+    }
+    same
+}
+
+/// An output with a place of its own needs an operator of its own that writes there.
+fn separate_outputs(graph: &mut Graph, outputs: &mut [Output]) {
+    let mut taken: Vec<ValueId> = Vec::new();
+    for output in outputs.iter_mut() {
+        let owned = match graph.values[output.value.0].source {
+            Source::Node(node) => !graph.nodes[node.0].op.memory().is_state(),
+            _ => false,
+        };
+        let place = output.place != Place::Keep;
+        if place && (!owned || taken.contains(&output.value)) {
+            let ty = graph.ty(output.value);
+            let copy = Map { expr: Expr::identity(), least: Some(ty) };
+            output.value = graph.push(Arc::new(copy), vec![output.value], ty, "".into());
+        }
+        if place {
+            taken.push(output.value);
+        }
+    }
+    inline_constants(graph);
+}
+
+/// Fuses one map into what alone reads it. False when there is nothing left to fuse.
+fn fuse_once(graph: &mut Graph, outputs: &[Output], component: &[usize]) -> bool {
+    let live = stages::live(graph, outputs);
+    let mut readers: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
+    for (n, node) in graph.nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
+        node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(NodeId(n)));
+    }
+    let part = |n: usize| component.get(n).copied().unwrap_or(0);
+    for reader in (0..graph.nodes.len()).filter(|&n| live[n]) {
+        for i in 0..graph.nodes[reader].inputs.len() {
+            let value = graph.nodes[reader].inputs[i];
+            let Some(NodeId(producer)) = graph.producer(value) else { continue };
+            let alone =
+                readers[&value].iter().all(|r| r.0 == reader) && outputs.iter().all(|o| o.value != value);
+            if alone && part(producer) == part(reader) && fuse(graph, producer, reader, i) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Fuses `producer` into `reader`, whose input `i` it makes, if their kinds and sizes allow it.
+fn fuse(graph: &mut Graph, producer: usize, reader: usize, i: usize) -> bool {
+    let (from, to) = (&graph.nodes[producer], &graph.nodes[reader]);
+    let (made, wanted) = (graph.ty(from.output), graph.ty(to.output));
+    if let (Some(map), Some(matmul)) = (to.op.downcast::<Map>(), from.op.downcast::<Matmul>()) {
+        let once = to.inputs.iter().filter(|&&v| v == from.output).count() == 1;
+        if !once || made != wanted || !matmul.takes_epilogue() || to.inputs.len() - 1 > Matmul::MAX_OPERANDS {
+            return false;
+        }
+        // Input 0 of the epilogue is the product; the map's other inputs follow.
+        let mut next = 0;
+        let numbers: Vec<usize> =
+            (0..to.inputs.len()).map(|k| if k == i { 0 } else { (next += 1, next).1 }).collect();
+        let epilogue = map.expr.renumber(&numbers);
+        let rest = to.inputs.iter().enumerate().filter(|(k, _)| *k != i).map(|(_, &v)| v);
+        let inputs: Vec<ValueId> = from.inputs.iter().copied().chain(rest).collect();
+        let op = Arc::new(Matmul { epilogue: Some(epilogue), ..matmul.clone() });
+        let node = &mut graph.nodes[reader];
+        (node.op, node.inputs) = (op, inputs);
+        return true;
+    }
+    let Some(map) = from.op.downcast::<Map>() else { return false };
+    let (expr, reduce) = match (to.op.downcast::<Map>(), to.op.downcast::<Reduce>()) {
+        (Some(map), _) if made == wanted => (&map.expr, None),
+        (_, Some(reduce)) => (&reduce.expr, Some(reduce)),
+        _ => return false,
+    };
+    if reduce.is_some() && (to.inputs.len() > 1 || from.inputs.iter().all(|&v| graph.ty(v) != made)) {
+        // The reduction takes its size from its inputs: one of them must have the size of what is summed.
+        return false;
+    }
+    let mut inputs: Vec<ValueId> = Vec::new();
+    let mut number = |v: ValueId| {
+        inputs.iter().position(|&w| w == v).unwrap_or_else(|| {
+            inputs.push(v);
+            inputs.len() - 1
+        })
+    };
+    let parts: Vec<(Expr, Vec<usize>)> = to
+        .inputs
+        .iter()
+        .map(|&v| {
+            if v == from.output {
+                (map.expr.clone(), from.inputs.iter().map(|&v| number(v)).collect())
+            } else {
+                (Expr::identity(), vec![number(v)])
+            }
+        })
+        .collect();
+    if inputs.len() > MAX_INPUTS {
+        return false;
+    }
+    let expr = expr.substitute(&parts);
+    let op: Arc<dyn crate::graph::Operator> = match reduce {
+        Some(reduce) => Arc::new(Reduce { expr, ..reduce.clone() }),
+        None => Arc::new(Map { expr, least: Some(wanted) }),
+    };
+    let node = &mut graph.nodes[reader];
+    (node.op, node.inputs) = (op, inputs);
+    true
+}

@@ -1,0 +1,192 @@
+//! Data for runs: arrays for input nodes and probes, and their way into the rows of a feed.
+
+use std::collections::BTreeMap;
+
+use ndarray::{Array2, Array3, ArrayView3, Axis};
+
+use crate::error::{Error, Result};
+use crate::graph::Dims;
+
+/// Values for each example: one row that is held for the run, or a row for each step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Signal {
+    /// (batch, size)
+    Held(Array2<f32>),
+    /// (batch, n_steps, size)
+    Steps(Array3<f32>),
+}
+
+impl From<Array2<f32>> for Signal {
+    fn from(array: Array2<f32>) -> Self {
+        Self::Held(array)
+    }
+}
+
+impl From<Array3<f32>> for Signal {
+    fn from(array: Array3<f32>) -> Self {
+        Self::Steps(array)
+    }
+}
+
+impl Signal {
+    /// Number of examples.
+    pub fn examples(&self) -> usize {
+        match self {
+            Signal::Held(a) => a.nrows(),
+            Signal::Steps(a) => a.len_of(Axis(0)),
+        }
+    }
+
+    /// Number of steps, where there is a row for each.
+    pub fn steps(&self) -> Option<usize> {
+        match self {
+            Signal::Held(_) => None,
+            Signal::Steps(a) => Some(a.len_of(Axis(1))),
+        }
+    }
+
+    /// Values of a row.
+    pub fn size(&self) -> usize {
+        match self {
+            Signal::Held(a) => a.ncols(),
+            Signal::Steps(a) => a.len_of(Axis(2)),
+        }
+    }
+
+    fn shape(&self) -> String {
+        match self {
+            Signal::Held(a) => format!("{:?}", a.shape()),
+            Signal::Steps(a) => format!("{:?}", a.shape()),
+        }
+    }
+
+    /// Refuses other sizes than `size`, and infinities and NaN (in targets NaN means: does not count).
+    pub(crate) fn check(&self, what: &str, size: usize, nan_allowed: bool) -> Result<()> {
+        if self.size() != size {
+            let data = format!("the data for {what}");
+            return Err(Error::shape(data, self.shape(), what, format!("{size} dimensions")));
+        }
+        let wrong = |x: &&f32| !(x.is_finite() || (nan_allowed && x.is_nan()));
+        let (bad, step) = match self {
+            Signal::Held(a) => (a.iter().find(wrong), 0),
+            Signal::Steps(a) => {
+                let found = a.indexed_iter().find(|(_, x)| wrong(x));
+                (found.map(|(_, x)| x), found.map_or(0, |((_, t, _), _)| t))
+            }
+        };
+        match bad {
+            None => Ok(()),
+            Some(&value) => Err(Error::NotFinite {
+                what: format!("the data for {what}"),
+                value,
+                step: step as u64,
+                hint: "clean the data first".into(),
+            }),
+        }
+    }
+
+    /// Writes rows of a feed: of the examples `batch`, the steps from `first` on; row `t * batch + b`.
+    pub(crate) fn gather(&self, batch: &[usize], first: usize, dims: Dims, to: &mut [f32]) {
+        let size = self.size();
+        match self {
+            Signal::Held(a) => {
+                for (to, &b) in to.chunks_exact_mut(size).zip(batch) {
+                    copy_row(to, a.row(b));
+                }
+            }
+            Signal::Steps(a) => {
+                for (r, to) in to.chunks_exact_mut(size).take(dims.batch * dims.steps).enumerate() {
+                    copy_row(to, a.slice(ndarray::s![batch[r % dims.batch], first + r / dims.batch, ..]));
+                }
+            }
+        }
+    }
+
+    /// The given examples alone.
+    pub fn select(&self, examples: &[usize]) -> Self {
+        match self {
+            Signal::Held(a) => Signal::Held(a.select(Axis(0), examples)),
+            Signal::Steps(a) => Signal::Steps(a.select(Axis(0), examples)),
+        }
+    }
+}
+
+fn copy_row(to: &mut [f32], row: ndarray::ArrayView1<'_, f32>) {
+    match row.as_slice() {
+        Some(row) => to.copy_from_slice(row),
+        None => to.iter_mut().zip(row).for_each(|(to, x)| *to = *x),
+    }
+}
+
+/// Signals by the name of a node (inputs) or a probe (targets).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Data {
+    pub(crate) signals: BTreeMap<String, Signal>,
+}
+
+impl Data {
+    /// No signals.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a signal for the node or probe `name`.
+    pub fn with(mut self, name: &str, signal: impl Into<Signal>) -> Self {
+        self.signals.insert(name.to_string(), signal.into());
+        self
+    }
+
+    /// The signal of a name.
+    pub fn get(&self, name: &str) -> Option<&Signal> {
+        self.signals.get(name)
+    }
+
+    /// Number of examples, if all signals agree on it; nothing without signals.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with both names.
+    pub fn examples(&self) -> Result<Option<usize>> {
+        self.agree("examples", |s| Some(s.examples()))
+    }
+
+    /// Number of steps, if all signals that have steps agree on it.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with both names.
+    pub fn steps(&self) -> Result<Option<usize>> {
+        self.agree("steps", Signal::steps)
+    }
+
+    fn agree(&self, what: &str, count: impl Fn(&Signal) -> Option<usize>) -> Result<Option<usize>> {
+        let mut first: Option<(&str, usize)> = None;
+        for (name, signal) in &self.signals {
+            match (first, count(signal)) {
+                (Some((other, n)), Some(m)) if n != m => {
+                    let (left, right) = (format!("the data of '{other}'"), format!("that of '{name}'"));
+                    return Err(Error::shape(left, format!("{n} {what}"), right, format!("{m} {what}")));
+                }
+                (None, Some(n)) => first = Some((name, n)),
+                _ => {}
+            }
+        }
+        Ok(first.map(|(_, n)| n))
+    }
+
+    /// The given examples alone.
+    pub fn select(&self, examples: &[usize]) -> Self {
+        Self { signals: self.signals.iter().map(|(n, s)| (n.clone(), s.select(examples))).collect() }
+    }
+
+    /// Both together; the other's signals win.
+    pub(crate) fn joined(&self, other: &Data) -> Data {
+        let mut all = self.clone();
+        all.signals.extend(other.signals.clone());
+        all
+    }
+}
+
+/// Rows `t * batch + b` as (batch, steps, size).
+pub(crate) fn by_example(rows: &[f32], dims: Dims, size: usize) -> Array3<f32> {
+    let view = ArrayView3::from_shape((dims.steps, dims.batch, size), rows);
+    view.map(|v| v.permuted_axes([1, 0, 2]).as_standard_layout().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,466 @@
+//! The loop over epochs and minibatches.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64Mcg;
+
+use super::Simulator;
+use super::data::Data;
+use super::programs::{HYPER, REPORT, Rows};
+use super::train::TrainKey;
+use crate::error::{Error, Result};
+use crate::graph::Dims;
+use crate::op::update::LINE;
+
+/// How long a [`Simulator::fit`] goes on, and what it does besides.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fit {
+    /// Epochs to train; those of a resumed checkpoint count.
+    pub epochs: u64,
+    /// Steps of simulated time for each example, where the data are held; 1 if not given.
+    pub n_steps: Option<usize>,
+    /// Inputs and targets that are evaluated after each epoch.
+    pub validation: Option<(Data, Data)>,
+    /// Ends the training when the validation loss no longer falls.
+    pub early_stopping: Option<EarlyStopping>,
+    /// Where a checkpoint is written after each epoch.
+    pub checkpoint: Option<PathBuf>,
+}
+
+impl Fit {
+    /// A number of epochs, and nothing besides.
+    pub fn epochs(epochs: u64) -> Self {
+        Self { epochs, ..Self::default() }
+    }
+}
+
+/// Ends the training when the validation loss has not fallen by `least` in `patience` epochs.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Epochs without a fall.
+    pub patience: u64,
+    /// What counts as a fall.
+    #[serde(default)]
+    pub least: f64,
+}
+
+/// The report of one training step. It arrives some steps late.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// Step of the optimiser, from 0.
+    pub step: u64,
+    /// Examples of the minibatch.
+    pub examples: usize,
+    /// The objective without penalties on parameters and activities.
+    pub loss: f64,
+    /// Penalties on parameters and activities; of parameters only every `report_every` steps.
+    pub penalty: Option<f64>,
+    /// The metrics in order.
+    pub metrics: Vec<f64>,
+}
+
+/// The report of one epoch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochReport {
+    /// The epoch, from 1.
+    pub epoch: u64,
+    /// Steps of the optimiser so far.
+    pub step: u64,
+    /// Duration of this epoch's training in seconds.
+    pub seconds: f64,
+    /// Mean over the examples of the epoch.
+    pub loss: f64,
+    /// Mean of the penalties that were looked at.
+    pub penalty: f64,
+    /// Means of the metrics in order.
+    pub metrics: Vec<f64>,
+    /// Examples trained on.
+    pub examples: usize,
+    /// Minibatches trained on.
+    pub minibatches: u64,
+    /// The validation data's.
+    pub validation: Option<Evaluation>,
+}
+
+/// Loss and metrics of data that are not trained on.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evaluation {
+    /// The objective without penalties on parameters and activities.
+    pub loss: f64,
+    /// The penalties on activities.
+    pub activity: f64,
+    /// The metrics in order.
+    pub metrics: Vec<f64>,
+}
+
+/// What a callback of [`Simulator::fit_with`] is told.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// A step's report has arrived.
+    Step(StepReport),
+    /// An epoch is over.
+    Epoch(EpochReport),
+}
+
+/// Sums of reports, weighted by examples.
+#[derive(Default)]
+struct Totals {
+    examples: usize,
+    loss: f64,
+    penalty: f64,
+    penalties: u64,
+    metrics: Vec<f64>,
+}
+
+impl Totals {
+    fn add(&mut self, report: &StepReport) {
+        let n = report.examples as f64;
+        self.examples += report.examples;
+        self.loss += n * report.loss;
+        self.metrics.resize(report.metrics.len(), 0.0);
+        self.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += n * m);
+        if let Some(penalty) = report.penalty {
+            self.penalty += penalty;
+            self.penalties += 1;
+        }
+    }
+
+    fn mean(&self, sum: f64) -> f64 {
+        sum / self.examples.max(1) as f64
+    }
+}
+
+/// A submission whose report is under way.
+struct Pending {
+    step: u64,
+    examples: usize,
+    norms: bool,
+}
+
+impl Simulator {
+    /// Trains on `inputs` and `targets` as [`Simulator::compile`] said.
+    ///
+    /// Each example starts from the states' start. The optimiser goes on where the last call ended, so that ten calls
+    /// of one step are the same as one call of ten.
+    ///
+    /// # Errors
+    /// Data that do not fit, a loss that is not finite ([`Error::NotFinite`] with step and probe), or a lost device.
+    pub fn fit(&mut self, inputs: &Data, targets: &Data, fit: &Fit) -> Result<Vec<EpochReport>> {
+        self.fit_with(inputs, targets, fit, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// Like [`Simulator::fit`], with a callback that may end the training.
+    ///
+    /// # Errors
+    /// As [`Simulator::fit`].
+    pub fn fit_with(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        fit: &Fit,
+        callback: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<Vec<EpochReport>> {
+        let (examples, key) = self.prepare(inputs, targets, fit.n_steps, true)?;
+        if let Some((inputs, targets)) = &fit.validation {
+            self.prepare(inputs, targets, fit.n_steps, false)?;
+        }
+        let mut reports = Vec::new();
+        let (mut best, mut waited) = (f64::INFINITY, 0);
+        let last = self.epochs_done() + fit.epochs;
+        while self.epochs_done() < last {
+            let start = Instant::now();
+            let epoch = self.epochs_done();
+            let order = self.order(examples, epoch);
+            let before = self.steps_trained();
+            let (totals, flow) = self.epoch(inputs, targets, &key, &order, callback)?;
+            let seconds = start.elapsed().as_secs_f64();
+            if let Some(compiled) = &mut self.compiled {
+                compiled.epoch += 1;
+            }
+            let validation = match &fit.validation {
+                Some((inputs, targets)) => Some(self.evaluate_steps(inputs, targets, fit.n_steps)?),
+                None => None,
+            };
+            let report = EpochReport {
+                epoch: epoch + 1,
+                step: self.steps_trained(),
+                seconds,
+                loss: totals.mean(totals.loss),
+                penalty: totals.penalty / totals.penalties.max(1) as f64,
+                metrics: totals.metrics.iter().map(|m| totals.mean(*m)).collect(),
+                examples: totals.examples,
+                minibatches: self.steps_trained() - before,
+                validation,
+            };
+            if let Some(path) = &fit.checkpoint {
+                self.save_checkpoint(path)?;
+            }
+            let progress = Progress::Epoch(report);
+            let told = callback(&progress);
+            let Progress::Epoch(report) = progress else { continue };
+            let stop = fit.early_stopping.is_some_and(|early| {
+                let loss = report.validation.as_ref().map_or(report.loss, |v| v.loss);
+                waited = if loss < best - early.least { 0 } else { waited + 1 };
+                best = best.min(loss);
+                waited >= early.patience.max(1)
+            });
+            reports.push(report);
+            if flow.is_break() || told.is_break() || stop {
+                break;
+            }
+        }
+        Ok(reports)
+    }
+
+    /// Loss and metrics on data, without training.
+    ///
+    /// # Errors
+    /// As [`Simulator::fit`].
+    pub fn evaluate(&mut self, inputs: &Data, targets: &Data) -> Result<Evaluation> {
+        self.evaluate_steps(inputs, targets, None)
+    }
+
+    /// Like [`Simulator::evaluate`], with held inputs for `n_steps` steps.
+    ///
+    /// # Errors
+    /// As [`Simulator::fit`].
+    pub fn evaluate_steps(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        n_steps: Option<usize>,
+    ) -> Result<Evaluation> {
+        let (examples, key) = self.prepare(inputs, targets, n_steps, false)?;
+        let order: Vec<usize> = (0..examples).collect();
+        let mut sums = Evaluation::default();
+        for batch in order.chunks(self.minibatch) {
+            self.submit_batch(inputs, targets, &key, batch, false)?;
+            for report in self.engine.reports(true)? {
+                let report =
+                    self.decode(&report, &Pending { step: 0, examples: batch.len(), norms: false })?;
+                let share = batch.len() as f64 / examples as f64;
+                sums.loss += share * report.loss;
+                sums.activity += share * report.penalty.unwrap_or(0.0);
+                sums.metrics.resize(report.metrics.len(), 0.0);
+                sums.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += share * m);
+            }
+        }
+        Ok(sums)
+    }
+
+    /// Steps of the optimiser since it was compiled or reset.
+    pub fn steps_trained(&self) -> u64 {
+        self.compiled.as_ref().map_or(0, |c| c.step)
+    }
+
+    /// Epochs since training was compiled or reset.
+    pub fn epochs_done(&self) -> u64 {
+        self.compiled.as_ref().map_or(0, |c| c.epoch)
+    }
+
+    /// Checks data; gives the number of examples and the key of whole minibatches.
+    fn prepare(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        n_steps: Option<usize>,
+        update: bool,
+    ) -> Result<(usize, TrainKey)> {
+        self.check_inputs(inputs)?;
+        let all = inputs.joined(targets);
+        let examples = all.examples()?.unwrap_or(self.minibatch);
+        if examples == 0 {
+            return Err(Error::invalid("the data", "they have no examples"));
+        }
+        let steps = match (all.steps()?, n_steps) {
+            (Some(data), Some(asked)) if data != asked => {
+                return Err(Error::shape(
+                    "the data",
+                    format!("{data} steps"),
+                    "the run",
+                    format!("{asked} steps"),
+                ));
+            }
+            (data, asked) => data.or(asked).unwrap_or(1),
+        };
+        if steps == 0 {
+            return Err(Error::invalid("the data", "they have no steps"));
+        }
+        let dims = Dims { batch: self.minibatch.min(examples), steps };
+        let key =
+            TrainKey { dims, held: self.held_inputs(inputs), targets: self.target_key(targets)?, update };
+        self.check_classes(targets, &key)?;
+        self.training_program(&key)?;
+        Ok((examples, key))
+    }
+
+    /// Class indices must be whole numbers below the number of outputs.
+    fn check_classes(&self, targets: &Data, key: &TrainKey) -> Result<()> {
+        let Some(compiled) = &self.compiled else { return Ok(()) };
+        for term in &compiled.training.objective.terms {
+            let of_class = term.loss == crate::train::Loss::CrossEntropy;
+            let one = key.targets.iter().any(|(n, _, cols)| *n == term.probe && *cols == 1);
+            let crate::network::Target::Output(object, _) =
+                self.network.probes[self.network.find_probe(&term.probe)?.0].target
+            else {
+                continue;
+            };
+            let classes = self.network.size_out(object)?;
+            if let Some(signal) = targets.get(&term.probe).filter(|_| of_class && one && classes > 1) {
+                let wrong = |x: &f32| !x.is_nan() && (x.fract() != 0.0 || *x < 0.0 || *x >= classes as f32);
+                let bad = match signal {
+                    super::Signal::Held(a) => a.iter().copied().find(|x| wrong(x)),
+                    super::Signal::Steps(a) => a.iter().copied().find(|x| wrong(x)),
+                };
+                if let Some(bad) = bad {
+                    let problem =
+                        format!("they hold the class {bad}, but its classes are 0 to {}", classes - 1);
+                    return Err(Error::invalid(format!("the targets of probe '{}'", term.probe), problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The examples' order in an epoch: it depends on the seed and the epoch alone.
+    fn order(&self, examples: usize, epoch: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..examples).collect();
+        if self.compiled.as_ref().is_some_and(|c| c.training.shuffle) {
+            order.shuffle(&mut Pcg64Mcg::new((u128::from(self.seed) << 64) | u128::from(epoch)));
+        }
+        order
+    }
+
+    fn epoch(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        key: &TrainKey,
+        order: &[usize],
+        callback: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<(Totals, ControlFlow<()>)> {
+        let mut totals = Totals::default();
+        let mut pending = VecDeque::new();
+        let mut flow = ControlFlow::Continue(());
+        for batch in order.chunks(self.minibatch) {
+            pending.push_back(self.submit_batch(inputs, targets, key, batch, true)?);
+            let arrived = self.engine.reports(false)?;
+            flow = self.tell(arrived, &mut pending, &mut totals, callback)?;
+            if flow.is_break() {
+                break;
+            }
+        }
+        let arrived = self.engine.reports(true)?;
+        if self.tell(arrived, &mut pending, &mut totals, callback)?.is_break() {
+            flow = ControlFlow::Break(());
+        }
+        Ok((totals, flow))
+    }
+
+    fn tell(
+        &mut self,
+        arrived: Vec<Vec<f32>>,
+        pending: &mut VecDeque<Pending>,
+        totals: &mut Totals,
+        callback: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let mut flow = ControlFlow::Continue(());
+        for report in arrived {
+            let Some(of) = pending.pop_front() else { break };
+            let report = self.decode(&report, &of)?;
+            totals.add(&report);
+            if callback(&Progress::Step(report)).is_break() {
+                flow = ControlFlow::Break(());
+            }
+        }
+        Ok(flow)
+    }
+
+    /// Queues one minibatch.
+    fn submit_batch(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        key: &TrainKey,
+        batch: &[usize],
+        update: bool,
+    ) -> Result<Pending> {
+        let key = TrainKey { dims: Dims { batch: batch.len(), ..key.dims }, ..key.clone() };
+        self.training_program(&key)?;
+        let Some(mut compiled) = self.compiled.take() else {
+            return Err(Error::invalid("training", "nothing has been compiled yet; call compile first"));
+        };
+        let result = (|| {
+            let loaded = &compiled.programs[&key];
+            let training = &compiled.training;
+            let step = compiled.step;
+            let rows = Rows { inputs, targets, batch, first: 0, data_first: 0, training_step: step };
+            self.upload(loaded, &rows)?;
+            let norms = update && step.is_multiple_of(training.report_every as u64);
+            let report = (self.shared[REPORT], self.report_len(compiled.scalars()));
+            if update {
+                let hyper = training.optimiser.hyper(training.schedule.at(step), step, training.clip);
+                self.engine.write(self.shared[HYPER], 0, bytemuck::cast_slice(&[hyper]))?;
+            }
+            let programs = [&compiled.norms, &loaded.program];
+            self.engine.submit(&programs[usize::from(!norms)..], Some(report))?;
+            Ok(Pending { step, examples: batch.len(), norms })
+        })();
+        if update && result.is_ok() {
+            compiled.step += 1;
+        }
+        self.compiled = Some(compiled);
+        result
+    }
+
+    fn report_len(&self, scalars: usize) -> usize {
+        scalars * LINE + 2 * self.layout.segments.list.len().max(1)
+    }
+
+    /// A report's floats in words.
+    fn decode(&self, report: &[f32], of: &Pending) -> Result<StepReport> {
+        let Some(compiled) = &self.compiled else {
+            return Err(Error::invalid("training", "nothing is compiled"));
+        };
+        let training = &compiled.training;
+        let objective = &training.objective;
+        let (terms, custom) = (objective.terms.len(), objective.custom.len());
+        let names = objective.terms.iter().map(|t| format!("the loss of probe '{}'", t.probe));
+        let names = names.chain(objective.custom.iter().map(|(name, _)| format!("the objective '{name}'")));
+        let activity = usize::from(!objective.activities.is_empty());
+        let names = names.chain((0..activity).map(|_| "the penalty on activities".to_string()));
+        for (i, what) in names.enumerate() {
+            let value = report[i * LINE];
+            if !value.is_finite() {
+                let hint = "lower the learning rate or clip the gradient; the last checkpoint is kept".into();
+                return Err(Error::NotFinite { what, value, step: of.step, hint });
+            }
+        }
+        let scalar = |i: usize| f64::from(report[i * LINE]);
+        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activity + i)).collect();
+        let on_activity = (0..activity).map(|i| scalar(terms + custom + i)).sum::<f64>();
+        let sums = &report[compiled.scalars() * LINE..];
+        let on_parameters = of.norms.then(|| {
+            let one = |(i, s): (usize, &crate::op::update::Segment)| {
+                let (absolute, square) = (f64::from(sums[2 * i]), f64::from(sums[2 * i + 1]));
+                f64::from(s.l2) * square / 2.0
+                    + f64::from(s.l1) * absolute
+                    + f64::from(s.norm) * square.sqrt()
+            };
+            self.layout.segments.list.iter().enumerate().map(one).sum::<f64>()
+        });
+        let loss = (0..terms + custom).map(scalar).sum();
+        // An evaluation has no norms, but its activities count.
+        let penalty = match on_parameters {
+            Some(p) => Some(p + on_activity),
+            None if of.step == 0 && activity > 0 => Some(on_activity),
+            None => None,
+        };
+        Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, metrics })
+    }
+}

@@ -1,0 +1,181 @@
+//! The simulator: a network on a device, run, trained, read and written.
+
+mod checkpoint;
+mod data;
+mod fit;
+mod parameters;
+mod programs;
+mod run;
+mod train;
+
+use std::collections::HashMap;
+
+use ndarray::Array3;
+
+pub use data::{Data, Signal};
+pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
+
+use crate::engine::{BufferId, Device, Engine};
+use crate::error::{Error, Result};
+use crate::network::{Network, ProbeId};
+use programs::{Layout, Loaded, PlanKey};
+use train::Compiled;
+
+/// A network on a device.
+///
+/// ```
+/// use ndarray::array;
+/// use nengo_wgpu::network::{Init, Layer, Network, Node};
+/// use nengo_wgpu::{Data, Device, Simulator};
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let mut net = Network::new(0);
+/// let x = net.node("x", Node::Input(2))?;
+/// let y = net.layer("y", Layer::dense(1).init(Init::Values(vec![2.0, 3.0])), x)?;
+/// let p = net.probe("p", y)?;
+/// let mut sim = Simulator::new(&net, &Device::cpu())?;
+/// let out = sim.predict(&Data::new().with("x", array![[1.0, 1.0], [0.5, 0.0]]))?;
+/// assert_eq!(out[&p][[0, 0, 0]], 5.0);
+/// assert_eq!(out[&p][[1, 0, 0]], 1.0);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Simulator {
+    network: Network,
+    device: Device,
+    engine: Box<dyn Engine>,
+    layout: Layout,
+    shared: Vec<BufferId>,
+    minibatch: usize,
+    dt: f64,
+    seed: u64,
+    steps_done: u64,
+    /// Shared buffers of states, by the state's name.
+    states: HashMap<String, usize>,
+    plans: HashMap<PlanKey, Loaded>,
+    recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
+    compiled: Option<Compiled>,
+}
+
+/// How a simulator is made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Examples at once.
+    pub minibatch: usize,
+    /// Length of a time step in seconds.
+    pub dt: f64,
+    /// Seed of the random numbers of training and of where parameters start; the network's if not given.
+    pub seed: Option<u64>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { minibatch: 1, dt: 0.001, seed: None }
+    }
+}
+
+impl Simulator {
+    /// A simulator of `network` on `device` with one example at a time and steps of a millisecond.
+    ///
+    /// # Errors
+    /// A cycle without a delay, a tensor node that does not fit, or a device that cannot hold the parameters.
+    pub fn new(network: &Network, device: &Device) -> Result<Self> {
+        Self::with(network, device, Options::default())
+    }
+
+    /// A simulator with other [`Options`].
+    ///
+    /// # Errors
+    /// As [`Simulator::new`], and options that make no sense.
+    pub fn with(network: &Network, device: &Device, options: Options) -> Result<Self> {
+        let Options { minibatch, dt, seed } = options;
+        if minibatch == 0 {
+            return Err(Error::invalid("minibatch", "it is 0, but must be at least 1"));
+        }
+        if !(dt.is_finite() && dt > 0.0) {
+            return Err(Error::invalid("dt", format!("it is {dt} s, but must be above 0")));
+        }
+        let layout = Layout::new(network);
+        let mut sim = Self {
+            network: network.clone(),
+            device: device.clone(),
+            engine: device.engine(),
+            shared: Vec::new(),
+            minibatch,
+            dt,
+            seed: seed.unwrap_or(network.seed),
+            steps_done: 0,
+            states: HashMap::new(),
+            plans: HashMap::new(),
+            recorded: HashMap::new(),
+            compiled: None,
+            layout,
+        };
+        sim.allocate_parameters()?;
+        sim.check_network()?;
+        Ok(sim)
+    }
+
+    /// Simulated time in seconds.
+    pub fn time(&self) -> f64 {
+        self.steps_done as f64 * self.dt
+    }
+
+    /// Time steps since the last reset.
+    pub fn n_steps(&self) -> u64 {
+        self.steps_done
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Bytes of all buffers on the device.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.engine.allocated_bytes()
+    }
+
+    /// What a probe has recorded since the last reset, as (batch, n_steps, size); for a parameter its last values.
+    ///
+    /// # Errors
+    /// Nothing has been recorded yet.
+    pub fn data(&self, probe: ProbeId) -> Result<Array3<f32>> {
+        let name = self.network.probe_name(probe);
+        let parts = self.recorded.get(&probe).filter(|p| !p.is_empty());
+        let parts =
+            parts.ok_or_else(|| Error::invalid(format!("probe '{name}'"), "nothing has been run yet"))?;
+        let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
+        ndarray::concatenate(ndarray::Axis(1), &views)
+            .map_err(|e| Error::invalid(format!("probe '{name}'"), e.to_string()))
+    }
+
+    /// Everything as it was when the simulator was made: parameters, states, time, recorded data, optimiser.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn reset(&mut self) -> Result<()> {
+        self.soft_reset()?;
+        self.recorded.clear();
+        self.initial_parameters()?;
+        self.reset_optimiser()
+    }
+
+    /// States and time as they were in the beginning; parameters and recorded data stay.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn soft_reset(&mut self) -> Result<()> {
+        self.steps_done = 0;
+        for &state in self.states.values() {
+            let len = self.layout.state_len[&state];
+            self.engine.write(self.shared[state], 0, &vec![0.0; len])?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,335 @@
+//! From a simulator's network to programs on its engine.
+
+use std::collections::HashMap;
+
+use ndarray::Array3;
+
+use super::Simulator;
+use super::data::{Data, by_example};
+use crate::build::{self, Built, Feed, Settings};
+use crate::engine::{BufferId, BufferRef, Program};
+use crate::error::{Error, Result};
+use crate::graph::{Dims, Extent, Placed, Scope, Type};
+use crate::network::{Kind, Network, Node, ObjectId, Target};
+use crate::op::update::{LINE, Segment, Segments};
+use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
+
+/// Shared buffers: parameters.
+pub(super) const PARAMETERS: usize = 0;
+/// Their gradients.
+pub(super) const GRADIENTS: usize = 1;
+/// What is read back after each step: a float on each line for each loss and metric, then the sums of norms.
+pub(super) const REPORT: usize = 2;
+/// Which parameter a line belongs to, and each one's penalties.
+pub(super) const TABLE: usize = 3;
+/// Numbers of the optimiser that change from step to step.
+pub(super) const HYPER: usize = 4;
+/// A pair of sums for each line.
+pub(super) const PARTIALS: usize = 5;
+/// The optimiser's slots.
+pub(super) const SLOTS: usize = 6;
+/// Number of the above; states follow.
+pub(super) const SHARED: usize = 9;
+
+/// Where everything lies in the shared buffers.
+pub(super) struct Layout {
+    pub places: Vec<ParameterPlace>,
+    pub segments: Segments,
+    pub state_len: HashMap<usize, usize>,
+}
+
+impl Layout {
+    pub fn new(network: &Network) -> Self {
+        let (mut places, mut list, mut line) = (Vec::new(), Vec::new(), 0);
+        for p in &network.parameters {
+            let lines = (p.rows * p.cols).div_ceil(LINE);
+            places.push(ParameterPlace { offset: line * LINE, ty: Type::fixed(p.rows, p.cols) });
+            let rate = f32::from(p.trainable);
+            list.push(Segment { first_line: line, lines, l2: 0.0, l1: 0.0, norm: 0.0, decay: 0.0, rate });
+            line += lines;
+        }
+        Self { places, segments: Segments { list }, state_len: HashMap::new() }
+    }
+
+    /// Floats of the parameters' buffer.
+    pub fn floats(&self) -> usize {
+        self.segments.lines().max(1) * LINE
+    }
+}
+
+/// What distinguishes forward plans.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct PlanKey {
+    pub dims: Dims,
+    pub held: Vec<ObjectId>,
+    pub carry: bool,
+}
+
+/// Rows of data for a program's feeds.
+#[derive(Clone, Copy)]
+pub(super) struct Rows<'a> {
+    pub inputs: &'a Data,
+    pub targets: &'a Data,
+    /// Which examples.
+    pub batch: &'a [usize],
+    /// First step since the last reset.
+    pub first: u64,
+    /// First step in the data.
+    pub data_first: usize,
+    /// Steps of the optimiser so far, for random numbers.
+    pub training_step: u64,
+}
+
+/// A program with its inputs and outputs found.
+pub(super) struct Loaded {
+    pub program: Program,
+    pub feeds: Vec<(Feed, BufferId, Type)>,
+    pub outputs: Vec<Placed>,
+    pub stages: Vec<Stage>,
+    pub dims: Dims,
+}
+
+impl Simulator {
+    /// Builds the network once, so that what is wrong with it is found before a run.
+    pub(super) fn check_network(&mut self) -> Result<()> {
+        let dims = Dims { batch: self.minibatch, steps: 1 };
+        let scope = Scope::new(dims);
+        build::build(
+            &self.network,
+            &scope,
+            &Settings { dims, dt: self.dt, training: false, held: &|_| true },
+        )?;
+        scope.finish().map(drop)
+    }
+
+    /// The input nodes of which `data` holds one row an example.
+    pub(super) fn held_inputs(&self, data: &Data) -> Vec<ObjectId> {
+        let held = |(name, signal): (&String, &super::Signal)| match signal.steps() {
+            None => self.network.find(name).ok(),
+            Some(_) => None,
+        };
+        data.signals.iter().filter_map(held).collect()
+    }
+
+    /// Refuses data that do not fit the network's input nodes.
+    pub(super) fn check_inputs(&self, data: &Data) -> Result<()> {
+        for (name, signal) in &data.signals {
+            let object = self.network.object(self.network.find(name)?)?;
+            match &object.kind {
+                Kind::Node(Node::Input(size)) => signal.check(&format!("node '{name}'"), *size, false)?,
+                _ => {
+                    return Err(Error::invalid(format!("'{name}'"), "it takes no data; only input nodes do"));
+                }
+            }
+        }
+        for object in &self.network.objects {
+            if matches!(object.kind, Kind::Node(Node::Input(_))) && data.get(&object.name).is_none() {
+                let problem = "it has no data; give them to the run";
+                return Err(Error::invalid(format!("node '{}'", object.name), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// The forward program for a key; made on first use.
+    pub(super) fn forward(&mut self, key: &PlanKey) -> Result<()> {
+        if self.plans.contains_key(key) {
+            return Ok(());
+        }
+        let scope = Scope::new(key.dims);
+        let held = |id: ObjectId| key.held.contains(&id);
+        let settings = Settings { dims: key.dims, dt: self.dt, training: false, held: &held };
+        let Built { probes, feeds, states, .. } = build::build(&self.network, &scope, &settings)?;
+        let outputs = probes.iter().map(|p| Output { value: p.id, place: Place::Keep }).collect();
+        let mut carried = HashMap::new();
+        if key.carry {
+            for (name, value) in &states {
+                let len = self.minibatch * scope.tensor(*value).ty().cols;
+                carried.insert(*value, self.state_buffer(name, len)?);
+            }
+        }
+        let plan = plan::plan(Request {
+            graph: scope.finish()?,
+            outputs,
+            parameters: &self.layout.places,
+            states: carried,
+            target: self.device.target(),
+            label: "run",
+        })?;
+        let loaded = self.load(plan, &feeds)?;
+        self.plans.insert(key.clone(), loaded);
+        Ok(())
+    }
+
+    /// The shared buffer that carries a state from window to window.
+    fn state_buffer(&mut self, name: &str, len: usize) -> Result<usize> {
+        if let Some(&at) = self.states.get(name) {
+            return Ok(at);
+        }
+        let buffer = self.engine.allocate(len, &format!("the state of '{name}'"))?;
+        self.shared.push(buffer);
+        let at = self.shared.len() - 1;
+        self.states.insert(name.to_string(), at);
+        self.layout.state_len.insert(at, len);
+        Ok(at)
+    }
+
+    /// Loads a plan into the engine.
+    pub(super) fn load(&mut self, plan: Plan, feeds: &[Feed]) -> Result<Loaded> {
+        let program = self.engine.load(&plan.recording, &self.shared)?;
+        for (placed, value) in &plan.constants {
+            if let BufferRef::Local(i) = placed.binding.buffer {
+                self.engine.write(program.locals[i], 0, &[*value])?;
+            }
+        }
+        let mut found: Vec<(usize, BufferId, Type)> = plan
+            .feeds
+            .iter()
+            .filter_map(|(&feed, placed)| match placed.binding.buffer {
+                BufferRef::Local(i) => Some((feed, program.locals[i], placed.ty)),
+                BufferRef::Shared(_) => None,
+            })
+            .collect();
+        found.sort_by_key(|f| f.0);
+        Ok(Loaded {
+            feeds: found.into_iter().map(|(feed, buffer, ty)| (feeds[feed], buffer, ty)).collect(),
+            outputs: plan.outputs,
+            stages: plan.stages,
+            dims: plan.graph.dims,
+            program,
+        })
+    }
+
+    /// Fills the feeds of a program.
+    pub(super) fn upload(&mut self, loaded: &Loaded, from: &Rows<'_>) -> Result<()> {
+        let dims = loaded.dims;
+        let &Rows { inputs, targets, batch, first, data_first, training_step } = from;
+        for &(feed, buffer, ty) in &loaded.feeds {
+            let len = ty.elements(dims);
+            match feed {
+                Feed::Random => {
+                    let words = [
+                        self.seed as u32,
+                        (self.seed >> 32) as u32,
+                        training_step as u32,
+                        (training_step >> 32) as u32,
+                    ];
+                    self.engine.write(buffer, 0, &words.map(f32::from_bits))?;
+                }
+                Feed::Time => {
+                    let dt = self.dt;
+                    self.engine.write_with(buffer, 0, len, &mut |to| {
+                        for (r, to) in to.iter_mut().enumerate() {
+                            *to = ((first + (r / dims.batch) as u64 + 1) as f64 * dt) as f32;
+                        }
+                    })?;
+                }
+                Feed::Node(id) => {
+                    let object = self.network.object(id)?.clone();
+                    if let Kind::Node(Node::Input(_)) = object.kind {
+                        let signal = inputs.get(&object.name);
+                        let missing = || Error::invalid(format!("node '{}'", object.name), "it has no data");
+                        let signal = signal.ok_or_else(missing)?;
+                        self.engine.write_with(buffer, 0, len, &mut |to| {
+                            signal.gather(batch, data_first, dims, to)
+                        })?;
+                    } else {
+                        self.upload_node(&object, buffer, len, first, dims)?;
+                    }
+                }
+                Feed::Target(probe) => {
+                    let name = self.network.probe_name(crate::network::ProbeId(probe)).to_string();
+                    let signal = targets.get(&name);
+                    let signal = signal
+                        .ok_or_else(|| Error::invalid(format!("probe '{name}'"), "it has no targets"))?;
+                    self.engine
+                        .write_with(buffer, 0, len, &mut |to| signal.gather(batch, data_first, dims, to))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a node gives by itself: constants, arrays and functions of time.
+    fn upload_node(
+        &mut self,
+        object: &crate::network::Object,
+        buffer: BufferId,
+        len: usize,
+        first: u64,
+        dims: Dims,
+    ) -> Result<()> {
+        let what = format!("node '{}'", object.name);
+        let size = object.size_out;
+        match &object.kind {
+            Kind::Node(Node::Constant(values)) => self.engine.write(buffer, 0, values),
+            Kind::Node(Node::Array(rows)) => {
+                let end = first as usize + dims.steps;
+                if end > rows.nrows() {
+                    let problem =
+                        format!("its array has {} steps, but the run goes to step {end}", rows.nrows());
+                    return Err(Error::invalid(what, problem));
+                }
+                self.engine.write_with(buffer, 0, len, &mut |to| {
+                    for (r, to) in to.chunks_exact_mut(size).enumerate() {
+                        let row = rows.row(first as usize + r / dims.batch);
+                        to.iter_mut().zip(row).for_each(|(to, x)| *to = *x);
+                    }
+                })
+            }
+            Kind::Node(Node::Function(_, f)) => {
+                let mut values = Vec::with_capacity(dims.steps * size);
+                for step in 0..dims.steps as u64 {
+                    let t = (first + step + 1) as f64 * self.dt;
+                    let call = std::panic::AssertUnwindSafe(|| f(t));
+                    let row = std::panic::catch_unwind(call).map_err(|cause| Error::Callback {
+                        what: what.clone(),
+                        problem: crate::engine::cpu::panic_text(&*cause).to_string(),
+                    })?;
+                    if row.len() != size {
+                        let got = format!("{} values at {t} s", row.len());
+                        return Err(Error::shape(what, size, "what its function gives", got));
+                    }
+                    if let Some(&value) = row.iter().find(|x| !x.is_finite()) {
+                        let hint = "its function must give finite numbers".into();
+                        return Err(Error::NotFinite { what, value, step: first + step, hint });
+                    }
+                    values.extend(row);
+                }
+                self.engine.write_with(buffer, 0, len, &mut |to| {
+                    for (r, to) in to.chunks_exact_mut(size).enumerate() {
+                        let t = r / dims.batch;
+                        to.copy_from_slice(&values[t * size..(t + 1) * size]);
+                    }
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A probe's output as (batch, steps, size); of a parameter as (1, 1, size).
+    pub(super) fn read_output(&mut self, probe: usize, loaded: &Loaded) -> Result<Array3<f32>> {
+        let placed = &loaded.outputs[probe];
+        let id = match placed.binding.buffer {
+            BufferRef::Local(i) => loaded.program.locals[i],
+            BufferRef::Shared(i) => self.shared[i],
+        };
+        let (ty, dims) = (placed.ty, loaded.dims);
+        let values = self.engine.read(id, placed.binding.offset + placed.start, ty.elements(dims))?;
+        let of_parameter = !matches!(self.network.probes[probe].target, Target::Output(..));
+        let shape = match ty.extent {
+            Extent::Sequence => return Ok(by_example(&values, dims, ty.cols)),
+            Extent::Fixed if of_parameter => (1, 1, values.len()),
+            Extent::Fixed => (1, 1, ty.cols),
+            Extent::Example => (dims.batch, 1, ty.cols),
+        };
+        let wrong =
+            |problem: String| Error::invalid(format!("probe '{}'", self.network.probes[probe].name), problem);
+        let shaped = Array3::from_shape_vec(shape, values).map_err(|e| wrong(e.to_string()))?;
+        if of_parameter {
+            return Ok(shaped);
+        }
+        let full = shaped.broadcast((dims.batch, dims.steps, ty.cols)).map(|v| v.to_owned());
+        full.ok_or_else(|| wrong("its values cannot be repeated".into()))
+    }
+}

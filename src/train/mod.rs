@@ -1,0 +1,95 @@
+//! How a network is trained: objective, penalties, optimiser, schedule. Plain data; the simulator carries it out.
+
+mod objective;
+mod optimiser;
+pub(crate) mod penalty;
+mod schedule;
+
+pub use objective::{Loss, Metric, Objective, Term, Terms};
+pub use optimiser::{Clip, Optimiser};
+pub use penalty::{Group, Penalty, Select};
+pub use schedule::{Decay, Schedule};
+
+pub use crate::op::update::EpsilonAt;
+
+/// Everything that [`crate::Simulator::compile`] needs.
+#[derive(Clone, Debug)]
+pub struct Training {
+    /// What is made small.
+    pub objective: Objective,
+    /// How parameters follow the gradient.
+    pub optimiser: Optimiser,
+    /// The learning rate over the steps.
+    pub schedule: Schedule,
+    /// Limits of the gradient.
+    pub clip: Clip,
+    /// Penalties on parameters.
+    pub penalties: Vec<(Select, Penalty)>,
+    /// Parameters with a learning rate of their own, or frozen.
+    pub groups: Vec<Group>,
+    /// What is measured besides.
+    pub metrics: Vec<Metric>,
+    /// Steps between two looks at the penalty.
+    pub report_every: usize,
+    /// Whether examples are shuffled before each epoch, by the simulator's seed.
+    pub shuffle: bool,
+}
+
+impl Training {
+    /// Gradient descent on an objective with a constant learning rate.
+    pub fn new(objective: Objective, learning_rate: f32) -> Self {
+        Self {
+            objective,
+            optimiser: Optimiser::sgd(),
+            schedule: Schedule::constant(learning_rate),
+            clip: Clip::None,
+            penalties: Vec::new(),
+            groups: Vec::new(),
+            metrics: Vec::new(),
+            report_every: 10,
+            shuffle: true,
+        }
+    }
+
+    /// With another optimiser.
+    pub fn optimiser(mut self, optimiser: Optimiser) -> Self {
+        self.optimiser = optimiser;
+        self
+    }
+
+    /// With a learning rate that changes.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// With a limit of the gradient.
+    pub fn clip(mut self, clip: Clip) -> Self {
+        self.clip = clip;
+        self
+    }
+
+    /// With a penalty on parameters.
+    pub fn penalty(mut self, on: Select, penalty: Penalty) -> Self {
+        self.penalties.push((on, penalty));
+        self
+    }
+
+    /// With a group of parameters that are trained in their own way.
+    pub fn group(mut self, group: Group) -> Self {
+        self.groups.push(group);
+        self
+    }
+
+    /// With a metric.
+    pub fn metric(mut self, metric: Metric) -> Self {
+        self.metrics.push(metric);
+        self
+    }
+
+    /// Without shuffling.
+    pub fn in_order(mut self) -> Self {
+        self.shuffle = false;
+        self
+    }
+}

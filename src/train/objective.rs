@@ -1,0 +1,190 @@
+//! What training makes small, and what is measured besides.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use crate::network::Bound;
+
+use super::Penalty;
+
+/// A distance between outputs and targets. A target of NaN counts zero.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Mean of squares over examples, steps and dimensions.
+    MeanSquared,
+    /// Mean of absolute values.
+    MeanAbsolute,
+    /// Squares up to this distance, straight lines from there on (Huber 1964); their mean.
+    Huber(f32),
+    /// Softmax cross-entropy of logits with class indices or class weights; mean over examples and steps.
+    CrossEntropy,
+}
+
+impl Loss {
+    /// The loss as one number.
+    pub fn tensor<'s>(self, output: Tensor<'s>, target: Tensor<'s>) -> Tensor<'s> {
+        match self {
+            Loss::MeanSquared => output.residual(target).square().mean_all(),
+            Loss::MeanAbsolute => output.residual(target).abs().mean_all(),
+            Loss::Huber(limit) => output.residual(target).unary(crate::op::Unary::Huber(limit)).mean_all(),
+            Loss::CrossEntropy => output.cross_entropy(target).mean_all(),
+        }
+    }
+}
+
+/// A loss on a probe.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Term {
+    /// Name of the probe.
+    pub probe: String,
+    /// The distance to its targets.
+    pub loss: Loss,
+    /// Factor in the sum.
+    pub weight: f32,
+}
+
+/// Outputs, targets and parameters of a custom objective, by name.
+pub struct Terms<'s> {
+    pub(crate) outputs: Bound<'s>,
+    pub(crate) targets: Bound<'s>,
+    pub(crate) parameters: Bound<'s>,
+}
+
+impl<'s> Terms<'s> {
+    /// The output of a probe.
+    pub fn output(&self, probe: &str) -> Tensor<'s> {
+        self.outputs.get(probe)
+    }
+
+    /// The targets of a probe.
+    pub fn target(&self, probe: &str) -> Tensor<'s> {
+        self.targets.get(probe)
+    }
+
+    /// A parameter.
+    pub fn parameter(&self, name: &str) -> Tensor<'s> {
+        self.parameters.get(name)
+    }
+}
+
+/// A custom part of an objective: any scalar of the graph.
+pub type Custom = Arc<dyn for<'a, 's> Fn(&'a Terms<'s>) -> Tensor<'s> + Send + Sync>;
+
+/// A sum of losses on probes, penalties on activities, and custom parts.
+#[derive(Clone, Default)]
+pub struct Objective {
+    /// Losses on probes.
+    pub terms: Vec<Term>,
+    /// Penalties on the output of probes.
+    pub activities: Vec<(String, Penalty)>,
+    /// Parts of the user's own, by a name for messages.
+    pub custom: Vec<(String, Custom)>,
+}
+
+impl fmt::Debug for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let custom: Vec<&String> = self.custom.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Objective")
+            .field("terms", &self.terms)
+            .field("activities", &self.activities)
+            .field("custom", &custom)
+            .finish()
+    }
+}
+
+impl Objective {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a loss on a probe.
+    pub fn loss(self, probe: &str, loss: Loss) -> Self {
+        self.weighted(probe, loss, 1.0)
+    }
+
+    /// With a loss on a probe, times a factor.
+    pub fn weighted(mut self, probe: &str, loss: Loss, weight: f32) -> Self {
+        self.terms.push(Term { probe: probe.into(), loss, weight });
+        self
+    }
+
+    /// With a penalty on the output of a probe.
+    pub fn activity(mut self, probe: &str, penalty: Penalty) -> Self {
+        self.activities.push((probe.into(), penalty));
+        self
+    }
+
+    /// With a part of the user's own: a closure that gives one number from outputs, targets and parameters.
+    pub fn custom(
+        mut self,
+        name: &str,
+        part: impl for<'a, 's> Fn(&'a Terms<'s>) -> Tensor<'s> + Send + Sync + 'static,
+    ) -> Self {
+        self.custom.push((name.into(), Arc::new(part)));
+        self
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.terms.is_empty() && self.custom.is_empty() {
+            return Err(Error::invalid("the objective", "it has no loss; give it one on a probe"));
+        }
+        for term in &self.terms {
+            let what = format!("the loss on probe '{}'", term.probe);
+            if !term.weight.is_finite() {
+                return Err(Error::invalid(what, format!("its weight is {}", term.weight)));
+            }
+            if let Loss::Huber(limit) = term.loss
+                && !(limit.is_finite() && limit > 0.0)
+            {
+                return Err(Error::invalid(what, format!("its limit is {limit}, but must be above 0")));
+            }
+        }
+        for (probe, penalty) in &self.activities {
+            penalty.check()?;
+            if matches!(penalty, Penalty::Decoupled(_)) {
+                let problem = "decoupled decay is for parameters; choose another penalty";
+                return Err(Error::invalid(format!("the penalty on probe '{probe}'"), problem));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is measured besides the loss.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Metric {
+    /// Share of rows whose largest output is at the target's class.
+    Accuracy(String),
+    /// Mean absolute error of a probe.
+    MeanError(String),
+}
+
+impl Metric {
+    /// Its name in logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Metric::Accuracy(_) => "accuracy",
+            Metric::MeanError(_) => "mean_error",
+        }
+    }
+
+    pub(crate) fn probe(&self) -> &str {
+        match self {
+            Metric::Accuracy(probe) | Metric::MeanError(probe) => probe,
+        }
+    }
+
+    pub(crate) fn tensor<'s>(&self, output: Tensor<'s>, target: Tensor<'s>) -> Tensor<'s> {
+        match self {
+            Metric::Accuracy(_) => output.is_class(target).mean_all(),
+            Metric::MeanError(_) => Loss::MeanAbsolute.tensor(output, target),
+        }
+    }
+}
