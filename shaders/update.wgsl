@@ -44,7 +44,7 @@ struct Hyper {
 @group(0) @binding(7) var<storage, read> hyper: Hyper;
 
 fn segment(line: u32) -> Segment {
-    let at = (p.lines + 15u) / 16u * 16u + table[line] * 8u;
+    let at = (p.lines + 63u) / 64u * 64u + table[line] * 8u;
     return Segment(
         bitcast<f32>(table[at]), bitcast<f32>(table[at + 1u]), bitcast<f32>(table[at + 2u]),
         bitcast<f32>(table[at + 3u]), bitcast<f32>(table[at + 4u]), 0u, 0u, 0u,
