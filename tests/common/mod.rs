@@ -52,13 +52,14 @@ pub struct Case {
     pub scope: Scope,
     parameters: RefCell<Vec<(Type, Vec<f32>)>>,
     feeds: RefCell<Vec<Vec<f32>>>,
+    ids: RefCell<Vec<ValueId>>,
     seed: Cell<u64>,
 }
 
 impl Case {
     pub fn new(dims: Dims) -> Self {
-        let (parameters, feeds) = Default::default();
-        Self { scope: Scope::new(dims), parameters, feeds, seed: Cell::new(7) }
+        let (parameters, feeds, ids) = Default::default();
+        Self { scope: Scope::new(dims), parameters, feeds, ids, seed: Cell::new(7) }
     }
 
     fn random(&self, ty: Type) -> Vec<f32> {
@@ -83,7 +84,14 @@ impl Case {
         let ty = Type::fixed(rows, cols);
         let values = self.random(ty);
         self.parameters.borrow_mut().push((ty, values));
-        self.scope.source(ty, Source::Parameter(self.parameters.borrow().len() - 1))
+        let tensor = self.scope.source(ty, Source::Parameter(self.parameters.borrow().len() - 1));
+        self.ids.borrow_mut().push(tensor.id);
+        tensor
+    }
+
+    /// All parameters in order.
+    pub fn parameter_ids(&self) -> Vec<ValueId> {
+        self.ids.borrow().clone()
     }
 
     /// The graph with the values `outputs`, ready to be evaluated.
