@@ -6,10 +6,9 @@ use std::fs::File;
 
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, Ix3};
 use ndarray_npy::NpzReader;
-use nengo_wgpu::graph::Tensor;
-use nengo_wgpu::network::{Activation, Bound, Init, Layer, Network, Node, Parameters, TensorNode};
+use nengo_wgpu::network::{Activation, Init, Layer, Network, Node};
 use nengo_wgpu::train::{EpsilonAt, Loss, Objective, Optimiser, Penalty, Select, Training};
-use nengo_wgpu::{Data, Device, Fit, Options, Result, Simulator};
+use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use serde_json::Value;
 
 /// A file of golden numbers.
@@ -60,20 +59,6 @@ fn number(value: &Value, name: &str) -> f32 {
 
 fn wide<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<f64> {
     values.into_iter().map(|&x| f64::from(x)).collect()
-}
-
-/// A parameter as it is.
-struct Raw;
-
-impl TensorNode for Raw {
-    fn pre_build(&self, _: usize, size_out: usize, parameters: &mut Parameters) -> Result<()> {
-        parameters.add("p", 1, size_out, Init::Zeros);
-        Ok(())
-    }
-
-    fn call<'s>(&self, _: Tensor<'s>, _: Tensor<'s>, parameters: &Bound<'s>) -> Tensor<'s> {
-        parameters.get("p")
-    }
 }
 
 #[test]
@@ -143,12 +128,9 @@ fn optimisers(file: &str) {
     let gradients = golden.input("gradients").into_dimensionality::<Ix2>().unwrap();
     for (name, case) in golden.cases() {
         for device in common::devices() {
-            let mut net = Network::new(0);
-            let x = net.tensor_node("x", 1, p0.ncols(), Raw).unwrap();
-            net.probe("p", x).unwrap();
-            let mut sim = Simulator::new(&net, device).unwrap();
-            let product = Objective::new().custom("product", |t| (t.output("p") * t.target("p")).sum_all());
-            let mut training = Training::new(product, number(&case, "lr")).optimiser(optimiser(&case));
+            let mut sim = Simulator::new(&common::raw(p0.ncols()), device).unwrap();
+            let mut training = Training::new(common::given_gradient(), number(&case, "lr"));
+            training = training.optimiser(optimiser(&case));
             if case["rule"] != "adamw" && !case["weight_decay"].is_null() {
                 training = training.penalty(Select::All, Penalty::L2Half(number(&case, "weight_decay")));
             }
