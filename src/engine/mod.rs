@@ -3,6 +3,7 @@
 //! A [`Recording`] is a list of dispatches and copies on numbered buffers. [`wgpu`] replays it on an adapter,
 //! [`cpu`] on this processor's cores with the same bindings. Nothing outside `engine/wgpu/` mentions wgpu.
 
+pub mod ceiling;
 pub mod cpu;
 mod device;
 pub mod shader;

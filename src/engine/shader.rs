@@ -43,7 +43,7 @@ macro_rules! files {
 }
 
 files! {
-    "accuracy" "columns" "cross_entropy" "dropout" "lowpass" "map"
+    "accuracy" "ceiling" "columns" "cross_entropy" "dropout" "lowpass" "map"
     "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "norm" "reduce" "softmax" "update"
     "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"
     "shared/operand_a_scalar" "shared/operand_a_u64" "shared/operand_a_vec4"

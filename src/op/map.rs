@@ -130,8 +130,12 @@ impl MapKernel {
 impl Kernel for MapKernel {
     fn source(&self) -> Source {
         let o = &self.operands;
+        // A division by a number that the compiler knows is a multiplication; by one that it does not, it costs more than
+        // the rest of the kernel.
+        let place = if self.flat { "0u, i" } else { &format!("i / {0}u, i % {0}u", self.extent().1) };
         let generated = [
             ("element", Operands::element(self.vec4)),
+            ("place", format!("fn place(i: u32) -> vec2<u32> {{ return vec2<u32>({place}); }}")),
             ("operand_members", o.members()),
             ("operands", o.declare(1, self.vec4, self.all_rows)),
             ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),

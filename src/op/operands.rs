@@ -48,18 +48,20 @@ impl Operands {
     /// Members of the shader's `Params`.
     pub fn members(&self) -> String {
         (0..self.list.len()).fold(String::new(), |mut s, i| {
-            let _ = writeln!(s, "    start{i}: u32, period{i}: u32, stride{i}: u32,");
+            let _ = writeln!(s, "    start{i}: u32, stride{i}: u32,");
             s
         })
     }
 
     /// The words for [`Operands::members`].
     pub fn words(&self) -> Vec<u32> {
-        let words = |o: &Operand| [o.placed.start as u32, o.period as u32, o.placed.ty.cols as u32];
+        let words = |o: &Operand| [o.placed.start as u32, o.placed.ty.cols as u32];
         self.list.iter().flat_map(words).collect()
     }
 
     /// Bindings from `first` on, and a function `load` for each operand.
+    ///
+    /// Periods are literals: a compiler turns a division by a number that it knows into a multiplication.
     pub fn declare(&self, first: usize, vec4: bool, all_rows: usize) -> String {
         let mut text = String::new();
         for (i, operand) in self.list.iter().enumerate() {
@@ -68,7 +70,7 @@ impl Operands {
             let row = match operand.period {
                 1 => "0u".to_string(),
                 n if n == all_rows => "row".to_string(),
-                _ => format!("(row % p.period{i})"),
+                n => format!("(row % {n}u)"),
             };
             let (col, divide) = if narrow { ("0u", "") } else { ("col", if vec4 { " / 4u" } else { "" }) };
             let _ = write!(

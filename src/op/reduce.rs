@@ -250,8 +250,10 @@ impl Kernel for ReduceKernel {
     fn source(&self) -> Source {
         let o = &self.operands;
         let vec4 = self.vec4();
+        let place = if self.flat { "0u, e" } else { &format!("e / {0}u, e % {0}u", self.operands.cols) };
         let generated = [
             ("element", Operands::element(vec4)),
+            ("place", format!("fn place(e: u32) -> vec2<u32> {{ return vec2<u32>({place}); }}")),
             ("operand_members", o.members()),
             ("operands", o.declare(1, vec4, self.all_rows)),
             ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),
@@ -267,7 +269,7 @@ impl Kernel for ReduceKernel {
 
     fn params(&self) -> Vec<u32> {
         let View { outer, n, inner, splits, limit } = self.view;
-        let sizes = [0, outer, n, inner, splits, self.chunk(), limit, self.cols(), self.output.start];
+        let sizes = [0, outer, n, inner, splits, self.chunk(), limit, self.output.start];
         let mut words: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
         words.push(self.scale.to_bits());
         words.extend(self.operands.words());
