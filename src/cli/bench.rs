@@ -214,7 +214,8 @@ impl Bench {
     fn map(&mut self, len: usize, inputs: usize) -> Result<Vec<f64>> {
         let dims = Dims { batch: 1, steps: 1 };
         let scope = Scope::new(dims);
-        let feeds: Vec<_> = (0..inputs).map(|i| scope.source(Type::fixed(len / 1024, 1024), Source::Feed(i))).collect();
+        let feeds: Vec<_> =
+            (0..inputs).map(|i| scope.source(Type::fixed(len / 1024, 1024), Source::Feed(i))).collect();
         let sum = scope.sum(&feeds);
         let output = if inputs == 1 { sum.unary(Unary::Abs) } else { sum };
         let value = output.id;
@@ -279,7 +280,9 @@ impl Bench {
         let at = |i: usize| Binding { buffer: BufferRef::Local(i), offset: 0, len: sizes[i] };
         let bindings =
             NormBindings { parameters: at(0), gradients: at(1), table: at(2), partials: at(3), sums: at(4) };
-        let commands = norms(&segments, Of::Parameters, bindings).map(Command::Dispatch).to_vec();
+        let commands = norms(&segments, Of::Parameters, self.device.target().family, bindings)
+            .map(Command::Dispatch)
+            .to_vec();
         let locals = sizes.iter().map(|&n| (n, "bench".to_string())).collect();
         let mut loaded = Loaded::new(&self.device, &single(locals, commands))?;
         loaded.engine.write(loaded.program.locals[2], 0, &table)?;
@@ -316,7 +319,9 @@ impl Bench {
             .in_order();
         sim.compile(training)?;
         let examples = STEPS * minibatch;
-        let x = Array2::from_shape_fn((examples, sizes[0]), |(r, c)| ((r * 31 + c * 17) % 101) as f32 * 0.02 - 1.0);
+        let x = Array2::from_shape_fn((examples, sizes[0]), |(r, c)| {
+            ((r * 31 + c * 17) % 101) as f32 * 0.02 - 1.0
+        });
         let y = Array2::from_shape_fn((examples, 1), |(r, _)| ((r * 7919) % classes) as f32);
         let (inputs, targets) = (Data::new().with("x", x), Data::new().with("y", y));
         sim.fit(&inputs, &targets, &Fit::epochs(1))?;

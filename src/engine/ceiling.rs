@@ -23,7 +23,11 @@ struct Arithmetic {
 /// adapter and on the CPU.
 pub fn arithmetic(output: Binding, rounds: usize) -> (Dispatch, f64, f64) {
     let per = |floats: usize| 2.0 * (floats * UNITS * rounds) as f64;
-    (Dispatch::new(Arithmetic { rounds }, vec![output]), per(4 * SHADER_CHAINS), per(pulp::Arch::new().dispatch(Lanes) * CHAINS))
+    (
+        Dispatch::new(Arithmetic { rounds }, vec![output]),
+        per(4 * SHADER_CHAINS),
+        per(pulp::Arch::new().dispatch(Lanes) * CHAINS),
+    )
 }
 
 /// Floats that [`arithmetic`] writes.

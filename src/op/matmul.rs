@@ -43,7 +43,7 @@ impl Matmul {
 
     /// Whether an elementwise expression can be added. Not to the product over rows, which may be made in parts.
     pub(crate) fn takes_epilogue(&self) -> bool {
-        self.epilogue.is_none() && self.form != Form::Tn
+        self.form != Form::Tn
     }
 }
 
@@ -124,7 +124,7 @@ impl Operator for Matmul {
         let parts = at.scratch(kernel.splits * g * m * n);
         kernel.c = Placed { binding: parts, start: 0, ty: Type::fixed(kernel.splits * g * m, n) };
         bindings[2] = parts;
-        let sum = reduce::over_parts(parts, kernel.splits, g * m * n, output);
+        let sum = reduce::over_parts(parts, kernel.splits, g * m * n, output, at.target.family);
         Ok(vec![Dispatch::new(kernel, bindings), sum])
     }
 
@@ -376,7 +376,7 @@ impl MatmulKernel {
         let (used, unused) = if vec4 { ("epilogue4", 1) } else { ("epilogue1", 0) };
         let input = |i: usize| if i == 0 { "x".to_string() } else { format!("load{}(row, col)", i - 1) };
         [
-            Operands::element(vec4),
+            Operands::element(vec4, self.family),
             shader::part("functions"),
             self.epilogue.declare(3, vec4, self.all_rows),
             self.epilogue.function(&format!("{used}(x: F, row: u32, col: u32)"), input),

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::expr::{Expr, Lane};
 use crate::engine::cpu::Io;
+use crate::engine::{Family, shader};
 use crate::graph::Operand;
 
 /// An expression and the operands of its inputs.
@@ -37,9 +38,10 @@ impl Operands {
     }
 
     /// The element type `F` of expressions, `U` for its bits, and the number of columns that it holds.
-    pub fn element(vec4: bool) -> String {
+    pub fn element(vec4: bool, family: Family) -> String {
         if vec4 {
-            "alias F = vec4<f32>;\nalias U = vec4<u32>;\nconst WIDTH: u32 = 4u;\n".to_string()
+            let vector = shader::vector(family);
+            format!("{vector}alias F = vec4<f32>;\nalias U = vec4<u32>;\nconst WIDTH: u32 = 4u;\n")
         } else {
             "alias F = f32;\nalias U = u32;\nconst WIDTH: u32 = 1u;\n".to_string()
         }
@@ -66,7 +68,11 @@ impl Operands {
         let mut text = String::new();
         for (i, operand) in self.list.iter().enumerate() {
             let narrow = operand.placed.ty.cols == 1 && self.cols > 1;
-            let element = if narrow { "f32" } else { "F" };
+            let (element, unpack) = match (narrow, vec4) {
+                (true, _) => ("f32", "F"),
+                (false, true) => ("V", "unpack"),
+                (false, false) => ("f32", ""),
+            };
             let row = match operand.period {
                 1 => "0u".to_string(),
                 n if n == all_rows => "row".to_string(),
@@ -77,7 +83,7 @@ impl Operands {
                 text,
                 "@group(0) @binding({binding}) var<storage, read> operand{i}: array<{element}>;\n\
                  fn load{i}(row: u32, col: u32) -> F {{\n    \
-                 return F(operand{i}[(p.start{i} + {row} * p.stride{i} + {col}){divide}]);\n}}\n",
+                 return {unpack}(operand{i}[(p.start{i} + {row} * p.stride{i} + {col}){divide}]);\n}}\n",
                 binding = first + i,
             );
         }
