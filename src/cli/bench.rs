@@ -54,6 +54,9 @@ pub struct BenchArgs {
     /// Examples of a training step
     #[arg(long, default_value_t = 128)]
     minibatch: usize,
+    /// Print the time of each dispatch of a training step
+    #[arg(long)]
+    profile: bool,
     /// Optimiser of `train`: sgd or adam
     #[arg(long, default_value = "sgd", value_parser = ["sgd", "adam"])]
     optimiser: String,
@@ -163,6 +166,14 @@ impl Loaded {
 /// A recording of one dispatch on buffers of its own.
 fn single(locals: Vec<(usize, String)>, commands: Vec<Command>) -> Recording {
     Recording { label: "bench".into(), locals, commands }
+}
+
+/// Prints each dispatch's time; gives their sum in seconds.
+fn print_profile(dispatches: Vec<(String, f64)>) -> f64 {
+    for (label, seconds) in &dispatches {
+        println!("{:>9.1} µs  {label}", 1e6 * seconds);
+    }
+    dispatches.iter().map(|d| d.1).sum()
 }
 
 fn measured(name: String, unit: &'static str, work: f64, mut seconds: Vec<f64>, ceiling: f64) -> Measured {
@@ -325,6 +336,10 @@ impl Bench {
         let y = Array2::from_shape_fn((examples, 1), |(r, _)| ((r * 7919) % classes) as f32);
         let (inputs, targets) = (Data::new().with("x", x), Data::new().with("y", y));
         sim.fit(&inputs, &targets, &Fit::epochs(1))?;
+        if args.profile {
+            let total: f64 = print_profile(sim.profile(&inputs, &targets, 100)?);
+            println!("{:>9.1} µs  all", 1e6 * total);
+        }
         let mut seconds = Vec::new();
         for _ in 0..args.repeats {
             let reports = sim.fit(&inputs, &targets, &Fit::epochs(1))?;

@@ -253,6 +253,18 @@ impl Simulator {
         Ok(sums)
     }
 
+    /// Seconds of each dispatch of a training step on a minibatch of the data, by its kernel's name, in order. The
+    /// parameters are of no use afterwards.
+    ///
+    /// # Errors
+    /// As [`Simulator::fit`].
+    pub fn profile(&mut self, inputs: &Data, targets: &Data, repeats: usize) -> Result<Vec<(String, f64)>> {
+        let (_, key) = self.prepare(inputs, targets, None, true)?;
+        let program = self.compiled.as_ref().map(|c| c.programs[&key].program.clone());
+        let Some(program) = program else { return Ok(Vec::new()) };
+        self.engine.profile(&program, repeats.max(1))
+    }
+
     /// Steps of the optimiser since it was compiled or reset.
     pub fn steps_trained(&self) -> u64 {
         self.compiled.as_ref().map_or(0, |c| c.step)
