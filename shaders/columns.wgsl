@@ -7,7 +7,7 @@ struct Params {
     cols: u32,       // columns written in each row
     start: u32, stride: u32,
     to: u32,         // first column written
-    from: u32,       // source column of the first one written; wraps below zero
+    first: u32,      // source column of the first one written; wraps below zero
     in_start: u32, in_period: u32, in_cols: u32,
 }
 var<immediate> p: Params;
@@ -21,13 +21,13 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = linear(group, groups) * 512u + lane;
+    let start = linear(group, groups) * 512u + lane;
     for (var k = 0u; k < 8u; k++) {
-        let i = first + k * 64u;
+        let i = start + k * 64u;
         if i < p.rows * p.cols {
             let row = p.row0 + i / p.cols;
             let col = i % p.cols;
-            let source = p.from + col;
+            let source = p.first + col;
             var value = 0.0;
             if source < p.in_cols {
                 value = input[p.in_start + (row % p.in_period) * p.in_cols + source];

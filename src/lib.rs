@@ -7,6 +7,7 @@ pub mod io;
 pub mod network;
 pub mod op;
 pub mod plan;
+pub mod plot;
 mod sim;
 pub mod train;
 pub use engine::{Checks, Device};

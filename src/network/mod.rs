@@ -1,6 +1,7 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
 mod init;
+pub mod spec;
 mod tensor_node;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 pub use init::Init;
+pub use spec::NetworkSpec;
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
 
 use crate::error::{Error, Result};

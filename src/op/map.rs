@@ -42,8 +42,10 @@ impl Map {
         let all_rows = ty.total_rows(at.dims);
         // A flat map ends in a partly used vec4: only where what follows is padding, not the next step's row.
         let whole = (padded && operands.rows == all_rows) || (operands.rows * ty.cols).is_multiple_of(4);
-        let starts = operands.list.iter().all(|o| o.placed.ty.cols == 1 || o.placed.start.is_multiple_of(4));
-        let flat = whole && starts && at.output.start.is_multiple_of(4) && operands.is_flat(all_rows);
+        let flat = whole
+            && operands.starts_aligned()
+            && at.output.start.is_multiple_of(4)
+            && operands.is_flat(all_rows);
         let vec4 = flat || (operands.aligned() && at.output.start.is_multiple_of(4));
         let mut bindings = vec![at.output.binding];
         bindings.extend(at.inputs.iter().map(|i| i.binding));
@@ -184,8 +186,7 @@ impl Kernel for MapKernel {
             for (i, operand) in o.list.iter().enumerate() {
                 let data = io.read(1 + i);
                 let start = operand.placed.start;
-                lanes[i] = if operand.period == 1 && self.all_rows * o.cols > 1 && operand.placed.ty.cols == 1
-                {
+                lanes[i] = if operand.placed.ty.cols == 1 && o.cols > 1 {
                     Lane::Splat(data[start])
                 } else {
                     let start = start + row0 * o.cols;

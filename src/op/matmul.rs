@@ -8,7 +8,7 @@ use super::reduce;
 use crate::engine::cpu::Io;
 use crate::engine::cpu::gemm::{Form, Gemm};
 use crate::engine::shader::{self, Source};
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -210,7 +210,27 @@ enum Variant {
     Tiled,
 }
 
+/// The kernels that a device takes for large products, for listings.
+pub fn family_name(target: &Target) -> &'static str {
+    match target.family {
+        Family::Cpu => "the gemm crate",
+        family => Variant::of(family, usize::MAX, usize::MAX).stem(),
+    }
+}
+
 impl Variant {
+    /// The family that is fast on a device for results of m × n; measured on lavapipe (`benches/README.md`).
+    fn of(family: Family, m: usize, n: usize) -> Self {
+        match family {
+            Family::Gpu if m < 32 || n < 32 => Variant::Plain { bands: 8 },
+            Family::Gpu => Variant::Tiled,
+            _ if m <= 4 => Variant::Plain { bands: 1 },
+            Family::Software { subgroup: 8, .. } => Variant::Subgroup,
+            Family::Software { .. } => Variant::Software,
+            Family::Cpu => Variant::Plain { bands: 8 },
+        }
+    }
+
     /// Rows and columns of the result that a workgroup makes.
     fn tile(self) -> (usize, usize) {
         match self {
@@ -232,17 +252,8 @@ impl Variant {
 }
 
 impl MatmulKernel {
-    /// The family that is fast on the device at this size; measured on lavapipe (`benches/README.md`).
     fn variant(&self) -> Variant {
-        let Gemm { m, n, .. } = self.gemm;
-        match self.family {
-            Family::Gpu if m < 32 || n < 32 => Variant::Plain { bands: 8 },
-            Family::Gpu => Variant::Tiled,
-            _ if m <= 4 => Variant::Plain { bands: 1 },
-            Family::Software { subgroup: 8, .. } => Variant::Subgroup,
-            Family::Software { .. } => Variant::Software,
-            Family::Cpu => Variant::Plain { bands: 8 },
-        }
+        Variant::of(self.family, self.gemm.m, self.gemm.n)
     }
 
     /// How an operand is loaded: in vectors only where all its distances are whole vectors.

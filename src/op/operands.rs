@@ -23,16 +23,26 @@ pub struct Operands {
 }
 
 impl Operands {
+    /// Whether an operand's only column stands for several of the result's, and so is loaded by itself.
+    fn is_narrow(&self, operand: &Operand) -> bool {
+        operand.placed.ty.cols == 1 && self.cols > 1
+    }
+
+    /// Whether operands that are loaded four elements at once start where that is possible.
+    pub fn starts_aligned(&self) -> bool {
+        self.list.iter().all(|o| self.is_narrow(o) || o.placed.start.is_multiple_of(4))
+    }
+
     /// Whether four neighbouring columns can be loaded at once.
     pub fn aligned(&self) -> bool {
-        self.cols.is_multiple_of(4)
-            && self.list.iter().all(|o| o.placed.ty.cols == 1 || o.placed.start.is_multiple_of(4))
+        self.cols.is_multiple_of(4) && self.starts_aligned()
     }
 
     /// Whether rows do not matter: each operand is one number, or has an element for each of the result's.
     pub fn is_flat(&self, all_rows: usize) -> bool {
         self.list.iter().all(|o| {
-            let one = o.period == 1 && o.placed.ty.cols == 1;
+            // Of a result with one column, a number looks like a column: it is repeated by its period.
+            let one = o.period == 1 && self.is_narrow(o);
             one || (o.period == all_rows && o.placed.ty.cols == self.cols)
         })
     }
@@ -67,7 +77,7 @@ impl Operands {
     pub fn declare(&self, first: usize, vec4: bool, all_rows: usize) -> String {
         let mut text = String::new();
         for (i, operand) in self.list.iter().enumerate() {
-            let narrow = operand.placed.ty.cols == 1 && self.cols > 1;
+            let narrow = self.is_narrow(operand);
             let (element, unpack) = match (narrow, vec4) {
                 (true, _) => ("f32", "F"),
                 (false, true) => ("V", "unpack"),
@@ -108,10 +118,6 @@ impl Operands {
         let operand = &self.list[i];
         let data = io.read(first + i);
         let at = operand.placed.start + (row % operand.period) * operand.placed.ty.cols;
-        if operand.placed.ty.cols == 1 && self.cols > 1 {
-            Lane::Splat(data[at])
-        } else {
-            Lane::Slice(&data[at + from..at + to])
-        }
+        if self.is_narrow(operand) { Lane::Splat(data[at]) } else { Lane::Slice(&data[at + from..at + to]) }
     }
 }

@@ -213,9 +213,7 @@ impl ReduceKernel {
     }
 
     fn vec4(&self) -> bool {
-        let aligned =
-            self.operands.list.iter().all(|o| o.placed.ty.cols == 1 || o.placed.start.is_multiple_of(4));
-        let wide = if self.flat { aligned } else { self.operands.aligned() };
+        let wide = if self.flat { self.operands.starts_aligned() } else { self.operands.aligned() };
         !self.tree
             && wide
             && self.view.inner.is_multiple_of(4)

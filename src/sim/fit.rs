@@ -197,11 +197,12 @@ impl Simulator {
                 minibatches: self.steps_trained() - before,
                 validation,
             };
+            let progress = Progress::Epoch(report);
+            let told = callback(&progress);
+            // After the callback: what it wrote about this epoch is there when the checkpoint says that it is over.
             if let Some(path) = &fit.checkpoint {
                 self.save_checkpoint(path)?;
             }
-            let progress = Progress::Epoch(report);
-            let told = callback(&progress);
             let Progress::Epoch(report) = progress else { continue };
             let stop = fit.early_stopping.is_some_and(|early| {
                 let loss = report.validation.as_ref().map_or(report.loss, |v| v.loss);
