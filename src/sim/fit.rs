@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
-use super::data::Data;
+use super::data::{Data, extent};
 use super::programs::{HYPER, REPORT, Rows};
 use super::train::TrainKey;
 use crate::error::{Error, Result};
@@ -285,12 +285,12 @@ impl Simulator {
         update: bool,
     ) -> Result<(usize, TrainKey)> {
         self.check_inputs(inputs)?;
-        let all = inputs.joined(targets);
-        let examples = all.examples()?.unwrap_or(self.minibatch);
+        let (examples, data_steps) = extent(&[inputs, targets])?;
+        let examples = examples.unwrap_or(self.minibatch);
         if examples == 0 {
             return Err(Error::invalid("the data", "they have no examples"));
         }
-        let steps = match (all.steps()?, n_steps) {
+        let steps = match (data_steps, n_steps) {
             (Some(data), Some(asked)) if data != asked => {
                 return Err(Error::shape(
                     "the data",
