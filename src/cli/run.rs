@@ -59,6 +59,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let takes_data = spec.node.iter().any(|n| n.size.is_some());
     let inputs = if takes_data { Some(read_inputs(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
+    // Better now than after a long run.
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
+    }
     note(&format!("device: {device}"));
 
     let steps = n_steps(args, &spec, takes_data)?;
@@ -83,7 +87,6 @@ pub fn run(args: &RunArgs) -> Result<()> {
     }
     say(&table(&rows));
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
         for probe in network.probe_ids() {
             let name: String = network.probe_name(probe).chars().map(file_char).collect();
             save(&out.join(format!("{name}.csv")), &recorded[&probe], spec.dt)?;
@@ -116,7 +119,7 @@ fn n_steps(args: &RunArgs, spec: &NetworkSpec, data: bool) -> Result<usize> {
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
             let steps = (time / spec.dt).round();
-            if steps >= 1.0 && steps < 1e15 {
+            if (1.0..1e15).contains(&steps) {
                 return Ok(steps as usize);
             }
             let problem = format!("it is {time} s, but must be at least one step of {} s", spec.dt);

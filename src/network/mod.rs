@@ -342,9 +342,12 @@ impl Network {
     /// A name that is taken, or a size of zero.
     pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
         let size = node.size();
-        if let Node::Constant(values) = &node
-            && let Some(bad) = values.iter().find(|x| !x.is_finite())
-        {
+        let values = match &node {
+            Node::Constant(values) => values.as_slice(),
+            Node::Array(rows) => rows.as_slice_memory_order().unwrap_or_default(),
+            _ => &[],
+        };
+        if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
             return Err(Error::invalid(format!("node '{name}'"), format!("its output holds {bad}")));
         }
         let size_in = if matches!(node, Node::Passthrough(_)) { size } else { 0 };
