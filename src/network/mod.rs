@@ -566,6 +566,10 @@ impl Network {
             let problem = format!("its shape is [{rows}, {cols}]; each must be at least 1");
             return Err(Error::invalid(format!("parameter '{name}'"), problem));
         }
+        if rows.checked_mul(cols).is_none_or(|n| n > isize::MAX as usize / 4) {
+            let problem = format!("its shape is [{rows}, {cols}], more than any memory holds");
+            return Err(Error::invalid(format!("parameter '{name}'"), problem));
+        }
         init.check(name, rows, cols)?;
         self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
         Ok(())
