@@ -41,7 +41,8 @@ impl Display {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar =
                 ProgressBar::new(epochs.saturating_mul(steps)).with_position(over.saturating_mul(steps));
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {percent:>3} % {msg}  {eta} left");
+            let style =
+                ProgressStyle::with_template("{prefix} {bar:20} {percent:>3} %  {eta} left{wide_msg}");
             if let Ok(style) = style {
                 bar.set_style(style);
             }

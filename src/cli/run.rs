@@ -21,7 +21,7 @@ use super::{DeviceArg, note, say, table};
 pub struct RunArgs {
     /// The TOML file with the network
     file: PathBuf,
-    /// Steps to run [default: [train] steps where there are data, else 1000]
+    /// Steps to run [default: [train] steps with data, the rows of an array, or 1000]
     #[arg(long, value_name = "N", conflicts_with = "time")]
     steps: Option<usize>,
     /// Simulated time to run, in seconds
@@ -126,7 +126,10 @@ fn n_steps(args: &RunArgs, spec: &NetworkSpec, data: bool) -> Result<usize> {
             Err(Error::invalid("--time", problem))
         }
         (None, None) if data => Ok(spec.train.as_ref().map_or(1, |t| t.steps)),
-        (None, None) => Ok(1000),
+        (None, None) => {
+            let rows = spec.node.iter().filter_map(|n| n.array.as_ref()).map(Vec::len).min();
+            Ok(rows.unwrap_or(1000))
+        }
     }
 }
 
