@@ -246,9 +246,6 @@ fn a_run_shows_and_writes_its_probes() {
         &["run", "net.toml", "--device", "cpu", "--params", params, "--out", "o", "--examples", "5"],
     );
     assert!(stdout.contains("output") && stdout.contains("norm"), "{stdout}");
-    let table = nengo_wgpu::io::csv::read_csv(dir.path().join("o/output.csv"));
-    // The first line is a header.
-    assert!(table.is_err() || table.unwrap().dim() == (5, 5));
     let text = std::fs::read_to_string(dir.path().join("o/output.csv")).unwrap();
     assert_eq!(text.lines().next(), Some("example,time,0,1,2"));
     assert_eq!(text.lines().count(), 6);
@@ -282,9 +279,6 @@ fn faults_of_the_file_are_told_with_their_place() {
     assert!(error.contains("'output'") && error.contains("class 2"), "{error}");
     let error = train_bad(&NETWORK.replace("input = \"x\"", "input = [\"x\", \"class\"]\nsize-in = 2"));
     assert!(error.contains("the output of 'class' is 3, but the input of 'hidden' is 2"), "{error}");
-    let cycle = NETWORK.replace("[[probe]]", "[[connection]]\npre = \"class\"\npost = \"class2\"\n[[probe]]");
-    let error = train_bad(&cycle);
-    assert!(error.contains("class2"), "{error}");
     let cycle =
         "[[connection]]\npre = \"class\"\npost = \"hidden\"\ntransform = { dense = \"glorot\" }\n[[probe]]";
     let error = train_bad(&NETWORK.replace("[[probe]]", cycle));

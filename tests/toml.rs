@@ -224,6 +224,13 @@ fn what_does_not_fit_names_both_objects() {
     let text = problem("[[node]]\nname = \"in\"\narray = [[1, 2], [3]]\n");
     assert!(text.contains("row 2") && text.contains("1 values"), "{text}");
 
+    let text =
+        problem(&format!("{node}[[layer]]\nname = \"a\"\ninput = \"in\"\nunits = 4611686018427387904\n"));
+    assert!(text.contains("'a/weights'") && text.contains("memory"), "{text}");
+
+    let text = problem("[[node]]\nname = \"in\"\narray = [[1], [nan]]\n");
+    assert!(text.contains("node 'in'") && text.contains("NaN"), "{text}");
+
     let text = problem("[[layer]]\nname = \"alone\"\nunits = 2\n");
     assert!(text.contains("'alone'") && text.contains("size-in"), "{text}");
 }

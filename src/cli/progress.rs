@@ -36,11 +36,13 @@ impl Sums {
 }
 
 impl Display {
-    /// A display of a training of so many epochs and training steps, of which some are done already.
-    pub fn new(quiet: bool, epochs: u64, steps: u64, done: u64, metrics: &[String]) -> Self {
+    /// A display of a training of so many epochs of so many training steps, of which some are over already.
+    pub fn new(quiet: bool, epochs: u64, over: u64, steps: u64, metrics: &[String]) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::new(steps).with_position(done);
-            let style = ProgressStyle::with_template("{prefix} {bar:24} {percent:>3} % {msg}  {eta} left");
+            let bar =
+                ProgressBar::new(epochs.saturating_mul(steps)).with_position(over.saturating_mul(steps));
+            let style =
+                ProgressStyle::with_template("{prefix} {bar:20} {percent:>3} %  {eta} left{wide_msg}");
             if let Ok(style) = style {
                 bar.set_style(style);
             }
@@ -48,7 +50,16 @@ impl Display {
             bar.reset_eta();
             bar
         });
-        Self { bar, quiet, epochs, metrics: metrics.into(), sums: Sums::new(), shown: Instant::now() }
+        let metrics = metrics.into();
+        let display = Self { bar, quiet, epochs, metrics, sums: Sums::new(), shown: Instant::now() };
+        display.starts(over + 1);
+        display
+    }
+
+    fn starts(&self, epoch: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_prefix(format!("epoch {}/{}", epoch.min(self.epochs), self.epochs));
+        }
     }
 
     /// Takes in a step.
@@ -72,17 +83,13 @@ impl Display {
         let mut text = values("", mean(sums.loss), Some(sums.penalty), &self.metrics, &metrics);
         let seconds = sums.start.elapsed().as_secs_f64().max(1e-9);
         text.push_str(&rates(sums.examples / seconds, sums.steps as f64 / seconds));
-        bar.set_prefix(format!(
-            "epoch {}/{}",
-            bar.position() * self.epochs / bar.length().unwrap_or(1).max(1) + 1,
-            self.epochs
-        ));
         bar.set_message(text);
     }
 
     /// Takes in an epoch.
     pub fn epoch(&mut self, report: &EpochReport) {
         self.sums = Sums::new();
+        self.starts(report.epoch + 1);
         if self.quiet {
             return;
         }

@@ -21,7 +21,7 @@ use super::{DeviceArg, note, say, table};
 pub struct RunArgs {
     /// The TOML file with the network
     file: PathBuf,
-    /// Steps to run [default: [train] steps where there are data, else 1000]
+    /// Steps to run [default: [train] steps with data, the rows of an array, or 1000]
     #[arg(long, value_name = "N", conflicts_with = "time")]
     steps: Option<usize>,
     /// Simulated time to run, in seconds
@@ -59,6 +59,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let takes_data = spec.node.iter().any(|n| n.size.is_some());
     let inputs = if takes_data { Some(read_inputs(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
+    // Better now than after a long run.
+    if let Some(out) = &args.out {
+        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
+    }
     note(&format!("device: {device}"));
 
     let steps = n_steps(args, &spec, takes_data)?;
@@ -83,7 +87,6 @@ pub fn run(args: &RunArgs) -> Result<()> {
     }
     say(&table(&rows));
     if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
         for probe in network.probe_ids() {
             let name: String = network.probe_name(probe).chars().map(file_char).collect();
             save(&out.join(format!("{name}.csv")), &recorded[&probe], spec.dt)?;
@@ -116,14 +119,17 @@ fn n_steps(args: &RunArgs, spec: &NetworkSpec, data: bool) -> Result<usize> {
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
             let steps = (time / spec.dt).round();
-            if steps >= 1.0 && steps < 1e15 {
+            if (1.0..1e15).contains(&steps) {
                 return Ok(steps as usize);
             }
             let problem = format!("it is {time} s, but must be at least one step of {} s", spec.dt);
             Err(Error::invalid("--time", problem))
         }
         (None, None) if data => Ok(spec.train.as_ref().map_or(1, |t| t.steps)),
-        (None, None) => Ok(1000),
+        (None, None) => {
+            let rows = spec.node.iter().filter_map(|n| n.array.as_ref()).map(Vec::len).min();
+            Ok(rows.unwrap_or(1000))
+        }
     }
 }
 

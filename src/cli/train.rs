@@ -162,9 +162,8 @@ impl Session {
         if epochs == 0 || ends(&self.log, self.early_stopping) {
             return Ok(0);
         }
-        let all = self.epochs as usize * inputs.examples()?.unwrap_or(1).div_ceil(self.minibatch);
-        let mut display =
-            Display::new(quiet, self.epochs, all as u64, self.sim.steps_trained(), &self.metrics);
+        let steps = inputs.examples()?.unwrap_or(1).div_ceil(self.minibatch) as u64;
+        let mut display = Display::new(quiet, self.epochs, done, steps, &self.metrics);
         let fit = Fit {
             epochs,
             n_steps: Some(self.steps),

@@ -19,7 +19,7 @@ use crate::op::update::LINE;
 /// How long a [`Simulator::fit`] goes on, and what it does besides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fit {
-    /// Epochs to train; those of a resumed checkpoint count.
+    /// Epochs to train, besides those of a checkpoint that was loaded.
     pub epochs: u64,
     /// Steps of simulated time for each example, where the data are held; 1 if not given.
     pub n_steps: Option<usize>,

@@ -198,7 +198,7 @@ impl NetworkSpec {
                 break;
             }
         }
-        for layer in self.layer.iter().filter(|l| !inputs.contains_key(l.name.as_str())) {
+        if let Some(layer) = self.layer.iter().find(|l| !inputs.contains_key(l.name.as_str())) {
             // A wrong name is the likeliest reason, and more helpful than what follows from it.
             let names = self.node.iter().map(|n| &n.name).chain(self.layer.iter().map(|l| &l.name));
             let names: Vec<&str> = names.map(String::as_str).collect();
