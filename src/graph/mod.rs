@@ -9,6 +9,7 @@
 //! on its input at that step. Every cycle must hold one.
 
 mod lower;
+pub mod reference;
 mod tensor;
 
 use std::any::Any;

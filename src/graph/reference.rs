@@ -1,0 +1,162 @@
+//! The values of a graph in f64: slow and obviously right, for the tests and the check of gradients.
+//!
+//! Nothing is scheduled. Each operator is evaluated by its [`Operator::reference`](super::Operator::reference), one
+//! step at a time, as soon as what that step reads is there; so operators that walk back in time need no rule of
+//! their own.
+
+use std::collections::HashSet;
+
+use super::{Extent, Graph, Memory, NodeId, Reference, Source, ValueId};
+use crate::error::{Error, Result};
+
+/// The values `wanted` of a graph, each as a whole: row `t * batch + b` of a sequence.
+///
+/// `source` gives the whole of a parameter or feed. States start at zero.
+///
+/// # Errors
+/// [`Error::CycleWithoutDelay`] where a step needs its own result, [`Error::Shape`] where a source has another size
+/// than its type says.
+pub fn evaluate(
+    graph: &Graph,
+    wanted: &[ValueId],
+    source: impl Fn(&Source) -> Vec<f64>,
+) -> Result<Vec<Vec<f64>>> {
+    let mut sources = Vec::with_capacity(graph.values.len());
+    for value in &graph.values {
+        let values = match value.source {
+            Source::Node(_) => Vec::new(),
+            Source::Constant(c) => vec![f64::from(c)],
+            ref other => source(other),
+        };
+        let want = value.ty.elements(graph.dims);
+        if !matches!(value.source, Source::Node(_)) && values.len() != want {
+            let got = format!("{} values", values.len());
+            return Err(Error::shape(format!("{:?}", value.source), value.ty, "what was given", got));
+        }
+        sources.push(values);
+    }
+    let steps = graph.dims.steps;
+    let blocks = graph.nodes.iter().map(|node| match graph.ty(node.output).extent {
+        _ if node.op.memory().is_state() => steps + 1,
+        Extent::Sequence => steps,
+        _ => 1,
+    });
+    let cells = blocks.map(|n| vec![None; n]).collect();
+    let mut walk = Walk { graph, sources, cells };
+    let mut results = Vec::with_capacity(wanted.len());
+    for &value in wanted {
+        for cell in walk.cells_of(value, None) {
+            walk.evaluate(cell)?;
+        }
+        results.push(walk.rows(value, None));
+    }
+    Ok(results)
+}
+
+/// An operator and which block of its results is meant: of its history if it has a state, else the step; 0 where
+/// it gives no sequence.
+type Cell = (usize, usize);
+
+struct Walk<'g> {
+    graph: &'g Graph,
+    /// By value; empty for those that operators make.
+    sources: Vec<Vec<f64>>,
+    /// By node and block.
+    cells: Vec<Vec<Option<Vec<f64>>>>,
+}
+
+impl Walk<'_> {
+    /// The cells of a value at step `t`, or at all steps.
+    fn cells_of(&self, value: ValueId, t: Option<usize>) -> Vec<Cell> {
+        let Some(NodeId(n)) = self.graph.producer(value) else { return Vec::new() };
+        if self.graph.ty(value).extent != Extent::Sequence {
+            return vec![(n, 0)];
+        }
+        let first = self.graph.nodes[n].op.memory().output_block();
+        let steps = t.map_or(0..self.graph.dims.steps, |t| t..t + 1);
+        steps.map(|t| (n, first + t)).collect()
+    }
+
+    /// Rows of a value at step `t`, or at all steps; what they are made of must be there.
+    fn rows(&self, value: ValueId, t: Option<usize>) -> Vec<f64> {
+        let ty = self.graph.ty(value);
+        if self.graph.producer(value).is_some() {
+            let cells = self.cells_of(value, t);
+            return cells.iter().flat_map(|&(n, b)| self.cells[n][b].iter().flatten().copied()).collect();
+        }
+        let all = &self.sources[value.0];
+        let step = self.graph.dims.batch * ty.cols;
+        match t.filter(|_| ty.extent == Extent::Sequence) {
+            Some(t) => all[t * step..(t + 1) * step].to_vec(),
+            None => all.clone(),
+        }
+    }
+
+    /// The state's block before this one, if it is not the start; and the step whose inputs this block comes from.
+    fn origin(&self, (n, block): Cell) -> (Option<usize>, Option<usize>) {
+        let node = &self.graph.nodes[n];
+        match node.op.memory() {
+            Memory::None if self.graph.ty(node.output).extent == Extent::Sequence => (None, Some(block)),
+            Memory::None => (None, None),
+            Memory::State { backward: false, .. } => (Some(block - 1), Some(block - 1)),
+            Memory::State { backward: true, .. } => (Some(block + 1), Some(block)),
+        }
+    }
+
+    fn is_start(&self, (n, block): Cell) -> bool {
+        let memory = self.graph.nodes[n].op.memory();
+        memory.is_state() && block == memory.start_block(self.graph.dims.steps)
+    }
+
+    /// What must be there before a cell can be computed.
+    fn needs(&self, cell: Cell) -> Vec<Cell> {
+        if self.is_start(cell) {
+            return Vec::new();
+        }
+        let (before, t) = self.origin(cell);
+        let inputs = self.graph.nodes[cell.0].inputs.iter().flat_map(|&v| self.cells_of(v, t));
+        inputs.chain(before.map(|b| (cell.0, b))).collect()
+    }
+
+    /// A cell and all that it needs, without recursion.
+    fn evaluate(&mut self, root: Cell) -> Result<()> {
+        let mut open: HashSet<Cell> = HashSet::new();
+        let mut stack = vec![(root, false)];
+        while let Some((cell, ready)) = stack.pop() {
+            if self.cells[cell.0][cell.1].is_some() {
+                continue;
+            }
+            if ready {
+                self.cells[cell.0][cell.1] = Some(self.compute(cell));
+                open.remove(&cell);
+                continue;
+            }
+            if !open.insert(cell) {
+                let objects = open.iter().map(|&(n, _)| self.graph.nodes[n].owner.to_string());
+                return Err(Error::CycleWithoutDelay { objects: objects.collect() });
+            }
+            stack.push((cell, true));
+            stack.extend(self.needs(cell).into_iter().map(|c| (c, false)));
+        }
+        Ok(())
+    }
+
+    fn compute(&self, cell: Cell) -> Vec<f64> {
+        let node = &self.graph.nodes[cell.0];
+        let (ty, dims) = (self.graph.ty(node.output), self.graph.dims);
+        let rows = if ty.extent == Extent::Fixed { ty.rows } else { dims.batch };
+        if self.is_start(cell) {
+            return vec![0.0; rows * ty.cols];
+        }
+        let (before, t) = self.origin(cell);
+        let inputs: Vec<Vec<f64>> = node.inputs.iter().map(|&v| self.rows(v, t)).collect();
+        node.op.reference(&Reference {
+            types: node.inputs.iter().map(|&v| self.graph.ty(v)).collect(),
+            ty,
+            rows,
+            inputs: inputs.iter().map(Vec::as_slice).collect(),
+            state: before.and_then(|b| self.cells[cell.0][b].as_deref()).unwrap_or_default(),
+            dims,
+        })
+    }
+}
