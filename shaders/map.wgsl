@@ -18,6 +18,14 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read_write> output: array<F>;
 #import operands
 #import expression
+#import place
+
+fn element(i: u32) {
+    let at = place(i);
+    let row = p.row0 + at.x;
+    let col = at.y * WIDTH;
+    output[(p.start + row * p.stride + col) / WIDTH] = expression(row, col);
+}
 
 @compute @workgroup_size(64)
 fn main(
@@ -25,13 +33,22 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let first = linear(group, groups) * 512u + lane;
-    for (var k = 0u; k < 8u; k++) {
-        let i = first + k * 64u;
-        if i < p.rows * p.width {
-            let row = p.row0 + i / p.width;
-            let col = (i % p.width) * WIDTH;
-            output[(p.start + row * p.stride + col) / WIDTH] = expression(row, col);
+    let first = linear(group, groups) * 512u;
+    let count = p.rows * p.width;
+    let i = first + lane;
+    // Written out: some compilers unroll no loop, and software adapters pay for each branch.
+    if first + 512u <= count {
+        element(i);
+        element(i + 64u);
+        element(i + 128u);
+        element(i + 192u);
+        element(i + 256u);
+        element(i + 320u);
+        element(i + 384u);
+        element(i + 448u);
+    } else {
+        for (var k = i; k < count; k += 64u) {
+            element(k);
         }
     }
 }

@@ -2,6 +2,7 @@
 // of them. Two passes with a fixed order: a partial sum for each line of 64 floats, then one workgroup a segment.
 
 #import segments
+#import vector
 
 struct Params {
     row0: u32,
@@ -13,8 +14,8 @@ var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read_write> output: array<vec2<f32>>;  // partials, or sums
 @group(0) @binding(1) var<storage, read> segments: array<Segment>;
-@group(0) @binding(2) var<storage, read> values: array<vec4<f32>>;        // parameters; `total`: partials
-@group(0) @binding(3) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> values: array<V>;        // parameters; `total`: partials
+@group(0) @binding(3) var<storage, read> gradients: array<V>;
 @group(0) @binding(4) var<storage, read> line_segment: array<u32>;
 @group(0) @binding(5) var<storage, read> sums: array<vec2<f32>>;          // of the parameters
 
@@ -27,7 +28,7 @@ fn parameters(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgro
     var absolute = vec4<f32>();
     var square = vec4<f32>();
     for (var i = 0u; i < 16u; i++) {
-        let w = values[line * 16u + i];
+        let w = unpack(values[line * 16u + i]);
         absolute += abs(w);
         square += w * w;
     }
@@ -46,7 +47,7 @@ fn gradient(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
     var absolute = vec4<f32>();
     var square = vec4<f32>();
     for (var i = 0u; i < 16u; i++) {
-        let g = penalised(values[line * 16u + i], gradients[line * 16u + i], s, length);
+        let g = penalised(unpack(values[line * 16u + i]), unpack(gradients[line * 16u + i]), s, length);
         absolute += abs(g);
         square += g * g;
     }
@@ -68,7 +69,7 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
     var sum = vec2<f32>();
     for (var i = lane; i < lines; i += 64u) {
         let at = first + i;
-        let pair = values[at / 2u];
+        let pair = unpack(values[at / 2u]);
         sum += select(pair.xy, pair.zw, at % 2u == 1u);
     }
     shared_sums[lane] = sum;

@@ -15,7 +15,6 @@ struct Params {
     splits: u32,    // chunks of n
     chunk: u32,
     limit: u32,     // elements there are; the last row of the view may be incomplete
-    cols: u32,      // columns of the matrix
     start: u32,
     scale: f32,
 #import operand_members
@@ -25,9 +24,11 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read_write> output: array<F>;
 #import operands
 #import expression
+#import place
 
 fn element(e: u32) -> F {
-    return expression(p.row0 + e / p.cols, e % p.cols);
+    let at = place(e);
+    return expression(p.row0 + at.x, at.y);
 }
 
 @compute @workgroup_size(64)

@@ -1,7 +1,7 @@
-// One step of an optimiser on all parameters: adds the penalties to the gradient, clips it, and updates. A lane owns
-// four parameters.
+// One step of an optimiser on all parameters: adds the penalties to the gradient, clips it, and updates.
 
 #import segments
+#import vector
 
 struct Params {
     row0: u32,
@@ -20,6 +20,9 @@ override AMSGRAD: bool = false;
 override CENTERED: bool = false;
 // Where epsilon is added: 0 to the root (after bias correction), 1 to the root before bias correction, 2 inside it.
 override EPSILON_AT: u32 = 0u;
+// Neighbouring vectors that a lane owns, 1 to 16, so that they lie on one line. Graphics processors want one (neighbouring
+// lanes touch neighbouring memory), software adapters many (each lane loads the segment for itself).
+override VECTORS: u32 = 1u;
 // 0: not at all; 1: each element; 2: by the norm of the whole gradient.
 override CLIP: u32 = 0u;
 
@@ -34,11 +37,11 @@ struct Hyper {
     clip: f32,
 }
 
-@group(0) @binding(0) var<storage, read_write> parameters: array<vec4<f32>>;
-@group(0) @binding(1) var<storage, read_write> slot0: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read_write> slot1: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> slot2: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> gradients: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read_write> parameters: array<V>;
+@group(0) @binding(1) var<storage, read_write> slot0: array<V>;
+@group(0) @binding(2) var<storage, read_write> slot1: array<V>;
+@group(0) @binding(3) var<storage, read_write> slot2: array<V>;
+@group(0) @binding(4) var<storage, read> gradients: array<V>;
 @group(0) @binding(5) var<storage, read> table: array<u32>;        // lines, then segments of 8 words
 @group(0) @binding(6) var<storage, read> sums: array<vec2<f32>>;
 @group(0) @binding(7) var<storage, read> hyper: Hyper;
@@ -58,43 +61,51 @@ fn flush(x: vec4<f32>) -> vec4<f32> {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-    let i = id.y * groups.x * 64u + id.x;
-    if i >= p.lines * 16u {
+    let first = (id.y * groups.x * 64u + id.x) * VECTORS;
+    if first >= p.lines * 16u {
         return;
     }
-    let line = i / 16u;
+    let line = first / 16u;
     let s = segment(line);
     if s.rate == 0.0 {
         return;
     }
+    let length = sqrt(sums[table[line]].y);
+    var scale = 1.0;
+    if CLIP == 2u {
+        let whole = sqrt(sums[p.gradient_sum].y);
+        scale = select(1.0, hyper.clip / whole, whole > hyper.clip);
+    }
+    for (var k = 0u; k < VECTORS; k++) {
+        step(first + k, s, length, scale);
+    }
+}
+
+fn step(i: u32, s: Segment, length: f32, scale: f32) {
     let rate = hyper.rate * s.rate;
-    var w = parameters[i];
-    var g = penalised(w, gradients[i], s, sqrt(sums[table[line]].y));
+    var w = unpack(parameters[i]);
+    var g = scale * penalised(w, unpack(gradients[i]), s, length);
     if CLIP == 1u {
         g = clamp(g, vec4<f32>(-hyper.clip), vec4<f32>(hyper.clip));
-    }
-    if CLIP == 2u {
-        let length = sqrt(sums[p.gradient_sum].y);
-        g *= select(1.0, hyper.clip / length, length > hyper.clip);
     }
     w -= rate * s.decay * w;
     if RULE == SGD {
         if hyper.momentum == 0.0 {
             w -= rate * g;
         } else {
-            let v = flush(hyper.momentum * slot0[i] + g);
-            slot0[i] = v;
+            let v = flush(hyper.momentum * unpack(slot0[i]) + g);
+            slot0[i] = pack(v);
             w -= rate * select(v, g + hyper.momentum * v, NESTEROV);
         }
     }
     if RULE == ADAM {
-        let m = flush(hyper.beta1 * slot0[i] + (1.0 - hyper.beta1) * g);
-        var v = flush(hyper.beta2 * slot1[i] + (1.0 - hyper.beta2) * g * g);
-        slot0[i] = m;
-        slot1[i] = v;
+        let m = flush(hyper.beta1 * unpack(slot0[i]) + (1.0 - hyper.beta1) * g);
+        var v = flush(hyper.beta2 * unpack(slot1[i]) + (1.0 - hyper.beta2) * g * g);
+        slot0[i] = pack(m);
+        slot1[i] = pack(v);
         if AMSGRAD {
-            v = max(v, slot2[i]);
-            slot2[i] = v;
+            v = max(v, unpack(slot2[i]));
+            slot2[i] = pack(v);
         }
         let root = sqrt(hyper.correct2);
         if EPSILON_AT == 1u {
@@ -104,11 +115,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
         }
     }
     if RULE == RMSPROP {
-        var v = flush(hyper.beta2 * slot0[i] + (1.0 - hyper.beta2) * g * g);
-        slot0[i] = v;
+        var v = flush(hyper.beta2 * unpack(slot0[i]) + (1.0 - hyper.beta2) * g * g);
+        slot0[i] = pack(v);
         if CENTERED {
-            let mean = flush(hyper.beta2 * slot2[i] + (1.0 - hyper.beta2) * g);
-            slot2[i] = mean;
+            let mean = flush(hyper.beta2 * unpack(slot2[i]) + (1.0 - hyper.beta2) * g);
+            slot2[i] = pack(mean);
             v -= mean * mean;
         }
         var step = g / (sqrt(v) + hyper.epsilon);
@@ -116,15 +127,15 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) g
             step = g / sqrt(v + hyper.epsilon);
         }
         if hyper.momentum != 0.0 {
-            step = flush(hyper.momentum * slot1[i] + step);
-            slot1[i] = step;
+            step = flush(hyper.momentum * unpack(slot1[i]) + step);
+            slot1[i] = pack(step);
         }
         w -= rate * step;
     }
     if RULE == ADAGRAD {
-        let v = slot0[i] + g * g;
-        slot0[i] = v;
+        let v = unpack(slot0[i]) + g * g;
+        slot0[i] = pack(v);
         w -= rate * g / (sqrt(v) + hyper.epsilon);
     }
-    parameters[i] = w;
+    parameters[i] = pack(w);
 }

@@ -1,4 +1,63 @@
-//! nengo-wgpu
+//! Simulates and trains Nengo-style networks (nodes, layers and filtered connections that step through time) with WGSL
+//! compute shaders on any GPU, and with a CPU twin of each shader where there is none.
+//!
+//! All parameters are buffers made once, before the loop over time. Any of them can be named by an objective, a penalty,
+//! an optimiser group, a probe or a file; so weight decay of a layer inside the simulator's loop is one line.
+//!
+//! ```
+//! use ndarray::array;
+//! use nengo_wgpu::network::{Layer, Network, Node};
+//! use nengo_wgpu::train::{Loss, Objective, Penalty, Select, Training};
+//! use nengo_wgpu::{Data, Device, Fit, Simulator};
+//!
+//! # fn main() -> nengo_wgpu::Result<()> {
+//! let mut net = Network::new(0);
+//! let x = net.node("x", Node::Input(2))?;
+//! let y = net.layer("y", Layer::dense(1), x)?;
+//! net.probe("p", y)?;
+//!
+//! let mut sim = Simulator::new(&net, &Device::cpu())?;
+//! let objective = Objective::new().loss("p", Loss::MeanSquared);
+//! let decay = Penalty::L2Half(0.1);
+//! sim.compile(Training::new(objective, 0.1).penalty(Select::parameter("y/weights"), decay))?;
+//! let inputs = Data::new().with("x", array![[1.0, 0.0], [0.0, 1.0]]);
+//! let targets = Data::new().with("p", array![[1.0], [-1.0]]);
+//! let reports = sim.fit(&inputs, &targets, &Fit::epochs(20))?;
+//! assert!(reports[19].loss < reports[0].loss);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The way data takes
+//!
+//! ```text
+//! Network ──build──▶ Graph ──gradient──▶ Graph ──plan──▶ stages ──record──▶ Recording ──▶ Engine
+//! (what the          (operators          (with           (what loops        (plain data:   (wgpu, or
+//!  user wrote)        on values)          adjoints)       in time)           dispatches)    its CPU twin)
+//! ```
+//!
+//! One direction; each arrow is a function from plain data to plain data. Only `engine/wgpu/` mentions wgpu.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`Simulator`], [`train`] | the host side: runs, training, checkpoints; objectives, penalties, optimisers, schedules |
+//! | [`plan`] | folds and fuses operators, finds what loops in time, places buffers, writes down dispatches |
+//! | [`build`] | network → graph, and the gradient of a graph |
+//! | [`op`] | one file per operator family: contract, gradient, dispatch, CPU twin; its shader has the same stem |
+//! | [`graph`] | values with a shape and an extent, operators on them, and their evaluation in f64 |
+//! | [`network`] | what a user writes, in Rust or TOML |
+//! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
+//! | [`io`], [`plot`] | files and pictures |
+//!
+//! A module uses what stands below it and nothing above; [`error`] is used by all.
+//!
+//! # Time
+//!
+//! A run is cut into windows of steps. What does not change in time is computed once, what has no state is computed for
+//! all steps of a window in one dispatch, a filter alone walks through time inside one dispatch, and only operators on a
+//! cycle are dispatched step by step ([`plan::stages`]). The gradient is planned by the same passes, so the weight
+//! gradient of a recurrent connection is one matrix product over the saved history, outside of the loop.
+
 pub mod build;
 pub mod engine;
 pub mod error;
@@ -7,8 +66,10 @@ pub mod io;
 pub mod network;
 pub mod op;
 pub mod plan;
+pub mod plot;
 mod sim;
 pub mod train;
+
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{

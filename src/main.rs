@@ -1,2 +1,7 @@
-//! cli
-fn main() {}
+//! The program `nengo-wgpu`: trains and runs networks that TOML files describe.
+
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -78,6 +78,10 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
             builder.filtered[i] = Some(filter);
         }
     }
+    // Objects that no probe needs are built too, so that a mistake in them is found; the planner drops them.
+    for object in 0..network.objects.len() {
+        builder.output(ObjectId(object))?;
+    }
     let mut probes = Vec::with_capacity(network.probes.len());
     for probe in &network.probes {
         probes.push(builder.probe(&probe.name, &probe.target)?);

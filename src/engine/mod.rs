@@ -3,6 +3,7 @@
 //! A [`Recording`] is a list of dispatches and copies on numbered buffers. [`wgpu`] replays it on an adapter,
 //! [`cpu`] on this processor's cores with the same bindings. Nothing outside `engine/wgpu/` mentions wgpu.
 
+pub mod ceiling;
 pub mod cpu;
 mod device;
 pub mod shader;
@@ -140,6 +141,12 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
+    /// The shader, its entry point and the workgroups, for listings.
+    pub fn label(&self) -> String {
+        let source = self.kernel.source();
+        format!("{} {} {:?}", source.stem, source.entry, self.kernel.grid())
+    }
+
     /// A call of `kernel` on `bindings`.
     pub fn new(kernel: impl Kernel, bindings: Vec<Binding>) -> Self {
         Self { kernel: Arc::new(kernel), bindings }
@@ -248,6 +255,13 @@ pub trait Engine: Send {
     /// # Errors
     /// A lost device.
     fn reports(&mut self, wait: bool) -> Result<Vec<Vec<f32>>>;
+
+    /// Seconds that each dispatch takes on its own, by its kernel's name: the mean of `repeats` replays of it alone.
+    /// What the buffers hold afterwards is of no use.
+    ///
+    /// # Errors
+    /// A lost device.
+    fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>>;
 
     /// Bytes of all buffers.
     fn allocated_bytes(&self) -> u64;

@@ -1,5 +1,6 @@
 //! Shader text: files of `shaders/` with `#import NAME` lines replaced by shared or generated parts.
 
+use super::Family;
 use crate::error::{Error, Result};
 
 /// Everything that makes a pipeline: kernels with equal sources share one.
@@ -43,12 +44,18 @@ macro_rules! files {
 }
 
 files! {
-    "accuracy" "columns" "cross_entropy" "dropout" "lowpass" "map"
+    "accuracy" "ceiling" "columns" "cross_entropy" "dropout" "lowpass" "map"
     "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "norm" "reduce" "softmax" "update"
     "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"
     "shared/operand_a_scalar" "shared/operand_a_u64" "shared/operand_a_vec4"
     "shared/operand_b_scalar" "shared/operand_b_u64" "shared/operand_b_vec4"
     "shared/philox" "shared/result_scalar" "shared/result_vec4" "shared/segments"
+    "shared/vector_f32" "shared/vector_u64"
+}
+
+/// How four floats are loaded fastest on a device: the text for `#import vector`.
+pub fn vector(family: Family) -> String {
+    part(if matches!(family, Family::Software { int64: true, .. }) { "vector_u64" } else { "vector_f32" })
 }
 
 /// The text of a file in `shaders/shared/`, with its own imports, for a choice that the host makes.

@@ -303,7 +303,7 @@ pub struct Adjoint<'s> {
     pub inputs: Vec<Tensor<'s>>,
     /// Its output.
     pub output: Tensor<'s>,
-    /// The adjoint of its output, of the output's type.
+    /// The adjoint of its output, of the output's type or of one that is repeated to it.
     pub adjoint: Tensor<'s>,
     /// Which inputs' adjoints are wanted.
     pub wanted: Vec<bool>,

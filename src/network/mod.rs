@@ -1,6 +1,7 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
 mod init;
+pub mod spec;
 mod tensor_node;
 
 use std::fmt;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use ndarray::Array2;
 
 pub use init::Init;
+pub use spec::NetworkSpec;
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
 
 use crate::error::{Error, Result};
@@ -340,9 +342,12 @@ impl Network {
     /// A name that is taken, or a size of zero.
     pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
         let size = node.size();
-        if let Node::Constant(values) = &node
-            && let Some(bad) = values.iter().find(|x| !x.is_finite())
-        {
+        let values = match &node {
+            Node::Constant(values) => values.as_slice(),
+            Node::Array(rows) => rows.as_slice_memory_order().unwrap_or_default(),
+            _ => &[],
+        };
+        if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
             return Err(Error::invalid(format!("node '{name}'"), format!("its output holds {bad}")));
         }
         let size_in = if matches!(node, Node::Passthrough(_)) { size } else { 0 };
@@ -559,6 +564,10 @@ impl Network {
         }
         if rows == 0 || cols == 0 {
             let problem = format!("its shape is [{rows}, {cols}]; each must be at least 1");
+            return Err(Error::invalid(format!("parameter '{name}'"), problem));
+        }
+        if rows.checked_mul(cols).is_none_or(|n| n > isize::MAX as usize / 4) {
+            let problem = format!("its shape is [{rows}, {cols}], more than any memory holds");
             return Err(Error::invalid(format!("parameter '{name}'"), problem));
         }
         init.check(name, rows, cols)?;

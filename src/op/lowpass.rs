@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::operands::Operands;
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Memory, Operator, Placed, Reference, Tensor, Type};
 
@@ -44,7 +44,7 @@ impl Operator for Lowpass {
     }
 
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
-        let dy = at.adjoint.expand_in_time();
+        let dy = at.adjoint.expand(at.output.ty());
         at.each(|i| {
             let reversed = Self { backward: !self.backward, ..*self };
             dy.scope.apply(reversed, &[dy]).reduce_to(at.inputs[i].ty())
@@ -64,7 +64,16 @@ impl Operator for Lowpass {
         let width = at.dims.batch * at.output.ty.cols;
         let held = input.ty.extent != Extent::Sequence;
         let (output, steps) = (at.output.clone(), at.steps());
-        let kernel = LowpassKernel { op: *self, input, output, width, steps, all_steps: at.dims.steps, held };
+        let kernel = LowpassKernel {
+            op: *self,
+            input,
+            output,
+            width,
+            steps,
+            all_steps: at.dims.steps,
+            held,
+            family: at.target.family,
+        };
         Ok(vec![Dispatch::new(kernel, vec![at.output.binding, at.inputs[0].binding])])
     }
 
@@ -86,6 +95,7 @@ struct LowpassKernel {
     steps: usize,
     all_steps: usize,
     held: bool,
+    family: Family,
 }
 
 impl LowpassKernel {
@@ -96,7 +106,7 @@ impl LowpassKernel {
 
 impl Kernel for LowpassKernel {
     fn source(&self) -> Source {
-        Source::new("lowpass", "main", &[("element", Operands::element(self.vec4()))])
+        Source::new("lowpass", "main", &[("element", Operands::element(self.vec4(), self.family))])
     }
 
     fn access(&self) -> Vec<Access> {

@@ -8,7 +8,7 @@ use super::function::{Binary, Unary};
 use super::operands::Operands;
 use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -49,10 +49,8 @@ impl Map {
         let vec4 = flat || (operands.aligned() && at.output.start.is_multiple_of(4));
         let mut bindings = vec![at.output.binding];
         bindings.extend(at.inputs.iter().map(|i| i.binding));
-        Ok(vec![Dispatch::new(
-            MapKernel { operands, output: at.output.clone(), all_rows, flat, vec4 },
-            bindings,
-        )])
+        let (output, family) = (at.output.clone(), at.target.family);
+        Ok(vec![Dispatch::new(MapKernel { operands, output, all_rows, flat, vec4, family }, bindings)])
     }
 }
 
@@ -91,9 +89,14 @@ impl Operator for Map {
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let n = at.inputs.len();
         let all: Vec<Tensor<'s>> = at.inputs.iter().copied().chain([at.output, at.adjoint]).collect();
+        let ty = at.output.ty();
         at.each(|i| {
             let expr = self.expr.gradient(i, n);
-            at.adjoint.scope.map_used(expr, &all, Some(at.output.ty())).reduce_to(at.inputs[i].ty())
+            if at.inputs[i].ty() == ty {
+                // It may be the same for all rows, and then it stays small.
+                return at.adjoint.scope.map_used(expr, &all, None);
+            }
+            at.adjoint.scope.map_used(expr, &all, Some(ty)).reduce_to(at.inputs[i].ty())
         })
     }
 
@@ -115,6 +118,7 @@ struct MapKernel {
     all_rows: usize,
     flat: bool,
     vec4: bool,
+    family: Family,
 }
 
 impl MapKernel {
@@ -132,8 +136,12 @@ impl MapKernel {
 impl Kernel for MapKernel {
     fn source(&self) -> Source {
         let o = &self.operands;
+        // A division by a number that the compiler knows is a multiplication; by one that it does not, it costs more than
+        // the rest of the kernel.
+        let place = if self.flat { "0u, i" } else { &format!("i / {0}u, i % {0}u", self.extent().1) };
         let generated = [
-            ("element", Operands::element(self.vec4)),
+            ("element", Operands::element(self.vec4, self.family)),
+            ("place", format!("fn place(i: u32) -> vec2<u32> {{ return vec2<u32>({place}); }}")),
             ("operand_members", o.members()),
             ("operands", o.declare(1, self.vec4, self.all_rows)),
             ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),

@@ -8,7 +8,7 @@ use super::reduce;
 use crate::engine::cpu::Io;
 use crate::engine::cpu::gemm::{Form, Gemm};
 use crate::engine::shader::{self, Source};
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -43,7 +43,7 @@ impl Matmul {
 
     /// Whether an elementwise expression can be added. Not to the product over rows, which may be made in parts.
     pub(crate) fn takes_epilogue(&self) -> bool {
-        self.epilogue.is_none() && self.form != Form::Tn
+        self.form != Form::Tn
     }
 }
 
@@ -124,7 +124,7 @@ impl Operator for Matmul {
         let parts = at.scratch(kernel.splits * g * m * n);
         kernel.c = Placed { binding: parts, start: 0, ty: Type::fixed(kernel.splits * g * m, n) };
         bindings[2] = parts;
-        let sum = reduce::over_parts(parts, kernel.splits, g * m * n, output);
+        let sum = reduce::over_parts(parts, kernel.splits, g * m * n, output, at.target.family);
         Ok(vec![Dispatch::new(kernel, bindings), sum])
     }
 
@@ -210,7 +210,27 @@ enum Variant {
     Tiled,
 }
 
+/// The kernels that a device takes for large products, for listings.
+pub fn family_name(target: &Target) -> &'static str {
+    match target.family {
+        Family::Cpu => "the gemm crate",
+        family => Variant::of(family, usize::MAX, usize::MAX).stem(),
+    }
+}
+
 impl Variant {
+    /// The family that is fast on a device for results of m × n; measured on lavapipe (`benches/README.md`).
+    fn of(family: Family, m: usize, n: usize) -> Self {
+        match family {
+            Family::Gpu if m < 32 || n < 32 => Variant::Plain { bands: 8 },
+            Family::Gpu => Variant::Tiled,
+            _ if m <= 4 => Variant::Plain { bands: 1 },
+            Family::Software { subgroup: 8, .. } => Variant::Subgroup,
+            Family::Software { .. } => Variant::Software,
+            Family::Cpu => Variant::Plain { bands: 8 },
+        }
+    }
+
     /// Rows and columns of the result that a workgroup makes.
     fn tile(self) -> (usize, usize) {
         match self {
@@ -232,17 +252,8 @@ impl Variant {
 }
 
 impl MatmulKernel {
-    /// The family that is fast on the device at this size; measured on lavapipe (`benches/README.md`).
     fn variant(&self) -> Variant {
-        let Gemm { m, n, .. } = self.gemm;
-        match self.family {
-            Family::Gpu if m < 32 || n < 32 => Variant::Plain { bands: 8 },
-            Family::Gpu => Variant::Tiled,
-            _ if m <= 4 => Variant::Plain { bands: 1 },
-            Family::Software { subgroup: 8, .. } => Variant::Subgroup,
-            Family::Software { .. } => Variant::Software,
-            Family::Cpu => Variant::Plain { bands: 8 },
-        }
+        Variant::of(self.family, self.gemm.m, self.gemm.n)
     }
 
     /// How an operand is loaded: in vectors only where all its distances are whole vectors.
@@ -376,7 +387,7 @@ impl MatmulKernel {
         let (used, unused) = if vec4 { ("epilogue4", 1) } else { ("epilogue1", 0) };
         let input = |i: usize| if i == 0 { "x".to_string() } else { format!("load{}(row, col)", i - 1) };
         [
-            Operands::element(vec4),
+            Operands::element(vec4, self.family),
             shader::part("functions"),
             self.epilogue.declare(3, vec4, self.all_rows),
             self.epilogue.function(&format!("{used}(x: F, row: u32, col: u32)"), input),

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::update::{LINE, Segments};
 use crate::engine::cpu::{Io, math};
-use crate::engine::shader::Source;
-use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
 
 /// Where the sums' inputs and results lie.
 #[derive(Clone, Copy, Debug)]
@@ -32,9 +32,9 @@ pub enum Of {
 }
 
 /// Two dispatches that sum up each segment, and all of them.
-pub fn norms(segments: &Segments, of: Of, b: NormBindings) -> [Dispatch; 2] {
+pub fn norms(segments: &Segments, of: Of, family: Family, b: NormBindings) -> [Dispatch; 2] {
     let to = if of == Of::Parameters { 0 } else { segments.list.len() + 1 };
-    let kernel = |pass| NormKernel { segments: segments.clone(), pass, to };
+    let kernel = |pass| NormKernel { segments: segments.clone(), pass, to, family };
     let (lines, list) = segments.table_parts(b.table);
     let pairs = Binding { len: (2 * segments.lines()).next_multiple_of(4), ..b.partials };
     // Sums are read by the gradients' first pass, and written by the second: two halves of one buffer.
@@ -58,6 +58,7 @@ struct NormKernel {
     segments: Segments,
     pass: Pass,
     to: usize,
+    family: Family,
 }
 
 impl Kernel for NormKernel {
@@ -67,7 +68,7 @@ impl Kernel for NormKernel {
             Pass::Gradients => "gradient",
             Pass::Total => "total",
         };
-        Source::new("norm", entry, &[])
+        Source::new("norm", entry, &[("vector", shader::vector(self.family))])
     }
 
     fn access(&self) -> Vec<Access> {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::expr::{Expr, Lane};
 use crate::engine::cpu::Io;
+use crate::engine::{Family, shader};
 use crate::graph::Operand;
 
 /// An expression and the operands of its inputs.
@@ -47,9 +48,10 @@ impl Operands {
     }
 
     /// The element type `F` of expressions, `U` for its bits, and the number of columns that it holds.
-    pub fn element(vec4: bool) -> String {
+    pub fn element(vec4: bool, family: Family) -> String {
         if vec4 {
-            "alias F = vec4<f32>;\nalias U = vec4<u32>;\nconst WIDTH: u32 = 4u;\n".to_string()
+            let vector = shader::vector(family);
+            format!("{vector}alias F = vec4<f32>;\nalias U = vec4<u32>;\nconst WIDTH: u32 = 4u;\n")
         } else {
             "alias F = f32;\nalias U = u32;\nconst WIDTH: u32 = 1u;\n".to_string()
         }
@@ -58,34 +60,40 @@ impl Operands {
     /// Members of the shader's `Params`.
     pub fn members(&self) -> String {
         (0..self.list.len()).fold(String::new(), |mut s, i| {
-            let _ = writeln!(s, "    start{i}: u32, period{i}: u32, stride{i}: u32,");
+            let _ = writeln!(s, "    start{i}: u32, stride{i}: u32,");
             s
         })
     }
 
     /// The words for [`Operands::members`].
     pub fn words(&self) -> Vec<u32> {
-        let words = |o: &Operand| [o.placed.start as u32, o.period as u32, o.placed.ty.cols as u32];
+        let words = |o: &Operand| [o.placed.start as u32, o.placed.ty.cols as u32];
         self.list.iter().flat_map(words).collect()
     }
 
     /// Bindings from `first` on, and a function `load` for each operand.
+    ///
+    /// Periods are literals: a compiler turns a division by a number that it knows into a multiplication.
     pub fn declare(&self, first: usize, vec4: bool, all_rows: usize) -> String {
         let mut text = String::new();
         for (i, operand) in self.list.iter().enumerate() {
             let narrow = self.is_narrow(operand);
-            let element = if narrow { "f32" } else { "F" };
+            let (element, unpack) = match (narrow, vec4) {
+                (true, _) => ("f32", "F"),
+                (false, true) => ("V", "unpack"),
+                (false, false) => ("f32", ""),
+            };
             let row = match operand.period {
                 1 => "0u".to_string(),
                 n if n == all_rows => "row".to_string(),
-                _ => format!("(row % p.period{i})"),
+                n => format!("(row % {n}u)"),
             };
             let (col, divide) = if narrow { ("0u", "") } else { ("col", if vec4 { " / 4u" } else { "" }) };
             let _ = write!(
                 text,
                 "@group(0) @binding({binding}) var<storage, read> operand{i}: array<{element}>;\n\
                  fn load{i}(row: u32, col: u32) -> F {{\n    \
-                 return F(operand{i}[(p.start{i} + {row} * p.stride{i} + {col}){divide}]);\n}}\n",
+                 return {unpack}(operand{i}[(p.start{i} + {row} * p.stride{i} + {col}){divide}]);\n}}\n",
                 binding = first + i,
             );
         }

@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::expr::{Expr, Lane};
 use super::map::Map;
 use super::operands::Operands;
-use crate::engine::cpu::{Io, Work};
+use crate::engine::cpu::{Io, Work, math};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
 
@@ -53,7 +53,9 @@ impl Operator for Reduce {
         let from = self.source_type(&types).ok()?;
         let scope = at.adjoint.scope;
         let terms = scope.apply(Map { expr: self.expr.clone(), least: None }, &at.inputs);
-        let adjoint = at.adjoint.scale(self.scale).expand(from);
+        let adjoint = at.adjoint.scale(self.scale);
+        // One number, or one for each column, can stand for all rows; a number a row of a smaller extent cannot.
+        let adjoint = if adjoint.ty().extent == Extent::Fixed { adjoint } else { adjoint.expand(from) };
         let map = Map::new(self.expr.clone());
         map.gradient(&Adjoint {
             inputs: at.inputs.clone(),
@@ -87,6 +89,7 @@ impl Operator for Reduce {
             view: View { outer, n, inner, splits: 1, limit: elements },
             scale: self.scale,
             tree: false,
+            family: at.target.family,
         };
         Ok(if inner == 1 && outer == 1 { sum.total(at, bindings) } else { sum.partial(at, bindings) })
     }
@@ -105,7 +108,13 @@ impl Operator for Reduce {
 }
 
 /// Sums `parts` matrices of `len` elements that lie one after the other in `scratch`.
-pub(super) fn over_parts(scratch: Binding, parts: usize, len: usize, output: Placed) -> Dispatch {
+pub(super) fn over_parts(
+    scratch: Binding,
+    parts: usize,
+    len: usize,
+    output: Placed,
+    family: Family,
+) -> Dispatch {
     let operand =
         Operand { placed: Placed { binding: scratch, start: 0, ty: Type::fixed(1, parts * len) }, period: 1 };
     let kernel = ReduceKernel {
@@ -116,6 +125,7 @@ pub(super) fn over_parts(scratch: Binding, parts: usize, len: usize, output: Pla
         view: View { outer: 1, n: parts, inner: len, splits: 1, limit: parts * len },
         scale: 1.0,
         tree: false,
+        family,
     };
     kernel.dispatch(vec![scratch])
 }
@@ -141,6 +151,7 @@ struct ReduceKernel {
     view: View,
     scale: f32,
     tree: bool,
+    family: Family,
 }
 
 /// Up to so many terms are one lane's work.
@@ -248,8 +259,10 @@ impl Kernel for ReduceKernel {
     fn source(&self) -> Source {
         let o = &self.operands;
         let vec4 = self.vec4();
+        let place = if self.flat { "0u, e" } else { &format!("e / {0}u, e % {0}u", self.operands.cols) };
         let generated = [
-            ("element", Operands::element(vec4)),
+            ("element", Operands::element(vec4, self.family)),
+            ("place", format!("fn place(e: u32) -> vec2<u32> {{ return vec2<u32>({place}); }}")),
             ("operand_members", o.members()),
             ("operands", o.declare(1, vec4, self.all_rows)),
             ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),
@@ -265,7 +278,7 @@ impl Kernel for ReduceKernel {
 
     fn params(&self) -> Vec<u32> {
         let View { outer, n, inner, splits, limit } = self.view;
-        let sizes = [0, outer, n, inner, splits, self.chunk(), limit, self.cols(), self.output.start];
+        let sizes = [0, outer, n, inner, splits, self.chunk(), limit, self.output.start];
         let mut words: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
         words.push(self.scale.to_bits());
         words.extend(self.operands.words());
@@ -291,7 +304,11 @@ impl Kernel for ReduceKernel {
         let chunk = self.chunk();
         let Work { mut own, mut terms, mut totals } = std::mem::take(&mut io.work);
         let mut add = |range: Range<usize>, io: &Io<'_>, each: &mut dyn FnMut(&[f32])| {
+            let plain = self.operands.expr.is_identity();
             self.pieces(io, range.start, range.end, row0, |len, lanes| {
+                if let (true, [Lane::Slice(lane)]) = (plain, lanes) {
+                    return each(lane);
+                }
                 terms.resize(len, 0.0);
                 self.operands.expr.run(lanes, &mut terms, &mut own);
                 each(&terms);
@@ -315,7 +332,7 @@ impl Kernel for ReduceKernel {
                     let e = (o * n + k) * inner + i;
                     let mut done = 0;
                     add(e.min(limit)..(e + end - at).min(limit), io, &mut |terms| {
-                        totals[done..done + terms.len()].iter_mut().zip(terms).for_each(|(t, x)| *t += x);
+                        add_to(&mut totals[done..done + terms.len()], terms);
                         done += terms.len();
                     });
                 }
@@ -326,6 +343,13 @@ impl Kernel for ReduceKernel {
         }
         io.work = Work { own, terms, totals };
     }
+}
+
+fn add_to(totals: &mut [f32], terms: &[f32]) {
+    math::vectorise(
+        #[inline(always)]
+        || totals.iter_mut().zip(terms).for_each(|(t, x)| *t += x),
+    );
 }
 
 /// The sum in 16 interleaved parts: vectorised, and in an order that does not depend on the processor.

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::engine::cpu::{Io, math};
-use crate::engine::shader::Source;
-use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
 
 /// Floats to which parameters are aligned: the unit that belongs to one segment.
 pub const LINE: usize = crate::engine::ALIGN;
@@ -180,8 +180,17 @@ pub struct UpdateBindings {
 }
 
 /// The dispatch of one optimiser step.
-pub fn update(segments: &Segments, rule: Rule, momentum: f32, clip: ClipMode, b: UpdateBindings) -> Dispatch {
-    let kernel = UpdateKernel { segments: segments.clone(), rule, slots: rule.slots(momentum), clip };
+pub fn update(
+    segments: &Segments,
+    rule: Rule,
+    momentum: f32,
+    clip: ClipMode,
+    family: Family,
+    b: UpdateBindings,
+) -> Dispatch {
+    let vectors = if family == Family::Gpu { 1 } else { 16 };
+    let kernel =
+        UpdateKernel { segments: segments.clone(), rule, slots: rule.slots(momentum), clip, vectors, family };
     let [s0, s1, s2] = b.slots;
     Dispatch::new(kernel, vec![b.parameters, s0, s1, s2, b.gradients, b.table, b.sums, b.hyper])
 }
@@ -193,6 +202,8 @@ struct UpdateKernel {
     rule: Rule,
     slots: [bool; 3],
     clip: ClipMode,
+    vectors: usize,
+    family: Family,
 }
 
 impl UpdateKernel {
@@ -221,7 +232,8 @@ impl Kernel for UpdateKernel {
             }
             Rule::Adagrad => 3,
         };
-        Source::new("update", "main", &[])
+        Source::new("update", "main", &[("vector", shader::vector(self.family))])
+            .constant("VECTORS", self.vectors as f64)
             .constant("RULE", rule.into())
             .constant("NESTEROV", f64::from(u8::from(nesterov_on)))
             .constant("AMSGRAD", f64::from(u8::from(amsgrad_on)))
@@ -239,7 +251,7 @@ impl Kernel for UpdateKernel {
     }
 
     fn grid(&self) -> [u32; 3] {
-        fold((self.segments.lines() * LINE / 4).div_ceil(64))
+        fold((self.segments.lines() * LINE / 4 / self.vectors).div_ceil(64))
     }
 
     fn split(&self, _: usize) -> Split {
@@ -271,12 +283,14 @@ impl Kernel for UpdateKernel {
             }
             let own = (lines.start - first) * LINE..(lines.end - first) * LINE;
             let (r0, r1, r2) = (part(slot0, &own), part(slot1, &own), part(slot2, &own));
+            let length = sums[2 * i + 1].sqrt();
+            let shrink = s.l2 + if length > 0.0 && s.norm != 0.0 { s.norm / length } else { 0.0 };
+            let start = Start { shrink, l1: s.l1, scale, limit, decay: hyper.rate * s.rate * s.decay };
             let mut at = Lines {
                 w: &mut parameters[own],
                 g: &gradients[lines.start * LINE..lines.end * LINE],
                 slots: [&mut slot0[r0], &mut slot1[r1], &mut slot2[r2]],
-                penalised: |w, g| (s.penalised(w, g, sums[2 * i + 1].sqrt()) * scale).max(-limit).min(limit),
-                decay: hyper.rate * s.rate * s.decay,
+                start,
             };
             math::vectorise(
                 #[inline(always)]
@@ -286,33 +300,52 @@ impl Kernel for UpdateKernel {
     }
 }
 
-/// Parameters of one segment, and what belongs to them.
-struct Lines<'a, F> {
-    w: &'a mut [f32],
-    g: &'a [f32],
-    slots: [&'a mut [f32]; 3],
-    penalised: F,
+/// What every rule begins with: the gradient with penalties, clipped, and the weight after decoupled decay.
+#[derive(Clone, Copy)]
+struct Start {
+    shrink: f32,
+    l1: f32,
+    scale: f32,
+    limit: f32,
     decay: f32,
 }
 
-impl<F: Fn(f32, f32) -> f32> Lines<'_, F> {
+impl Start {
+    #[inline(always)]
+    fn of(self, w: f32, g: f32) -> (f32, f32) {
+        let sign = f32::from(w > 0.0) - f32::from(w < 0.0);
+        let g = self.scale * (g + self.shrink * w + self.l1 * sign);
+        (g.max(-self.limit).min(self.limit), w - self.decay * w)
+    }
+}
+
+/// Parameters of one segment, and what belongs to them.
+struct Lines<'a> {
+    w: &'a mut [f32],
+    g: &'a [f32],
+    slots: [&'a mut [f32]; 3],
+    start: Start,
+}
+
+impl Lines<'_> {
     /// The twin of `shaders/update.wgsl`; one loop a rule, so that each is vectorised.
     #[inline(always)]
     fn step(&mut self, rule: Rule, h: Hyper) {
         let [slot0, slot1, slot2] = &mut self.slots;
-        let pairs = self.w.iter_mut().zip(self.g);
-        let start = |w: f32, g: f32| ((self.penalised)(w, g), w - self.decay * w);
+        let n = self.w.len();
+        let (w, g, start) = (&mut self.w[..n], &self.g[..n], self.start);
+        let pairs = w.iter_mut().zip(g);
         match rule {
             Rule::Sgd { .. } if h.momentum == 0.0 => {
                 for (w, &g) in pairs {
-                    let (g, kept) = start(*w, g);
+                    let (g, kept) = start.of(*w, g);
                     *w = kept - h.rate * g;
                 }
             }
             Rule::Sgd { nesterov } => {
                 let ahead = f32::from(nesterov);
                 for ((w, &g), v) in pairs.zip(slot0.iter_mut()) {
-                    let (g, kept) = start(*w, g);
+                    let (g, kept) = start.of(*w, g);
                     *v = math::flush(h.momentum * *v + g);
                     *w = kept - h.rate * (ahead * g + (1.0 - ahead + ahead * h.momentum) * *v);
                 }
@@ -322,8 +355,8 @@ impl<F: Fn(f32, f32) -> f32> Lines<'_, F> {
                 let before = epsilon_at == EpsilonAt::RootBeforeCorrection;
                 let (rate, root) =
                     if before { (h.rate * root / h.correct1, 1.0) } else { (h.rate / h.correct1, root) };
-                for (i, (w, &g)) in pairs.enumerate() {
-                    let (g, kept) = start(*w, g);
+                for ((w, &g), i) in pairs.zip(0..) {
+                    let (g, kept) = start.of(*w, g);
                     slot0[i] = math::flush(h.beta1 * slot0[i] + (1.0 - h.beta1) * g);
                     slot1[i] = math::flush(h.beta2 * slot1[i] + (1.0 - h.beta2) * g * g);
                     let mut v = slot1[i];
@@ -338,7 +371,7 @@ impl<F: Fn(f32, f32) -> f32> Lines<'_, F> {
                 let inside = if epsilon_at == EpsilonAt::InsideRoot { h.epsilon } else { 0.0 };
                 let outside = h.epsilon - inside;
                 for (i, (w, &g)) in pairs.enumerate() {
-                    let (g, kept) = start(*w, g);
+                    let (g, kept) = start.of(*w, g);
                     slot0[i] = math::flush(h.beta2 * slot0[i] + (1.0 - h.beta2) * g * g);
                     let mut v = slot0[i];
                     if centered {
@@ -355,7 +388,7 @@ impl<F: Fn(f32, f32) -> f32> Lines<'_, F> {
             }
             Rule::Adagrad => {
                 for ((w, &g), v) in pairs.zip(slot0.iter_mut()) {
-                    let (g, kept) = start(*w, g);
+                    let (g, kept) = start.of(*w, g);
                     *v += g * g;
                     *w = kept - h.rate * g / (v.sqrt() + h.epsilon);
                 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Output, Place, Stage, stages};
-use crate::graph::{Graph, NodeId, Source, ValueId};
+use crate::graph::{Graph, NodeId, Source, Type, ValueId};
 use crate::op::expr::{Expr, Instr};
 use crate::op::map::MAX_INPUTS;
 use crate::op::{Map, Matmul, Reduce};
@@ -61,6 +61,12 @@ fn inline_constants(graph: &mut Graph) {
             .collect();
         let expr = expr.substitute(&parts);
         let ty = graph.ty(node.output);
+        let (output, is_map) = (node.output, node.op.downcast::<Map>().is_some());
+        if inputs.is_empty() && is_map && ty == Type::fixed(1, 1) {
+            // Nothing is left to compute: what reads it, later in the list, sees a constant.
+            graph.values[output.0].source = Source::Constant(expr.reference(|_| 0.0) as f32);
+            continue;
+        }
         let node = &mut graph.nodes[n];
         node.op = match node.op.downcast::<Reduce>() {
             Some(reduce) => Arc::new(Reduce { expr, ..reduce.clone() }),
@@ -151,14 +157,24 @@ fn fuse(graph: &mut Graph, producer: usize, reader: usize, i: usize) -> bool {
     let (made, wanted) = (graph.ty(from.output), graph.ty(to.output));
     if let (Some(map), Some(matmul)) = (to.op.downcast::<Map>(), from.op.downcast::<Matmul>()) {
         let once = to.inputs.iter().filter(|&&v| v == from.output).count() == 1;
-        if !once || made != wanted || !matmul.takes_epilogue() || to.inputs.len() - 1 > Matmul::MAX_OPERANDS {
+        let operands = from.inputs.len() - 2 + to.inputs.len() - 1;
+        if !once || made != wanted || !matmul.takes_epilogue() || operands > Matmul::MAX_OPERANDS {
             return false;
         }
-        // Input 0 of the epilogue is the product; the map's other inputs follow.
-        let mut next = 0;
-        let numbers: Vec<usize> =
-            (0..to.inputs.len()).map(|k| if k == i { 0 } else { (next += 1, next).1 }).collect();
-        let epilogue = map.expr.renumber(&numbers);
+        // Input 0 of an epilogue is the product, then come its operands: those it had, and the map's other inputs.
+        let before = matmul.epilogue.clone().unwrap_or_else(Expr::identity);
+        let had = from.inputs.len() - 1;
+        let mut next = had;
+        let parts: Vec<(Expr, Vec<usize>)> = (0..to.inputs.len())
+            .map(|k| {
+                if k == i {
+                    return (before.clone(), (0..had).collect());
+                }
+                next += 1;
+                (Expr::identity(), vec![next - 1])
+            })
+            .collect();
+        let epilogue = map.expr.substitute(&parts);
         let rest = to.inputs.iter().enumerate().filter(|(k, _)| *k != i).map(|(_, &v)| v);
         let inputs: Vec<ValueId> = from.inputs.iter().copied().chain(rest).collect();
         let op = Arc::new(Matmul { epilogue: Some(epilogue), ..matmul.clone() });

@@ -146,7 +146,7 @@ impl Data {
     /// # Errors
     /// [`Error::Shape`] with both names.
     pub fn examples(&self) -> Result<Option<usize>> {
-        self.agree("examples", |s| Some(s.examples()))
+        agree(&[self], "examples", |s| Some(s.examples()))
     }
 
     /// Number of steps, if all signals that have steps agree on it.
@@ -154,35 +154,33 @@ impl Data {
     /// # Errors
     /// [`Error::Shape`] with both names.
     pub fn steps(&self) -> Result<Option<usize>> {
-        self.agree("steps", Signal::steps)
-    }
-
-    fn agree(&self, what: &str, count: impl Fn(&Signal) -> Option<usize>) -> Result<Option<usize>> {
-        let mut first: Option<(&str, usize)> = None;
-        for (name, signal) in &self.signals {
-            match (first, count(signal)) {
-                (Some((other, n)), Some(m)) if n != m => {
-                    let (left, right) = (format!("the data of '{other}'"), format!("that of '{name}'"));
-                    return Err(Error::shape(left, format!("{n} {what}"), right, format!("{m} {what}")));
-                }
-                (None, Some(n)) => first = Some((name, n)),
-                _ => {}
-            }
-        }
-        Ok(first.map(|(_, n)| n))
+        agree(&[self], "steps", Signal::steps)
     }
 
     /// The given examples alone.
     pub fn select(&self, examples: &[usize]) -> Self {
         Self { signals: self.signals.iter().map(|(n, s)| (n.clone(), s.select(examples))).collect() }
     }
+}
 
-    /// Both together; the other's signals win.
-    pub(crate) fn joined(&self, other: &Data) -> Data {
-        let mut all = self.clone();
-        all.signals.extend(other.signals.clone());
-        all
+/// Examples and steps of inputs and targets, if all signals agree on them.
+pub(crate) fn extent(data: &[&Data]) -> Result<(Option<usize>, Option<usize>)> {
+    Ok((agree(data, "examples", |s| Some(s.examples()))?, agree(data, "steps", Signal::steps)?))
+}
+
+fn agree(data: &[&Data], what: &str, count: impl Fn(&Signal) -> Option<usize>) -> Result<Option<usize>> {
+    let mut first: Option<(&str, usize)> = None;
+    for (name, signal) in data.iter().flat_map(|d| &d.signals) {
+        match (first, count(signal)) {
+            (Some((other, n)), Some(m)) if n != m => {
+                let (left, right) = (format!("the data of '{other}'"), format!("that of '{name}'"));
+                return Err(Error::shape(left, format!("{n} {what}"), right, format!("{m} {what}")));
+            }
+            (None, Some(n)) => first = Some((name, n)),
+            _ => {}
+        }
     }
+    Ok(first.map(|(_, n)| n))
 }
 
 /// Rows `t * batch + b` as (batch, steps, size).

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
-use super::data::Data;
+use super::data::{Data, extent};
 use super::programs::{HYPER, REPORT, Rows};
 use super::train::TrainKey;
 use crate::error::{Error, Result};
@@ -19,7 +19,7 @@ use crate::op::update::LINE;
 /// How long a [`Simulator::fit`] goes on, and what it does besides.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fit {
-    /// Epochs to train; those of a resumed checkpoint count.
+    /// Epochs to train, besides those of a checkpoint that was loaded.
     pub epochs: u64,
     /// Steps of simulated time for each example, where the data are held; 1 if not given.
     pub n_steps: Option<usize>,
@@ -197,11 +197,12 @@ impl Simulator {
                 minibatches: self.steps_trained() - before,
                 validation,
             };
+            let progress = Progress::Epoch(report);
+            let told = callback(&progress);
+            // After the callback: what it wrote about this epoch is there when the checkpoint says that it is over.
             if let Some(path) = &fit.checkpoint {
                 self.save_checkpoint(path)?;
             }
-            let progress = Progress::Epoch(report);
-            let told = callback(&progress);
             let Progress::Epoch(report) = progress else { continue };
             let stop = fit.early_stopping.is_some_and(|early| {
                 let loss = report.validation.as_ref().map_or(report.loss, |v| v.loss);
@@ -253,6 +254,18 @@ impl Simulator {
         Ok(sums)
     }
 
+    /// Seconds of each dispatch of a training step on a minibatch of the data, by its kernel's name, in order. The
+    /// parameters are of no use afterwards.
+    ///
+    /// # Errors
+    /// As [`Simulator::fit`].
+    pub fn profile(&mut self, inputs: &Data, targets: &Data, repeats: usize) -> Result<Vec<(String, f64)>> {
+        let (_, key) = self.prepare(inputs, targets, None, true)?;
+        let program = self.compiled.as_ref().map(|c| c.programs[&key].program.clone());
+        let Some(program) = program else { return Ok(Vec::new()) };
+        self.engine.profile(&program, repeats.max(1))
+    }
+
     /// Steps of the optimiser since it was compiled or reset.
     pub fn steps_trained(&self) -> u64 {
         self.compiled.as_ref().map_or(0, |c| c.step)
@@ -272,12 +285,12 @@ impl Simulator {
         update: bool,
     ) -> Result<(usize, TrainKey)> {
         self.check_inputs(inputs)?;
-        let all = inputs.joined(targets);
-        let examples = all.examples()?.unwrap_or(self.minibatch);
+        let (examples, data_steps) = extent(&[inputs, targets])?;
+        let examples = examples.unwrap_or(self.minibatch);
         if examples == 0 {
             return Err(Error::invalid("the data", "they have no examples"));
         }
-        let steps = match (all.steps()?, n_steps) {
+        let steps = match (data_steps, n_steps) {
             (Some(data), Some(asked)) if data != asked => {
                 return Err(Error::shape(
                     "the data",

@@ -225,7 +225,7 @@ impl Simulator {
                     })?;
                 }
                 Feed::Node(id) => {
-                    let object = self.network.object(id)?.clone();
+                    let object = self.network.object(id)?;
                     if let Kind::Node(Node::Input(_)) = object.kind {
                         let signal = inputs.get(&object.name);
                         let missing = || Error::invalid(format!("node '{}'", object.name), "it has no data");
@@ -234,6 +234,7 @@ impl Simulator {
                             signal.gather(batch, data_first, dims, to)
                         })?;
                     } else {
+                        let object = object.clone();
                         self.upload_node(&object, buffer, len, first, dims)?;
                     }
                 }

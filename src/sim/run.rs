@@ -24,7 +24,7 @@ impl Simulator {
     /// As [`Simulator::run_steps`].
     pub fn run(&mut self, seconds: f64) -> Result<()> {
         let steps = (seconds / self.dt).round();
-        if !(steps >= 1.0 && steps < 1e15) {
+        if !(1.0..1e15).contains(&steps) {
             let problem = format!("it is {seconds} s, but must be at least one step of {} s", self.dt);
             return Err(Error::invalid("the length of a run", problem));
         }

@@ -154,8 +154,10 @@ impl Simulator {
 
     fn norms_recording(&self, scalars: usize) -> Recording {
         let mut commands = Vec::new();
+        let family = self.device.target().family;
         if !self.layout.segments.list.is_empty() {
-            let calls = norm::norms(&self.layout.segments, Of::Parameters, self.norm_bindings(scalars));
+            let calls =
+                norm::norms(&self.layout.segments, Of::Parameters, family, self.norm_bindings(scalars));
             commands.extend(calls.map(Command::Dispatch));
         }
         Recording { label: "norms".into(), locals: Vec::new(), commands }
@@ -291,16 +293,16 @@ impl Simulator {
         if segments.list.is_empty() {
             return;
         }
-        let bindings = self.norm_bindings(scalars);
+        let (bindings, family) = (self.norm_bindings(scalars), self.device.target().family);
         let mut add = |calls: [crate::engine::Dispatch; 2]| {
             recording.commands.extend(calls.map(Command::Dispatch));
         };
         let clip = training.clip.mode();
         if segments.list.iter().any(|s| s.norm != 0.0) {
-            add(norm::norms(segments, Of::Parameters, bindings));
+            add(norm::norms(segments, Of::Parameters, family, bindings));
         }
         if clip == ClipMode::GlobalNorm {
-            add(norm::norms(segments, Of::Gradients, bindings));
+            add(norm::norms(segments, Of::Gradients, family, bindings));
         }
         let (rule, momentum) = (training.optimiser.rule(), training.optimiser.momentum_of());
         let used = rule.slots(momentum);
@@ -313,7 +315,7 @@ impl Simulator {
             sums: bindings.sums,
             hyper: self.whole(HYPER, 8),
         };
-        recording.commands.push(Command::Dispatch(update(segments, rule, momentum, clip, buffers)));
+        recording.commands.push(Command::Dispatch(update(segments, rule, momentum, clip, family, buffers)));
     }
 
     /// The key of the targets in `targets`.

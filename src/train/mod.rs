@@ -4,11 +4,13 @@ mod objective;
 mod optimiser;
 pub(crate) mod penalty;
 mod schedule;
+pub mod spec;
 
 pub use objective::{Loss, Metric, Objective, Term, Terms};
 pub use optimiser::{Clip, Optimiser};
 pub use penalty::{Group, Penalty, Select};
 pub use schedule::{Decay, Schedule};
+pub use spec::TrainSpec;
 
 pub use crate::op::update::EpsilonAt;
 

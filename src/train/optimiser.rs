@@ -26,7 +26,7 @@ fn decay() -> f32 {
 
 /// How parameters follow the gradient. Defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Optimiser {
     /// Gradient descent.
     Sgd {

@@ -67,6 +67,7 @@ impl<'a> Io<'a> {
 struct Call {
     kernel: Arc<dyn Kernel>,
     bindings: Vec<(BufferId, Binding, Access)>,
+    label: String,
 }
 
 enum Step {
@@ -96,6 +97,27 @@ impl CpuEngine {
             reports: Vec::new(),
             work: (0..threads).map(|_| Mutex::default()).collect(),
         }
+    }
+
+    /// Replays steps on all threads, each `repeats` times.
+    fn replay_all<'l>(&mut self, list: impl IntoIterator<Item = &'l Step>, repeats: usize) -> Result<()> {
+        let list: Vec<&Step> = list.into_iter().collect();
+        let views: Vec<View<'_>> =
+            self.buffers.iter_mut().map(|b| b.as_mut().map_or(View::none(), View::new)).collect();
+        let (views, work) = (&views, &self.work);
+        let threads = |share: Share, barrier: &Barrier| {
+            let kept = || work[share.index].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut io = Io { views: Vec::new(), outputs: Vec::new(), work: std::mem::take(&mut *kept()) };
+            for step in &list {
+                for _ in 0..repeats {
+                    replay(step, views, &mut io, share, barrier);
+                }
+            }
+            *kept() = io.work;
+        };
+        let pool = &self.pool;
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(&threads)))
+            .map_err(|cause| device_error(format!("a kernel's CPU twin panicked: {}", panic_text(&*cause))))
     }
 
     fn buffer(&mut self, id: BufferId) -> Result<&mut Buffer> {
@@ -171,7 +193,11 @@ impl Engine for CpuEngine {
         let call = |d: &Dispatch| {
             let access = d.kernel.access();
             let with = |(b, &access): (&Binding, &Access)| (find(b).0, *b, access);
-            Call { kernel: d.kernel.clone(), bindings: d.bindings.iter().zip(&access).map(with).collect() }
+            Call {
+                kernel: d.kernel.clone(),
+                bindings: d.bindings.iter().zip(&access).map(with).collect(),
+                label: d.label(),
+            }
         };
         let steps: Vec<Step> = recording
             .commands
@@ -205,24 +231,13 @@ impl Engine for CpuEngine {
     }
 
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
-        let views: Vec<View<'_>> =
-            self.buffers.iter_mut().map(|b| b.as_mut().map_or(View::none(), View::new)).collect();
-        let views = &views;
-        let lists: Vec<&[Step]> =
-            programs.iter().filter_map(|p| self.programs.get(p.id)?.as_deref()).collect();
-        let work = &self.work;
-        let threads = |share: Share, barrier: &Barrier| {
-            let kept = || work[share.index].lock().unwrap_or_else(PoisonError::into_inner);
-            let mut io = Io { views: Vec::new(), outputs: Vec::new(), work: std::mem::take(&mut *kept()) };
-            for step in lists.iter().flat_map(|list| list.iter()) {
-                replay(step, views, &mut io, share, barrier);
-            }
-            *kept() = io.work;
-        };
-        let pool = &self.pool;
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(&threads))).map_err(|cause| {
-            device_error(format!("a kernel's CPU twin panicked: {}", panic_text(&*cause)))
-        })?;
+        let lists: Vec<Vec<Step>> =
+            programs.iter().filter_map(|p| self.programs.get_mut(p.id)?.take()).collect();
+        let result = self.replay_all(lists.iter().flatten(), 1);
+        for (program, list) in programs.iter().zip(lists) {
+            self.programs[program.id] = Some(list);
+        }
+        result?;
         if let Some((buffer, len)) = report {
             let report = self.read(buffer, 0, len)?;
             self.reports.push(report);
@@ -232,6 +247,26 @@ impl Engine for CpuEngine {
 
     fn reports(&mut self, _: bool) -> Result<Vec<Vec<f32>>> {
         Ok(std::mem::take(&mut self.reports))
+    }
+
+    fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
+        let Some(list) = self.programs.get_mut(program.id).and_then(Option::take) else {
+            return Ok(Vec::new());
+        };
+        let mut found = Vec::new();
+        for step in &list {
+            let label = match step {
+                Step::Call(call) => call.label.clone(),
+                Step::Repeat { steps, body, .. } => format!("{steps} steps of {} dispatches", body.len()),
+                _ => continue,
+            };
+            self.replay_all([step], repeats)?;
+            let start = std::time::Instant::now();
+            self.replay_all([step], repeats)?;
+            found.push((label, start.elapsed().as_secs_f64() / repeats as f64));
+        }
+        self.programs[program.id] = Some(list);
+        Ok(found)
     }
 
     fn allocated_bytes(&self) -> u64 {

@@ -20,6 +20,7 @@ struct Call {
     group: gpu::BindGroup,
     words: Vec<u32>,
     grid: [u32; 3],
+    label: String,
 }
 
 enum Step {
@@ -83,7 +84,13 @@ impl WgpuEngine {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Ok(Call { pipeline, group, words: dispatch.kernel.params(), grid: dispatch.kernel.grid() })
+        Ok(Call {
+            pipeline,
+            group,
+            words: dispatch.kernel.params(),
+            grid: dispatch.kernel.grid(),
+            label: dispatch.label(),
+        })
     }
 
     fn make(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {
@@ -236,6 +243,31 @@ impl Engine for WgpuEngine {
 
     fn reports(&mut self, wait: bool) -> Result<Vec<Vec<f32>>> {
         self.reports.take(&self.opened, wait)
+    }
+
+    fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
+        let mut found = Vec::new();
+        for step in self.programs.get(program.id).and_then(Option::as_ref).into_iter().flatten() {
+            let calls = match step {
+                Step::Call(call) => std::slice::from_ref(call),
+                Step::Repeat { body, .. } => body.as_slice(),
+                _ => &[],
+            };
+            for call in calls {
+                self.wait()?;
+                let mut encoder =
+                    self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
+                let desc = gpu::ComputePassDescriptor::default();
+                let mut pass = encoder.begin_compute_pass(&desc).forget_lifetime();
+                (0..repeats).for_each(|_| dispatch(&mut pass, call, 0));
+                drop(pass);
+                let start = std::time::Instant::now();
+                self.opened.queue.submit([encoder.finish()]);
+                self.wait()?;
+                found.push((call.label.clone(), start.elapsed().as_secs_f64() / repeats as f64));
+            }
+        }
+        Ok(found)
     }
 
     fn allocated_bytes(&self) -> u64 {

@@ -1,0 +1,88 @@
+//! `log.jsonl`: an object a line, flushed line by line.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use nengo_wgpu::io::atomic::write_atomic;
+use nengo_wgpu::{EpochReport, Error, Evaluation, Result};
+use serde_json::{Map, Value, json};
+
+/// Fields in the order in which they are written.
+pub type Fields = Vec<(String, Value)>;
+
+/// A log file, and the epochs in it.
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    /// The epochs' objects, those of a resumed run first.
+    pub epochs: Vec<Map<String, Value>>,
+}
+
+impl Log {
+    /// Starts a log; keeps the epochs up to `done` of an older one, so that none is there twice.
+    pub fn open(path: &Path, done: u64) -> Result<Self> {
+        let mut kept = String::new();
+        let mut epochs = Vec::new();
+        if done > 0 {
+            let old = match std::fs::read_to_string(path) {
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+                old => old.map_err(|e| Error::io("read", path, e))?,
+            };
+            for line in old.lines() {
+                // A killed run may have left half a line; the summary of a finished one is written anew.
+                let Ok(Value::Object(fields)) = serde_json::from_str(line) else { continue };
+                if fields.get("epoch").and_then(Value::as_u64).is_some_and(|epoch| epoch <= done) {
+                    kept.push_str(line);
+                    kept.push('\n');
+                    epochs.push(fields);
+                }
+            }
+        }
+        write_atomic(path, |to| to.write_all(kept.as_bytes()))?;
+        let file = OpenOptions::new().append(true).open(path).map_err(|e| Error::io("write", path, e))?;
+        Ok(Self { path: path.into(), file, epochs })
+    }
+
+    /// Appends an epoch.
+    pub fn epoch(&mut self, report: &EpochReport, metrics: &[String]) -> Result<()> {
+        let seconds = report.seconds.max(1e-9);
+        let mut fields: Fields = vec![
+            ("epoch".into(), json!(report.epoch)),
+            ("step".into(), json!(report.step)),
+            ("seconds".into(), json!(report.seconds)),
+            ("loss".into(), json!(report.loss)),
+            ("penalty".into(), json!(report.penalty)),
+        ];
+        fields.extend(metrics.iter().zip(&report.metrics).map(|(name, value)| (name.clone(), json!(value))));
+        fields.push(("examples_per_s".into(), json!(report.examples as f64 / seconds)));
+        fields.push(("steps_per_s".into(), json!(report.minibatches as f64 / seconds)));
+        if let Some(validation) = &report.validation {
+            fields.extend(evaluation("validation", validation, metrics));
+        }
+        self.write(&fields)?;
+        self.epochs.push(fields.into_iter().collect());
+        Ok(())
+    }
+
+    /// Appends an object.
+    pub fn write(&mut self, fields: &[(String, Value)]) -> Result<()> {
+        let pairs: Vec<String> =
+            fields.iter().map(|(name, value)| format!("{}: {value}", json!(name))).collect();
+        let line = format!("{{{}}}\n", pairs.join(", "));
+        self.file.write_all(line.as_bytes()).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Pairs of an epoch and its value under `name`, for those that have one.
+    pub fn curve(&self, name: &str) -> Vec<(f64, f64)> {
+        let number = |fields: &Map<String, Value>, name: &str| fields.get(name).and_then(Value::as_f64);
+        self.epochs.iter().filter_map(|e| Some((number(e, "epoch")?, number(e, name)?))).collect()
+    }
+}
+
+/// `part_loss` and `part_metric`.
+pub fn evaluation(part: &str, evaluation: &Evaluation, metrics: &[String]) -> Fields {
+    let loss = std::iter::once((format!("{part}_loss"), json!(evaluation.loss)));
+    let metrics = metrics.iter().zip(&evaluation.metrics);
+    loss.chain(metrics.map(|(name, value)| (format!("{part}_{name}"), json!(value)))).collect()
+}

@@ -1,0 +1,95 @@
+//! What a user types, and what they see.
+
+mod bench;
+mod info;
+mod log;
+mod progress;
+mod run;
+mod train;
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nengo_wgpu::{Device, Result};
+
+/// Simulates and trains Nengo-style networks on any GPU, and on the CPU.
+#[derive(Parser)]
+#[command(name = "nengo-wgpu", version, arg_required_else_help = true, after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "Example: nengo-wgpu train examples/digits.toml\n\
+    Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong use.";
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Run(run::RunArgs),
+    Info(info::InfoArgs),
+    /// Measures how fast this machine simulates and trains.
+    Bench(bench::BenchArgs),
+}
+
+/// Which device to use.
+#[derive(clap::Args)]
+struct DeviceArg {
+    /// auto, gpu, software, cpu or a part of an adapter's name [default: $NENGO_WGPU_DEVICE or auto]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
+
+impl DeviceArg {
+    fn open(&self) -> Result<Device> {
+        match &self.device {
+            Some(selector) => Device::select(selector),
+            None => Device::from_env(),
+        }
+    }
+}
+
+/// Does what the command line says; 1 is a failed run, and clap ends the program with 2 for wrong use.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(args) => train::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            note(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a result; a reader that has gone away, as in `| head`, is no reason to fail.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints a remark besides the results.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Rows as columns of equal width; the last column is as wide as it is.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let _ = write!(line, "  {cell:width$}");
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text.trim_end_matches('\n').to_string()
+}

@@ -1,0 +1,223 @@
+//! Networks and their training as a TOML file describes them.
+//!
+//! ```toml
+//! seed = 0
+//!
+//! [[node]]
+//! name = "image"
+//! size = 64
+//!
+//! [[layer]]
+//! name = "hidden"
+//! input = "image"
+//! units = 128
+//! activation = "relu"
+//!
+//! [[layer]]
+//! name = "digit"
+//! input = "hidden"
+//! units = 10
+//!
+//! [[probe]]
+//! name = "output"
+//! target = "digit"
+//! ```
+
+mod objects;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+pub use objects::{ConnectionSpec, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
+
+use super::{Connection, Network};
+use crate::error::{Error, Result};
+use crate::io::dataset::{DataSpec, Splits};
+use crate::io::split::SplitSpec;
+use crate::train::TrainSpec;
+
+/// A network, its data and its training as a TOML file describes them.
+///
+/// Objects may be named before they are described, so connections may go in circles.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetworkSpec {
+    /// Decides how parameters start and in which order examples are taken.
+    #[serde(default)]
+    pub seed: u64,
+    /// Length of a time step in seconds; 0.001 by default.
+    #[serde(default = "millisecond")]
+    pub dt: f64,
+    /// Signals that the network does not compute.
+    #[serde(default)]
+    pub node: Vec<NodeSpec>,
+    /// Layers.
+    #[serde(default)]
+    pub layer: Vec<LayerSpec>,
+    /// Connections besides those that the layers' `input` makes.
+    #[serde(default)]
+    pub connection: Vec<ConnectionSpec>,
+    /// What is recorded.
+    #[serde(default)]
+    pub probe: Vec<ProbeSpec>,
+    /// Examples to learn from or to run over.
+    pub data: Option<DataSpec>,
+    /// Which examples are for the test and for validation.
+    #[serde(default)]
+    pub split: SplitSpec,
+    /// How the network is trained.
+    pub train: Option<TrainSpec>,
+    /// The file's directory: paths in it start here.
+    #[serde(skip)]
+    pub base: PathBuf,
+}
+
+fn millisecond() -> f64 {
+    0.001
+}
+
+impl NetworkSpec {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// [`Error::Io`], or [`Error::Toml`] with line and column.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        Self::parse(&text, path)
+    }
+
+    /// Understands the text of a TOML file; `path` is for messages, and its directory is where data are looked for.
+    ///
+    /// # Errors
+    /// [`Error::Toml`] with line and column.
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut spec: Self = toml::from_str(text).map_err(|e| {
+            let start = e.span().map_or(0, |span| span.start);
+            let before = text.get(..start).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            Error::Toml { path: path.into(), line, column, message: e.message().to_string() }
+        })?;
+        spec.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        Ok(spec)
+    }
+
+    /// Builds the network: the same as the one built by calls, parameter by parameter.
+    ///
+    /// # Errors
+    /// Names that do not exist or are taken, sizes that do not fit or do not follow, and those of [`Network`].
+    pub fn build(&self) -> Result<Network> {
+        let mut net = Network::new(self.seed);
+        for node in &self.node {
+            net.node(&node.name, node.build()?)?;
+        }
+        let sizes = self.input_sizes()?;
+        for layer in &self.layer {
+            net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
+        }
+        for layer in &self.layer {
+            let post = net.find(&layer.name)?;
+            for input in layer.input.as_slice() {
+                net.connect(net.find(input)?, post, Connection::new())?;
+            }
+        }
+        for connection in &self.connection {
+            let (pre, post) = (net.find(&connection.pre)?, net.find(&connection.post)?);
+            net.connect(pre, post, connection.build())?;
+        }
+        for probe in &self.probe {
+            let target = probe.build(|name| net.find(name))?;
+            net.add_probe(&probe.name, target)?;
+        }
+        Ok(net)
+    }
+
+    /// Reads the examples that `[data]` describes and splits them as `[split]` says.
+    ///
+    /// # Errors
+    /// No `[data]`, and those of [`DataSpec::load`].
+    pub fn load_data(&self) -> Result<Splits> {
+        let Some(data) = &self.data else {
+            return Err(Error::invalid("[data]", "it is missing; say where the examples are"));
+        };
+        data.load(&self.split, &self.base)
+    }
+
+    /// Takes the data from another place than the file says: a directory of IDX files, or a CSV file or the
+    /// directory that it lies in. A relative path starts at the working directory.
+    ///
+    /// # Errors
+    /// No `[data]`, or no working directory.
+    pub fn set_data_path(&mut self, place: &Path) -> Result<()> {
+        let place = std::path::absolute(place).map_err(|e| Error::io("find", place, e))?;
+        match &mut self.data {
+            None => {
+                return Err(Error::invalid("[data]", "it is missing; say there which format the data have"));
+            }
+            Some(DataSpec::Idx { dir, .. }) => *dir = Some(place),
+            Some(DataSpec::Csv { path, .. }) => {
+                let name = path.file_name().filter(|_| place.is_dir()).map(|name| place.join(name));
+                *path = name.unwrap_or(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Input dimensions of each layer, from what is connected to it.
+    ///
+    /// Layers without units have as many outputs as inputs, so sizes are passed on until no new one turns up.
+    fn input_sizes(&self) -> Result<HashMap<&str, usize>> {
+        let mut inputs: HashMap<&str, usize> = HashMap::new();
+        let mut outputs: HashMap<&str, usize> = HashMap::new();
+        for node in &self.node {
+            outputs.insert(&node.name, node.size_out());
+        }
+        for layer in &self.layer {
+            if let Some(units) = layer.units {
+                outputs.insert(&layer.name, units);
+            }
+        }
+        loop {
+            let mut news = false;
+            for layer in
+                self.layer.iter().filter(|l| !inputs.contains_key(l.name.as_str())).collect::<Vec<_>>()
+            {
+                let found =
+                    layer.size_in.or_else(|| self.sources(&layer.name).find_map(|s| outputs.get(s).copied()));
+                if let Some(size) = found {
+                    inputs.insert(&layer.name, size);
+                    outputs.entry(&layer.name).or_insert(size);
+                    news = true;
+                }
+            }
+            if !news {
+                break;
+            }
+        }
+        if let Some(layer) = self.layer.iter().find(|l| !inputs.contains_key(l.name.as_str())) {
+            // A wrong name is the likeliest reason, and more helpful than what follows from it.
+            let names = self.node.iter().map(|n| &n.name).chain(self.layer.iter().map(|l| &l.name));
+            let names: Vec<&str> = names.map(String::as_str).collect();
+            if let Some(wrong) = self.sources(&layer.name).find(|s| !names.contains(s)) {
+                return Err(Error::unknown("object", wrong, names));
+            }
+            let problem = "the size of its input does not follow from what is connected to it; \
+                           give it an input, or say size-in = N";
+            return Err(Error::invalid(format!("layer '{}'", layer.name), problem));
+        }
+        Ok(inputs)
+    }
+
+    /// Objects whose output must be as large as the input of `layer`.
+    fn sources<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a str> {
+        let inputs = self.layer.iter().filter(move |l| l.name == layer).flat_map(|l| l.input.as_slice());
+        let dense =
+            |c: &ConnectionSpec| matches!(c.transform, Some(TransformSpec::Made(MadeTransform::Dense(_))));
+        let connected = self.connection.iter().filter(move |c| c.post == layer && !dense(c)).map(|c| &c.pre);
+        inputs.chain(connected).map(String::as_str)
+    }
+}

@@ -1,0 +1,289 @@
+//! Training as the `[train]` table of a TOML file describes it.
+
+mod settings;
+
+use ndarray::Array2;
+use serde::Deserialize;
+
+pub use settings::{ActivitySpec, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
+
+use super::{Clip, Group, Loss, Metric, Objective, Optimiser, Schedule, Term, Training};
+use crate::error::{Error, Result};
+use crate::io::dataset::Dataset;
+use crate::network::{Network, NetworkSpec, Target};
+use crate::sim::{Data, EarlyStopping};
+use settings::select;
+
+/// How a network is trained.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TrainSpec {
+    /// The node that gets the data; may be left out if the network has one input node.
+    pub input: Option<String>,
+    /// How often all examples are trained on.
+    pub epochs: u64,
+    /// Examples of a training step; 32 by default.
+    #[serde(default = "minibatch")]
+    pub minibatch: usize,
+    /// The rate in the beginning, after the warm-up.
+    pub learning_rate: f32,
+    /// Steps of simulated time for each example; 1 by default.
+    #[serde(default = "one")]
+    pub steps: usize,
+    /// What is made small: a loss on the only probe of an output, or a list of losses on probes.
+    pub loss: LossSpec,
+    /// What is measured besides; the accuracy where a loss is the cross-entropy, if nothing is said.
+    pub metrics: Option<Vec<MetricSpec>>,
+    /// How parameters follow the gradient; plain gradient descent by default.
+    #[serde(default = "Optimiser::sgd")]
+    pub optimiser: Optimiser,
+    /// How the learning rate changes; not at all by default.
+    pub schedule: Option<ScheduleSpec>,
+    /// Limits of the gradient.
+    #[serde(default)]
+    pub clip: Clip,
+    /// Penalties on parameters.
+    #[serde(default)]
+    pub penalty: Vec<PenaltySpec>,
+    /// Penalties on the output of probes.
+    #[serde(default)]
+    pub activity: Vec<ActivitySpec>,
+    /// Parameters with a learning rate of their own.
+    #[serde(default)]
+    pub group: Vec<GroupSpec>,
+    /// Ends the training when the validation loss no longer falls.
+    pub early_stopping: Option<EarlyStopping>,
+    /// Whether examples are shuffled before each epoch; true by default.
+    #[serde(default = "yes")]
+    pub shuffle: bool,
+    /// Training steps between two looks at the penalty; 10 by default.
+    #[serde(default = "ten")]
+    pub report_every: usize,
+}
+
+/// One loss, or several on probes.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"cross-entropy\", \"mean-squared\", \"mean-absolute\" or { huber = LIMIT }, or a list of \
+                 tables with probe and loss"
+)]
+pub enum LossSpec {
+    /// On the only probe of an output.
+    Only(Loss),
+    /// On the probes that are named.
+    Terms(Vec<TermSpec>),
+}
+
+/// A loss on a probe.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TermSpec {
+    /// The probe.
+    pub probe: String,
+    /// The distance to its targets.
+    pub loss: Loss,
+    /// Factor in the sum; 1 by default.
+    #[serde(default = "whole")]
+    pub weight: f32,
+    /// What its targets are.
+    pub target: Option<TargetSpec>,
+}
+
+/// What of an example a probe should give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetSpec {
+    /// The index of its class; what the cross-entropy takes if nothing is said.
+    Class,
+    /// 1 at its class and 0 elsewhere; what other losses take if nothing is said.
+    OneHot,
+    /// The input itself.
+    Input,
+}
+
+/// A metric on the probe of the first loss, or on the probe that is named.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected \"accuracy\", \"mean-error\" or { accuracy = PROBE }")]
+pub enum MetricSpec {
+    /// On the probe of the first loss.
+    First(MetricName),
+    /// On a probe.
+    On(Metric),
+}
+
+/// What a metric measures.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetricName {
+    /// Share of rows whose largest output is at the target's class.
+    Accuracy,
+    /// Mean absolute error.
+    MeanError,
+}
+
+fn minibatch() -> usize {
+    32
+}
+fn one() -> usize {
+    1
+}
+fn ten() -> usize {
+    10
+}
+fn whole() -> f32 {
+    1.0
+}
+fn yes() -> bool {
+    true
+}
+
+impl NetworkSpec {
+    /// The `[train]` table.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn train(&self) -> Result<&TrainSpec> {
+        let problem = "it is missing; say there how to train: epochs, learning-rate and loss";
+        self.train.as_ref().ok_or_else(|| Error::invalid("[train]", problem))
+    }
+
+    /// The node that gets the data: what `[train]` says, or the only input.
+    ///
+    /// # Errors
+    /// A name that does not exist, no input at all, or several without a word which one.
+    pub fn input_node(&self) -> Result<&str> {
+        let inputs: Vec<&str> =
+            self.node.iter().filter(|n| n.size.is_some()).map(|n| n.name.as_str()).collect();
+        match (self.train.as_ref().and_then(|t| t.input.as_deref()), &inputs[..]) {
+            (Some(name), _) if inputs.contains(&name) => Ok(name),
+            (Some(name), _) => Err(Error::unknown("input node", name, inputs)),
+            (None, &[only]) => Ok(only),
+            (None, []) => Err(Error::invalid("the data", "no node takes them; give one a size")),
+            (None, _) => {
+                let problem =
+                    format!("several nodes could take them ({}); say [train] input", inputs.join(", "));
+                Err(Error::invalid("the data", problem))
+            }
+        }
+    }
+
+    /// How to train a network on so many examples.
+    ///
+    /// # Errors
+    /// No `[train]`, settings that are missing, or a loss without a probe where there is not exactly one.
+    pub fn training(&self, network: &Network, examples: usize) -> Result<Training> {
+        let train = self.train()?;
+        let terms = train.terms(network)?;
+        let mut objective = Objective::new();
+        for term in &terms {
+            objective.terms.push(Term { probe: term.probe.clone(), loss: term.loss, weight: term.weight });
+        }
+        for activity in &train.activity {
+            let of = format!("[[train.activity]] of '{}'", activity.probe);
+            for penalty in activity.penalties().on(&of)? {
+                objective = objective.activity(&activity.probe, penalty);
+            }
+        }
+        let minibatches = examples.div_ceil(train.minibatch.max(1)) as u64;
+        let steps = minibatches.saturating_mul(train.epochs);
+        let schedule = match &train.schedule {
+            Some(schedule) => schedule.build(train.learning_rate, steps)?,
+            None => Schedule::constant(train.learning_rate),
+        };
+        let mut training = Training::new(objective, train.learning_rate)
+            .optimiser(train.optimiser)
+            .schedule(schedule)
+            .clip(train.clip);
+        for penalty in &train.penalty {
+            for one in penalty.penalties().on(&format!("[[train.penalty]] on '{}'", penalty.on))? {
+                training = training.penalty(select(&penalty.on), one);
+            }
+        }
+        for group in &train.group {
+            training = training.group(Group { parameters: select(&group.on), rate: group.rate });
+        }
+        training.metrics = train.metrics(&terms);
+        training.shuffle = train.shuffle;
+        training.report_every = train.report_every;
+        Ok(training)
+    }
+
+    /// Examples as inputs and targets of the network.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::input_node`] and [`NetworkSpec::training`]; a class that an output has no place for.
+    pub fn signals(&self, network: &Network, examples: &Dataset) -> Result<(Data, Data)> {
+        let train = self.train()?;
+        let inputs = Data::new().with(self.input_node()?, examples.inputs.clone());
+        let terms = train.terms(network)?;
+        let mut targets = Data::new();
+        for term in &terms {
+            let default =
+                if term.loss == Loss::CrossEntropy { TargetSpec::Class } else { TargetSpec::OneHot };
+            let values = match term.target.unwrap_or(default) {
+                TargetSpec::Class => examples.targets.clone(),
+                TargetSpec::Input => examples.inputs.clone(),
+                TargetSpec::OneHot => one_hot(network, &term.probe, &examples.targets)?,
+            };
+            targets = targets.with(&term.probe, values);
+        }
+        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
+            targets = targets.with(metric.probe(), examples.targets.clone());
+        }
+        Ok((inputs, targets))
+    }
+}
+
+/// A row for each example with 1 at its class.
+fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
+    let size = match &network.probes[network.find_probe(probe)?.0].target {
+        Target::Output(object, _) => network.size_out(*object)?,
+        _ => return Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
+    };
+    let mut rows = Array2::zeros((classes.nrows(), size));
+    for (mut row, &class) in rows.rows_mut().into_iter().zip(classes) {
+        let problem = || format!("they hold the class {class}, but it has {size} dimensions");
+        *row.get_mut(class as usize)
+            .ok_or_else(|| Error::invalid(format!("the targets of probe '{probe}'"), problem()))? = 1.0;
+    }
+    Ok(rows)
+}
+
+impl TrainSpec {
+    fn terms(&self, network: &Network) -> Result<Vec<TermSpec>> {
+        let loss = match &self.loss {
+            LossSpec::Terms(terms) => return Ok(terms.clone()),
+            LossSpec::Only(loss) => *loss,
+        };
+        let outputs = network.probes.iter().filter(|p| matches!(p.target, Target::Output(..)));
+        let outputs: Vec<&str> = outputs.map(|p| p.name.as_str()).collect();
+        let [probe] = outputs[..] else {
+            let there = if outputs.is_empty() { "none".into() } else { outputs.join(", ") };
+            let problem = format!(
+                "it needs exactly one probe of an object's output, but there is: {there}; \
+                 say [[train.loss]] with probe and loss"
+            );
+            return Err(Error::invalid("[train] loss", problem));
+        };
+        Ok(vec![TermSpec { probe: probe.into(), loss, weight: 1.0, target: None }])
+    }
+
+    fn metrics(&self, terms: &[TermSpec]) -> Vec<Metric> {
+        let first = terms.first().map(|t| t.probe.clone()).unwrap_or_default();
+        match &self.metrics {
+            None => {
+                let classes = terms.iter().filter(|t| t.loss == Loss::CrossEntropy);
+                classes.map(|t| Metric::Accuracy(t.probe.clone())).collect()
+            }
+            Some(metrics) => metrics
+                .iter()
+                .map(|metric| match metric {
+                    MetricSpec::First(MetricName::Accuracy) => Metric::Accuracy(first.clone()),
+                    MetricSpec::First(MetricName::MeanError) => Metric::MeanError(first.clone()),
+                    MetricSpec::On(metric) => metric.clone(),
+                })
+                .collect(),
+        }
+    }
+}

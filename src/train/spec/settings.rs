@@ -1,0 +1,166 @@
+//! The learning rate, penalties and groups of a `[train]` table.
+
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::train::{Decay, Penalty, Schedule, Select};
+
+/// How the learning rate changes over the steps of training.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ScheduleSpec {
+    /// How it falls.
+    #[serde(default)]
+    pub kind: ScheduleKind,
+    /// Training steps of a fall: needed for `step` and `exponential`.
+    pub every: Option<u64>,
+    /// What the rate is multiplied by: needed for `step` and `exponential`.
+    pub factor: Option<f64>,
+    /// Training steps until the floor of `cosine`; all that are left after the warm-up by default.
+    pub steps: Option<u64>,
+    /// Share of the rate that `cosine` leaves; 0 by default.
+    pub floor: Option<f64>,
+    /// Training steps in which the rate rises from zero; 0 by default.
+    #[serde(default)]
+    pub warm_up: u64,
+}
+
+/// How a learning rate falls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleKind {
+    /// Not at all.
+    #[default]
+    Constant,
+    /// In steps.
+    Step,
+    /// By a factor over so many steps, smoothly.
+    Exponential,
+    /// Along half a cosine.
+    Cosine,
+}
+
+/// Strengths of penalties; those that are given are added.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PenaltySpec {
+    /// `"weights"`, `"biases"`, `"all"` or the name of a parameter.
+    pub on: String,
+    /// s·ΣW²/2
+    pub l2_half: Option<f32>,
+    /// s·ΣW²
+    pub l2_sum: Option<f32>,
+    /// s·Σ∣W∣
+    pub l1: Option<f32>,
+    /// s·‖W‖₂
+    pub norm: Option<f32>,
+    /// Shrinks weights apart from the gradient.
+    pub decoupled: Option<f32>,
+}
+
+/// Penalties on the output of a probe; those that are given are added.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ActivitySpec {
+    /// The probe.
+    pub probe: String,
+    /// s·Σx²/2
+    pub l2_half: Option<f32>,
+    /// s·Σx²
+    pub l2_sum: Option<f32>,
+    /// s·Σ∣x∣
+    pub l1: Option<f32>,
+    /// s·‖x‖₂
+    pub norm: Option<f32>,
+}
+
+/// Parameters with a learning rate of their own.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GroupSpec {
+    /// `"weights"`, `"biases"`, `"all"` or the name of a parameter.
+    pub on: String,
+    /// Factor on the learning rate; 0 freezes them.
+    pub rate: f32,
+}
+
+/// Parameters' names hold a '/', so none of them is one of these words.
+pub(super) fn select(on: &str) -> Select {
+    match on {
+        "weights" => Select::Weights,
+        "biases" => Select::Biases,
+        "all" => Select::All,
+        name => Select::parameter(name),
+    }
+}
+
+impl ScheduleSpec {
+    /// The schedule of a training of `all` steps that starts from `rate`.
+    pub(super) fn build(&self, rate: f32, all: u64) -> Result<Schedule> {
+        let needed = || match (self.every, self.factor) {
+            (Some(every), Some(factor)) => Ok((every, factor)),
+            _ => Err(Error::invalid("[train.schedule]", "this kind needs every and factor")),
+        };
+        let (falls, cosine) = match self.kind {
+            ScheduleKind::Constant => (false, false),
+            ScheduleKind::Cosine => (false, true),
+            _ => (true, false),
+        };
+        // A setting without effect is a mistake that nobody would notice.
+        if !falls && (self.every.is_some() || self.factor.is_some()) {
+            return Err(Error::invalid("[train.schedule]", "every and factor are for step and exponential"));
+        }
+        if !cosine && (self.steps.is_some() || self.floor.is_some()) {
+            return Err(Error::invalid("[train.schedule]", "steps and floor are for cosine"));
+        }
+        let decay = match self.kind {
+            ScheduleKind::Constant => Decay::Constant,
+            ScheduleKind::Step => needed().map(|(every, factor)| Decay::Step { every, factor })?,
+            ScheduleKind::Exponential => {
+                needed().map(|(every, factor)| Decay::Exponential { every, factor })?
+            }
+            ScheduleKind::Cosine => {
+                let steps = self.steps.unwrap_or_else(|| all.saturating_sub(self.warm_up).max(1));
+                Decay::Cosine { steps, floor: self.floor.unwrap_or(0.0) }
+            }
+        };
+        Ok(Schedule::constant(rate).decay(decay).warm_up(self.warm_up))
+    }
+}
+
+/// Strengths in the order of [`Penalty`].
+pub(super) struct Strengths([Option<Penalty>; 5]);
+
+impl Strengths {
+    pub(super) fn on(self, what: &str) -> Result<impl Iterator<Item = Penalty>> {
+        if self.0.iter().all(Option::is_none) {
+            let problem = "it has no strength; give it l2-half, l2-sum, l1 or norm";
+            return Err(Error::invalid(what, problem));
+        }
+        Ok(self.0.into_iter().flatten())
+    }
+}
+
+impl PenaltySpec {
+    pub(super) fn penalties(&self) -> Strengths {
+        Strengths([
+            self.l2_half.map(Penalty::L2Half),
+            self.l2_sum.map(Penalty::L2Sum),
+            self.l1.map(Penalty::L1),
+            self.norm.map(Penalty::Norm),
+            self.decoupled.map(Penalty::Decoupled),
+        ])
+    }
+}
+
+impl ActivitySpec {
+    pub(super) fn penalties(&self) -> Strengths {
+        Strengths([
+            self.l2_half.map(Penalty::L2Half),
+            self.l2_sum.map(Penalty::L2Sum),
+            self.l1.map(Penalty::L1),
+            self.norm.map(Penalty::Norm),
+            None,
+        ])
+    }
+}

@@ -1,0 +1,374 @@
+//! The program as users start it: what it writes, what it prints, and how it fails.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::{Device, Options, Simulator};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const NETWORK: &str = r#"
+[[node]]
+name = "x"
+size = 2
+
+[[layer]]
+name = "hidden"
+input = "x"
+units = 8
+activation = "tanh"
+dropout = 0.1
+
+[[layer]]
+name = "class"
+input = "hidden"
+units = 3
+
+[[probe]]
+name = "output"
+target = "class"
+
+[data]
+format = "csv"
+path = "points.csv"
+
+[split]
+test = 30
+validation = 0.1
+
+[train]
+epochs = 4
+minibatch = 16
+learning-rate = 0.05
+loss = "cross-entropy"
+optimiser = { kind = "sgd", momentum = 0.9 }
+
+[[train.penalty]]
+on = "weights"
+l2-half = 1e-3
+"#;
+
+/// A directory with `net.toml` and its data: points around three centres.
+fn project(toml: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = String::new();
+    for i in 0..180 {
+        let (class, angle) = (i % 3, i as f64 * 2.4);
+        let (x, y) = [(0.0, 1.5), (1.5, -1.0), (-1.5, -1.0)][class];
+        let radius = 0.05 * (i % 17) as f64;
+        writeln!(text, "{:.4},{:.4},{class}", x + radius * angle.cos(), y + radius * angle.sin()).unwrap();
+    }
+    std::fs::write(dir.path().join("points.csv"), text).unwrap();
+    std::fs::write(dir.path().join("net.toml"), toml).unwrap();
+    dir
+}
+
+fn command(dir: &TempDir, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nengo-wgpu"));
+    command.current_dir(dir.path()).args(args).env_remove("NENGO_WGPU_DEVICE");
+    command
+}
+
+fn start(dir: &TempDir, args: &[&str]) -> Output {
+    command(dir, args).output().unwrap()
+}
+
+/// Runs and expects success; gives stdout and stderr.
+fn good(dir: &TempDir, args: &[&str]) -> (String, String) {
+    let out = start(dir, args);
+    let (stdout, stderr) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
+    assert_eq!(out.status.code(), Some(0), "{args:?}: {stdout}{stderr}");
+    (stdout, stderr)
+}
+
+/// Runs and expects exit code 1 with one line that starts with `error: `.
+fn bad(dir: &TempDir, args: &[&str]) -> String {
+    let out = start(dir, args);
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{args:?}: {stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("backtrace"), "{stderr}");
+    let error = stderr.lines().find(|line| line.starts_with("error: ") && !line.contains("XDG_RUNTIME_DIR"));
+    error.unwrap_or_else(|| panic!("no error in {stderr}")).to_string()
+}
+
+fn train_bad(toml: &str) -> String {
+    bad(&project(toml), &["train", "net.toml", "--device", "cpu"])
+}
+
+fn log(path: PathBuf) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn training_writes_four_files_with_what_is_promised() {
+    let dir = project(NETWORK);
+    let (stdout, stderr) = good(&dir, &["train", "net.toml", "--device", "cpu"]);
+    assert!(stderr.starts_with("device: cpu"), "{stderr}");
+    assert_eq!(stderr.lines().filter(|line| line.starts_with("epoch ")).count(), 4);
+    assert!(stdout.contains("accuracy") && stdout.contains("runs/net"), "{stdout}");
+
+    let out = dir.path().join("runs/net");
+    for file in ["params.safetensors", "checkpoint.safetensors"] {
+        let (tensors, _) = nengo_wgpu::io::params::load(out.join(file)).unwrap();
+        assert!(tensors.contains_key("hidden/weights"), "{file}");
+    }
+    let svg = std::fs::read_to_string(out.join("loss.svg")).unwrap();
+    for part in ["<svg", "epoch", "loss", "accuracy", "training", "validation"] {
+        assert!(svg.contains(part), "{part}");
+    }
+    let lines = log(out.join("log.jsonl"));
+    assert_eq!(lines.len(), 5);
+    for (i, line) in lines[..4].iter().enumerate() {
+        assert_eq!(line["epoch"], i + 1);
+        assert_eq!(line["step"], 9 * (i + 1));
+        for key in [
+            "seconds",
+            "loss",
+            "penalty",
+            "accuracy",
+            "examples_per_s",
+            "steps_per_s",
+            "validation_loss",
+            "validation_accuracy",
+        ] {
+            assert!(line[key].as_f64().is_some_and(|x| x > 0.0), "{key}: {line}");
+        }
+    }
+    let last = &lines[4];
+    assert_eq!(last["final"], true);
+    assert!(last["test_accuracy"].as_f64().unwrap() > 0.9, "{last}");
+    assert!(last["test_loss"].is_number() && last["device"].as_str().unwrap().starts_with("cpu"));
+    for name in ["hidden/weights", "hidden/bias", "class/weights", "class/bias"] {
+        assert!(last["l2_norm"][name].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn training_on_the_software_adapter_agrees_with_the_cpu() {
+    let dir = project(NETWORK);
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--out", "a", "--quiet"]);
+    let (_, stderr) = good(&dir, &["train", "net.toml", "--device", "software", "--out", "b", "--quiet"]);
+    assert!(!stderr.contains("epoch"), "{stderr}");
+    let [a, b] = ["a", "b"].map(|d| log(dir.path().join(d).join("log.jsonl")));
+    assert!(b[4]["device"].as_str().unwrap().contains("software adapter"));
+    for (a, b) in a.iter().zip(&b).take(4) {
+        let (a, b) = (a["loss"].as_f64().unwrap(), b["loss"].as_f64().unwrap());
+        assert!((a - b).abs() < 1e-3 * a, "{a} {b}");
+    }
+}
+
+#[test]
+fn a_resumed_training_is_the_uninterrupted_one_bit_for_bit() {
+    let dir = project(NETWORK);
+    let train = |out: &str, more: &[&str]| {
+        good(&dir, &[&["train", "net.toml", "--device", "cpu", "--quiet", "--out", out], more].concat());
+    };
+    train("whole", &["--epochs", "6"]);
+    train("parts", &["--epochs", "2"]);
+    train("parts", &["--epochs", "5", "--resume"]);
+    train("parts", &["--epochs", "6", "--resume"]);
+    // Nothing is left to train.
+    train("parts", &["--epochs", "6", "--resume"]);
+    for file in ["params.safetensors", "checkpoint.safetensors"] {
+        let [a, b] = ["whole", "parts"].map(|out| std::fs::read(dir.path().join(out).join(file)).unwrap());
+        assert!(a == b, "{file}");
+    }
+    let [a, b] = ["whole", "parts"].map(|out| log(dir.path().join(out).join("log.jsonl")));
+    assert_eq!((a.len(), b.len()), (7, 7));
+    for (a, b) in a.iter().zip(&b) {
+        for key in ["epoch", "step", "loss", "accuracy", "validation_loss", "test_accuracy"] {
+            assert_eq!(a.get(key), b.get(key), "{key}");
+        }
+    }
+}
+
+#[test]
+fn a_killed_training_leaves_a_whole_checkpoint() {
+    let dir = project(NETWORK);
+    let path = dir.path().join("out/checkpoint.safetensors");
+    let spec = NetworkSpec::read(dir.path().join("net.toml")).unwrap();
+    let net = spec.build().unwrap();
+    for wait in [0, 7, 23] {
+        let args = ["train", "net.toml", "--device", "cpu", "--quiet", "--out", "out", "--epochs", "1000000"];
+        let mut child = command(&dir, &args).spawn().unwrap();
+        let start = Instant::now();
+        while !path.exists() && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(wait));
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let options = Options { minibatch: 16, ..Options::default() };
+        let mut sim = Simulator::with(&net, &Device::cpu(), options).unwrap();
+        sim.compile(spec.training(&net, 135).unwrap()).unwrap();
+        sim.load_checkpoint(&path).unwrap();
+        let done = sim.epochs_done();
+        assert!(done > 0);
+        let epochs = (done + 1).to_string();
+        good(
+            &dir,
+            &["train", "net.toml", "--device", "cpu", "--out", "out", "--resume", "--epochs", &epochs],
+        );
+        let lines = log(dir.path().join("out/log.jsonl"));
+        let epochs: Vec<u64> = lines.iter().filter_map(|line| line["epoch"].as_u64()).collect();
+        assert_eq!(epochs, (1..=done + 1).collect::<Vec<_>>());
+        std::fs::remove_file(&path).unwrap();
+    }
+}
+
+#[test]
+fn early_stopping_ends_where_it_would_without_a_stop() {
+    // A rate of zero: the loss never falls after the first epoch.
+    let toml =
+        NETWORK.replace("learning-rate = 0.05", "learning-rate = 0.0\nearly-stopping = { patience = 3 }");
+    let dir = project(&toml.replace("epochs = 4", "epochs = 50"));
+    let train =
+        |more: &[&str]| good(&dir, &[&["train", "net.toml", "--device", "cpu", "--out", "o"], more].concat());
+    train(&["--epochs", "2"]);
+    train(&["--resume"]);
+    assert_eq!(log(dir.path().join("o/log.jsonl")).len(), 5);
+    train(&["--resume"]);
+    assert_eq!(log(dir.path().join("o/log.jsonl")).len(), 5);
+}
+
+#[test]
+fn a_run_shows_and_writes_its_probes() {
+    let dir = project(NETWORK);
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--quiet"]);
+    let params = "runs/net/params.safetensors";
+    let (stdout, _) = good(
+        &dir,
+        &["run", "net.toml", "--device", "cpu", "--params", params, "--out", "o", "--examples", "5"],
+    );
+    assert!(stdout.contains("output") && stdout.contains("norm"), "{stdout}");
+    let text = std::fs::read_to_string(dir.path().join("o/output.csv")).unwrap();
+    assert_eq!(text.lines().next(), Some("example,time,0,1,2"));
+    assert_eq!(text.lines().count(), 6);
+
+    let constant =
+        "[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\nsynapse = 0.01\n";
+    let dir = project(constant);
+    let (stdout, _) = good(&dir, &["run", "net.toml", "--device", "cpu", "--time", "0.1"]);
+    let row: Vec<&str> = stdout.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], ["p", "1", "100", "1"]);
+    assert!((row[6].parse::<f64>().unwrap() - 1.0).abs() < 1e-3, "{stdout}");
+
+    let dir = project("[[node]]\nname = \"x\"\nsize = 2\n[[probe]]\nname = \"p\"\ntarget = \"x\"\n");
+    let error = bad(&dir, &["run", "net.toml", "--device", "cpu"]);
+    assert!(error.contains("node 'x'") && error.contains("[data]"), "{error}");
+}
+
+#[test]
+fn faults_of_the_file_are_told_with_their_place() {
+    let error = train_bad(&NETWORK.replace("units = 8", "unit = 8"));
+    assert!(error.contains("net.toml:9:1: ") && error.contains("`unit`"), "{error}");
+    let error = train_bad(&NETWORK.replace("units = 8", "units = \"8\""));
+    assert!(error.contains("net.toml:9:9: "), "{error}");
+    let error = train_bad(&NETWORK.replace("input = \"x\"", "input = \"y\""));
+    assert!(error.contains("no object named 'y'") && error.contains("hidden"), "{error}");
+    let error = train_bad(&NETWORK.replace("on = \"weights\"", "on = \"weight\""));
+    assert!(error.contains("no parameter named 'weight'"), "{error}");
+    let error = train_bad(&NETWORK.replace("size = 2", "size = 5"));
+    assert!(error.contains("node 'x'") && error.contains("135, 2") && error.contains('5'), "{error}");
+    let error = train_bad(&NETWORK.replace("units = 3", "units = 2"));
+    assert!(error.contains("'output'") && error.contains("class 2"), "{error}");
+    let error = train_bad(&NETWORK.replace("input = \"x\"", "input = [\"x\", \"class\"]\nsize-in = 2"));
+    assert!(error.contains("the output of 'class' is 3, but the input of 'hidden' is 2"), "{error}");
+    let cycle =
+        "[[connection]]\npre = \"class\"\npost = \"hidden\"\ntransform = { dense = \"glorot\" }\n[[probe]]";
+    let error = train_bad(&NETWORK.replace("[[probe]]", cycle));
+    assert!(error.contains("hidden -> class") && error.contains("synapse"), "{error}");
+    let error = train_bad(NETWORK.split("[train]").next().unwrap());
+    assert!(error.contains("[train]"), "{error}");
+    let error = bad(&project(NETWORK), &["train", "nothing.toml"]);
+    assert!(error.contains("cannot read nothing.toml"), "{error}");
+}
+
+#[test]
+fn faults_of_the_data_name_the_file() {
+    let error = train_bad(&NETWORK.replace("points.csv", "nothing.csv"));
+    assert!(error.contains("cannot read") && error.contains("nothing.csv"), "{error}");
+    let with = |text: &[u8]| {
+        let dir = project(NETWORK);
+        std::fs::write(dir.path().join("points.csv"), text).unwrap();
+        bad(&dir, &["train", "net.toml", "--device", "cpu"])
+    };
+    let error = with(b"1,2,0\n1,nan,1\n");
+    assert!(error.contains("points.csv") && error.to_lowercase().contains("nan"), "{error}");
+    let error = with(b"1,2,0\n1,2\n");
+    assert!(error.contains("points.csv"), "{error}");
+    let packed =
+        std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/digits.csv.gz")).unwrap();
+    let error = with(&packed[..packed.len() / 2]);
+    assert!(error.contains("points.csv"), "{error}");
+    // Data of another network, of another place than the file says.
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data/digits.csv.gz");
+    let digits = digits.to_str().unwrap();
+    let error = bad(&project(NETWORK), &["train", "net.toml", "--device", "cpu", "--data", digits]);
+    assert!(error.contains("node 'x'") && error.contains("64"), "{error}");
+}
+
+#[test]
+fn files_of_another_network_and_places_that_cannot_be_written_are_refused() {
+    let dir = project(NETWORK);
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--quiet"]);
+    std::fs::write(dir.path().join("other.toml"), NETWORK.replace("units = 8", "units = 9")).unwrap();
+    let params = "runs/net/params.safetensors";
+    let error = bad(&dir, &["run", "other.toml", "--device", "cpu", "--params", params]);
+    assert!(error.contains("another network") && error.contains("hidden/weights"), "{error}");
+    let error = bad(&dir, &["train", "other.toml", "--device", "cpu", "--resume", "--out", "runs/net"]);
+    assert!(error.contains("another network"), "{error}");
+    let error = bad(&dir, &["train", "net.toml", "--device", "cpu", "--resume", "--out", "none"]);
+    assert!(error.contains("no checkpoint"), "{error}");
+    // A directory inside a file cannot be made, not even by root.
+    for command in ["train", "run"] {
+        let error = bad(&dir, &[command, "net.toml", "--device", "cpu", "--out", "points.csv/out"]);
+        assert!(error.contains("cannot create points.csv/out"), "{error}");
+    }
+    let error = bad(&dir, &["train", "net.toml", "--device", "no such thing"]);
+    assert!(error.contains("no device 'no such thing'; there is: ") && error.contains("cpu"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint() {
+    let toml =
+        NETWORK.replace("learning-rate = 0.05", "learning-rate = 1e30").replace("\"tanh\"", "\"square\"");
+    let error = train_bad(&toml);
+    assert!(error.contains("at step") && error.contains("learning rate"), "{error}");
+}
+
+#[test]
+fn wrong_use_ends_with_2_and_help_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| start(&dir, args).status.code();
+    for args in [
+        &["train"][..],
+        &["tarin", "x"],
+        &["train", "x", "--epoch", "3"],
+        &["run", "x", "--steps", "-1"],
+        &[],
+    ] {
+        assert_eq!(code(args), Some(2), "{args:?}");
+    }
+    for args in
+        [&["--help"][..], &["--version"], &["train", "--help"], &["run", "--help"], &["info", "--help"]]
+    {
+        assert_eq!(code(args), Some(0), "{args:?}");
+    }
+    for command in ["train", "run", "info"] {
+        let (help, _) = good(&dir, &[command, "--help"]);
+        assert!(help.contains("Example: nengo-wgpu") && help.contains("--device"), "{help}");
+    }
+    let (info, _) = good(&dir, &["info", "--device", "cpu"]);
+    for part in ["CPU twin", "auto takes", "threads", "matrix products"] {
+        assert!(info.contains(part), "{part}: {info}");
+    }
+    let mut by_variable = command(&dir, &["info"]);
+    let out = by_variable.env("NENGO_WGPU_DEVICE", "nothing").output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+}

@@ -1,0 +1,334 @@
+//! Networks from TOML files: the same as those built by calls, and errors that say where and what.
+
+use ndarray::Array2;
+use nengo_wgpu::network::{
+    Activation, Connection, Init, Layer, Network, NetworkSpec, Node, Synapse, Target, Transform,
+};
+use nengo_wgpu::train::{Decay, Loss, Metric, Optimiser, Penalty, Select};
+use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
+
+fn parse(toml: &str) -> Result<NetworkSpec, Error> {
+    NetworkSpec::parse(toml, "dir/net.toml")
+}
+
+fn build(toml: &str) -> Result<Network, Error> {
+    parse(toml)?.build()
+}
+
+/// The message of what is wrong with a network.
+fn problem(toml: &str) -> String {
+    match build(toml).and_then(|net| Simulator::new(&net, &Device::cpu()).map(drop)) {
+        Ok(()) => panic!("nothing is wrong with {toml}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Line and column of a TOML error.
+fn place(toml: &str) -> (usize, usize, String) {
+    match parse(toml) {
+        Err(Error::Toml { line, column, message, .. }) => (line, column, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+const WHOLE: &str = r#"
+seed = 7
+dt = 0.002
+
+[[node]]
+name = "in"
+size = 3
+
+[[node]]
+name = "bias"
+constant = [1, 2.5]
+
+[[node]]
+name = "sum"
+passthrough = 2
+
+[[layer]]
+name = "first"
+input = "in"
+units = 4
+activation = { leaky-relu = 0.1 }
+init = { uniform = [-1, 1] }
+bias-init = { constant = 0.5 }
+
+[[layer]]
+name = "flat"
+input = ["first"]
+activation = "tanh"
+
+[[layer]]
+name = "last"
+units = 2
+bias = false
+trainable = false
+init = "he"
+
+[[connection]]
+pre = "flat"
+post = "last"
+transform = 2
+
+[[connection]]
+pre = "last"
+post = "sum"
+synapse = 0.005
+
+[[connection]]
+pre = "sum"
+post = "flat"
+transform = { dense = { normal = [0, 0.5] } }
+synapse = 0.01
+name = "back"
+
+[[connection]]
+pre = "bias"
+post = "sum"
+transform = { vector = { values = [3.0, -1.0] } }
+trainable = false
+
+[[probe]]
+name = "output"
+target = "sum"
+synapse = 0.003
+
+[[probe]]
+name = "weights"
+parameter = "back/weights"
+
+[[probe]]
+name = "norm"
+norm = "first/weights"
+"#;
+
+/// What `WHOLE` says, by calls.
+fn whole() -> Result<Network, Error> {
+    let mut net = Network::new(7);
+    let input = net.node("in", Node::Input(3))?;
+    let bias = net.node("bias", Node::Constant(vec![1.0, 2.5]))?;
+    let sum = net.node("sum", Node::Passthrough(2))?;
+    let first = Layer { bias_init: Init::Constant(0.5), ..Layer::dense(4) };
+    let first = first.activation(Activation::LeakyRelu(0.1)).init(Init::Uniform(-1.0, 1.0));
+    let first = net.layer("first", first, input)?;
+    let flat = net.layer("flat", Layer::elementwise(Activation::Tanh), first)?;
+    let last = Layer::dense(2).no_bias().frozen().init(Init::He);
+    let last = net.unconnected_layer("last", last, 4)?;
+    net.connect(flat, last, Connection::new().transform(Transform::Scalar(2.0)))?;
+    net.connect(last, sum, Connection::new().synapse(Synapse::Lowpass(0.005)))?;
+    let back = Connection::new().transform(Transform::Dense(Init::Normal(0.0, 0.5))).named("back");
+    net.connect(sum, flat, back.synapse(Synapse::Lowpass(0.01)))?;
+    let fixed = Transform::Vector(Init::Values(vec![3.0, -1.0]));
+    net.connect(bias, sum, Connection::new().transform(fixed).frozen())?;
+    net.add_probe("output", Target::Output(sum, Some(Synapse::Lowpass(0.003))))?;
+    net.add_probe("weights", Target::Parameter("back/weights".into()))?;
+    net.add_probe("norm", Target::Norm("first/weights".into()))?;
+    Ok(net)
+}
+
+#[test]
+fn a_network_from_toml_is_the_one_built_by_calls() {
+    let (ours, theirs) = (build(WHOLE).unwrap(), whole().unwrap());
+    assert_eq!(ours.parameters(), theirs.parameters());
+    let outputs = |net: &Network| {
+        let options = Options { minibatch: 2, dt: 0.002, seed: None };
+        let mut sim = Simulator::with(net, &Device::cpu(), options).unwrap();
+        let x = Array2::from_shape_fn((2, 3), |(b, i)| (b + 2 * i) as f32 - 1.5);
+        sim.run_steps(20, &Data::new().with("in", x)).unwrap();
+        net.probe_ids().map(|p| sim.data(p).unwrap()).collect::<Vec<_>>()
+    };
+    let (a, b) = (outputs(&ours), outputs(&theirs));
+    assert_eq!(a, b);
+    assert!(a[0].iter().any(|x| *x != 0.0));
+}
+
+#[test]
+fn an_array_is_a_row_for_each_step() {
+    let toml =
+        "[[node]]\nname = \"a\"\narray = [[1, 2], [3, 4], [5, 6]]\n[[probe]]\nname = \"p\"\ntarget = \"a\"";
+    let net = build(toml).unwrap();
+    let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+    sim.run_steps(3, &Data::new()).unwrap();
+    let data = sim.data(net.find_probe("p").unwrap()).unwrap();
+    assert_eq!(data.iter().copied().collect::<Vec<_>>(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn errors_have_line_and_column() {
+    let (line, column, message) = place("seed = 0\n[[node]]\nname = \"a\"\nsiez = 3\n");
+    assert_eq!((line, column), (4, 1));
+    assert!(message.contains("siez") && message.contains("size"), "{message}");
+
+    let (line, column, message) = place("[[layer]]\nname = \"a\"\nunits = \"many\"\n");
+    assert_eq!((line, column), (3, 9));
+    assert!(message.contains("usize") || message.contains("many"), "{message}");
+
+    let (line, _, message) = place("seed = 0\n\n[[layer]]\nname = \"a\"\nactivation = \"rleu\"\n");
+    assert_eq!(line, 5);
+    assert!(message.contains("rleu") && message.contains("relu"), "{message}");
+
+    let (line, column, _) = place("seed = 0\nname = = 3\n");
+    assert_eq!((line, column), (2, 8));
+    // Columns count letters, not bytes.
+    assert_eq!(place("[[node]]\nname = \"ü\" x\n").1, 12);
+    let text = parse("x = 1").unwrap_err().to_string();
+    assert!(text.starts_with("dir/net.toml:1:1: "), "{text}");
+}
+
+#[test]
+fn unknown_settings_are_refused_in_every_table() {
+    let node = "[[node]]\nname = \"a\"\nsize = 1\n";
+    let train = "[train]\nepochs = 1\nlearning-rate = 0.1\nloss = \"mean-squared\"\n";
+    for (toml, key) in [
+        ("sede = 1\n".to_string(), "sede"),
+        (format!("{node}shape = 1\n"), "shape"),
+        ("[[layer]]\nname = \"a\"\nunit = 1\n".into(), "unit"),
+        ("[[connection]]\npre = \"a\"\npost = \"a\"\ndelay = 1\n".into(), "delay"),
+        ("[[probe]]\nname = \"a\"\nof = \"a\"\n".into(), "of"),
+        ("[data]\nformat = \"csv\"\npath = \"x\"\nlabels = \"last\"\n".into(), "labels"),
+        ("[split]\ntests = 3\n".into(), "tests"),
+        (format!("{train}rate = 1\n"), "rate"),
+        (format!("{train}[train.optimiser]\nkind = \"adam\"\nbeta = 1\n"), "beta"),
+        (format!("{train}[train.schedule]\nkind = \"step\"\nevry = 1\n"), "evry"),
+        (format!("{train}[[train.penalty]]\non = \"all\"\nl2 = 1\n"), "l2"),
+        (format!("{train}[[train.activity]]\nprobe = \"a\"\nl3 = 1\n"), "l3"),
+        (format!("{train}[[train.group]]\non = \"all\"\nspeed = 1\n"), "speed"),
+        (format!("{train}[train.early-stopping]\npatience = 1\nwait = 1\n"), "wait"),
+    ] {
+        let (line, _, message) = place(&toml);
+        assert!(message.contains(&format!("`{key}`")), "{toml}: {message}");
+        assert!(line >= 1);
+    }
+}
+
+#[test]
+fn what_does_not_fit_names_both_objects() {
+    let node = "[[node]]\nname = \"in\"\nsize = 3\n";
+    let text = problem(&format!("{node}[[layer]]\nname = \"a\"\ninput = \"im\"\nunits = 2\n"));
+    assert_eq!(text, "there is no object named 'im'; there is: in, a");
+
+    let text = problem(&format!("{node}[[probe]]\nname = \"p\"\ntarget = \"out\"\n"));
+    assert!(text.contains("'out'") && text.contains("in"), "{text}");
+
+    let other = "[[node]]\nname = \"other\"\nconstant = [1, 2]\n";
+    let text =
+        problem(&format!("{node}{other}[[layer]]\nname = \"a\"\ninput = [\"in\", \"other\"]\nunits = 2\n"));
+    for part in ["'other'", "'a'", "is 2,", "is 3;"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let text = problem("[[node]]\nname = \"in\"\nsize = 3\nconstant = [1]\n");
+    assert!(text.contains("node 'in'") && text.contains("exactly one"), "{text}");
+
+    let text = problem("[[node]]\nname = \"in\"\narray = [[1, 2], [3]]\n");
+    assert!(text.contains("row 2") && text.contains("1 values"), "{text}");
+
+    let text =
+        problem(&format!("{node}[[layer]]\nname = \"a\"\ninput = \"in\"\nunits = 4611686018427387904\n"));
+    assert!(text.contains("'a/weights'") && text.contains("memory"), "{text}");
+
+    let text = problem("[[node]]\nname = \"in\"\narray = [[1], [nan]]\n");
+    assert!(text.contains("node 'in'") && text.contains("NaN"), "{text}");
+
+    let text = problem("[[layer]]\nname = \"alone\"\nunits = 2\n");
+    assert!(text.contains("'alone'") && text.contains("size-in"), "{text}");
+}
+
+#[test]
+fn a_cycle_without_delay_names_its_objects() {
+    let layers = "[[layer]]\nname = \"a\"\ninput = \"b\"\nunits = 2\n[[layer]]\nname = \"b\"\ninput = \"a\"\nunits = 2\n";
+    let layers = &format!("{layers}[[probe]]\nname = \"p\"\ntarget = \"a\"\n");
+    let text = problem(layers);
+    assert!(text.contains("b -> a") && text.contains("a -> b") && text.contains("synapse"), "{text}");
+}
+
+const TRAIN: &str = r#"
+[[node]]
+name = "x"
+size = 2
+
+[[layer]]
+name = "y"
+input = "x"
+units = 3
+
+[[probe]]
+name = "p"
+target = "y"
+
+[train]
+epochs = 4
+minibatch = 2
+learning-rate = 0.5
+metrics = ["accuracy", { mean-error = "p" }]
+optimiser = { kind = "adam", epsilon-at = "root-before-correction" }
+schedule = { kind = "cosine", warm-up = 2 }
+clip = { global-norm = 1.0 }
+
+[[train.loss]]
+probe = "p"
+loss = { huber = 1.5 }
+weight = 2
+
+[[train.penalty]]
+on = "y/weights"
+l2-half = 0.1
+l1 = 0.2
+
+[[train.activity]]
+probe = "p"
+l2-sum = 0.3
+
+[[train.group]]
+on = "biases"
+rate = 0.5
+"#;
+
+#[test]
+fn a_training_says_what_the_file_says() {
+    let spec = parse(TRAIN).unwrap();
+    let training = spec.training(&spec.build().unwrap(), 5).unwrap();
+    assert_eq!(training.objective.terms.len(), 1);
+    let term = &training.objective.terms[0];
+    assert_eq!((term.loss, term.weight), (Loss::Huber(1.5), 2.0));
+    assert_eq!(training.objective.activities, [("p".to_string(), Penalty::L2Sum(0.3))]);
+    let weights = || Select::parameter("y/weights");
+    assert_eq!(training.penalties, [(weights(), Penalty::L2Half(0.1)), (weights(), Penalty::L1(0.2))]);
+    assert_eq!(training.metrics, [Metric::Accuracy("p".into()), Metric::MeanError("p".into())]);
+    assert!(matches!(training.optimiser, Optimiser::Adam { .. }));
+    // Three minibatches an epoch, four epochs, two steps of warm-up.
+    assert_eq!(training.schedule.decay, Decay::Cosine { steps: 10, floor: 0.0 });
+    assert_eq!((training.groups[0].rate, training.groups[0].parameters.clone()), (0.5, Select::Biases));
+}
+
+#[test]
+fn a_training_from_toml_trains() {
+    let spec = parse(TRAIN).unwrap();
+    let net = spec.build().unwrap();
+    let options = Options { minibatch: 2, ..Options::default() };
+    let mut sim = Simulator::with(&net, &Device::cpu(), options).unwrap();
+    sim.compile(spec.training(&net, 3).unwrap()).unwrap();
+    let examples = nengo_wgpu::io::dataset::Dataset {
+        inputs: ndarray::array![[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]],
+        targets: ndarray::array![[0.0], [1.0], [2.0]],
+    };
+    let (inputs, targets) = spec.signals(&net, &examples).unwrap();
+    let reports = sim.fit(&inputs, &targets, &Fit::epochs(30)).unwrap();
+    assert!(reports[29].loss < reports[0].loss, "{reports:?}");
+
+    let high = nengo_wgpu::io::dataset::Dataset { targets: ndarray::array![[0.0], [1.0], [3.0]], ..examples };
+    let text = spec.signals(&net, &high).unwrap_err().to_string();
+    assert!(text.contains("class 3") && text.contains("'p'"), "{text}");
+}
+
+#[test]
+fn settings_without_effect_are_refused() {
+    let with = |from: &str, to: &str| {
+        let spec = parse(&TRAIN.replace(from, to)).unwrap();
+        spec.training(&spec.build().unwrap(), 5).unwrap_err().to_string()
+    };
+    assert!(with("warm-up = 2", "every = 3").contains("every"));
+    assert!(with("kind = \"cosine\"", "kind = \"step\"").contains("factor"));
+    assert!(with("l2-sum = 0.3", "").contains("no strength"));
+}
