@@ -375,14 +375,16 @@ impl Network {
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
         let units = layer.units;
-        let id = self.add(name, Kind::Layer(layer.clone()), size_in, units.unwrap_or(size_in))?;
-        if let Some(units) = units {
-            self.define(&format!("{name}/weights"), units, size_in, layer.weights_init, layer.trainable)?;
-            if layer.bias {
-                self.define(&format!("{name}/bias"), 1, units, layer.bias_init, layer.trainable)?;
+        self.whole_or_nothing(|net| {
+            let id = net.add(name, Kind::Layer(layer.clone()), size_in, units.unwrap_or(size_in))?;
+            if let Some(units) = units {
+                net.define(&format!("{name}/weights"), units, size_in, layer.weights_init, layer.trainable)?;
+                if layer.bias {
+                    net.define(&format!("{name}/bias"), 1, units, layer.bias_init, layer.trainable)?;
+                }
             }
-        }
-        Ok(id)
+            Ok(id)
+        })
     }
 
     /// Adds a tensor node, a layer of the user's own; its parameters are made now, before any loop.
@@ -398,11 +400,13 @@ impl Network {
     ) -> Result<ObjectId> {
         let mut parameters = Parameters::default();
         node.pre_build(size_in, size_out, &mut parameters)?;
-        let id = self.add(name, Kind::Tensor(Arc::new(node)), size_in, size_out)?;
-        for p in parameters.list {
-            self.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, p.trainable)?;
-        }
-        Ok(id)
+        self.whole_or_nothing(|net| {
+            let id = net.add(name, Kind::Tensor(Arc::new(node)), size_in, size_out)?;
+            for p in parameters.list {
+                net.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, p.trainable)?;
+            }
+            Ok(id)
+        })
     }
 
     /// Connects two objects. What several connections bring to one object is summed.
@@ -539,6 +543,15 @@ impl Network {
         let found = self.parameters.iter().position(|p| p.name == name);
         found
             .ok_or_else(|| Error::unknown("parameter", name, self.parameters.iter().map(|p| p.name.as_str())))
+    }
+
+    /// An object with its parameters, or the network as it was.
+    fn whole_or_nothing(&mut self, add: impl FnOnce(&mut Self) -> Result<ObjectId>) -> Result<ObjectId> {
+        let (objects, parameters) = (self.objects.len(), self.parameters.len());
+        add(self).inspect_err(|_| {
+            self.objects.truncate(objects);
+            self.parameters.truncate(parameters);
+        })
     }
 
     fn add(&mut self, name: &str, kind: Kind, size_in: usize, size_out: usize) -> Result<ObjectId> {
