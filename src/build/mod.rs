@@ -183,11 +183,14 @@ impl<'s> Builder<'_, 's> {
                 let prefix = format!("{}/", object.name);
                 let own = values.filter(|(n, _)| n.starts_with(&prefix)).collect();
                 let y = node.call(t, x, &Bound { scope: self.scope, prefix, values: own });
-                if y.ty().cols != object.size_out {
+                if y.ty().cols == object.size_out {
+                    y
+                } else {
+                    // A mistake inside of the call came first, and is what the user wants to hear of.
                     let left = format!("the declared output of '{}'", object.name);
-                    return Err(Error::shape(left, object.size_out, "what its call gives", y.ty()));
+                    self.scope.fail(Error::shape(left, object.size_out, "what its call gives", y.ty()));
+                    self.scope.constant(0.0).expand(Type::fixed(1, object.size_out))
                 }
-                y
             }
         };
         self.path.pop();

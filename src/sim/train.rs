@@ -246,11 +246,13 @@ impl Simulator {
                 parameters: bound(parameters.collect()),
             };
             let value = part(&terms);
-            if value.ty() != Type::fixed(1, 1) {
+            if value.ty() == Type::fixed(1, 1) {
+                losses.push(value);
+            } else {
                 let left = format!("the custom objective '{name}'");
-                return Err(Error::shape(left, value.ty(), "what it must give", "one number, [1, 1]"));
+                scope.fail(Error::shape(left, value.ty(), "what it must give", "one number, [1, 1]"));
+                losses.push(scope.constant(0.0));
             }
-            losses.push(value);
         }
         let mut activities = Vec::new();
         for (probe, penalty) in &training.objective.activities {
