@@ -164,6 +164,11 @@ impl Graph {
         self.values[id.0].ty
     }
 
+    /// An operator at its place.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.0]
+    }
+
     /// The node that makes a value, where it is one.
     pub fn producer(&self, id: ValueId) -> Option<NodeId> {
         match self.values[id.0].source {

@@ -8,7 +8,9 @@ use std::sync::OnceLock;
 use nengo_wgpu::engine::{ALIGN, BufferRef, Target};
 use nengo_wgpu::graph::reference::evaluate;
 use nengo_wgpu::graph::{Dims, Graph, Scope, Source, Tensor, Type, ValueId};
+use nengo_wgpu::network::{Bound, Init, Network, Parameters, TensorNode};
 use nengo_wgpu::plan::{self, Output, ParameterPlace, Place, Plan, Request};
+use nengo_wgpu::train::Objective;
 use nengo_wgpu::{Checks, Device};
 
 /// Names the adapter that the tests use in place of the software adapter.
@@ -123,8 +125,21 @@ impl Ready {
         self.reference_with(&self.outputs, |_, _| 0.0)
     }
 
+    /// The outputs in f64, unless a step needs its own result.
+    pub fn try_reference(&self) -> nengo_wgpu::Result<Vec<Vec<f64>>> {
+        self.evaluate(&self.outputs, |_, _| 0.0)
+    }
+
     /// The values `wanted` in f64 with `add(parameter, element)` added to the parameters.
     pub fn reference_with(&self, wanted: &[ValueId], add: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
+        self.evaluate(wanted, add).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn evaluate(
+        &self,
+        wanted: &[ValueId],
+        add: impl Fn(usize, usize) -> f64,
+    ) -> nengo_wgpu::Result<Vec<Vec<f64>>> {
         let wide = |values: &[f32], i: Option<usize>| {
             let one = |(e, &x): (usize, &f32)| f64::from(x) + i.map_or(0.0, |i| add(i, e));
             values.iter().enumerate().map(one).collect()
@@ -134,7 +149,7 @@ impl Ready {
             Source::Feed(i) => wide(&self.feeds[i], None),
             _ => Vec::new(),
         };
-        evaluate(&self.graph, wanted, source).unwrap_or_else(|e| panic!("{e}"))
+        evaluate(&self.graph, wanted, source)
     }
 
     /// Where the parameters lie in shared buffer 0, and its length.
@@ -236,4 +251,31 @@ pub fn compare(what: &str, ours: &[Vec<f32>], reference: &[Vec<f64>], tolerance:
             panic!("{what}, output {i}: off by {off:.2e}, first at {at}: {} for {}", ours[at], reference[at]);
         }
     }
+}
+
+/// A parameter `p` as it is.
+struct Raw;
+
+impl TensorNode for Raw {
+    fn pre_build(&self, _: usize, size_out: usize, parameters: &mut Parameters) -> nengo_wgpu::Result<()> {
+        parameters.add("p", 1, size_out, Init::Uniform(-1.0, 1.0));
+        Ok(())
+    }
+
+    fn call<'s>(&self, _: Tensor<'s>, _: Tensor<'s>, parameters: &Bound<'s>) -> Tensor<'s> {
+        parameters.get("p")
+    }
+}
+
+/// A network whose output, probe `p`, is its parameter `x/p` of `n` elements.
+pub fn raw(n: usize) -> Network {
+    let mut net = Network::new(0);
+    let x = net.tensor_node("x", 1, n, Raw).unwrap();
+    net.probe("p", x).unwrap();
+    net
+}
+
+/// `sum(p * g)` with the targets `g` of probe `p`: the gradient is `g`.
+pub fn given_gradient() -> Objective {
+    Objective::new().custom("product", |t| (t.output("p") * t.target("p")).sum_all())
 }

@@ -1,0 +1,291 @@
+//! What the planner promises: what loops and what does not, what is fused, and values that stay the same.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{Case, Ready, devices, dims};
+use ndarray::{Array2, Array3};
+use nengo_wgpu::build::gradient::gradient;
+use nengo_wgpu::engine::Command;
+use nengo_wgpu::graph::{Extent, Tensor, Type};
+use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Node, Synapse, Transform};
+use nengo_wgpu::op::{Delay, Lowpass, Unary};
+use nengo_wgpu::plan::{Plan, Stage};
+use nengo_wgpu::{Data, Device, Error, Options, Simulator};
+use proptest::prelude::*;
+
+fn loops(plan: &Plan) -> Vec<&Stage> {
+    plan.stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).collect()
+}
+
+/// Operators of a plan by name and the output's extent, in or out of loops.
+fn operators(plan: &Plan, in_loop: bool, name: &str) -> Vec<Type> {
+    let stages = plan.stages.iter().filter(|s| matches!(s, Stage::Loop { .. }) == in_loop);
+    let nodes = stages.flat_map(Stage::nodes).map(|n| plan.graph.node(*n));
+    nodes.filter(|n| n.op.name() == name).map(|n| plan.graph.ty(n.output)).collect()
+}
+
+fn plan(case: &Ready) -> Plan {
+    case.plan(devices()[0].target())
+}
+
+#[test]
+fn a_network_without_cycles_has_no_loop() {
+    let case = common::build(dims(3, 50), |c| {
+        let x = c.feed(Type::sequence(4)).lowpass(Lowpass { a: 0.5, b: 0.5, delays: true, backward: false });
+        let y = (x.dot(c.parameter(5, 4)) + c.parameter(1, 5)).relu().delay();
+        vec![y.dot(c.parameter(2, 5))]
+    });
+    let plan = plan(&case);
+    assert!(loops(&plan).is_empty(), "{:?}", plan.stages);
+    assert!(!plan.recording.commands.iter().any(|c| matches!(c, Command::Repeat { .. })));
+}
+
+#[test]
+fn a_held_input_is_multiplied_once_and_not_at_each_step() {
+    let case = common::build(dims(3, 50), |c| {
+        let held = c.feed(Type::example(4)).dot(c.parameter(5, 4));
+        let state = c.scope.open(Arc::new(Delay { backward: false }), Type::sequence(5));
+        let y = (held + state.dot(c.parameter(5, 5))).tanh();
+        c.scope.close(state, y);
+        vec![y]
+    });
+    let plan = plan(&case);
+    let outside = operators(&plan, false, "matmul");
+    assert_eq!(outside.iter().map(|t| t.extent).collect::<Vec<_>>(), [Extent::Example]);
+    assert_eq!(outside[0].total_rows(dims(3, 50)), 3);
+    assert_eq!(operators(&plan, true, "matmul").len(), 1);
+}
+
+#[test]
+fn what_does_not_depend_on_a_cycle_stays_out_of_the_loop() {
+    let case = common::build(dims(2, 9), |c| {
+        let x = c.feed(Type::sequence(4)).dot(c.parameter(5, 4)).tanh();
+        let state = c.scope.open(Arc::new(Delay { backward: false }), Type::sequence(5));
+        let y = x + state.scale(0.5);
+        c.scope.close(state, y);
+        vec![y.dot(c.parameter(3, 5))]
+    });
+    let plan = plan(&case);
+    assert_eq!(operators(&plan, false, "matmul").len(), 2, "before and after the loop, each over all steps");
+    assert_eq!(operators(&plan, true, "matmul").len(), 0);
+}
+
+#[test]
+fn the_gradient_of_recurrent_weights_is_one_product_after_the_loop() {
+    let case = Case::new(dims(3, 20));
+    let outputs = {
+        let (x, w) = (case.feed(Type::sequence(4)), case.parameter(4, 4));
+        let state = case.scope.open(Arc::new(Delay { backward: false }), x.ty());
+        let y = (x + state.dot(w)).tanh();
+        case.scope.close(state, y);
+        let loss = y.square().mean_all();
+        let adjoints = gradient(&case.scope, loss, &case.parameter_ids(), |_| "w".into()).unwrap();
+        vec![adjoints[0].unwrap().id]
+    };
+    let plan = plan(&case.ready(outputs));
+    let loops = loops(&plan);
+    let backward: Vec<bool> = loops.iter().map(|s| matches!(s, Stage::Loop { backward: true, .. })).collect();
+    assert_eq!(backward, [false, true]);
+    assert_eq!(operators(&plan, false, "matmul"), [Type::fixed(4, 4)]);
+    assert_eq!(operators(&plan, true, "matmul").len(), 2, "one in each direction of time");
+}
+
+#[test]
+fn a_cycle_without_a_delay_is_refused_with_its_objects() {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(2)).unwrap();
+    let a = net.layer("first", Layer::dense(2), x).unwrap();
+    let b = net.layer("second", Layer::dense(2), a).unwrap();
+    net.connect(b, a, Connection::new()).unwrap();
+    net.probe("p", b).unwrap();
+    for device in devices() {
+        match Simulator::new(&net, device).err() {
+            Some(Error::CycleWithoutDelay { objects }) => {
+                for name in ["first", "second"] {
+                    assert!(objects.iter().any(|o| o == name), "{objects:?}");
+                }
+                assert_eq!(objects.first(), objects.last());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn constants_are_folded_into_expressions() {
+    let case = common::build(dims(3, 1), |c| {
+        let x = c.feed(Type::example(4));
+        let half = c.scope.constant(1.0) / c.scope.constant(2.0);
+        vec![((x * half + c.scope.constant(0.0)) * c.scope.constant(1.0)).tanh().scale(3.0)]
+    });
+    let plan = plan(&case);
+    assert!(plan.constants.is_empty(), "{:?}", plan.constants);
+    assert_eq!(plan.recording.commands.len(), 1);
+}
+
+#[test]
+fn a_step_of_a_perceptron_costs_few_dispatches() {
+    let case = Case::new(dims(16, 1));
+    let outputs = {
+        let mut x = case.feed(Type::example(8));
+        for (n, k) in [(12, 8), (12, 12)] {
+            x = (x.dot(case.parameter(n, k)) + case.parameter(1, n)).relu();
+        }
+        let y = x.dot(case.parameter(4, 12)) + case.parameter(1, 4);
+        let class = case.feed_of(Type::example(1), |_, _| 1.0);
+        let loss = y.cross_entropy(class).mean_all();
+        let adjoints = gradient(&case.scope, loss, &case.parameter_ids(), |_| "w".into()).unwrap();
+        adjoints.into_iter().map(|a| a.unwrap().id).chain([loss.id]).collect()
+    };
+    let plan = plan(&case.ready(outputs));
+    // Forward 3 products with bias and ReLU in their ends, loss and its mean; backward the logits' adjoint, 2 products
+    // with the ReLU's derivative in their ends, 3 products for weights, 3 sums for biases.
+    let names: Vec<&str> =
+        plan.stages.iter().flat_map(Stage::nodes).map(|n| plan.graph.node(*n).op.name()).collect();
+    assert_eq!(plan.recording.commands.len(), 14, "{names:?}");
+}
+
+/// A graph of random operators on random values: each pair of bytes is an operator and which value it reads.
+fn random_graph(c: &Case, genes: &[(u8, u8)], recurrent: bool) -> Vec<nengo_wgpu::graph::ValueId> {
+    let cols = 4;
+    let state = c.scope.open(Arc::new(Delay { backward: false }), Type::sequence(cols));
+    let mut values: Vec<Tensor<'_>> = vec![
+        c.feed(Type::sequence(cols)),
+        c.feed(Type::example(cols)),
+        c.parameter(1, cols),
+        c.scope.constant(0.5),
+    ];
+    if recurrent {
+        values.push(state);
+    }
+    for &(op, which) in genes {
+        let x = values[usize::from(which) % values.len()];
+        let y = values[usize::from(which / 16) % values.len()];
+        let wide = |t: Tensor<'_>| t.ty().cols == cols;
+        values.push(match op % 12 {
+            0 => x + y,
+            1 => x * y,
+            2 => x - y.scale(0.5),
+            3 => x.tanh(),
+            4 => x.unary(Unary::Sigmoid),
+            5 if wide(x) => x.softmax(),
+            6 if wide(x) => x.dot(c.parameter(cols, cols)).tanh(),
+            7 => x.sum_cols().scale(0.1) + y,
+            8 => x.mean_all() * y,
+            9 if x.ty().extent == Extent::Sequence => x.delay(),
+            10 if wide(x) => x.slice(1, 2).concat(&[x.slice(0, 2)]),
+            11 => (x - x) + (x * c.scope.constant(1.0)) + c.scope.constant(0.0),
+            _ => x.scale(-1.0),
+        });
+    }
+    let last = values[values.len() - 1];
+    // A mean over all steps cannot be a part of a step: only what is a sequence closes the cycle.
+    let back = values.iter().rev().find(|v| v.ty() == Type::sequence(cols)).copied().unwrap_or(values[0]);
+    c.scope.close(state, back.tanh().scale(0.5));
+    let several = [last.id, values[values.len() / 2].id, last.tanh().id, last.tanh().square().id];
+    several.into_iter().chain(recurrent.then_some(back.id)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn simplified_graphs_keep_their_values(
+        genes in prop::collection::vec(any::<(u8, u8)>(), 1..12),
+        batch in 1_usize..4,
+        steps in 1_usize..4,
+        recurrent in any::<bool>(),
+    ) {
+        let case = Case::new(dims(batch, steps));
+        let outputs = random_graph(&case, &genes, recurrent);
+        let case = case.ready(outputs);
+        // A mean over all steps on the cycle has no order of steps: both must say so.
+        let device: &Device = &devices()[1];
+        if let Ok(reference) = case.try_reference() {
+            let run = case.run(device);
+            for (ours, reference) in run.iter().zip(&reference) {
+                let scale = reference.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+                for (x, y) in ours.iter().zip(reference) {
+                    prop_assert!((f64::from(*x) - y).abs() < 1e-4 * scale, "{x} for {y}");
+                }
+            }
+        }
+    }
+}
+
+/// A network that remembers: filters, a cycle, a probe with a synapse.
+fn remembering() -> Network {
+    let mut net = Network::new(2);
+    let x = net.node("x", Node::Input(3)).unwrap();
+    let wave = net.node("wave", Node::function(1, |t| vec![(50.0 * t).sin() as f32])).unwrap();
+    let a = net.layer("a", Layer::dense(5).activation(Activation::Tanh), x).unwrap();
+    let dense = || Connection::new().transform(Transform::Dense(Init::Glorot));
+    net.connect(a, a, dense().synapse(Synapse::Lowpass(0.005))).unwrap();
+    net.connect(wave, a, dense()).unwrap();
+    let b = net.layer("b", Layer::dense(2), a).unwrap();
+    net.probe("raw", b).unwrap();
+    net.add_probe("filtered", nengo_wgpu::network::Target::Output(b, Some(Synapse::Lowpass(0.01)))).unwrap();
+    net
+}
+
+#[test]
+fn ten_steps_at_once_are_ten_steps_and_three_and_seven() {
+    let net = remembering();
+    let x = Array2::from_shape_vec((2, 3), common::uniform(4, 6, -1.0, 1.0)).unwrap();
+    let inputs = Data::new().with("x", x);
+    for device in devices() {
+        let runs: [&[usize]; 4] = [&[10], &[1; 10], &[3, 7], &[7, 2, 1]];
+        let results = runs.map(|run| {
+            let mut sim =
+                Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
+            for &steps in run {
+                sim.run_steps(steps, &inputs).unwrap();
+            }
+            assert_eq!((sim.n_steps(), sim.time()), (10, 0.01));
+            net.probe_ids().map(|p| sim.data(p).unwrap()).collect::<Vec<_>>()
+        });
+        for (result, run) in results.iter().zip(runs) {
+            assert_eq!(result[0].dim(), (2, 10, 2));
+            for (a, b) in result.iter().zip(&results[0]) {
+                let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(off < 1e-6, "{run:?} on {device}: off by {off:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_run_is_the_first_run_again() {
+    let net = remembering();
+    let inputs = Data::new().with("x", Array3::ones((1, 20, 3)));
+    for device in devices() {
+        let mut sim = Simulator::new(&net, device).unwrap();
+        let probe = net.find_probe("filtered").unwrap();
+        let run = |sim: &mut Simulator| {
+            sim.run_steps(20, &inputs).unwrap();
+            sim.data(probe).unwrap()
+        };
+        let first = run(&mut sim);
+        sim.reset().unwrap();
+        assert_eq!(first, run(&mut sim), "{device}");
+    }
+}
+
+#[test]
+fn many_runs_take_no_more_memory() {
+    let net = remembering();
+    let inputs = Data::new().with("x", Array2::ones((1, 3)));
+    for device in devices() {
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(5, &inputs).unwrap();
+        sim.predict(&inputs).unwrap();
+        let before = sim.allocated_bytes();
+        for _ in 0..200 {
+            sim.run_steps(5, &inputs).unwrap();
+            sim.predict(&inputs).unwrap();
+        }
+        assert_eq!(sim.allocated_bytes(), before, "{device}");
+    }
+}
