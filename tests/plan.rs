@@ -189,27 +189,28 @@ fn random_graph(c: &Case, genes: &[(u8, u8)], recurrent: bool) -> Vec<nengo_wgpu
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn simplified_graphs_keep_their_values(
         genes in prop::collection::vec(any::<(u8, u8)>(), 1..12),
         batch in 1_usize..4,
-        steps in 1_usize..4,
+        steps in 2_usize..5,
         recurrent in any::<bool>(),
     ) {
         let case = Case::new(dims(batch, steps));
         let outputs = random_graph(&case, &genes, recurrent);
         let case = case.ready(outputs);
-        // A mean over all steps on the cycle has no order of steps: both must say so.
         let device: &Device = &devices()[1];
-        if let Ok(reference) = case.try_reference() {
-            let run = case.run(device);
-            for (ours, reference) in run.iter().zip(&reference) {
-                let scale = reference.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
-                for (x, y) in ours.iter().zip(reference) {
-                    prop_assert!((f64::from(*x) - y).abs() < 1e-4 * scale, "{x} for {y}");
-                }
+        if case.try_plan(device.target()).is_err() {
+            prop_assert!(recurrent, "refused without a cycle");
+            return Ok(());
+        }
+        // What is planned needs no step that is yet to come.
+        for (ours, reference) in case.run(device).iter().zip(&case.reference()) {
+            let scale = reference.iter().fold(1.0_f64, |m, x| m.max(x.abs()));
+            for (x, y) in ours.iter().zip(reference) {
+                prop_assert!((f64::from(*x) - y).abs() < 1e-4 * scale, "{x} for {y}");
             }
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use common::{devices, dims};
 use naga::{AddressSpace, StorageAccess};
 use nengo_wgpu::engine::shader::{STEMS, validate};
-use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target};
+use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
 use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::norm::{NormBindings, Of, norms};
 use nengo_wgpu::op::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
@@ -47,13 +47,14 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
 }
 
 /// Updates by every rule, and the norms that they need.
-fn updates() -> Vec<Dispatch> {
+fn updates(family: Family) -> Vec<Dispatch> {
     let segment = Segment { first_line: 0, lines: 2, l2: 0.1, l1: 0.1, norm: 0.1, decay: 0.1, rate: 1.0 };
     let segments = Segments { list: vec![segment] };
     let b = Binding { buffer: BufferRef::Shared(0), offset: 0, len: 128 };
     let n = NormBindings { parameters: b, gradients: b, table: b, partials: b, sums: b };
     let u = UpdateBindings { parameters: b, slots: [b; 3], gradients: b, table: b, sums: b, hyper: b };
-    let mut all: Vec<Dispatch> = [Of::Parameters, Of::Gradients].map(|of| norms(&segments, of, n)).concat();
+    let mut all: Vec<Dispatch> =
+        [Of::Parameters, Of::Gradients].map(|of| norms(&segments, of, family, n)).concat();
     for at in [EpsilonAt::Root, EpsilonAt::RootBeforeCorrection, EpsilonAt::InsideRoot] {
         for on in [false, true] {
             let rules = [
@@ -63,7 +64,7 @@ fn updates() -> Vec<Dispatch> {
                 Rule::Adagrad,
             ];
             for clip in [ClipMode::None, ClipMode::Value, ClipMode::GlobalNorm] {
-                all.extend(rules.map(|rule| update(&segments, rule, 0.5, clip, u)));
+                all.extend(rules.map(|rule| update(&segments, rule, 0.5, clip, family, u)));
             }
         }
     }
@@ -125,7 +126,8 @@ fn check(dispatch: &Dispatch) {
 #[test]
 fn every_shader_is_valid_and_declares_what_its_kernel_says() {
     let own = devices()[0].target().clone();
-    let mut all = updates();
+    let output = Binding { buffer: BufferRef::Shared(0), offset: 0, len: ceiling::arithmetic_len() };
+    let mut all = vec![ceiling::arithmetic(output, 1).0];
     let software = |subgroup, int64| Family::Software { subgroup, int64 };
     for family in [
         own.family,
@@ -136,6 +138,7 @@ fn every_shader_is_valid_and_declares_what_its_kernel_says() {
         software(8, true),
         software(0, true),
     ] {
+        all.extend(updates(family));
         for (batch, n) in [(1, 3), (5, 4), (40, 36), (33, 35), (700, 8)] {
             all.extend(everything(dims(batch, 2), n, &Target { family, ..own.clone() }));
         }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Output;
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Memory, NodeId};
+use crate::graph::{Extent, Graph, Memory, NodeId};
 
 /// How a part of the graph runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +39,7 @@ impl Stage {
 /// The stages that the outputs need, each after those it reads from.
 ///
 /// # Errors
-/// [`Error::CycleWithoutDelay`] with the objects on it.
+/// [`Error::CycleWithoutDelay`] with the objects on it, or a sum over time on a cycle.
 pub fn stages(graph: &Graph, outputs: &[Output]) -> Result<Vec<Stage>> {
     let live = live(graph, outputs);
     let components = components(graph, &live);
@@ -50,6 +50,7 @@ pub fn stages(graph: &Graph, outputs: &[Output]) -> Result<Vec<Stage>> {
             let on_itself = graph.nodes[node.0].inputs.contains(&graph.nodes[node.0].output);
             if nodes.len() > 1 || on_itself {
                 let nodes = step_order(graph, nodes)?;
+                check_steps(graph, &nodes)?;
                 let backward =
                     |n: &NodeId| matches!(graph.nodes[n.0].op.memory(), Memory::State { backward: true, .. });
                 return Ok(Stage::Loop { backward: nodes.iter().any(backward), nodes });
@@ -61,6 +62,19 @@ pub fn stages(graph: &Graph, outputs: &[Output]) -> Result<Vec<Stage>> {
             })
         })
         .collect()
+}
+
+/// Refuses operators on a cycle that take all time steps together: a step cannot wait for later ones.
+fn check_steps(graph: &Graph, nodes: &[NodeId]) -> Result<()> {
+    let whole =
+        nodes.iter().map(|n| &graph.nodes[n.0]).find(|n| graph.ty(n.output).extent != Extent::Sequence);
+    whole.map_or(Ok(()), |node| {
+        let what = format!("the {} of '{}'", node.op.name(), node.owner);
+        Err(Error::invalid(
+            what,
+            "it is on a cycle, but sums over all time steps, of which some are yet to come",
+        ))
+    })
 }
 
 /// Which nodes the outputs depend on.

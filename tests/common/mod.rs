@@ -125,21 +125,8 @@ impl Ready {
         self.reference_with(&self.outputs, |_, _| 0.0)
     }
 
-    /// The outputs in f64, unless a step needs its own result.
-    pub fn try_reference(&self) -> nengo_wgpu::Result<Vec<Vec<f64>>> {
-        self.evaluate(&self.outputs, |_, _| 0.0)
-    }
-
     /// The values `wanted` in f64 with `add(parameter, element)` added to the parameters.
     pub fn reference_with(&self, wanted: &[ValueId], add: impl Fn(usize, usize) -> f64) -> Vec<Vec<f64>> {
-        self.evaluate(wanted, add).unwrap_or_else(|e| panic!("{e}"))
-    }
-
-    fn evaluate(
-        &self,
-        wanted: &[ValueId],
-        add: impl Fn(usize, usize) -> f64,
-    ) -> nengo_wgpu::Result<Vec<Vec<f64>>> {
         let wide = |values: &[f32], i: Option<usize>| {
             let one = |(e, &x): (usize, &f32)| f64::from(x) + i.map_or(0.0, |i| add(i, e));
             values.iter().enumerate().map(one).collect()
@@ -149,7 +136,7 @@ impl Ready {
             Source::Feed(i) => wide(&self.feeds[i], None),
             _ => Vec::new(),
         };
-        evaluate(&self.graph, wanted, source)
+        evaluate(&self.graph, wanted, source).unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// Where the parameters lie in shared buffer 0, and its length.
