@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 
 /// Submissions that may be under way: more of them only take memory.
 const AHEAD: usize = 4;
+/// Bytes of one piece of the belt; larger writes do not go through it.
+const CHUNK: u64 = 4 << 20;
 
 /// A dispatch with its pipeline and bind group made.
 struct Call {
@@ -37,12 +39,18 @@ pub struct WgpuEngine {
     programs: Vec<Option<Vec<Step>>>,
     reports: Reports,
     under_way: VecDeque<gpu::SubmissionIndex>,
+    /// Where callers write before it goes to the device.
     staging: Vec<f32>,
+    /// Mapped memory that is used again and again; `queue.write_buffer` would take and fault in new pages each time.
+    belt: gpu::util::StagingBelt,
+    /// Copies out of the belt that the next submission begins with.
+    writes: Option<gpu::CommandEncoder>,
 }
 
 impl WgpuEngine {
     /// An engine without buffers.
     pub(in crate::engine) fn new(opened: Arc<Opened>) -> Self {
+        let belt = gpu::util::StagingBelt::new(opened.device.clone(), CHUNK);
         Self {
             opened,
             buffers: Vec::new(),
@@ -50,12 +58,41 @@ impl WgpuEngine {
             reports: Reports::default(),
             under_way: VecDeque::new(),
             staging: Vec::new(),
+            belt,
+            writes: None,
         }
     }
 
     fn buffer(&self, id: BufferId) -> Result<&gpu::Buffer> {
         let buffer = self.buffers.get(id.0).and_then(Option::as_ref);
         buffer.ok_or_else(|| self.opened.error(format!("buffer {} has been freed", id.0)))
+    }
+
+    /// Queues a write, in order with all others and before the next submission.
+    fn upload(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<()> {
+        let Some(size) = gpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
+        if size.get() > CHUNK {
+            self.flush();
+            self.opened.queue.write_buffer(self.buffer(buffer)?, offset, bytes);
+            return Ok(());
+        }
+        let mut writes = self.writes.take().unwrap_or_else(|| {
+            self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
+        });
+        let target = self.buffers.get(buffer.0).and_then(Option::as_ref);
+        let target =
+            target.ok_or_else(|| self.opened.error(format!("buffer {} has been freed", buffer.0)))?;
+        self.belt.write_buffer(&mut writes, target, offset, size).copy_from_slice(bytes);
+        self.writes = Some(writes);
+        Ok(())
+    }
+
+    /// Submits the writes that wait for the next submission.
+    fn flush(&mut self) {
+        if let Some(encoder) = self.writes.take() {
+            self.belt.finish_and_recall_on_submit(&encoder);
+            self.opened.queue.submit([encoder.finish()]);
+        }
     }
 
     fn wait(&self) -> Result<()> {
@@ -161,13 +198,14 @@ impl Engine for WgpuEngine {
         let mut staging = std::mem::take(&mut self.staging);
         staging.resize(len, 0.0);
         fill(&mut staging);
-        let to = self.buffer(buffer)?;
-        self.opened.queue.write_buffer(to, 4 * offset as u64, bytemuck::cast_slice(&staging));
+        let result = self.upload(buffer, 4 * offset as u64, bytemuck::cast_slice(&staging));
         self.staging = staging;
+        result?;
         self.opened.check()
     }
 
     fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f32>> {
+        self.flush();
         let device = &self.opened.device;
         let size = 4 * len as u64;
         if len == 0 {
@@ -220,8 +258,9 @@ impl Engine for WgpuEngine {
     }
 
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
-        let mut encoder =
-            self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.writes.take().unwrap_or_else(|| {
+            self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
+        });
         let steps = programs.iter().filter_map(|p| self.programs.get(p.id)?.as_ref()).flatten();
         encode(&mut encoder, steps, |id| self.buffer(id))?;
         if let Some((buffer, len)) = report {
@@ -229,6 +268,7 @@ impl Engine for WgpuEngine {
             let from = from.ok_or_else(|| self.opened.error("the report's buffer has been freed".into()))?;
             self.reports.copy(&self.opened, &mut encoder, from, len)?;
         }
+        self.belt.finish_and_recall_on_submit(&encoder);
         let index = self.opened.queue.submit([encoder.finish()]);
         self.reports.submitted();
         self.under_way.push_back(index);
@@ -246,6 +286,7 @@ impl Engine for WgpuEngine {
     }
 
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
+        self.flush();
         let mut found = Vec::new();
         for step in self.programs.get(program.id).and_then(Option::as_ref).into_iter().flatten() {
             let calls = match step {
