@@ -221,6 +221,30 @@ fn a_killed_training_leaves_a_whole_checkpoint() {
     }
 }
 
+/// A limit on file sizes stands for the full disk: a write past it fails in the middle, as there.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_run_with_its_last_checkpoint_whole() {
+    let dir = project(NETWORK);
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--epochs", "2", "--out", "out"]);
+    let checkpoint = dir.path().join("out/checkpoint.safetensors");
+    let before = std::fs::read(&checkpoint).unwrap();
+    assert!(before.len() > 512, "the limit would not be met");
+    let program = env!("CARGO_BIN_EXE_nengo-wgpu");
+    let limited = format!(
+        "trap '' XFSZ; ulimit -f 1; exec '{program}' train net.toml --device cpu --resume --epochs 4 --out out"
+    );
+    let out = Command::new("sh").args(["-c", &limited]).current_dir(dir.path()).output().unwrap();
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("error: cannot ") && !stderr.contains("panicked"), "{stderr}");
+    assert_eq!(std::fs::read(&checkpoint).unwrap(), before);
+    let left: Vec<_> =
+        std::fs::read_dir(dir.path().join("out")).unwrap().map(|f| f.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("tmp")), "{left:?}");
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--resume", "--epochs", "4", "--out", "out"]);
+}
+
 #[test]
 fn early_stopping_ends_where_it_would_without_a_stop() {
     // A rate of zero: the loss never falls after the first epoch.

@@ -352,6 +352,19 @@ fn refused_layers_leave_the_network_as_it_was() {
     net.layer("new", Layer::dense(2), x).unwrap();
 }
 
+/// A tensor node whose call panics.
+struct Fragile;
+
+impl TensorNode for Fragile {
+    fn pre_build(&self, _: usize, _: usize, _: &mut Parameters) -> Result<()> {
+        Ok(())
+    }
+
+    fn call<'s>(&self, _: Tensor<'s>, _: Tensor<'s>, _: &Bound<'s>) -> Tensor<'s> {
+        panic!("no idea")
+    }
+}
+
 #[test]
 fn functions_of_time_that_fail_are_named() {
     let run = |node: Node| {
@@ -369,7 +382,13 @@ fn functions_of_time_that_fail_are_named() {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let result = run(Node::function(1, |_| panic!("out of coffee")));
+    let in_call = {
+        let mut net = Network::new(0);
+        net.tensor_node("fragile", 1, 1, Fragile).unwrap();
+        Simulator::new(&net, cpu()).map(drop)
+    };
     std::panic::set_hook(hook);
+    says(in_call, &["tensor node 'fragile'", "no idea"]);
     says(result, &["'wave'", "out of coffee"]);
     says(run(Node::Array(Array2::zeros((5, 1)))), &["'wave'", "5 steps", "step 20"]);
 }

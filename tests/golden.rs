@@ -209,7 +209,7 @@ fn perceptron(
     };
     let output = sim.predict(&Data::new().with("x", minibatch(x, 0))).unwrap().remove(&probe).unwrap();
     golden.check(&format!("{name}/output"), device, &wide(&output));
-    let mut paths = start.each_ref().map(|p| wide(p));
+    let mut paths = start.each_ref().map(wide);
     let (mut losses, mut penalties) = (Vec::new(), Vec::new());
     for k in 0..20 {
         let (x, target) = (minibatch(x, k), minibatch(target, k));

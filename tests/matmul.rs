@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::{Case, Ready, compare, devices, dims};
+use common::{Case, Ready, compare, devices, dims, targets};
 use nengo_wgpu::engine::cpu::gemm::Form;
-use nengo_wgpu::engine::{Family, Target};
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::Matmul;
 
@@ -25,19 +24,6 @@ const SIZES: [(usize, usize, usize); 14] = [
     (65, 100, 63),
     (130, 68, 96),
 ];
-
-/// The kernels that a device may be given: its own, and those of the other families.
-fn targets(device: &nengo_wgpu::Device) -> Vec<Target> {
-    let own = device.target().clone();
-    let mut families = vec![own.family];
-    if let Family::Software { subgroup, int64 } = own.family {
-        families.extend([Family::Gpu, Family::Software { subgroup: 0, int64: false }]);
-        families.extend([int64, false].map(|int64| Family::Software { subgroup, int64 }));
-        families.push(Family::Software { subgroup: 0, int64 });
-    }
-    families.dedup();
-    families.into_iter().map(|family| Target { family, ..own.clone() }).collect()
-}
 
 fn check(what: &str, case: &Ready, tolerance: f64) {
     let reference = case.reference();

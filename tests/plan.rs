@@ -176,7 +176,7 @@ fn random_graph(c: &Case, genes: &[(u8, u8)], recurrent: bool) -> Vec<nengo_wgpu
             8 => x.mean_all() * y,
             9 if x.ty().extent == Extent::Sequence => x.delay(),
             10 if wide(x) => x.slice(1, 2).concat(&[x.slice(0, 2)]),
-            11 => (x - x.scale(1.0)) + (x * c.scope.constant(1.0)) + c.scope.constant(0.0),
+            11 => x.scale(0.0) + (x * c.scope.constant(1.0)) + c.scope.constant(0.0),
             _ => x.scale(-1.0),
         });
     }

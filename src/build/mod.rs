@@ -97,6 +97,14 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
     Ok(Built { parameters, probes, feeds, states })
 }
 
+/// Calls what the user wrote; a panic there becomes an error.
+pub(crate) fn guarded<R>(what: &str, f: impl FnOnce() -> R) -> Result<R> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|cause| Error::Callback {
+        what: what.to_string(),
+        problem: crate::engine::cpu::panic_text(&*cause).to_string(),
+    })
+}
+
 struct Builder<'a, 's> {
     network: &'a Network,
     scope: &'s Scope,
@@ -182,7 +190,8 @@ impl<'s> Builder<'_, 's> {
                     self.network.parameters.iter().map(|p| p.name.clone()).zip(self.parameters.clone());
                 let prefix = format!("{}/", object.name);
                 let own = values.filter(|(n, _)| n.starts_with(&prefix)).collect();
-                let y = node.call(t, x, &Bound { scope: self.scope, prefix, values: own });
+                let bound = Bound { scope: self.scope, prefix, values: own };
+                let y = guarded(&format!("the tensor node '{}'", object.name), || node.call(t, x, &bound))?;
                 if y.ty().cols == object.size_out {
                     y
                 } else {

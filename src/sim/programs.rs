@@ -282,11 +282,7 @@ impl Simulator {
                 let mut values = Vec::with_capacity(dims.steps * size);
                 for step in 0..dims.steps as u64 {
                     let t = (first + step + 1) as f64 * self.dt;
-                    let call = std::panic::AssertUnwindSafe(|| f(t));
-                    let row = std::panic::catch_unwind(call).map_err(|cause| Error::Callback {
-                        what: what.clone(),
-                        problem: crate::engine::cpu::panic_text(&*cause).to_string(),
-                    })?;
+                    let row = build::guarded(&what, || f(t))?;
                     if row.len() != size {
                         let got = format!("{} values at {t} s", row.len());
                         return Err(Error::shape(what, size, "what its function gives", got));

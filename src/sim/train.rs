@@ -245,7 +245,7 @@ impl Simulator {
                 targets: bound(targets.clone()),
                 parameters: bound(parameters.collect()),
             };
-            let value = part(&terms);
+            let value = build::guarded(&format!("the objective '{name}'"), || part(&terms))?;
             if value.ty() == Type::fixed(1, 1) {
                 losses.push(value);
             } else {

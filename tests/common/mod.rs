@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use nengo_wgpu::engine::{ALIGN, BufferRef, Target};
+use nengo_wgpu::engine::{ALIGN, BufferRef, DeviceKind, Family, Target};
 use nengo_wgpu::graph::reference::evaluate;
 use nengo_wgpu::graph::{Dims, Graph, Scope, Source, Tensor, Type, ValueId};
 use nengo_wgpu::network::{Bound, Init, Network, Parameters, TensorNode};
@@ -28,6 +28,19 @@ pub fn devices() -> &'static [Device; 2] {
         });
         [adapter, Device::cpu()]
     })
+}
+
+/// The kernels that a device may be given: its own, and those of the other families.
+pub fn targets(device: &Device) -> Vec<Target> {
+    let own = device.target().clone();
+    let mut families = vec![own.family];
+    if let Family::Software { subgroup, int64 } = own.family {
+        families.extend([Family::Gpu, Family::Software { subgroup: 0, int64: false }]);
+        families.extend([int64, false].map(|int64| Family::Software { subgroup, int64 }));
+        families.push(Family::Software { subgroup: 0, int64 });
+    }
+    families.dedup();
+    families.into_iter().map(|family| Target { family, ..own.clone() }).collect()
 }
 
 /// `n` numbers between `low` and `high`, always the same for one seed (SplitMix64).
@@ -202,11 +215,14 @@ impl Ready {
         self.run_as(device, device.target())
     }
 
-    /// Both devices' outputs against f64.
+    /// Both devices' outputs against f64; the adapter's also with the kernels for graphics processors.
     pub fn check(&self, what: &str, tolerance: f64) {
         let reference = self.reference();
         for device in devices() {
-            compare(&format!("{what} on {device}"), &self.run(device), &reference, tolerance);
+            for target in &targets(device)[..if device.kind() == DeviceKind::Software { 2 } else { 1 }] {
+                let what = format!("{what} on {device} as {:?}", target.family);
+                compare(&what, &self.run_as(device, target), &reference, tolerance);
+            }
         }
     }
 }
