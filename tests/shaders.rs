@@ -40,7 +40,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         match command {
             Command::Dispatch(dispatch) => all.push(dispatch),
             Command::Repeat { body, .. } => all.extend(body),
-            Command::Copy { .. } | Command::Clear(_) => {}
+            Command::Copy { .. } => {}
         }
     }
     all

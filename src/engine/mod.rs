@@ -176,8 +176,6 @@ pub enum Command {
         /// Destination.
         to: Binding,
     },
-    /// Sets a range to zero.
-    Clear(Binding),
 }
 
 /// What an engine replays: plain data, made once per plan.

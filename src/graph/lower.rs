@@ -23,9 +23,6 @@ pub struct Operand {
     pub period: usize,
 }
 
-/// A buffer for the inside of one operator, asked for with [`Lower::scratch`].
-pub type Scratch = usize;
-
 /// The surroundings of one operator as it is lowered.
 pub struct Lower<'a> {
     /// Where the inputs lie.

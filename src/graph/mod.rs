@@ -16,7 +16,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-pub use lower::{Lower, Operand, Placed, Scratch};
+pub use lower::{Lower, Operand, Placed};
 pub use tensor::{Scope, Tensor};
 
 use crate::engine::Dispatch;

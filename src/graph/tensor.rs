@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::{Dims, Extent, Graph, Node, NodeId, Operator, Source, Type, ValueId};
+use super::{Dims, Extent, Graph, NodeId, Operator, Source, Type, ValueId};
 use crate::error::{Error, Result};
 
 /// A graph under construction.
@@ -20,13 +20,8 @@ pub struct Scope {
 impl Scope {
     /// An empty graph for runs of `dims`.
     pub fn new(dims: Dims) -> Self {
-        Self::of(Graph::new(dims))
-    }
-
-    /// A graph to which more is added.
-    pub fn of(graph: Graph) -> Self {
         Self {
-            graph: RefCell::new(graph),
+            graph: RefCell::new(Graph::new(dims)),
             owner: RefCell::new("".into()),
             error: RefCell::new(None),
             dropouts: Cell::new(0),
@@ -111,12 +106,6 @@ impl Scope {
         if let Some(NodeId(node)) = graph.producer(opened.id) {
             graph.nodes[node].inputs = vec![input.id];
         }
-    }
-
-    /// The node that makes a value.
-    pub fn node_of(&self, id: ValueId) -> Option<Node> {
-        let graph = self.graph.borrow();
-        graph.producer(id).map(|node| graph.nodes[node.0].clone())
     }
 
     /// A number for each dropout, so that no two of them draw the same mask.

@@ -121,7 +121,6 @@ fn components(graph: &Graph, live: &[bool]) -> Vec<Vec<NodeId>> {
                 work.push((w, 0));
                 continue;
             }
-            *edge = edge.saturating_add(1).max(1);
             work.pop();
             if let Some(&(parent, _)) = work.last() {
                 low[parent] = low[parent].min(low[v]);

@@ -239,14 +239,17 @@ impl Simulator {
         let (examples, key) = self.prepare(inputs, targets, n_steps, false)?;
         let order: Vec<usize> = (0..examples).collect();
         let mut sums = Evaluation::default();
-        for batch in order.chunks(self.minibatch) {
-            self.submit_batch(inputs, targets, &key, batch, false)?;
-            for report in self.engine.reports(true)? {
-                let report =
-                    self.decode(&report, &Pending { step: 0, examples: batch.len(), norms: false })?;
-                let share = batch.len() as f64 / examples as f64;
+        let mut pending = VecDeque::new();
+        let batches = examples.div_ceil(self.minibatch);
+        for (i, batch) in order.chunks(self.minibatch).enumerate() {
+            pending.push_back(self.submit_batch(inputs, targets, &key, batch, false)?);
+            // Only the last one waits: until then minibatches follow each other without a pause.
+            for report in self.engine.reports(i + 1 == batches)? {
+                let Some(of) = pending.pop_front() else { break };
+                let share = of.examples as f64 / examples as f64;
+                sums.activity += share * self.on_activity(&report);
+                let report = self.decode(&report, &of)?;
                 sums.loss += share * report.loss;
-                sums.activity += share * report.penalty.unwrap_or(0.0);
                 sums.metrics.resize(report.metrics.len(), 0.0);
                 sums.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += share * m);
             }
@@ -435,6 +438,13 @@ impl Simulator {
         scalars * LINE + 2 * self.layout.segments.list.len().max(1)
     }
 
+    /// The penalties on activities in a report.
+    fn on_activity(&self, report: &[f32]) -> f64 {
+        let objective = self.compiled.as_ref().map(|c| &c.training.objective);
+        let at = objective.filter(|o| !o.activities.is_empty()).map(|o| o.terms.len() + o.custom.len());
+        at.map_or(0.0, |i| f64::from(report[i * LINE]))
+    }
+
     /// A report's floats in words.
     fn decode(&self, report: &[f32], of: &Pending) -> Result<StepReport> {
         let Some(compiled) = &self.compiled else {
@@ -443,37 +453,31 @@ impl Simulator {
         let training = &compiled.training;
         let objective = &training.objective;
         let (terms, custom) = (objective.terms.len(), objective.custom.len());
-        let names = objective.terms.iter().map(|t| format!("the loss of probe '{}'", t.probe));
-        let names = names.chain(objective.custom.iter().map(|(name, _)| format!("the objective '{name}'")));
         let activity = usize::from(!objective.activities.is_empty());
-        let names = names.chain((0..activity).map(|_| "the penalty on activities".to_string()));
-        for (i, what) in names.enumerate() {
-            let value = report[i * LINE];
-            if !value.is_finite() {
-                let hint = "lower the learning rate or clip the gradient; the last checkpoint is kept".into();
-                return Err(Error::NotFinite { what, value, step: of.step, hint });
-            }
+        if let Some(i) = (0..terms + custom + activity).find(|i| !report[i * LINE].is_finite()) {
+            let what =
+                match (objective.terms.get(i), i.checked_sub(terms).and_then(|i| objective.custom.get(i))) {
+                    (Some(term), _) => format!("the loss of probe '{}'", term.probe),
+                    (_, Some((name, _))) => format!("the objective '{name}'"),
+                    _ => "the penalty on activities".to_string(),
+                };
+            let hint = "lower the learning rate or clip the gradient; the last checkpoint is kept".into();
+            return Err(Error::NotFinite { what, value: report[i * LINE], step: of.step, hint });
         }
         let scalar = |i: usize| f64::from(report[i * LINE]);
         let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activity + i)).collect();
-        let on_activity = (0..activity).map(|i| scalar(terms + custom + i)).sum::<f64>();
+        let on_activity = self.on_activity(report);
         let sums = &report[compiled.scalars() * LINE..];
-        let on_parameters = of.norms.then(|| {
+        let penalty = of.norms.then(|| {
             let one = |(i, s): (usize, &crate::op::update::Segment)| {
                 let (absolute, square) = (f64::from(sums[2 * i]), f64::from(sums[2 * i + 1]));
                 f64::from(s.l2) * square / 2.0
                     + f64::from(s.l1) * absolute
                     + f64::from(s.norm) * square.sqrt()
             };
-            self.layout.segments.list.iter().enumerate().map(one).sum::<f64>()
+            on_activity + self.layout.segments.list.iter().enumerate().map(one).sum::<f64>()
         });
         let loss = (0..terms + custom).map(scalar).sum();
-        // An evaluation has no norms, but its activities count.
-        let penalty = match on_parameters {
-            Some(p) => Some(p + on_activity),
-            None if of.step == 0 && activity > 0 => Some(on_activity),
-            None => None,
-        };
         Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, metrics })
     }
 }

@@ -74,7 +74,6 @@ enum Step {
     Call(Call),
     Repeat { steps: usize, rows: usize, backward: bool, body: Vec<Call> },
     Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
-    Clear(BufferId, Binding),
 }
 
 /// Buffers and loaded recordings on the CPU.
@@ -209,7 +208,6 @@ impl Engine for CpuEngine {
                     Step::Repeat { steps: *steps, rows: *rows, backward: *backward, body }
                 }
                 Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
-                Command::Clear(b) => Step::Clear(find(b).0, *b),
             })
             .collect();
         for step in &steps {
@@ -309,12 +307,6 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
             if first {
                 let source = views[from.0.0].range(from.1.offset, from.1.len).read();
                 whole(views, to.0, to.1).block(0).copy_from_slice(source);
-            }
-            barrier.wait();
-        }
-        Step::Clear(id, binding) => {
-            if first {
-                whole(views, *id, *binding).block(0).fill(0.0);
             }
             barrier.wait();
         }

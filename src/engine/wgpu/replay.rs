@@ -29,7 +29,6 @@ enum Step {
     Call(Call),
     Repeat { steps: usize, rows: usize, backward: bool, body: Vec<Call> },
     Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
-    Clear(BufferId, Binding),
 }
 
 /// Buffers and programs on an adapter.
@@ -141,7 +140,6 @@ impl WgpuEngine {
                     body: body.iter().map(|d| self.call(d, find)).collect::<Result<_>>()?,
                 },
                 Command::Copy { from, to } => Step::Copy { from: (find(from), *from), to: (find(to), *to) },
-                Command::Clear(b) => Step::Clear(find(b), *b),
             })
         };
         recording.commands.iter().map(step).collect()
@@ -351,10 +349,6 @@ fn encode<'a>(
                     bytes(&to.1),
                     size,
                 );
-            }
-            Step::Clear(id, b) => {
-                pass = None;
-                encoder.clear_buffer(buffer(*id)?, 4 * b.offset as u64, Some(4 * b.len as u64));
             }
         }
     }
