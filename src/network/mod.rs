@@ -1,20 +1,29 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
+mod connection;
 mod init;
+mod layer;
+mod node;
+mod probe;
 pub mod spec;
+mod synapse;
 mod tensor_node;
+mod transform;
 
-use std::fmt;
 use std::sync::Arc;
 
-use ndarray::Array2;
-
+pub use connection::Connection;
 pub use init::Init;
+pub use layer::{Activation, Layer};
+pub use node::{Node, TimeFunction};
+pub use probe::Target;
 pub use spec::NetworkSpec;
+pub use synapse::Synapse;
+use synapse::check_tau;
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
+pub use transform::Transform;
 
 use crate::error::{Error, Result};
-use crate::op::Unary;
 
 /// An object of a network: a node, layer or tensor node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,255 +36,6 @@ pub struct ConnectionId(pub(crate) usize);
 /// A probe of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProbeId(pub(crate) usize);
-
-/// A function of time, in seconds, evaluated on the host ahead of a run.
-pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
-
-/// Where a signal comes from that the network does not compute.
-#[derive(Clone)]
-pub enum Node {
-    /// Always the same values.
-    Constant(Vec<f32>),
-    /// Values given to each run, this many.
-    Input(usize),
-    /// A row for each time step; a run may not be longer.
-    Array(Array2<f32>),
-    /// A function of time that gives this many values.
-    Function(usize, TimeFunction),
-    /// The sum of what comes in, this many values.
-    Passthrough(usize),
-}
-
-impl Node {
-    /// A function of time in seconds that gives `size` values.
-    pub fn function(size: usize, f: impl Fn(f64) -> Vec<f32> + Send + Sync + 'static) -> Self {
-        Self::Function(size, Arc::new(f))
-    }
-
-    fn size(&self) -> usize {
-        match self {
-            Node::Constant(values) => values.len(),
-            Node::Array(rows) => rows.ncols(),
-            Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) => *n,
-        }
-    }
-}
-
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Node::Constant(values) => write!(f, "Constant({values:?})"),
-            Node::Input(n) => write!(f, "Input({n})"),
-            Node::Array(rows) => write!(f, "Array({} x {})", rows.nrows(), rows.ncols()),
-            Node::Function(n, _) => write!(f, "Function({n})"),
-            Node::Passthrough(n) => write!(f, "Passthrough({n})"),
-        }
-    }
-}
-
-/// An elementwise function at the end of a layer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Activation {
-    /// `x`
-    #[default]
-    Identity,
-    /// `max(x, 0)`
-    Relu,
-    /// `x` above zero, the slope times `x` below.
-    LeakyRelu(f32),
-    /// `1 / (1 + exp(-x))`
-    Sigmoid,
-    /// Hyperbolic tangent.
-    Tanh,
-    /// `ln(1 + exp(x))`
-    Softplus,
-    /// GELU in its tanh form.
-    Gelu,
-    /// `e^x`
-    Exp,
-    /// Natural logarithm.
-    Log,
-    /// Square root.
-    Sqrt,
-    /// `x^2`
-    Square,
-    /// `|x|`
-    Abs,
-    /// Over the columns of each row.
-    Softmax,
-}
-
-impl Activation {
-    /// The elementwise function; nothing for softmax, which is not one.
-    pub(crate) fn function(self) -> Option<Unary> {
-        Some(match self {
-            Activation::Identity => Unary::Identity,
-            Activation::Relu => Unary::Relu,
-            Activation::LeakyRelu(slope) => Unary::LeakyRelu(slope),
-            Activation::Sigmoid => Unary::Sigmoid,
-            Activation::Tanh => Unary::Tanh,
-            Activation::Softplus => Unary::Softplus,
-            Activation::Gelu => Unary::Gelu,
-            Activation::Exp => Unary::Exp,
-            Activation::Log => Unary::Log,
-            Activation::Sqrt => Unary::Sqrt,
-            Activation::Square => Unary::Square,
-            Activation::Abs => Unary::Abs,
-            Activation::Softmax => return None,
-        })
-    }
-}
-
-/// `dropout(activation(W x + b))`; each part may be missing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
-    /// Rows of `W`; without it there are no weights, and the output has the input's size.
-    pub units: Option<usize>,
-    /// Whether `b` is added (only with weights).
-    pub bias: bool,
-    /// The elementwise function.
-    pub activation: Activation,
-    /// Share of outputs that training sets to zero.
-    pub dropout: f32,
-    /// How `W` starts.
-    pub weights_init: Init,
-    /// How `b` starts.
-    pub bias_init: Init,
-    /// Whether `W` and `b` are trained.
-    pub trainable: bool,
-}
-
-impl Layer {
-    /// `W x + b` with `units` outputs; weights start by [`Init::Glorot`], biases at zero.
-    pub fn dense(units: usize) -> Self {
-        Self {
-            units: Some(units),
-            bias: true,
-            activation: Activation::Identity,
-            dropout: 0.0,
-            weights_init: Init::Glorot,
-            bias_init: Init::Zeros,
-            trainable: true,
-        }
-    }
-
-    /// A layer without weights.
-    pub fn elementwise(activation: Activation) -> Self {
-        Self { units: None, bias: false, ..Self::dense(0).activation(activation) }
-    }
-
-    /// With another activation.
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    /// With dropout of a share `rate` in training.
-    pub fn dropout(mut self, rate: f32) -> Self {
-        self.dropout = rate;
-        self
-    }
-
-    /// Without `b`.
-    pub fn no_bias(mut self) -> Self {
-        self.bias = false;
-        self
-    }
-
-    /// With another start of the weights.
-    pub fn init(mut self, init: Init) -> Self {
-        self.weights_init = init;
-        self
-    }
-
-    /// Not trained.
-    pub fn frozen(mut self) -> Self {
-        self.trainable = false;
-        self
-    }
-}
-
-/// What a connection multiplies by.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Transform {
-    /// Nothing.
-    Identity,
-    /// A number.
-    Scalar(f32),
-    /// A number for each dimension.
-    Vector(Init),
-    /// A matrix of size_out × size_in.
-    Dense(Init),
-}
-
-/// A filter on a connection or probe.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Synapse {
-    /// First-order lowpass with this time constant in seconds; delays by one step, also with 0.
-    Lowpass(f64),
-}
-
-/// How a connection carries a signal.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Connection {
-    /// What it multiplies by.
-    pub transform: Transform,
-    /// Its filter; without one it does not delay.
-    pub synapse: Option<Synapse>,
-    /// Whether a vector or dense transform is trained.
-    pub trainable: bool,
-    /// Its name; `pre->post` if not given.
-    pub name: Option<String>,
-}
-
-impl Default for Connection {
-    fn default() -> Self {
-        Self { transform: Transform::Identity, synapse: None, trainable: true, name: None }
-    }
-}
-
-impl Connection {
-    /// Without transform and synapse.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// With a transform.
-    pub fn transform(mut self, transform: Transform) -> Self {
-        self.transform = transform;
-        self
-    }
-
-    /// With a filter.
-    pub fn synapse(mut self, synapse: Synapse) -> Self {
-        self.synapse = Some(synapse);
-        self
-    }
-
-    /// With a name of its own.
-    pub fn named(mut self, name: &str) -> Self {
-        self.name = Some(name.to_string());
-        self
-    }
-
-    /// Not trained.
-    pub fn frozen(mut self) -> Self {
-        self.trainable = false;
-        self
-    }
-}
-
-/// What a probe reads.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Target {
-    /// The output of an object at each step, through a filter if there is one.
-    Output(ObjectId, Option<Synapse>),
-    /// A parameter, by its name.
-    Parameter(String),
-    /// The L2 norm of a parameter, by its name.
-    Norm(String),
-}
 
 #[derive(Clone)]
 pub(crate) enum Kind {
@@ -587,11 +347,4 @@ impl Network {
         self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
         Ok(())
     }
-}
-
-fn check_tau(what: &str, tau: f64) -> Result<()> {
-    if tau.is_finite() && tau >= 0.0 {
-        return Ok(());
-    }
-    Err(Error::invalid(what, format!("its synapse has the time constant {tau} s, but it must be at least 0")))
 }
