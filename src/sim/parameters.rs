@@ -151,7 +151,7 @@ impl Simulator {
 }
 
 /// A seed that belongs to a name, so that one more parameter changes no other (FNV-1a).
-fn seed_of(seed: u64, name: &str) -> u64 {
+pub(super) fn seed_of(seed: u64, name: &str) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     name.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
