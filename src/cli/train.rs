@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nengo_wgpu::io::dataset::{Dataset, Splits};
 use nengo_wgpu::network::NetworkSpec;
-use nengo_wgpu::plot::{self, Curve, Panel};
+use nengo_wgpu::plot::{self, Curve, Curves};
 use nengo_wgpu::train::Metric;
 use nengo_wgpu::{Data, EarlyStopping, Error, Evaluation, Fit, Options, Progress, Result, Simulator};
 use serde_json::{Map, Value, json};
@@ -200,12 +200,12 @@ impl Session {
         let curve = |name: &str, key: &str| Curve { name: name.into(), points: self.log.curve(key) };
         let pair =
             |key: &str| vec![curve("training", key), curve("validation", &format!("validation_{key}"))];
-        let mut panels = vec![Panel { label: "loss".into(), curves: pair("loss") }];
+        let mut panels = vec![Curves { label: "loss".into(), curves: pair("loss") }];
         for name in &self.metrics {
-            panels.push(Panel { label: name.replace('_', " "), curves: pair(name) });
+            panels.push(Curves { label: name.replace('_', " "), curves: pair(name) });
         }
         let title = file.file_stem().map_or("training".into(), |stem| stem.to_string_lossy());
-        plot::save(self.out.join("loss.svg"), &title, "epoch", &panels)
+        plot::curves(&title, "epoch", &panels)?.save(self.out.join("loss.svg"))
     }
 
     /// Writes parameters and summary, and tells the result.
