@@ -23,12 +23,23 @@ pub struct Operand {
     pub period: usize,
 }
 
+/// Where an operator's states lie, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedStates {
+    /// All of them; `start` is the first element of the first.
+    pub placed: Placed,
+    /// Each has a history of `steps + 1` blocks of `batch` rows; else one block, as it is now.
+    pub kept: bool,
+}
+
 /// The surroundings of one operator as it is lowered.
 pub struct Lower<'a> {
     /// Where the inputs lie.
     pub inputs: Vec<Placed>,
     /// Where the output lies; for an operator with a state, its whole history of `steps + 1` blocks.
     pub output: Placed,
+    /// Where its states lie, if it has any.
+    pub states: Option<PlacedStates>,
     /// Size of the run.
     pub dims: Dims,
     /// One step of a loop (its rows start at a row given at each replay), not the whole run.
