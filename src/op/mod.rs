@@ -20,6 +20,7 @@ mod rows;
 pub mod scan;
 pub mod softmax;
 pub mod step;
+pub mod transpose;
 pub mod update;
 
 pub use accuracy::Accuracy;
@@ -34,3 +35,4 @@ pub use noise::Noise;
 pub use reduce::Reduce;
 pub use scan::Scan;
 pub use softmax::Softmax;
+pub use transpose::Transpose;
