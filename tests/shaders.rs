@@ -59,6 +59,14 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
     all
 }
 
+/// A filter over many steps, which runs in chunks of time.
+fn chunks(cols: usize, target: &Target) -> Vec<Dispatch> {
+    let case =
+        common::build(dims(1, 600), |c| vec![c.feed(Type::sequence(cols)).filter(&lowpass(0.5, 0.5, true))]);
+    let commands = case.plan(target).recording.commands;
+    commands.into_iter().filter_map(|c| if let Command::Dispatch(d) = c { Some(d) } else { None }).collect()
+}
+
 /// Updates by every rule, and the norms that they need.
 fn updates(family: Family) -> Vec<Dispatch> {
     let segment = Segment { first_line: 0, lines: 2, l2: 0.1, l1: 0.1, norm: 0.1, decay: 0.1, rate: 1.0 };
@@ -152,6 +160,7 @@ fn every_shader_is_valid_and_declares_what_its_kernel_says() {
         software(0, true),
     ] {
         all.extend(updates(family));
+        all.extend([1, 4].into_iter().flat_map(|n| chunks(n, &Target { family, ..own.clone() })));
         for (batch, n) in [(1, 3), (5, 4), (40, 36), (33, 35), (700, 8)] {
             all.extend(everything(dims(batch, 2), n, &Target { family, ..own.clone() }));
         }

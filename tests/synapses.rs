@@ -7,12 +7,13 @@ use std::sync::Arc;
 use common::golden::Golden;
 use common::{Case, devices, dims};
 use ndarray::{Array2, ArrayD, Axis, Ix2, s};
+use nengo_wgpu::engine::Command;
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::network::{
-    Connection, Discrete, LinearFilter, Method, Network, Node, StateSpace, Synapse, Target,
+    Connection, Discrete, LinearFilter, Method, Network, Node, Noise, StateSpace, Synapse, Target,
 };
 use nengo_wgpu::op::Delay;
-use nengo_wgpu::op::filter::filter;
+use nengo_wgpu::op::filter::{filter, lowpass};
 use nengo_wgpu::op::scan::Scan;
 use nengo_wgpu::{Data, Device, Simulator};
 use serde_json::Value;
@@ -409,4 +410,75 @@ fn an_unstable_synapse_is_told_of_when_the_time_step_is_known() {
     assert!(with(0.001).is_ok());
     let text = with(0.003).unwrap_err().to_string();
     assert!(text.contains("connection 'x->y'") && text.contains("-2.0"), "{text}");
+}
+
+/// Whether a plan cuts some scan into chunks of time.
+fn in_chunks(case: &common::Ready, target: &nengo_wgpu::engine::Target) -> bool {
+    let commands = case.plan(target).recording.commands;
+    commands.iter().any(|c| matches!(c, Command::Dispatch(d) if d.kernel.source().stem == "scan_combine"))
+}
+
+#[test]
+fn few_columns_over_many_steps_run_in_chunks_and_agree() {
+    let mut chunked = 0;
+    for (batch, cols) in [(1, 1), (1, 4), (3, 5), (2, 8)] {
+        for steps in [511, 512, 700, 1001] {
+            for (a, b, backward) in
+                [(0.98, 0.02, false), (-0.5, 1.0, true), (1.0, 0.01, false), (0.0, 1.0, true)]
+            {
+                let filter = Scan { backward, ..lowpass(a, b, true) };
+                let case = common::build(dims(batch, steps), |c| {
+                    let x = c.feed(Type::sequence(cols));
+                    vec![x.filter(&filter), x.tanh().filter(&filter).filter(&filter)]
+                });
+                case.check(&format!("{batch} x {cols}, {steps} steps, {filter:?}"), 2e-5);
+                for device in devices() {
+                    chunked += common::targets(device).iter().filter(|t| in_chunks(&case, t)).count();
+                }
+            }
+        }
+    }
+    assert!(chunked > 150, "{chunked} plans with chunks");
+}
+
+#[test]
+fn chunks_have_the_derivatives_of_the_filter() {
+    common::check_gradients("a long filter", dims(2, 520), |c| {
+        let x = (c.feed(Type::sequence(3)) * c.parameter(1, 3)).tanh();
+        (x.filter(&lowpass(0.9, 0.1, true)).tanh() * c.feed(Type::sequence(3))).mean_all()
+    });
+}
+
+#[test]
+fn windows_in_chunks_carry_the_same_states_as_short_ones() {
+    let golden = Golden::open("synapses");
+    for (minibatch, size) in [(1, 1), (3, 1), (1, 4), (3, 5)] {
+        let mut net = Network::new(0);
+        let wave = move |t: f64| (0..size).map(|i| ((30.0 + 10.0 * i as f64) * t).sin() as f32).collect();
+        let x = net.node("x", Node::function(size, wave)).unwrap();
+        let draws = net.node("draws", Node::process(Noise::filtered(size, Synapse::Alpha(0.02)))).unwrap();
+        let mut probes = vec![net.probe("draws", draws).unwrap()];
+        for (name, synapse) in synapses(&golden) {
+            probes.push(net.add_probe(&name, Target::Output(x, Some(synapse))).unwrap());
+        }
+        for device in devices() {
+            let run = |parts: &[usize]| {
+                let options = nengo_wgpu::Options { minibatch, ..Default::default() };
+                let mut sim = Simulator::with(&net, device, options).unwrap();
+                for &n in parts {
+                    sim.run_steps(n, &Data::new()).unwrap();
+                }
+                probes.iter().map(|p| sim.data(*p).unwrap()).collect::<Vec<_>>()
+            };
+            let (long, short) = (run(&[611, 777]), run(&[100; 13]));
+            for ((long, short), probe) in long.iter().zip(&short).zip(&probes) {
+                let long = long.slice(s![.., ..1300, ..]);
+                let largest = short.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+                for (a, b) in long.iter().zip(short) {
+                    let name = net.probe_name(*probe);
+                    assert!((a - b).abs() < 1e-5 * largest, "{name} on {device}: {a} and {b}");
+                }
+            }
+        }
+    }
 }

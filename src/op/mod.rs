@@ -2,6 +2,7 @@
 //! CPU twin; and the methods of [`Tensor`](crate::graph::Tensor) that use it.
 
 pub mod accuracy;
+mod chunks;
 pub mod columns;
 pub mod cross_entropy;
 pub mod delay;

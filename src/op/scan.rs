@@ -119,6 +119,9 @@ impl Operator for Scan {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        if let Some(dispatches) = super::chunks::lower(self, at) {
+            return Ok(dispatches);
+        }
         let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
         let Type { cols, .. } = at.output.ty;
         let rows = at.dims.batch * at.dims.steps;
