@@ -237,6 +237,31 @@ fn every_operator_has_its_derivative_in_a_loop() {
     });
 }
 
+/// A narrow signal that a wide population of `groups` parts keeps up: wide values follow from narrow ones.
+fn population<'s>(c: &'s Case, groups: usize, smooth: Unary) -> Tensor<'s> {
+    let (narrow, wide) = (2 * groups, 12 * groups);
+    let filter = Lowpass { a: 0.7, b: 0.3, delays: true, backward: false };
+    let signal = c.scope.open(Arc::new(filter), Type::sequence(narrow));
+    let currents = signal.dot_groups(c.parameter(wide, 2), groups) + c.parameter(1, wide);
+    // A derivative that needs the currents and not only what follows from them.
+    let activity = (currents * currents.unary(smooth)).tanh();
+    let decoded = activity.dot_groups(c.parameter(narrow, 12), groups).scale(0.2);
+    c.scope.close(signal, decoded + c.feed(Type::sequence(narrow)));
+    decoded
+}
+
+#[test]
+fn what_is_computed_again_in_the_gradient_is_the_same() {
+    for (batch, groups, steps) in [(1, 1, 4), (3, 2, 7), (5, 1, 6)] {
+        for smooth in [Unary::Sigmoid, Unary::Softplus] {
+            check_gradients(&format!("{batch} examples, {groups} groups"), dims(batch, steps), |c| {
+                let y = population(c, groups, smooth);
+                (y * c.feed(y.ty())).mean_all()
+            });
+        }
+    }
+}
+
 #[test]
 fn transposed_weights_have_their_gradient() {
     for (groups, rows, cols) in [(1, 5, 3), (3, 2, 4), (1, 1, 1)] {

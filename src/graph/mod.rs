@@ -279,6 +279,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// The output in f64 from inputs in f64: slow and obviously right, for the tests and the gradient check.
     fn reference(&self, at: &Reference) -> Vec<f64>;
 
+    /// In a loop, whether it can write its output, and read its inputs, where only the current step's rows exist.
+    fn rolls(&self) -> bool {
+        false
+    }
+
     /// What it carries from step to step besides its output.
     fn states(&self) -> &[State] {
         &[]

@@ -1,7 +1,8 @@
 //! Places values in buffers and writes down the dispatches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::order::rolling;
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
@@ -37,6 +38,7 @@ fn padded(len: usize) -> usize {
 pub fn record(input: Input<'_>) -> Result<Plan> {
     let Input { graph, outputs, parameters, carry, target, label, stages } = input;
     let mut buffers = Buffers::new(&graph, &outputs, parameters, target);
+    buffers.rolling = rolling(&graph, &outputs, &stages);
     buffers.place_sources(&stages)?;
     for (at, stage) in stages.iter().enumerate() {
         for &node in stage.nodes() {
@@ -45,13 +47,21 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
         }
         buffers.release(at);
     }
-    let Buffers { placed, states, mut locals, constants, feeds, .. } = buffers;
+    let Buffers { placed, states, rolling, mut locals, constants, feeds, .. } = buffers;
 
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
         borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
     let mut scratch: Vec<usize> = Vec::new();
     let Dims { batch, steps } = graph.dims;
+    let read = |value: ValueId| {
+        let mut placed = view(&graph, value, &placed, &states);
+        if rolling.contains(&value) {
+            // Its rows are those of one step: they repeat.
+            placed.ty = Type::example(placed.ty.cols);
+        }
+        placed
+    };
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
         let tile = if in_loop { tile_rows(&graph, stage.nodes(), target) } else { batch };
@@ -63,8 +73,9 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             for &NodeId(n) in stage.nodes() {
                 let node = &graph.nodes[n];
                 let mut lower = Lower {
-                    inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed, &states)).collect(),
+                    inputs: node.inputs.iter().map(|v| read(*v)).collect(),
                     output: placed[&node.output].clone(),
+                    rolls: rolling.contains(&node.output),
                     states: states.get(&node.output).cloned(),
                     dims: graph.dims,
                     in_loop,
@@ -73,7 +84,8 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     scratch: Vec::new(),
                     scratch_base: locals.len() + first,
                 };
-                body.extend(node.op.lower(&mut lower)?);
+                let rolls = lower.rolls;
+                body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
                 for (i, len) in lower.scratch.into_iter().enumerate() {
                     check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;
                     scratch.resize(scratch.len().max(first + i + 1), 0);
@@ -200,6 +212,8 @@ struct Buffers<'a> {
     placed: HashMap<ValueId, Placed>,
     /// By the operator's output.
     states: HashMap<ValueId, PlacedStates>,
+    /// Values with the rows of one step.
+    rolling: HashSet<ValueId>,
     locals: Vec<(usize, String)>,
     constants: Vec<(Placed, Vec<f32>)>,
     feeds: HashMap<usize, Placed>,
@@ -223,6 +237,7 @@ impl<'a> Buffers<'a> {
             target,
             placed: HashMap::new(),
             states: HashMap::new(),
+            rolling: HashSet::new(),
             locals: Vec::new(),
             constants: Vec::new(),
             feeds: HashMap::new(),
@@ -285,6 +300,9 @@ impl<'a> Buffers<'a> {
             format!("the {} of '{}'", node.op.name(), node.owner)
         };
         let mut len = ty.elements(self.graph.dims);
+        if self.rolling.contains(&value) {
+            len = self.graph.dims.batch * ty.cols;
+        }
         if matches!(node.op.memory(), Memory::State { .. }) {
             // A history starts from a block that must stay as it is: its buffer is never used for anything else.
             len += self.graph.dims.batch * ty.cols;
