@@ -8,7 +8,7 @@ use common::{Case, Ready, deviation, devices, dims};
 use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::cpu::gemm::Form;
 use nengo_wgpu::graph::{Dims, Tensor, Type, ValueId};
-use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Unary};
+use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary};
 use nengo_wgpu::train::Loss;
 
 /// Gradients of what `f` gives for all parameters of the graph: `dloss/dp` by central differences in f64 against
@@ -168,6 +168,22 @@ fn columns_have_their_derivatives() {
 }
 
 #[test]
+fn sparse_products_have_their_derivatives() {
+    let entries = [(0, 4), (3, 0), (3, 1), (1, 4), (0, 2), (3, 1), (0, 0)];
+    let pattern = Arc::new(Pattern::new(4, 5, &entries).unwrap());
+    in_the_middle("sparse", dims(3, 2), 5, |c, x| x.sparse(&pattern, Some(c.parameter(1, 7))));
+    in_the_middle("ones", dims(3, 2), 5, |_, x| x.sparse(&pattern, None));
+    let select = Arc::new(Pattern::select(5, &[2, 0, 2, 4, 4, 1]).unwrap());
+    in_the_middle("a list of columns", dims(3, 2), 5, |_, x| x.sparse(&select, None));
+    check_gradients("the adjoint of sparse weights", dims(3, 2), |c| {
+        let x = c.feed(Type::sequence(5)) * c.parameter(1, 5);
+        let y = c.feed(Type::sequence(4)) * c.parameter(1, 4);
+        let weights = c.scope.apply(SparseWeights { pattern: pattern.clone() }, &[y, x]);
+        (weights.tanh() * c.feed(Type::fixed(1, 7))).sum_all()
+    });
+}
+
+#[test]
 fn softmax_and_cross_entropy_have_their_derivatives() {
     in_the_middle("softmax", dims(3, 2), 5, |_, x| x.softmax());
     for cols in [2, 5, 8] {
@@ -261,8 +277,11 @@ fn every_operator_has_its_derivative_in_a_loop() {
         let wide = mixed.concat(&[c.feed(Type::example(1)), state]).dot(c.parameter(4, 11));
         let some = c.feed(Type::sequence(4)).abs();
         let norm = wide.square().sum_cols() + wide.cross_entropy(some).scale(0.1);
-        let y =
-            (wide.slice(1, 2).concat(&[wide.tanh().slice(0, 3)]) / (norm + c.scope.constant(1.0))).sigmoid();
+        let pattern = Arc::new(Pattern::new(5, 4, &[(0, 3), (1, 0), (1, 2), (4, 3), (2, 0)]).unwrap());
+        let some_of = wide.sparse(&pattern, Some(c.parameter(1, 5)));
+        let y = (wide.slice(1, 2).concat(&[wide.tanh().slice(0, 3)]) / (norm + c.scope.constant(1.0))
+            + some_of)
+            .sigmoid();
         c.scope.close(state, y);
         (y * c.feed(Type::sequence(5))).mean_all()
     });

@@ -27,8 +27,12 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().lowpass(filter).softmax();
         c.scope.close(state, z);
         let wide = c.scope.apply(Pad { start: 1, cols: 2 * n + 2 }, &[z.concat(&[x]).delay()]);
+        let pattern = std::sync::Arc::new(nengo_wgpu::op::Pattern::new(2, n, &[(0, 0), (1, n - 1)]).unwrap());
+        let sparse = x
+            .sparse(&pattern, Some(c.parameter(1, 2)))
+            .sparse(&std::sync::Arc::new(pattern.transposed()), None);
         let losses: Vec<Tensor<'_>> =
-            [z.cross_entropy(class), wide.slice(1, n).square()].map(|l| l.mean_all()).into();
+            [z.cross_entropy(class), wide.slice(1, n).square(), sparse.square()].map(|l| l.mean_all()).into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();

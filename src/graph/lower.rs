@@ -29,6 +29,8 @@ pub struct Lower<'a> {
     pub inputs: Vec<Placed>,
     /// Where the output lies; for an operator with a state, its whole history of `steps + 1` blocks.
     pub output: Placed,
+    /// Where the words of [`super::Operator::tables`] lie.
+    pub tables: Vec<Binding>,
     /// Size of the run.
     pub dims: Dims,
     /// One step of a loop (its rows start at a row given at each replay), not the whole run.

@@ -16,6 +16,7 @@ mod operands;
 pub mod reduce;
 mod rows;
 pub mod softmax;
+pub mod sparse;
 pub mod update;
 
 pub use accuracy::Accuracy;
@@ -29,3 +30,4 @@ pub use map::Map;
 pub use matmul::Matmul;
 pub use reduce::Reduce;
 pub use softmax::Softmax;
+pub use sparse::{Pattern, Sparse, SparseWeights};

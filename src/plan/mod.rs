@@ -12,9 +12,9 @@ use std::collections::HashMap;
 pub use record::record;
 pub use stages::Stage;
 
-use crate::engine::{Recording, Target};
+use crate::engine::{Binding, Recording, Target};
 use crate::error::Result;
-use crate::graph::{Graph, Placed, Type, ValueId};
+use crate::graph::{Graph, Placed, Table, Type, ValueId};
 
 /// Where an output of a plan is to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,8 @@ pub struct Plan {
     pub feeds: HashMap<usize, Placed>,
     /// Contents that buffers must have before the first replay.
     pub constants: Vec<(Placed, f32)>,
+    /// Constant words of operators, likewise.
+    pub tables: Vec<(Binding, Table)>,
     /// What runs in which way, with the user's objects.
     pub stages: Vec<Stage>,
     /// The graph after simplification.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::{Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Lower, Memory, NodeId, Placed, Source, Type, ValueId};
+use crate::graph::{Graph, Lower, Memory, NodeId, Placed, Source, Table, Type, ValueId};
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -41,10 +41,11 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     for (at, stage) in stages.iter().enumerate() {
         for &node in stage.nodes() {
             buffers.place_output(node, at, &stages)?;
+            buffers.place_tables(node)?;
         }
         buffers.release(at);
     }
-    let Buffers { placed, mut locals, constants, feeds, .. } = buffers;
+    let Buffers { placed, mut locals, constants, tables, feeds, .. } = buffers;
 
     let mut scratch: Vec<usize> = Vec::new();
     let mut commands = Vec::new();
@@ -66,6 +67,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             let mut lower = Lower {
                 inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed)).collect(),
                 output,
+                tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
                 dims: graph.dims,
                 in_loop,
                 target,
@@ -96,7 +98,11 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     locals.extend(scratch.into_iter().enumerate().map(|(i, len)| (len, format!("scratch {i}"))));
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
-    Ok(Plan { recording, outputs, feeds, constants, stages, graph })
+    Ok(Plan { recording, outputs, feeds, constants, tables, stages, graph })
+}
+
+fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
+    placed.iter().find(|(_, t)| t == table).map(|(binding, _)| *binding)
 }
 
 fn shared_state(buffer: usize, len: usize) -> Binding {
@@ -144,6 +150,7 @@ struct Buffers<'a> {
     placed: HashMap<ValueId, Placed>,
     locals: Vec<(usize, String)>,
     constants: Vec<(Placed, f32)>,
+    tables: Vec<(Binding, Table)>,
     feeds: HashMap<usize, Placed>,
     /// Buffers that may be used again.
     free: Vec<usize>,
@@ -166,6 +173,7 @@ impl<'a> Buffers<'a> {
             placed: HashMap::new(),
             locals: Vec::new(),
             constants: Vec::new(),
+            tables: Vec::new(),
             feeds: HashMap::new(),
             free: Vec::new(),
             busy: Vec::new(),
@@ -255,6 +263,18 @@ impl<'a> Buffers<'a> {
             self.busy.push((local, last.max(at)));
         }
         self.placed.insert(value, self.whole(local, ty));
+        Ok(())
+    }
+
+    /// The operator's constant words, once for all operators that share them.
+    fn place_tables(&mut self, NodeId(n): NodeId) -> Result<()> {
+        let node = &self.graph.nodes[n];
+        for table in node.op.tables() {
+            if binding_of(&table, &self.tables).is_none() {
+                let local = self.local(table.words().len(), &format!("indices of '{}'", node.owner))?;
+                self.tables.push((self.whole(local, Type::fixed(1, table.words().len())).binding, table));
+            }
+        }
         Ok(())
     }
 

@@ -182,6 +182,11 @@ impl Simulator {
                 self.engine.write(program.locals[i], 0, &[*value])?;
             }
         }
+        for (binding, table) in &plan.tables {
+            if let BufferRef::Local(i) = binding.buffer {
+                self.engine.write(program.locals[i], 0, &table.floats())?;
+            }
+        }
         let mut found: Vec<(usize, BufferId, Type)> = plan
             .feeds
             .iter()

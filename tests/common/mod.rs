@@ -198,6 +198,9 @@ impl Ready {
             for (placed, value) in &plan.constants {
                 engine.write(buffer(placed.binding.buffer), placed.binding.offset, &[*value])?;
             }
+            for (binding, table) in &plan.tables {
+                engine.write(buffer(binding.buffer), binding.offset, &table.floats())?;
+            }
             for (feed, placed) in &plan.feeds {
                 engine.write(buffer(placed.binding.buffer), placed.binding.offset, &self.feeds[*feed])?;
             }
