@@ -8,7 +8,8 @@ use common::{Case, Ready, deviation, devices, dims};
 use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::cpu::gemm::Form;
 use nengo_wgpu::graph::{Dims, Tensor, Type, ValueId};
-use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary};
+use nengo_wgpu::op::convolution::{self, Convolution};
+use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
 use nengo_wgpu::train::Loss;
 
 /// Gradients of what `f` gives for all parameters of the graph: `dloss/dp` by central differences in f64 against
@@ -181,6 +182,31 @@ fn sparse_products_have_their_derivatives() {
         let weights = c.scope.apply(SparseWeights { pattern: pattern.clone() }, &[y, x]);
         (weights.tanh() * c.feed(Type::fixed(1, 7))).sum_all()
     });
+}
+
+#[test]
+fn convolutions_have_their_derivatives_in_every_form() {
+    use convolution::Form;
+    let window = Window {
+        image: [1, 3, 4],
+        kernel: [1, 3, 2],
+        stride: [1, 2, 1],
+        before: [0, 1, 0],
+        windows: [1, 2, 3],
+    };
+    for groups in [1, 2] {
+        let forward = Convolution { window, large: 2, small: 4, groups, form: Form::Forward };
+        let (rows, cols) = forward.weights();
+        in_the_middle("convolution", dims(2, 2), 24, |c, x| x.convolve(forward, c.parameter(rows, cols)));
+        let back = Convolution { form: Form::Transposed, ..forward };
+        in_the_middle("transposed", dims(2, 2), 24, |c, x| x.convolve(back, c.parameter(rows, cols)));
+        check_gradients("kernel", dims(2, 2), |c| {
+            let x = c.feed(Type::sequence(24)) * c.parameter(1, 24);
+            let y = c.feed(Type::sequence(24)) * c.parameter(1, 24);
+            let weights = c.scope.apply(Convolution { form: Form::Kernel, ..forward }, &[y, x]);
+            (weights.tanh() * c.feed(Type::fixed(rows, cols))).sum_all()
+        });
+    }
 }
 
 #[test]

@@ -4,9 +4,10 @@ mod common;
 
 use common::{Case, build, check, devices, dims};
 use nengo_wgpu::graph::{Tensor, Type};
+use nengo_wgpu::op::convolution::{Convolution, Form};
 use nengo_wgpu::op::expr::Expr;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
-use nengo_wgpu::op::{Lowpass, Pad, Pattern, Reduce, SparseWeights, Unary};
+use nengo_wgpu::op::{Lowpass, Pad, Pattern, Reduce, SparseWeights, Unary, Window};
 use std::sync::Arc;
 
 /// Rows and columns: one, odd, whole vectors, and around the sizes of tiles.
@@ -140,6 +141,14 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
         let w = c.parameter(5, 3);
         let class = c.feed_of(Type::example(1), |i, _| (i % 3) as f32);
         let y = x.dot(w);
+        let window = Window {
+            image: [1, 1, 3],
+            kernel: [1, 1, 2],
+            stride: [1, 1, 1],
+            before: [0, 0, 0],
+            windows: [1, 1, 2],
+        };
+        let line = Convolution { window, large: 1, small: 1, groups: 1, form: Form::Forward };
         vec![
             x.tanh(),
             x + c.parameter(1, 3),
@@ -154,6 +163,9 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
             x.reduce_to(Type::fixed(1, 3)),
             x.sparse(&pattern(5, 3), None),
             c.scope.apply(SparseWeights { pattern: pattern(5, 3) }, &[y, x]),
+            x.convolve(line, c.parameter(1, 2)),
+            x.slice(0, 2).convolve(Convolution { form: Form::Transposed, ..line }, c.parameter(1, 2)),
+            c.scope.apply(Convolution { form: Form::Kernel, ..line }, &[x.slice(1, 2), x]),
         ]
     });
     check("35,000 steps of 2", dims(2, 35_000), 1e-4, |c| {
@@ -274,6 +286,49 @@ fn sparse_products_agree() {
     }
 }
 
+/// Convolutions of one to three dimensions: odd sizes, strides, windows that begin before the image, groups.
+fn convolutions() -> Vec<Convolution> {
+    let of = |image, kernel, stride, before, windows, [large, small, groups]: [usize; 3]| {
+        let window = Window { image, kernel, stride, before, windows };
+        Convolution { window, large, small, groups, form: Form::Forward }
+    };
+    vec![
+        of([1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1], [1, 1, 1]),
+        of([1, 1, 7], [1, 1, 3], [1, 1, 2], [0, 0, 1], [1, 1, 4], [3, 5, 1]),
+        of([1, 1, 2], [1, 1, 5], [1, 1, 1], [0, 0, 2], [1, 1, 2], [2, 1, 1]),
+        of([1, 5, 6], [1, 3, 2], [1, 1, 1], [0, 0, 0], [1, 3, 5], [2, 3, 1]),
+        of([1, 7, 5], [1, 3, 3], [1, 2, 3], [0, 1, 1], [1, 4, 2], [4, 6, 2]),
+        of([1, 6, 6], [1, 2, 2], [1, 3, 3], [0, 0, 0], [1, 2, 2], [3, 3, 3]),
+        of([3, 4, 5], [2, 3, 3], [1, 2, 1], [0, 1, 1], [2, 2, 5], [2, 4, 1]),
+        of([4, 3, 2], [3, 1, 2], [2, 1, 1], [1, 0, 0], [2, 3, 1], [6, 4, 2]),
+        of([1, 12, 12], [1, 5, 5], [1, 1, 1], [0, 2, 2], [1, 12, 12], [4, 8, 1]),
+    ]
+}
+
+#[test]
+fn convolutions_agree_in_every_form() {
+    for (i, forward) in convolutions().into_iter().enumerate() {
+        for batch in [1, 35] {
+            check(&format!("convolution {i} of {batch}"), dims(batch, 2), 2e-5, |c| {
+                let as_form = |form| Convolution { form, ..forward };
+                let (large, small) = (forward.large_cols(), forward.small_cols());
+                let (rows, cols) = forward.weights();
+                let w = c.parameter(rows, cols);
+                let (x, y) = (c.feed(Type::sequence(large)), c.feed(Type::sequence(small)));
+                let (held, matrix) = (c.feed(Type::example(small)), c.parameter(3, large));
+                vec![
+                    x.convolve(forward, w),
+                    matrix.convolve(forward, w),
+                    y.convolve(as_form(Form::Transposed), w),
+                    held.convolve(as_form(Form::Transposed), w),
+                    c.scope.apply(as_form(Form::Kernel), &[y, x]),
+                    c.scope.apply(as_form(Form::Kernel), &[c.parameter(3, small), matrix]),
+                ]
+            });
+        }
+    }
+}
+
 #[test]
 fn softmax_agrees_also_for_large_logits() {
     for (batch, cols) in SIZES {
@@ -362,6 +417,16 @@ fn operators_in_a_loop_over_time_agree() {
             let class = c.feed_of(Type::sequence(1), |i, _| (i % cols) as f32);
             let (w, v) = (c.parameter(cols, cols), c.parameter(2 * cols + 1, cols));
             let small = 1.0 / cols as f32;
+            // Three windows' elements in the middle, two at an end.
+            let window = Window {
+                image: [1, 1, cols],
+                kernel: [1, 1, 3],
+                stride: [1, 1, 1],
+                before: [0, 0, 1],
+                windows: [1, 1, cols],
+            };
+            let same = Convolution { window, large: 1, small: 1, groups: 1, form: Form::Forward };
+            let back = Convolution { form: Form::Transposed, ..same };
             let square = pattern(cols, cols);
             let turned: Vec<usize> = (0..cols).map(|i| (3 * i + 1) % cols).collect();
             let select = Arc::new(Pattern::select(cols, &turned).unwrap());
@@ -380,6 +445,10 @@ fn operators_in_a_loop_over_time_agree() {
                 in_loop(x, |x| c.scope.apply(Pad { start: 1, cols: cols + 1 }, &[x]).slice(0, cols)),
                 in_loop(x, |x| x.sparse(&square, Some(c.parameter(1, square.entries))).scale(small)),
                 in_loop(x, |x| (x + held.sparse(&square, None)).sparse(&select, None)),
+                in_loop(x, |x| x.convolve(same, c.parameter(1, 3)).tanh()),
+                in_loop(x, |x| {
+                    (x + held.convolve(same, c.parameter(1, 3))).convolve(back, c.parameter(1, 3)).tanh()
+                }),
                 in_loop(x, |x| x.lowpass(filter(false)) + row),
                 in_loop(x, |x| x.lowpass(filter(true)) * held),
                 in_loop(x, |x| x.delay().scale(0.5) + x),

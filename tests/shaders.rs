@@ -31,8 +31,20 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let sparse = x
             .sparse(&pattern, Some(c.parameter(1, 2)))
             .sparse(&std::sync::Arc::new(pattern.transposed()), None);
+        let window = nengo_wgpu::op::Window {
+            image: [1, 1, n],
+            kernel: [1, 1, 2],
+            stride: [1, 1, 2],
+            before: [0, 0, 1],
+            windows: [1, 1, n.div_ceil(2)],
+        };
+        let form = nengo_wgpu::op::convolution::Form::Forward;
+        let line = nengo_wgpu::op::Convolution { window, large: 1, small: 2, groups: 1, form };
+        let image = x.convolve(line, c.parameter(2, 2));
         let losses: Vec<Tensor<'_>> =
-            [z.cross_entropy(class), wide.slice(1, n).square(), sparse.square()].map(|l| l.mean_all()).into();
+            [z.cross_entropy(class), wide.slice(1, n).square(), sparse.square(), image.square()]
+                .map(|l| l.mean_all())
+                .into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();

@@ -3,6 +3,7 @@
 
 pub mod accuracy;
 pub mod columns;
+pub mod convolution;
 pub mod cross_entropy;
 pub mod delay;
 pub mod dropout;
@@ -18,9 +19,11 @@ mod rows;
 pub mod softmax;
 pub mod sparse;
 pub mod update;
+pub mod window;
 
 pub use accuracy::Accuracy;
 pub use columns::{Concat, Pad, Slice};
+pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;
 pub use delay::Delay;
 pub use dropout::Dropout;
@@ -31,3 +34,4 @@ pub use matmul::Matmul;
 pub use reduce::Reduce;
 pub use softmax::Softmax;
 pub use sparse::{Pattern, Sparse, SparseWeights};
+pub use window::Window;
