@@ -9,6 +9,7 @@ use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::cpu::gemm::Form;
 use nengo_wgpu::graph::{Dims, Tensor, Type, ValueId};
 use nengo_wgpu::op::convolution::{self, Convolution};
+use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
 use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
 use nengo_wgpu::train::Loss;
 
@@ -210,6 +211,24 @@ fn convolutions_have_their_derivatives_in_every_form() {
 }
 
 #[test]
+fn pools_have_their_derivatives() {
+    // Windows that overlap, and reach over the edge on both sides.
+    let window = Window {
+        image: [1, 3, 4],
+        kernel: [1, 3, 2],
+        stride: [1, 2, 1],
+        before: [0, 1, 0],
+        windows: [1, 2, 4],
+    };
+    for of in [Of::Average, Of::Max] {
+        let pool = Pool { window, channels: 2, of };
+        in_the_middle(&format!("{of:?}"), dims(2, 2), 24, |_, x| x.pool(pool));
+    }
+    let mean = PoolAdjoint(Pool { window, channels: 2, of: Of::Average });
+    in_the_middle("the adjoint of a mean", dims(2, 2), 16, |c, x| c.scope.apply(mean, &[x]));
+}
+
+#[test]
 fn softmax_and_cross_entropy_have_their_derivatives() {
     in_the_middle("softmax", dims(3, 2), 5, |_, x| x.softmax());
     for cols in [2, 5, 8] {
@@ -305,6 +324,17 @@ fn every_operator_has_its_derivative_in_a_loop() {
         let norm = wide.square().sum_cols() + wide.cross_entropy(some).scale(0.1);
         let pattern = Arc::new(Pattern::new(5, 4, &[(0, 3), (1, 0), (1, 2), (4, 3), (2, 0)]).unwrap());
         let some_of = wide.sparse(&pattern, Some(c.parameter(1, 5)));
+        let window = Window {
+            image: [1, 1, 5],
+            kernel: [1, 1, 3],
+            stride: [1, 1, 1],
+            before: [0, 0, 1],
+            windows: [1, 1, 5],
+        };
+        let form = convolution::Form::Forward;
+        let same = Convolution { window, large: 1, small: 1, groups: 1, form };
+        let pool = Pool { window, channels: 1, of: Of::Max };
+        let some_of = some_of + state.convolve(same, c.parameter(1, 3)).tanh() + mixed.pool(pool);
         let y = (wide.slice(1, 2).concat(&[wide.tanh().slice(0, 3)]) / (norm + c.scope.constant(1.0))
             + some_of)
             .sigmoid();

@@ -7,6 +7,7 @@ use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::convolution::{Convolution, Form};
 use nengo_wgpu::op::expr::Expr;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
+use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
 use nengo_wgpu::op::{Lowpass, Pad, Pattern, Reduce, SparseWeights, Unary, Window};
 use std::sync::Arc;
 
@@ -164,6 +165,7 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
             x.sparse(&pattern(5, 3), None),
             c.scope.apply(SparseWeights { pattern: pattern(5, 3) }, &[y, x]),
             x.convolve(line, c.parameter(1, 2)),
+            x.pool(Pool { window, channels: 1, of: Of::Max }),
             x.slice(0, 2).convolve(Convolution { form: Form::Transposed, ..line }, c.parameter(1, 2)),
             c.scope.apply(Convolution { form: Form::Kernel, ..line }, &[x.slice(1, 2), x]),
         ]
@@ -330,6 +332,32 @@ fn convolutions_agree_in_every_form() {
 }
 
 #[test]
+fn pools_and_their_adjoints_agree() {
+    for (i, Convolution { window, large: channels, .. }) in convolutions().into_iter().enumerate() {
+        for batch in [1, 35] {
+            check(&format!("pool {i} of {batch}"), dims(batch, 2), 1e-5, |c| {
+                let [mean, max] = [Of::Average, Of::Max].map(|of| Pool { window, channels, of });
+                let (cols, places) = (window.points() * channels, window.places() * channels);
+                // Few values, so that some windows have several largest points; and numbers that went wrong.
+                let x = c.feed_of(Type::sequence(cols), |_, x| (4.0 * x).round());
+                let wrong = c.feed_of(Type::example(cols), |i, x| if i % 11 == 0 { f32::NAN } else { x });
+                let (dy, held) = (c.feed(Type::sequence(places)), c.feed(Type::example(places)));
+                vec![
+                    x.pool(mean),
+                    x.pool(max),
+                    wrong.pool(max),
+                    c.parameter(3, cols).pool(max),
+                    c.scope.apply(PoolAdjoint(mean), &[dy]),
+                    c.scope.apply(PoolAdjoint(mean), &[held]),
+                    c.scope.apply(PoolAdjoint(max), &[dy, x, x.pool(max)]),
+                    c.scope.apply(PoolAdjoint(max), &[held, wrong, wrong.pool(max)]),
+                ]
+            });
+        }
+    }
+}
+
+#[test]
 fn softmax_agrees_also_for_large_logits() {
     for (batch, cols) in SIZES {
         check(&format!("{batch} x {cols}"), dims(batch, 2), 1e-5, |c| {
@@ -446,6 +474,8 @@ fn operators_in_a_loop_over_time_agree() {
                 in_loop(x, |x| x.sparse(&square, Some(c.parameter(1, square.entries))).scale(small)),
                 in_loop(x, |x| (x + held.sparse(&square, None)).sparse(&select, None)),
                 in_loop(x, |x| x.convolve(same, c.parameter(1, 3)).tanh()),
+                in_loop(x, |x| x.pool(Pool { window, channels: 1, of: Of::Average })),
+                in_loop(x, |x| (x + held).pool(Pool { window, channels: 1, of: Of::Max }).tanh()),
                 in_loop(x, |x| {
                     (x + held.convolve(same, c.parameter(1, 3))).convolve(back, c.parameter(1, 3)).tanh()
                 }),

@@ -41,10 +41,18 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let form = nengo_wgpu::op::convolution::Form::Forward;
         let line = nengo_wgpu::op::Convolution { window, large: 1, small: 2, groups: 1, form };
         let image = x.convolve(line, c.parameter(2, 2));
-        let losses: Vec<Tensor<'_>> =
-            [z.cross_entropy(class), wide.slice(1, n).square(), sparse.square(), image.square()]
-                .map(|l| l.mean_all())
-                .into();
+        let pooled = [nengo_wgpu::op::pool::Of::Average, nengo_wgpu::op::pool::Of::Max]
+            .map(|of| x.pool(nengo_wgpu::op::Pool { window, channels: 1, of }));
+        let losses: Vec<Tensor<'_>> = [
+            z.cross_entropy(class),
+            wide.slice(1, n).square(),
+            sparse.square(),
+            image.square(),
+            pooled[0],
+            pooled[1].square(),
+        ]
+        .map(|l| l.mean_all())
+        .into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();

@@ -248,7 +248,7 @@ impl<'s> Builder<'_, 's> {
         let x = self.output(link.pre)?;
         self.scope.set_owner(&link.name);
         let weights = match link.product {
-            Product::Identity | Product::Scalar(_) => None,
+            Product::Identity | Product::Scalar(_) | Product::Pool(_) => None,
             _ => Some(self.parameters[self.network.parameter_index(&format!("{}/weights", link.name))?]),
         };
         Ok(link.product.apply(link.take.0.take(x, link.take.1), weights))

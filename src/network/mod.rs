@@ -1,6 +1,7 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
 mod connection;
+mod image;
 mod init;
 mod layer;
 mod node;
@@ -14,6 +15,7 @@ mod transform;
 use std::sync::Arc;
 
 pub use connection::Connection;
+pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub use layer::{Activation, Layer};
 pub use node::{Node, TimeFunction};

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::Init;
+use super::{Convolution, Init, Pool};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::op::Pattern;
+use crate::op::{self, Pattern};
 
 /// What a connection multiplies by. `size_in` and `size_out` are the dimensions of its two ends, after slicing.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +20,15 @@ pub enum Transform {
     Dense(Init),
     /// A matrix of size_out × size_in of which few elements are not zero.
     Sparse(Sparse),
+    /// Kernels that slide over an image.
+    Convolution(Convolution),
+    /// The adjoint of a convolution, which makes images larger: kernels that are written where the image says.
+    ///
+    /// Its parameter has a row for each channel of the input, `[channels, kernel elements * n_filters / groups]`, the
+    /// filters last in a row: as Nengo's kernel with the channels moved to the front.
+    ConvolutionTranspose(Convolution),
+    /// Means or maxima over windows of an image.
+    Pool(Pool),
 }
 
 /// The entries of a sparse matrix: entry `k` is at row `rows[k]` (a dimension of the post object) and column `cols[k]`
@@ -46,6 +55,8 @@ pub(crate) enum Product {
     Vector,
     Dense,
     Sparse(Arc<Pattern>),
+    Convolution(op::Convolution),
+    Pool(op::Pool),
 }
 
 /// What a transform is between two ends.
@@ -65,6 +76,15 @@ impl Transform {
     /// Numbers that are not finite, or indices outside.
     pub(super) fn between(&self, connection: &str, size_in: usize, size_out: usize) -> Result<Between> {
         let invalid = |problem: String| Error::invalid(format!("connection '{connection}'"), problem);
+        let image = |shape: &[usize]| {
+            let size = shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
+            if size == Some(size_in) {
+                return Ok(());
+            }
+            let left = format!("the input shape of connection '{connection}'");
+            let right = "what comes in".to_string();
+            Err(Error::shape(left, format!("{shape:?}"), right, format!("{size_in} values")))
+        };
         let (product, weights) = match self {
             Transform::Identity => (Product::Identity, None),
             Transform::Scalar(c) if !c.is_finite() => return Err(invalid(format!("its transform is {c}"))),
@@ -76,6 +96,19 @@ impl Transform {
                 let entries = pattern.entries;
                 (Product::Sparse(Arc::new(pattern)), Some((1, entries, init)))
             }
+            Transform::Convolution(described) | Transform::ConvolutionTranspose(described) => {
+                let transposed = matches!(self, Transform::ConvolutionTranspose(_));
+                let operator = if transposed { described.transposed() } else { described.operator() };
+                let operator = operator.map_err(invalid)?;
+                image(&described.input_shape)?;
+                let (rows, cols) = operator.weights();
+                (Product::Convolution(operator), Some((rows, cols, described.start(&operator))))
+            }
+            Transform::Pool(described) => {
+                let operator = described.operator().map_err(invalid)?;
+                image(&described.input_shape)?;
+                (Product::Pool(operator), None)
+            }
         };
         Ok(Between { product, weights, size_out: self.size_out(size_in).unwrap_or(size_out) })
     }
@@ -85,6 +118,11 @@ impl Transform {
         match self {
             Transform::Identity | Transform::Scalar(_) | Transform::Vector(_) => Some(size_in),
             Transform::Dense(_) | Transform::Sparse(_) => None,
+            Transform::Convolution(image) => Some(image.output_shape().ok()?.iter().product()),
+            Transform::ConvolutionTranspose(image) => {
+                Some(image.output_shape_transposed().ok()?.iter().product())
+            }
+            Transform::Pool(image) => Some(image.output_shape().ok()?.iter().product()),
         }
     }
 }
@@ -138,7 +176,9 @@ impl Product {
             (Product::Vector, Some(w)) => x * w,
             (Product::Dense, Some(w)) => x.dot(w),
             (Product::Sparse(pattern), w) => x.sparse(pattern, w),
-            (Product::Identity | Product::Vector | Product::Dense, _) => x,
+            (Product::Convolution(convolution), Some(w)) => x.convolve(*convolution, w),
+            (Product::Pool(pool), _) => x.pool(*pool),
+            (Product::Identity | Product::Vector | Product::Dense | Product::Convolution(_), _) => x,
         }
     }
 }

@@ -74,6 +74,7 @@ impl Operator for Convolution {
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        self.window.check()?;
         let (a, b) = (inputs[0], inputs[1]);
         let (large, small) = (self.large_cols(), self.small_cols());
         let weights = Type::fixed(self.small, self.depth());

@@ -37,6 +37,22 @@ impl Window {
         self.kernel.iter().product()
     }
 
+    /// Whether every window holds a point of the image.
+    ///
+    /// # Errors
+    /// Which one does not.
+    pub fn check(&self) -> Result<(), String> {
+        let Self { image, kernel, stride, before, windows } = *self;
+        for i in 0..3 {
+            let last = windows[i].saturating_sub(1).checked_mul(stride[i]);
+            let inside = last.is_some_and(|last| last < image[i] + before[i]) && before[i] < kernel[i];
+            if !inside || windows[i] == 0 || stride[i] == 0 {
+                return Err(format!("a window without points among {self:?}"));
+            }
+        }
+        Ok(())
+    }
+
     /// The geometry as constants of a shader.
     pub fn wgsl(&self) -> String {
         let mut text = String::new();

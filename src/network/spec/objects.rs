@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::network::{
-    Activation, Connection, Init, Layer, Node, ObjectId, Slice, Sparse, Synapse, Target, Transform,
+    Activation, Connection, Convolution, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Synapse, Target,
+    Transform,
 };
 
 /// A node: exactly one of the settings besides the name.
@@ -113,7 +114,9 @@ impl<'de> Deserialize<'de> for TransformSpec {
             type Value = TransformSpec;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number or { KIND = … } with the kind dense, vector or sparse")
+                f.write_str(
+                    "a number or { KIND = … } with the kind dense, vector, sparse, convolution or pool",
+                )
             }
 
             fn visit_i64<E>(self, x: i64) -> Result<Self::Value, E> {
@@ -142,6 +145,12 @@ pub enum MadeTransform {
     Vector(Init),
     /// A matrix of which few elements are not zero: `{ rows = [..], cols = [..], init = INIT }`.
     Sparse(Sparse),
+    /// `{ n-filters = 8, input-shape = [28, 28, 1], .. }`
+    Convolution(Convolution),
+    /// Likewise.
+    ConvolutionTranspose(Convolution),
+    /// `{ of = "max", input-shape = [28, 28, 8], .. }`
+    Pool(Pool),
 }
 
 /// A probe: exactly one of `target`, `parameter` and `norm`.
@@ -242,6 +251,13 @@ impl ConnectionSpec {
             Some(TransformSpec::Made(Dense(init))) => Transform::Dense(init.clone()),
             Some(TransformSpec::Made(Vector(init))) => Transform::Vector(init.clone()),
             Some(TransformSpec::Made(MadeTransform::Sparse(sparse))) => Transform::Sparse(sparse.clone()),
+            Some(TransformSpec::Made(MadeTransform::Convolution(image))) => {
+                Transform::Convolution(image.clone())
+            }
+            Some(TransformSpec::Made(ConvolutionTranspose(image))) => {
+                Transform::ConvolutionTranspose(image.clone())
+            }
+            Some(TransformSpec::Made(MadeTransform::Pool(image))) => Transform::Pool(image.clone()),
         }
     }
 
