@@ -4,59 +4,14 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Case, Ready, deviation, devices, dims};
+use common::{Case, check_gradients, dims};
 use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::cpu::gemm::Form;
-use nengo_wgpu::graph::{Dims, Tensor, Type, ValueId};
+use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::convolution::{self, Convolution};
 use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
 use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
 use nengo_wgpu::train::Loss;
-
-/// Gradients of what `f` gives for all parameters of the graph: `dloss/dp` by central differences in f64 against
-/// the graph's own, evaluated in f64 (1e-6) and on both devices (1e-5).
-fn check_gradients(what: &str, dims: Dims, f: impl for<'s> Fn(&'s Case) -> Tensor<'s>) {
-    let case = Case::new(dims);
-    let outputs: Vec<ValueId> = {
-        let loss = f(&case);
-        assert_eq!(loss.ty(), Type::fixed(1, 1), "{what}: the loss is one number");
-        let parameters = case.parameter_ids();
-        let adjoints =
-            gradient(&case.scope, loss, &parameters, |_| "p".into()).unwrap_or_else(|e| panic!("{e}"));
-        let adjoints = adjoints.into_iter().map(|a| a.unwrap_or_else(|| panic!("{what}: no path")).id);
-        [loss.id].into_iter().chain(adjoints).collect()
-    };
-    let case = case.ready(outputs);
-    let numeric = differences(&case);
-    let symbolic = case.reference();
-    for (i, (symbolic, numeric)) in symbolic[1..].iter().zip(&numeric).enumerate() {
-        let narrow: Vec<f32> = symbolic.iter().map(|x| *x as f32).collect();
-        let off = deviation(&narrow, numeric);
-        assert!(off < 1e-6, "{what}, parameter {i} in f64: off by {off:.2e}\n{symbolic:?}\n{numeric:?}");
-    }
-    for device in devices() {
-        let run = case.run(device);
-        for (i, (ours, numeric)) in run[1..].iter().zip(&numeric).enumerate() {
-            let off = deviation(ours, numeric);
-            println!("{off:.1e} {what}, parameter {i} on {device}");
-            assert!(off < 1e-5, "{what}, parameter {i} on {device}: off by {off:.2e}\n{ours:?}\n{numeric:?}");
-        }
-    }
-}
-
-/// Central differences of output 0 for each element of each parameter.
-fn differences(case: &Ready) -> Vec<Vec<f64>> {
-    const STEP: f64 = 1e-5;
-    let loss = |i: usize, e: usize, by: f64| {
-        let add = |j, d| if (i, e) == (j, d) { by } else { 0.0 };
-        case.reference_with(&case.outputs[..1], add)[0][0]
-    };
-    let of = |i: usize| {
-        let one = |e| (loss(i, e, STEP) - loss(i, e, -STEP)) / (2.0 * STEP);
-        (0..case.parameters[i].1.len()).map(one).collect()
-    };
-    (0..case.parameters.len()).map(of).collect()
-}
 
 /// For each extent, as [`of_type`].
 fn in_the_middle(

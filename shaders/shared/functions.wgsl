@@ -53,3 +53,44 @@ fn huber(x: F, limit: f32) -> F {
     let a = abs(x);
     return select(limit * (a - 0.5 * limit), 0.5 * x * x, a <= F(limit));
 }
+
+// e^x - 1. exp(x) - 1 loses digits near zero, where the polynomial of the CPU twin takes over.
+fn exp_minus_one(x: F) -> F {
+    let r = clamp(x, F(-0.5), F(0.5));
+    let p = ((((1.9875691e-4 * r + 1.3982e-3) * r + 8.333452e-3) * r + 4.1665796e-2) * r + 0.16666665) * r + 0.5;
+    return select(exp(x) - 1.0, r + r * r * p, abs(x) < F(0.5));
+}
+
+// ln(1 + x) without loss: what the sum 1 + x rounds away is put back as (x - (u - 1)) / u. The logarithm itself is made of
+// the mantissa's series, since a driver's log may be off by 3 ulp and more near 1.
+fn log_one_plus(x: F) -> F {
+    let u = 1.0 + x;
+    let bits = bitcast<I>(u) - I(0x3f3504f3);
+    let k = bits >> U(23u);
+    let m = bitcast<F>((bits & I(0x007fffff)) + I(0x3f3504f3));
+    let kf = F(k);
+    let near = k == I(0);
+    let lost = select(x - (u - 1.0), 1.0 - (u - x), k >= I(2)) / u;
+    let f = select(m - 1.0, x, near);
+    let c = select(lost, F(0.0), near);
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let w = z * z;
+    let even = w * (0.40000972 + w * 0.24279079);
+    let odd = z * (0.6666666 + w * 0.28498787);
+    let half = 0.5 * f * f;
+    let y = s * (half + (odd + even)) + (kf * 9.058001e-6 + c) - half + f + kf * 0.6931381;
+    // Infinity stays, and below -1 there is no logarithm.
+    let edge = select(y, x, (bitcast<U>(x) & U(0x7fffffffu)) >= U(0x7f800000u));
+    return select(edge, bitcast<F>(U(0xff800000u)), u == F(0.0));
+}
+
+fn fast_sigmoid_slope(x: F, k: f32) -> F {
+    let d = 1.0 + k * abs(x);
+    return 1.0 / (d * d);
+}
+
+fn arctan_slope(x: F, a: f32) -> F {
+    let d = 1.5707964 * a * x;
+    return 0.5 * a / (1.0 + d * d);
+}

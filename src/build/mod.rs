@@ -42,8 +42,6 @@ pub struct Built<'s> {
     pub probes: Vec<Tensor<'s>>,
     /// What each of the graph's feeds holds.
     pub feeds: Vec<Feed>,
-    /// Outputs of operators with a state, each with a name that is the same in all graphs of this network.
-    pub states: Vec<(String, ValueId)>,
 }
 
 /// Builds a network into a scope.
@@ -66,14 +64,12 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
         path: Vec::new(),
         filtered: vec![None; network.links.len()],
         feeds: Vec::new(),
-        states: Vec::new(),
     };
     // What comes through a filter comes from the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
         if let Some(Synapse::Lowpass(tau)) = link.spec.synapse {
             scope.set_owner(&link.name);
             let filter = scope.open(Arc::new(Lowpass::synapse(tau, settings.dt)), Type::sequence(link.put.1));
-            builder.states.push((link.name.clone(), filter.id));
             builder.filtered[i] = Some(filter);
         }
     }
@@ -92,8 +88,8 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
             scope.close(filter, input);
         }
     }
-    let Builder { parameters, feeds, states, .. } = builder;
-    Ok(Built { parameters, probes, feeds, states })
+    let Builder { parameters, feeds, .. } = builder;
+    Ok(Built { parameters, probes, feeds })
 }
 
 /// Calls what the user wrote; a panic there becomes an error.
@@ -114,7 +110,6 @@ struct Builder<'a, 's> {
     path: Vec<ObjectId>,
     filtered: Vec<Option<Tensor<'s>>>,
     feeds: Vec<Feed>,
-    states: Vec<(String, ValueId)>,
 }
 
 impl<'s> Builder<'_, 's> {
@@ -149,11 +144,7 @@ impl<'s> Builder<'_, 's> {
                 self.scope.set_owner(name);
                 match synapse {
                     None => output,
-                    Some(Synapse::Lowpass(tau)) => {
-                        let filtered = output.lowpass(Lowpass::synapse(*tau, self.settings.dt));
-                        self.states.push((name.to_string(), filtered.id));
-                        filtered
-                    }
+                    Some(Synapse::Lowpass(tau)) => output.lowpass(Lowpass::synapse(*tau, self.settings.dt)),
                 }
             }
         })

@@ -238,7 +238,7 @@ impl Bench {
             graph: scope.finish()?,
             outputs: vec![Output { value, place: Place::Keep }],
             parameters: &[],
-            states: Default::default(),
+            carry: None,
             target: self.device.target(),
             label: "bench",
         })?;

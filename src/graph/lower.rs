@@ -23,6 +23,15 @@ pub struct Operand {
     pub period: usize,
 }
 
+/// Where an operator's states lie, one after the other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedStates {
+    /// All of them; `start` is the first element of the first.
+    pub placed: Placed,
+    /// Each has a history of `steps + 1` blocks of `batch` rows; else one block, as it is now.
+    pub kept: bool,
+}
+
 /// The surroundings of one operator as it is lowered.
 pub struct Lower<'a> {
     /// Where the inputs lie.
@@ -31,6 +40,8 @@ pub struct Lower<'a> {
     pub output: Placed,
     /// Where the words of [`super::Operator::tables`] lie.
     pub tables: Vec<Binding>,
+    /// Where its states lie, if it has any.
+    pub states: Option<PlacedStates>,
     /// Size of the run.
     pub dims: Dims,
     /// One step of a loop (its rows start at a row given at each replay), not the whole run.

@@ -17,7 +17,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-pub use lower::{Lower, Operand, Placed};
+pub use lower::{Lower, Operand, Placed, PlacedStates};
 pub use table::Table;
 pub use tensor::{Scope, Tensor};
 
@@ -120,6 +120,36 @@ pub enum Source {
     Constant(f32),
     /// The output of an operator.
     Node(NodeId),
+    /// A state of an operator, by its number: at each step as it was before the step, or after it.
+    State {
+        /// The operator.
+        node: NodeId,
+        /// Which of its [`Operator::states`].
+        index: usize,
+        /// After the step, not before it.
+        after: bool,
+    },
+}
+
+/// What an operator carries from step to step besides its output: a row for each example, as wide as the output.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// Its name, for probes.
+    pub name: &'static str,
+    /// Its values before the first step: one for each column, or one for all.
+    pub start: Vec<f32>,
+}
+
+impl State {
+    /// A state that starts at the same value everywhere.
+    pub fn at(name: &'static str, start: f32) -> Self {
+        Self { name, start: vec![start] }
+    }
+
+    /// The value of column `col` before the first step.
+    pub fn start(&self, col: usize) -> f32 {
+        self.start[if self.start.len() == 1 { 0 } else { col }]
+    }
 }
 
 /// One value of the graph.
@@ -174,9 +204,22 @@ impl Graph {
     /// The node that makes a value, where it is one.
     pub fn producer(&self, id: ValueId) -> Option<NodeId> {
         match self.values[id.0].source {
-            Source::Node(node) => Some(node),
+            Source::Node(node) | Source::State { node, .. } => Some(node),
             _ => None,
         }
+    }
+
+    /// The value of an operator's state.
+    pub fn state(&mut self, node: NodeId, index: usize, after: bool) -> ValueId {
+        let source = Source::State { node, index, after };
+        let found = self.values.iter().position(|v| v.source == source).map(ValueId);
+        let ty = self.ty(self.nodes[node.0].output);
+        found.unwrap_or_else(|| self.source(ty, source))
+    }
+
+    /// Whether anything live reads a state of this operator, so that its whole history is kept.
+    pub(crate) fn reads_state(&self, value: ValueId, node: NodeId) -> bool {
+        matches!(self.values[value.0].source, Source::State { node: n, .. } if n == node)
     }
 
     /// A value that no operator makes.
@@ -243,6 +286,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// The output in f64 from inputs in f64: slow and obviously right, for the tests and the gradient check.
     fn reference(&self, at: &Reference) -> Vec<f64>;
 
+    /// What it carries from step to step besides its output.
+    fn states(&self) -> &[State] {
+        &[]
+    }
+
     /// For an operator that [delays](Memory): the same operator with time running the other way. It is its adjoint.
     fn reversed(&self) -> Option<Arc<dyn Operator>> {
         None
@@ -258,7 +306,7 @@ impl dyn Operator {
 
 /// How an operator depends on time.
 ///
-/// An operator with a state stores its history in `steps + 1` blocks of `batch` rows: forward in time, block
+/// An operator whose output is its state stores its history in `steps + 1` blocks of `batch` rows: forward in time, block
 /// `t + 1` is computed from block `t` and the input of step `t`, and block 0 is the state that a window
 /// starts from. Backward in time, block `t` comes from block `t + 1`, and block `steps` is the start.
 /// A delaying operator's output at step `t` is the block that was there *before* the step.
@@ -270,6 +318,11 @@ pub enum Memory {
     State {
         /// The output at a step does not depend on the input at that step.
         delays: bool,
+        /// Time runs from the last step to the first (adjoints).
+        backward: bool,
+    },
+    /// The output is that of each step, without delay; what is carried are the operator's [`Operator::states`] alone.
+    Scan {
         /// Time runs from the last step to the first (adjoints).
         backward: bool,
     },
@@ -289,18 +342,25 @@ impl Memory {
     /// First block of the `steps` blocks that are the output; the history has one more.
     pub fn output_block(self) -> usize {
         match self {
-            Memory::None => 0,
+            Memory::None | Memory::Scan { .. } => 0,
             // Forward, the block before a step is `t`, the one after it `t + 1`; backward it is the other way.
             Memory::State { delays, backward } => usize::from(delays == backward),
         }
     }
 
+    /// Time runs from the last step to the first.
+    pub fn backward(self) -> bool {
+        matches!(self, Memory::State { backward: true, .. } | Memory::Scan { backward: true })
+    }
+
     /// The block that a window starts from, given the number of steps.
     pub fn start_block(self, steps: usize) -> usize {
-        match self {
-            Memory::State { backward: true, .. } => steps,
-            _ => 0,
-        }
+        if self.backward() { steps } else { 0 }
+    }
+
+    /// The first of the `steps` blocks that a state's history holds as it was before, or after, each step.
+    pub fn state_block(self, after: bool) -> usize {
+        usize::from(after != self.backward())
     }
 }
 
@@ -334,7 +394,8 @@ pub struct Reference<'a> {
     /// Each input's rows at this step (fixed: all; example: `batch`; sequence: those of this step, or of all
     /// steps where the output has a smaller extent).
     pub inputs: Vec<&'a [f64]>,
-    /// The state before the step, `batch` rows of the output's columns; empty without a state.
+    /// What was carried to the step: `batch` rows of the output's columns of the previous output, then of each state;
+    /// empty without a memory. The result holds the same after the step.
     pub state: &'a [f64],
     /// Examples at once.
     pub dims: Dims,

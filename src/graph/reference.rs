@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 /// The values `wanted` of a graph, each as a whole: row `t * batch + b` of a sequence.
 ///
-/// `source` gives the whole of a parameter or feed. States start at zero.
+/// `source` gives the whole of a parameter or feed. States start where their operators say, outputs at zero.
 ///
 /// # Errors
 /// [`Error::CycleWithoutDelay`] where a step needs its own result, [`Error::Shape`] where a source has another size
@@ -24,12 +24,12 @@ pub fn evaluate(
     let mut sources = Vec::with_capacity(graph.values.len());
     for value in &graph.values {
         let values = match value.source {
-            Source::Node(_) => Vec::new(),
+            Source::Node(_) | Source::State { .. } => Vec::new(),
             Source::Constant(c) => vec![f64::from(c)],
             ref other => source(other),
         };
         let want = value.ty.elements(graph.dims);
-        if !matches!(value.source, Source::Node(_)) && values.len() != want {
+        if !matches!(value.source, Source::Node(_) | Source::State { .. }) && values.len() != want {
             let got = format!("{} values", values.len());
             return Err(Error::shape(format!("{:?}", value.source), value.ty, "what was given", got));
         }
@@ -72,7 +72,12 @@ impl Walk<'_> {
         if self.graph.ty(value).extent != Extent::Sequence {
             return vec![(n, 0)];
         }
-        let first = self.graph.nodes[n].op.memory().output_block();
+        let memory = self.graph.nodes[n].op.memory();
+        let first = match (&self.graph.values[value.0].source, memory) {
+            (Source::State { after, .. }, _) => memory.state_block(*after),
+            (_, Memory::Scan { .. }) => memory.state_block(true),
+            _ => memory.output_block(),
+        };
         let steps = t.map_or(0..self.graph.dims.steps, |t| t..t + 1);
         steps.map(|t| (n, first + t)).collect()
     }
@@ -81,8 +86,18 @@ impl Walk<'_> {
     fn rows(&self, value: ValueId, t: Option<usize>) -> Vec<f64> {
         let ty = self.graph.ty(value);
         if self.graph.producer(value).is_some() {
-            let cells = self.cells_of(value, t);
-            return cells.iter().flat_map(|&(n, b)| self.cells[n][b].iter().flatten().copied()).collect();
+            // Of an operator with states the output comes first in its cells, then each state.
+            let part = match self.graph.values[value.0].source {
+                Source::State { index, .. } => 1 + index,
+                _ => 0,
+            };
+            let states = self.graph.producer(value).map_or(0, |n| self.graph.node(n).op.states().len());
+            let rows = |&(n, b): &Cell| {
+                let cell = self.cells[n][b].as_deref().unwrap_or_default();
+                let len = cell.len() / (1 + states);
+                cell[part * len..(part + 1) * len].to_vec()
+            };
+            return self.cells_of(value, t).iter().flat_map(rows).collect();
         }
         let all = &self.sources[value.0];
         let step = self.graph.dims.batch * ty.cols;
@@ -98,8 +113,8 @@ impl Walk<'_> {
         match node.op.memory() {
             Memory::None if self.graph.ty(node.output).extent == Extent::Sequence => (None, Some(block)),
             Memory::None => (None, None),
-            Memory::State { backward: false, .. } => (Some(block - 1), Some(block - 1)),
-            Memory::State { backward: true, .. } => (Some(block + 1), Some(block)),
+            memory if memory.backward() => (Some(block + 1), Some(block)),
+            _ => (Some(block - 1), Some(block - 1)),
         }
     }
 
@@ -146,7 +161,11 @@ impl Walk<'_> {
         let (ty, dims) = (self.graph.ty(node.output), self.graph.dims);
         let rows = if ty.extent == Extent::Fixed { ty.rows } else { dims.batch };
         if self.is_start(cell) {
-            return vec![0.0; rows * ty.cols];
+            let mut start = vec![0.0; rows * ty.cols];
+            for state in node.op.states() {
+                start.extend((0..rows * ty.cols).map(|e| f64::from(state.start(e % ty.cols))));
+            }
+            return start;
         }
         let (before, t) = self.origin(cell);
         let inputs: Vec<Vec<f64>> = node.inputs.iter().map(|&v| self.rows(v, t)).collect();

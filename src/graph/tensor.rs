@@ -129,9 +129,23 @@ pub struct Tensor<'s> {
     pub id: ValueId,
 }
 
-impl Tensor<'_> {
+impl<'s> Tensor<'s> {
     /// Shape and extent.
     pub fn ty(&self) -> Type {
         self.scope.graph.borrow().ty(self.id)
+    }
+
+    /// State `index` of the operator that makes this value, as it is before each step or after it. A value without
+    /// that state is a mistake, which [`Scope::finish`] returns.
+    pub fn state(&self, index: usize, after: bool) -> Tensor<'s> {
+        let mut graph = self.scope.graph.borrow_mut();
+        match graph.producer(self.id).filter(|n| index < graph.nodes[n.0].op.states().len()) {
+            Some(node) => self.scope.tensor(graph.state(node, index, after)),
+            None => {
+                self.scope
+                    .fail(Error::invalid("a state", format!("the value {:?} has no state {index}", self.id)));
+                *self
+            }
+        }
     }
 }

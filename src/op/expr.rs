@@ -4,7 +4,9 @@
 //! One form serves three ends: it is differentiated here, written out as WGSL, and run by the CPU twin over
 //! blocks of elements.
 
-use crate::engine::cpu::math;
+mod run;
+
+pub use run::{BLOCK, Lane, Slots};
 
 use super::function::{Binary, Slope, Unary};
 
@@ -19,6 +21,8 @@ pub enum Instr {
     Unary(Unary, usize),
     /// A function of two earlier results.
     Binary(Binary, usize, usize),
+    /// The second result where the first is not zero, else the third.
+    Select(usize, usize, usize),
 }
 
 /// Instructions in order; the last is the result.
@@ -70,7 +74,7 @@ impl Expr {
     }
 
     /// Appends an instruction unless it is there already; neutral and constant operations are folded.
-    fn add(&mut self, instr: Instr) -> usize {
+    pub(super) fn add(&mut self, instr: Instr) -> usize {
         let constant = |tape: &[Instr], i: usize| match tape[i] {
             Instr::Constant(c) => Some(c),
             _ => None,
@@ -85,7 +89,14 @@ impl Expr {
                 (_, Some(x), Some(y)) => Instr::Constant(f.value(x, y)),
                 (Binary::Mul, _, Some(1.0)) | (Binary::Add | Binary::Sub, _, Some(0.0)) => return a,
                 (Binary::Mul, Some(1.0), _) | (Binary::Add, Some(0.0), _) => return b,
+                (Binary::Mul, Some(0.0), _) => return a,
+                (Binary::Mul, _, Some(0.0)) => return b,
                 _ => instr,
+            },
+            Instr::Select(c, a, b) => match constant(&self.tape, c) {
+                Some(c) => return if c == 0.0 { b } else { a },
+                None if a == b => return a,
+                None => instr,
             },
             _ => instr,
         };
@@ -104,9 +115,7 @@ impl Expr {
         for instr in &other.tape {
             map.push(match *instr {
                 Instr::Input(i) => inputs[i],
-                Instr::Constant(_) => self.add(*instr),
-                Instr::Unary(f, a) => self.add(Instr::Unary(f, map[a])),
-                Instr::Binary(f, a, b) => self.add(Instr::Binary(f, map[a], map[b])),
+                other => self.add(other.renumber(|r| map[r])),
             });
         }
         *map.last().unwrap_or(&0)
@@ -137,106 +146,132 @@ impl Expr {
 
     /// The instructions that `result` needs, with `result` last.
     fn finish(&self, result: usize) -> Expr {
+        self.needed(&[result]).0
+    }
+
+    /// The instructions that `results` need, and where those are then.
+    pub(super) fn needed(&self, results: &[usize]) -> (Expr, Vec<usize>) {
         let mut needed = vec![false; self.tape.len()];
-        needed[result] = true;
-        for at in (0..=result).rev() {
+        results.iter().for_each(|&r| needed[r] = true);
+        for at in (0..self.tape.len()).rev() {
             if needed[at] {
-                match self.tape[at] {
-                    Instr::Unary(_, a) => needed[a] = true,
-                    Instr::Binary(_, a, b) => (needed[a], needed[b]) = (true, true),
-                    _ => {}
-                }
+                self.tape[at].reads().for_each(|r| needed[r] = true);
             }
         }
         let mut map = vec![0; self.tape.len()];
         let mut tape = Vec::new();
-        for at in 0..=result {
-            if needed[at] {
-                map[at] = tape.len();
-                tape.push(match self.tape[at] {
-                    Instr::Unary(f, a) => Instr::Unary(f, map[a]),
-                    Instr::Binary(f, a, b) => Instr::Binary(f, map[a], map[b]),
-                    source => source,
-                });
-            }
+        for at in (0..self.tape.len()).filter(|&at| needed[at]) {
+            map[at] = tape.len();
+            tape.push(self.tape[at].renumber(|r| map[r]));
         }
-        Expr { tape }
+        (Expr { tape }, results.iter().map(|&r| map[r]).collect())
     }
 
     /// Adjoint of input `wrt`, as an expression of the inputs, then the output (`n`), then its adjoint (`n + 1`).
     ///
-    /// Reverse accumulation over the instructions. The result itself is read back as input `n`, so that a
-    /// derivative that is a function of the output neither computes it again nor keeps the input.
+    /// The result itself is read back as input `n`, so that a derivative that is a function of the output neither
+    /// computes it again nor keeps the input.
     pub fn gradient(&self, wrt: usize, n: usize) -> Expr {
         let mut out = Expr::default();
         let last = self.tape.len() - 1;
         let mut map = Vec::with_capacity(self.tape.len());
         for (at, instr) in self.tape.iter().enumerate() {
-            map.push(match *instr {
-                _ if at == last && !matches!(instr, Instr::Input(_) | Instr::Constant(_)) => {
-                    out.add(Instr::Input(n))
-                }
-                Instr::Unary(f, a) => out.add(Instr::Unary(f, map[a])),
-                Instr::Binary(f, a, b) => out.add(Instr::Binary(f, map[a], map[b])),
-                source => out.add(source),
-            });
+            let whole = at == last && !matches!(instr, Instr::Input(_) | Instr::Constant(_));
+            let instr = if whole { Instr::Input(n) } else { instr.renumber(|r| map[r]) };
+            map.push(out.add(instr));
         }
+        let dy = out.add(Instr::Input(n + 1));
+        let adjoints = self.accumulate(&mut out, &map, &[(last, dy)]);
+        let result = self.input_adjoint(&mut out, &adjoints, wrt);
+        out.finish(result)
+    }
+
+    /// The adjoint of input `wrt` among those of all instructions.
+    pub(super) fn input_adjoint(&self, out: &mut Expr, adjoints: &[Option<usize>], wrt: usize) -> usize {
+        let place = self.tape.iter().position(|i| *i == Instr::Input(wrt));
+        place.and_then(|at| adjoints[at]).unwrap_or_else(|| out.add(Instr::Constant(0.0)))
+    }
+
+    /// Reverse accumulation: from the adjoints of some instructions those of all before them, appended to `out`, where
+    /// `map` says where the instructions' own results stand.
+    pub(super) fn accumulate(
+        &self,
+        out: &mut Expr,
+        map: &[usize],
+        seeds: &[(usize, usize)],
+    ) -> Vec<Option<usize>> {
         let mut adjoint: Vec<Option<usize>> = vec![None; self.tape.len()];
-        adjoint[last] = Some(out.add(Instr::Input(n + 1)));
-        for at in (0..=last).rev() {
+        let add = |out: &mut Expr, adjoint: &mut Vec<Option<usize>>, to: usize, value: usize| {
+            adjoint[to] = Some(match adjoint[to] {
+                Some(old) => out.add(Instr::Binary(Binary::Add, old, value)),
+                None => value,
+            });
+        };
+        seeds.iter().for_each(|&(at, value)| add(out, &mut adjoint, at, value));
+        for at in (0..self.tape.len()).rev() {
             let Some(dy) = adjoint[at] else { continue };
-            let mut give = |out: &mut Expr, to: usize, value: usize| {
-                adjoint[to] = Some(match adjoint[to] {
-                    Some(old) => out.add(Instr::Binary(Binary::Add, old, value)),
-                    None => value,
-                });
-            };
+            let mut give = |out: &mut Expr, to: usize, value: usize| add(out, &mut adjoint, to, value);
+            let times = |out: &mut Expr, a: usize, b: usize| out.add(Instr::Binary(Binary::Mul, a, b));
             match self.tape[at] {
                 Instr::Input(_) | Instr::Constant(_) => {}
                 Instr::Unary(f, a) => {
                     if let Some(slope) = out.slope(f, map[a], map[at]) {
-                        let value = out.add(Instr::Binary(Binary::Mul, dy, slope));
-                        give(&mut out, a, value);
+                        let value = times(out, dy, slope);
+                        give(out, a, value);
                     }
                 }
-                Instr::Binary(Binary::Add, a, b) => {
-                    give(&mut out, a, dy);
-                    give(&mut out, b, dy);
+                Instr::Select(c, a, b) => {
+                    let zero = out.add(Instr::Constant(0.0));
+                    let value = out.add(Instr::Select(map[c], dy, zero));
+                    give(out, a, value);
+                    let value = out.add(Instr::Select(map[c], zero, dy));
+                    give(out, b, value);
                 }
-                Instr::Binary(Binary::Sub, a, b) => {
-                    give(&mut out, a, dy);
-                    let value = out.add(Instr::Unary(Unary::Neg, dy));
-                    give(&mut out, b, value);
-                }
-                Instr::Binary(Binary::Mul, a, b) => {
-                    let value = out.add(Instr::Binary(Binary::Mul, dy, map[b]));
-                    give(&mut out, a, value);
-                    let value = out.add(Instr::Binary(Binary::Mul, dy, map[a]));
-                    give(&mut out, b, value);
-                }
-                Instr::Binary(Binary::Div, a, b) => {
-                    let part = out.add(Instr::Binary(Binary::Div, dy, map[b]));
-                    give(&mut out, a, part);
-                    let part = out.add(Instr::Binary(Binary::Mul, part, map[at]));
-                    let value = out.add(Instr::Unary(Unary::Neg, part));
-                    give(&mut out, b, value);
-                }
-                Instr::Binary(Binary::Residual, a, b) => {
-                    let there = out.add(Instr::Unary(Unary::NotNan, map[b]));
-                    let value = out.add(Instr::Binary(Binary::Mul, dy, there));
-                    give(&mut out, a, value);
-                    let value = out.add(Instr::Unary(Unary::Neg, value));
-                    give(&mut out, b, value);
-                }
+                Instr::Binary(f, a, b) => match f {
+                    Binary::Add => {
+                        give(out, a, dy);
+                        give(out, b, dy);
+                    }
+                    Binary::Sub => {
+                        give(out, a, dy);
+                        let value = out.add(Instr::Unary(Unary::Neg, dy));
+                        give(out, b, value);
+                    }
+                    Binary::Mul => {
+                        let value = times(out, dy, map[b]);
+                        give(out, a, value);
+                        let value = times(out, dy, map[a]);
+                        give(out, b, value);
+                    }
+                    Binary::Div => {
+                        let part = out.add(Instr::Binary(Binary::Div, dy, map[b]));
+                        give(out, a, part);
+                        let part = times(out, part, map[at]);
+                        let value = out.add(Instr::Unary(Unary::Neg, part));
+                        give(out, b, value);
+                    }
+                    Binary::Residual => {
+                        let there = out.add(Instr::Unary(Unary::NotNan, map[b]));
+                        let value = times(out, dy, there);
+                        give(out, a, value);
+                        let value = out.add(Instr::Unary(Unary::Neg, value));
+                        give(out, b, value);
+                    }
+                    Binary::Max | Binary::Min => {
+                        let (low, high) = if f == Binary::Max { (a, b) } else { (b, a) };
+                        let second = out.add(Instr::Binary(Binary::Less, map[low], map[high]));
+                        let zero = out.add(Instr::Constant(0.0));
+                        let value = out.add(Instr::Select(second, zero, dy));
+                        give(out, a, value);
+                        let value = out.add(Instr::Select(second, dy, zero));
+                        give(out, b, value);
+                    }
+                    Binary::Less => {}
+                    Binary::Instead => give(out, b, dy),
+                },
             }
         }
-        let result = self
-            .tape
-            .iter()
-            .position(|i| *i == Instr::Input(wrt))
-            .and_then(|at| adjoint[at])
-            .unwrap_or_else(|| out.add(Instr::Constant(0.0)));
-        out.finish(result)
+        adjoint
     }
 
     /// The derivative of `f` at input `x` and output `y`; `None` where it is zero.
@@ -256,6 +291,15 @@ impl Expr {
                 let rest = self.add(Instr::Binary(Binary::Sub, one, y));
                 self.add(Instr::Binary(Binary::Mul, y, rest))
             }
+            Slope::OnePlus => {
+                let one = self.add(Instr::Constant(1.0));
+                self.add(Instr::Binary(Binary::Add, y, one))
+            }
+            Slope::ReciprocalOnePlus => {
+                let one = self.add(Instr::Constant(1.0));
+                let sum = self.add(Instr::Binary(Binary::Add, x, one));
+                self.add(Instr::Unary(Unary::Reciprocal, sum))
+            }
             Slope::OneMinusSquare => {
                 let one = self.add(Instr::Constant(1.0));
                 let square = self.add(Instr::Unary(Unary::Square, y));
@@ -266,6 +310,11 @@ impl Expr {
 
     /// The body of a WGSL function that returns the result; `input(i)` is the text that gives input `i`.
     pub fn wgsl(&self, input: impl Fn(usize) -> String) -> String {
+        self.wgsl_lines(input) + &format!("    return r{};\n", self.tape.len() - 1)
+    }
+
+    /// A WGSL constant `r` for each instruction.
+    pub(super) fn wgsl_lines(&self, input: impl Fn(usize) -> String) -> String {
         let mut text = String::new();
         for (at, instr) in self.tape.iter().enumerate() {
             let value = match *instr {
@@ -273,14 +322,20 @@ impl Expr {
                 Instr::Constant(c) => format!("F({})", literal(c)),
                 Instr::Unary(f, a) => f.wgsl(&format!("r{a}")),
                 Instr::Binary(f, a, b) => f.wgsl(&format!("r{a}"), &format!("r{b}")),
+                Instr::Select(c, a, b) => format!("select(r{b}, r{a}, r{c} != F(0.0))"),
             };
             text.push_str(&format!("    let r{at} = {value};\n"));
         }
-        text + &format!("    return r{};\n", self.tape.len() - 1)
+        text
     }
 
     /// The result in f64.
     pub fn reference(&self, input: impl Fn(usize) -> f64) -> f64 {
+        self.references(input).last().copied().unwrap_or(0.0)
+    }
+
+    /// The results of all instructions in f64.
+    pub(super) fn references(&self, input: impl Fn(usize) -> f64) -> Vec<f64> {
         let mut results: Vec<f64> = Vec::with_capacity(self.tape.len());
         for instr in &self.tape {
             results.push(match *instr {
@@ -288,141 +343,37 @@ impl Expr {
                 Instr::Constant(c) => f64::from(c),
                 Instr::Unary(f, a) => f.reference(results[a]),
                 Instr::Binary(f, a, b) => f.reference(results[a], results[b]),
+                Instr::Select(c, a, b) => results[if results[c] == 0.0 { b } else { a }],
             });
         }
-        results.last().copied().unwrap_or(0.0)
+        results
+    }
+}
+
+impl Instr {
+    /// The results that it reads.
+    pub(super) fn reads(self) -> impl Iterator<Item = usize> {
+        let [a, b, c] = match self {
+            Instr::Input(_) | Instr::Constant(_) => [None; 3],
+            Instr::Unary(_, a) => [Some(a), None, None],
+            Instr::Binary(_, a, b) => [Some(a), Some(b), None],
+            Instr::Select(c, a, b) => [Some(c), Some(a), Some(b)],
+        };
+        [a, b, c].into_iter().flatten()
+    }
+
+    /// The same on results with other places.
+    pub(super) fn renumber(self, to: impl Fn(usize) -> usize) -> Self {
+        match self {
+            Instr::Unary(f, a) => Instr::Unary(f, to(a)),
+            Instr::Binary(f, a, b) => Instr::Binary(f, to(a), to(b)),
+            Instr::Select(c, a, b) => Instr::Select(to(c), to(a), to(b)),
+            source => source,
+        }
     }
 }
 
 /// A finite f32 as WGSL; infinities and NaN have no literal and are made of bits.
 fn literal(c: f32) -> String {
     if c.is_finite() { format!("{c:?}") } else { format!("bitcast<f32>({}u)", c.to_bits()) }
-}
-
-/// Elements that the CPU twin computes at once: a few such blocks stay in the first-level cache.
-const BLOCK: usize = 512;
-
-/// What an input of [`Expr::run`] looks like along a row.
-#[derive(Clone, Copy)]
-pub enum Lane<'a> {
-    /// An element each.
-    Slice(&'a [f32]),
-    /// One for all.
-    Splat(f32),
-}
-
-impl Lane<'_> {
-    fn part(self, from: usize, to: usize) -> Self {
-        match self {
-            Lane::Slice(s) => Lane::Slice(&s[from..to]),
-            splat => splat,
-        }
-    }
-}
-
-impl Expr {
-    /// The CPU twin: fills `to` from `lanes`, one per input. `scratch` is memory to work in.
-    pub fn run(&self, lanes: &[Lane<'_>], to: &mut [f32], scratch: &mut Vec<f32>) {
-        scratch.resize(self.tape.len() * BLOCK, 0.0);
-        math::vectorise(
-            #[inline(always)]
-            || self.run_blocks(lanes, to, scratch),
-        );
-    }
-
-    #[inline(always)]
-    fn run_blocks(&self, lanes: &[Lane<'_>], to: &mut [f32], scratch: &mut [f32]) {
-        let mut from = 0;
-        for to in to.chunks_mut(BLOCK) {
-            let n = to.len();
-            self.run_block(|i| lanes[i].part(from, from + n), to, scratch);
-            from += n;
-        }
-    }
-
-    /// One block in place: input 0 is what `to` holds.
-    pub fn run_in_place(&self, lanes: &[Lane<'_>], to: &mut [f32], scratch: &mut Vec<f32>) {
-        scratch.resize((self.tape.len() + 1) * BLOCK, 0.0);
-        math::vectorise(
-            #[inline(always)]
-            || {
-                let (own, scratch) = scratch.split_at_mut(BLOCK);
-                let mut from = 0;
-                for to in to.chunks_mut(BLOCK) {
-                    let n = to.len();
-                    own[..n].copy_from_slice(to);
-                    let own = &own[..n];
-                    let lane =
-                        |i: usize| if i == 0 { Lane::Slice(own) } else { lanes[i - 1].part(from, from + n) };
-                    self.run_block(lane, to, scratch);
-                    from += n;
-                }
-            },
-        );
-    }
-
-    #[inline(always)]
-    fn run_block<'a>(&self, lane: impl Fn(usize) -> Lane<'a>, to: &mut [f32], scratch: &mut [f32]) {
-        let n = to.len();
-        let last = self.tape.len() - 1;
-        for (at, instr) in self.tape.iter().enumerate() {
-            let (done, rest) = scratch.split_at_mut(at * BLOCK);
-            let to = if at == last { &mut *to } else { &mut rest[..n] };
-            let get = |i: usize| match self.tape[i] {
-                Instr::Input(i) => lane(i),
-                Instr::Constant(c) => Lane::Splat(c),
-                _ => Lane::Slice(&done[i * BLOCK..i * BLOCK + n]),
-            };
-            match *instr {
-                // Sources are read where they lie; only a tape that ends with one copies it.
-                Instr::Input(_) | Instr::Constant(_) if at != last => {}
-                Instr::Input(_) | Instr::Constant(_) => match get(at) {
-                    Lane::Slice(s) => to.copy_from_slice(s),
-                    Lane::Splat(c) => to.fill(c),
-                },
-                Instr::Unary(f, a) => match get(a) {
-                    Lane::Slice(s) => f.apply(s, to),
-                    Lane::Splat(c) => {
-                        f.apply(&[c], &mut to[..1]);
-                        let value = to[0];
-                        to.fill(value);
-                    }
-                },
-                Instr::Binary(f, a, b) => binary(f, get(a), get(b), to),
-            }
-        }
-    }
-}
-
-/// `to = f(a, b)`, with the function chosen outside of the loops.
-#[inline(always)]
-fn binary(f: Binary, a: Lane<'_>, b: Lane<'_>, to: &mut [f32]) {
-    #[inline(always)]
-    fn each(a: Lane<'_>, b: Lane<'_>, to: &mut [f32], f: impl Fn(f32, f32) -> f32) {
-        match (a, b) {
-            (Lane::Slice(a), Lane::Slice(b)) => {
-                for ((to, &a), &b) in to.iter_mut().zip(a).zip(b) {
-                    *to = f(a, b);
-                }
-            }
-            (Lane::Slice(a), Lane::Splat(b)) => {
-                for (to, &a) in to.iter_mut().zip(a) {
-                    *to = f(a, b);
-                }
-            }
-            (Lane::Splat(a), Lane::Slice(b)) => {
-                for (to, &b) in to.iter_mut().zip(b) {
-                    *to = f(a, b);
-                }
-            }
-            (Lane::Splat(a), Lane::Splat(b)) => to.fill(f(a, b)),
-        }
-    }
-    match f {
-        Binary::Add => each(a, b, to, |a, b| a + b),
-        Binary::Sub => each(a, b, to, |a, b| a - b),
-        Binary::Mul => each(a, b, to, |a, b| a * b),
-        Binary::Div => each(a, b, to, |a, b| a / b),
-        Binary::Residual => each(a, b, to, |a, b| if b.is_nan() { 0.0 } else { a - b }),
-    }
 }

@@ -45,6 +45,49 @@ pub enum Unary {
     Clamp(f32),
     /// `x^2 / 2` up to `|x| = limit`, then the straight line that continues it (Huber 1964).
     Huber(f32),
+    /// `e^x - 1`
+    Expm1,
+    /// `ln(1 + x)`
+    Log1p,
+    /// The largest whole number that is not larger.
+    Floor,
+    /// The whole part, towards zero.
+    Trunc,
+    /// 0 where `|x| < 1e-30`: what decays must not become denormal.
+    Flush,
+    /// 1 above zero, else 0, with a derivative that is not its own.
+    Spike(Surrogate),
+    /// The derivative that stands for that of [`Unary::Spike`].
+    SpikeSlope(Surrogate),
+}
+
+/// What takes the place of the derivative of a spike in training, as a function of the distance `u` to the threshold.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Surrogate {
+    /// `1 / (1 + k|u|)^2` (Zenke and Ganguli 2018), with the slope `k`.
+    FastSigmoid(f32),
+    /// `(a/2) / (1 + (pi a u / 2)^2)` (Fang et al. 2021), with the width `a`.
+    Arctan(f32),
+    /// `k max(0, 1 - k|u|)`, a triangle of area 1 (Bellec et al. 2018), with the slope `k`.
+    Triangle(f32),
+    /// 1 everywhere (Bengio et al. 2013).
+    StraightThrough,
+}
+
+impl Surrogate {
+    #[inline(always)]
+    fn slope(self, u: f64) -> f64 {
+        match self {
+            Surrogate::FastSigmoid(k) => 1.0 / (1.0 + f64::from(k) * u.abs()).powi(2),
+            Surrogate::Arctan(a) => {
+                let a = f64::from(a);
+                0.5 * a / (1.0 + (std::f64::consts::FRAC_PI_2 * a * u).powi(2))
+            }
+            Surrogate::Triangle(k) => f64::from(k) * (1.0 - f64::from(k) * u.abs()).max(0.0),
+            Surrogate::StraightThrough => 1.0,
+        }
+    }
 }
 
 /// A function of two numbers.
@@ -60,6 +103,14 @@ pub enum Binary {
     Div,
     /// `a - b`, zero where `b` is NaN: the error against a target that may be left out.
     Residual,
+    /// The larger of two.
+    Max,
+    /// The smaller of two.
+    Min,
+    /// 1 where `a < b`, else 0.
+    Less,
+    /// `a`, with the derivative of `b`: for a value whose own derivative is of no use.
+    Instead,
 }
 
 /// A derivative in terms of what a function read and made.
@@ -74,6 +125,10 @@ pub(crate) enum Slope {
     Logistic,
     /// `1 - y^2`
     OneMinusSquare,
+    /// `1 + y`
+    OnePlus,
+    /// `1 / (1 + x)`
+    ReciprocalOnePlus,
 }
 
 impl Unary {
@@ -100,45 +155,141 @@ impl Unary {
             Unary::NotNan => format!("not_nan({x})"),
             Unary::Clamp(limit) => format!("clamp({x}, F(-{limit:?}), F({limit:?}))"),
             Unary::Huber(limit) => format!("huber({x}, {limit:?})"),
+            Unary::Expm1 => format!("exp_minus_one({x})"),
+            Unary::Log1p => format!("log_one_plus({x})"),
+            Unary::Floor => format!("floor({x})"),
+            Unary::Trunc => format!("trunc({x})"),
+            Unary::Flush => format!("select({x}, F(0.0), abs({x}) < F(1e-30))"),
+            Unary::Spike(_) => format!("step_up({x}, 0.0)"),
+            Unary::SpikeSlope(Surrogate::FastSigmoid(k)) => format!("fast_sigmoid_slope({x}, {k:?})"),
+            Unary::SpikeSlope(Surrogate::Arctan(a)) => format!("arctan_slope({x}, {a:?})"),
+            Unary::SpikeSlope(Surrogate::Triangle(k)) => {
+                format!("{k:?} * max(F(0.0), 1.0 - {k:?} * abs({x}))")
+            }
+            Unary::SpikeSlope(Surrogate::StraightThrough) => "F(1.0)".to_string(),
         }
     }
 
     /// The CPU twin: `to[i] = f(x[i])`. One loop a function, so that each is vectorised.
     #[inline(always)]
     pub(crate) fn apply(self, x: &[f32], to: &mut [f32]) {
-        #[inline(always)]
-        fn each(x: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
-            for (to, &x) in to.iter_mut().zip(x) {
-                *to = f(x);
-            }
+        macro_rules! each {
+            ($($f:pat => $same:expr,)*) => {
+                match self {
+                    Unary::Identity => to.copy_from_slice(x),
+                    $($f => to.iter_mut().zip(x).for_each(|(to, &x)| *to = $same.value(x)),)*
+                }
+            };
         }
+        each! {
+            Unary::Neg => Unary::Neg,
+            Unary::Relu => Unary::Relu,
+            Unary::LeakyRelu(s) => Unary::LeakyRelu(s),
+            Unary::Step(s) => Unary::Step(s),
+            Unary::Sigmoid => Unary::Sigmoid,
+            Unary::Tanh => Unary::Tanh,
+            Unary::Softplus => Unary::Softplus,
+            Unary::Gelu => Unary::Gelu,
+            Unary::GeluSlope => Unary::GeluSlope,
+            Unary::Exp => Unary::Exp,
+            Unary::Log => Unary::Log,
+            Unary::Sqrt => Unary::Sqrt,
+            Unary::Square => Unary::Square,
+            Unary::Abs => Unary::Abs,
+            Unary::Sign => Unary::Sign,
+            Unary::Reciprocal => Unary::Reciprocal,
+            Unary::NotNan => Unary::NotNan,
+            Unary::Clamp(l) => Unary::Clamp(l),
+            Unary::Huber(l) => Unary::Huber(l),
+            Unary::Expm1 => Unary::Expm1,
+            Unary::Log1p => Unary::Log1p,
+            Unary::Floor => Unary::Floor,
+            Unary::Trunc => Unary::Trunc,
+            Unary::Flush => Unary::Flush,
+            Unary::Spike(s) => Unary::Spike(s),
+            Unary::SpikeSlope(Surrogate::FastSigmoid(k)) => Unary::SpikeSlope(Surrogate::FastSigmoid(k)),
+            Unary::SpikeSlope(Surrogate::Arctan(a)) => Unary::SpikeSlope(Surrogate::Arctan(a)),
+            Unary::SpikeSlope(Surrogate::Triangle(k)) => Unary::SpikeSlope(Surrogate::Triangle(k)),
+            Unary::SpikeSlope(Surrogate::StraightThrough) => Unary::SpikeSlope(Surrogate::StraightThrough),
+        }
+    }
+
+    /// The CPU twin on one number.
+    #[inline(always)]
+    pub(crate) fn value(self, x: f32) -> f32 {
         match self {
-            Unary::Identity => to.copy_from_slice(x),
-            Unary::Neg => each(x, to, |x| -x),
-            Unary::Relu => each(x, to, |x| if x <= 0.0 { 0.0 } else { x }),
-            Unary::LeakyRelu(s) => each(x, to, |x| if x > 0.0 { x } else { s * x }),
-            Unary::Step(s) => each(x, to, |x| if x > 0.0 { 1.0 } else { s }),
-            Unary::Sigmoid => each(x, to, math::sigmoid),
-            Unary::Tanh => each(x, to, math::tanh),
-            Unary::Softplus => each(x, to, math::softplus),
-            Unary::Gelu => each(x, to, math::gelu),
-            Unary::GeluSlope => each(x, to, |x| {
+            Unary::Identity => x,
+            Unary::Neg => -x,
+            Unary::Relu => {
+                if x <= 0.0 {
+                    0.0
+                } else {
+                    x
+                }
+            }
+            Unary::LeakyRelu(s) => {
+                if x > 0.0 {
+                    x
+                } else {
+                    s * x
+                }
+            }
+            Unary::Step(s) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    s
+                }
+            }
+            Unary::Sigmoid => math::sigmoid(x),
+            Unary::Tanh => math::tanh(x),
+            Unary::Softplus => math::softplus(x),
+            Unary::Gelu => math::gelu(x),
+            Unary::GeluSlope => {
                 let t = math::tanh(GELU_A * (x + GELU_B * x * x * x));
                 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU_A * (1.0 + 3.0 * GELU_B * x * x)
-            }),
-            Unary::Exp => each(x, to, math::exp),
-            Unary::Log => each(x, to, math::ln),
-            Unary::Sqrt => each(x, to, f32::sqrt),
-            Unary::Square => each(x, to, |x| x * x),
-            Unary::Abs => each(x, to, f32::abs),
-            Unary::Sign => each(x, to, |x| f32::from(x > 0.0) - f32::from(x < 0.0)),
-            Unary::Reciprocal => each(x, to, |x| 1.0 / x),
-            Unary::NotNan => each(x, to, |x| if x.is_nan() { 0.0 } else { 1.0 }),
-            Unary::Clamp(l) => each(x, to, |x| x.max(-l).min(l)),
-            Unary::Huber(l) => each(x, to, |x| {
+            }
+            Unary::Exp => math::exp(x),
+            Unary::Log => math::ln(x),
+            Unary::Sqrt => x.sqrt(),
+            Unary::Square => x * x,
+            Unary::Abs => x.abs(),
+            Unary::Sign => f32::from(x > 0.0) - f32::from(x < 0.0),
+            Unary::Reciprocal => 1.0 / x,
+            Unary::NotNan => {
+                if x.is_nan() {
+                    0.0
+                } else {
+                    1.0
+                }
+            }
+            Unary::Clamp(l) => x.max(-l).min(l),
+            Unary::Huber(l) => {
                 let a = x.abs();
                 if a <= l { 0.5 * x * x } else { l * (a - 0.5 * l) }
-            }),
+            }
+            Unary::Expm1 => math::expm1(x),
+            Unary::Log1p => math::log1p(x),
+            Unary::Floor => x.floor(),
+            Unary::Trunc => x.trunc(),
+            Unary::Flush => math::flush(x),
+            Unary::Spike(_) => {
+                if x > 0.0 {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            Unary::SpikeSlope(Surrogate::FastSigmoid(k)) => {
+                let d = 1.0 + k * x.abs();
+                1.0 / (d * d)
+            }
+            Unary::SpikeSlope(Surrogate::Arctan(a)) => {
+                let d = std::f32::consts::FRAC_PI_2 * a * x;
+                0.5 * a / (1.0 + d * d)
+            }
+            Unary::SpikeSlope(Surrogate::Triangle(k)) => k * (1.0 - k * x.abs()).max(0.0),
+            Unary::SpikeSlope(Surrogate::StraightThrough) => 1.0,
         }
     }
 
@@ -190,6 +341,13 @@ impl Unary {
                 let (a, l) = (x.abs(), f64::from(l));
                 if a <= l { 0.5 * x * x } else { l * (a - 0.5 * l) }
             }
+            Unary::Expm1 => x.exp_m1(),
+            Unary::Log1p => x.ln_1p(),
+            Unary::Floor => x.floor(),
+            Unary::Trunc => x.trunc(),
+            Unary::Flush => x,
+            Unary::Spike(_) => f64::from(x > 0.0),
+            Unary::SpikeSlope(surrogate) => surrogate.slope(x),
         }
     }
 
@@ -213,9 +371,14 @@ impl Unary {
             Unary::Huber(l) => Slope::OfInput(Unary::Clamp(l), 1.0),
             // -1 / x^2 and the second derivative of GELU: only in derivatives of derivatives, which no loss asks for.
             Unary::Reciprocal => Slope::OfOutput(Unary::Square, -1.0),
+            Unary::Expm1 => Slope::OnePlus,
+            Unary::Log1p => Slope::ReciprocalOnePlus,
+            Unary::Flush => Slope::Constant(1.0),
+            Unary::Spike(surrogate) => Slope::OfInput(Unary::SpikeSlope(surrogate), 1.0),
             Unary::Clamp(_) | Unary::Step(_) | Unary::Sign | Unary::NotNan | Unary::GeluSlope => {
                 Slope::Constant(0.0)
             }
+            Unary::Floor | Unary::Trunc | Unary::SpikeSlope(_) => Slope::Constant(0.0),
         }
     }
 }
@@ -233,6 +396,10 @@ impl Binary {
             Binary::Mul => format!("{a} * {b}"),
             Binary::Div => format!("{a} / {b}"),
             Binary::Residual => format!("residual({a}, {b})"),
+            Binary::Max => format!("max({a}, {b})"),
+            Binary::Min => format!("min({a}, {b})"),
+            Binary::Less => format!("select(F(0.0), F(1.0), {a} < {b})"),
+            Binary::Instead => a.to_string(),
         }
     }
 
@@ -251,6 +418,28 @@ impl Binary {
                     a - b
                 }
             }
+            Binary::Max => {
+                if a < b {
+                    b
+                } else {
+                    a
+                }
+            }
+            Binary::Min => {
+                if b < a {
+                    b
+                } else {
+                    a
+                }
+            }
+            Binary::Less => {
+                if a < b {
+                    1.0
+                } else {
+                    0.0
+                }
+            }
+            Binary::Instead => a,
         }
     }
 
@@ -268,6 +457,10 @@ impl Binary {
                     a - b
                 }
             }
+            Binary::Max => a.max(b),
+            Binary::Min => a.min(b),
+            Binary::Less => f64::from(a < b),
+            Binary::Instead => a,
         }
     }
 }

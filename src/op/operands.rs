@@ -51,9 +51,11 @@ impl Operands {
     pub fn element(vec4: bool, family: Family) -> String {
         if vec4 {
             let vector = shader::vector(family);
-            format!("{vector}alias F = vec4<f32>;\nalias U = vec4<u32>;\nconst WIDTH: u32 = 4u;\n")
+            format!(
+                "{vector}alias F = vec4<f32>;\nalias U = vec4<u32>;\nalias I = vec4<i32>;\nconst WIDTH: u32 = 4u;\n"
+            )
         } else {
-            "alias F = f32;\nalias U = u32;\nconst WIDTH: u32 = 1u;\n".to_string()
+            "alias F = f32;\nalias U = u32;\nalias I = i32;\nconst WIDTH: u32 = 1u;\n".to_string()
         }
     }
 

@@ -3,18 +3,20 @@
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
 //! [`record`] places buffers and writes down the dispatches.
 
+pub mod carry;
 pub mod record;
 pub mod simplify;
 pub mod stages;
 
 use std::collections::HashMap;
 
+pub use carry::Carry;
 pub use record::record;
 pub use stages::Stage;
 
-use crate::engine::{Binding, Recording, Target};
+use crate::engine::{Recording, Target};
 use crate::error::Result;
-use crate::graph::{Graph, Placed, Table, Type, ValueId};
+use crate::graph::{Graph, Placed, Type, ValueId};
 
 /// Where an output of a plan is to be written.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,9 +58,9 @@ pub struct Request<'a> {
     pub outputs: Vec<Output>,
     /// Where the parameters lie, in shared buffer 0.
     pub parameters: &'a [ParameterPlace],
-    /// Shared buffers that carry the states of operators from window to window, by the node's output. Others start
-    /// at zero each time.
-    pub states: HashMap<ValueId, usize>,
+    /// The shared buffer that carries the states of operators from one replay to the next; without it each replay
+    /// starts anew.
+    pub carry: Option<(usize, Carry)>,
     /// The device.
     pub target: &'a Target,
     /// Name of the recording.
@@ -74,10 +76,8 @@ pub struct Plan {
     pub outputs: Vec<Placed>,
     /// The graph's feeds by number.
     pub feeds: HashMap<usize, Placed>,
-    /// Contents that buffers must have before the first replay.
-    pub constants: Vec<(Placed, f32)>,
-    /// Constant words of operators, likewise.
-    pub tables: Vec<(Binding, Table)>,
+    /// Contents that buffers must have before the first replay, from the place's first element on.
+    pub constants: Vec<(Placed, Vec<f32>)>,
     /// What runs in which way, with the user's objects.
     pub stages: Vec<Stage>,
     /// The graph after simplification.
@@ -89,9 +89,9 @@ pub struct Plan {
 /// # Errors
 /// A cycle without a delay, or a value that the device cannot bind.
 pub fn plan(request: Request<'_>) -> Result<Plan> {
-    let Request { graph, outputs, parameters, states, target, label } = request;
+    let Request { graph, outputs, parameters, carry, target, label } = request;
     let before = stages::stages(&graph, &outputs)?;
     let (graph, outputs) = simplify::simplify(graph, outputs, &before);
     let stages = stages::stages(&graph, &outputs)?;
-    record(record::Input { graph, outputs, parameters, states: &states, target, label, stages })
+    record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

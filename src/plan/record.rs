@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Output, ParameterPlace, Place, Plan, Stage};
+use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Lower, Memory, NodeId, Placed, Source, Table, Type, ValueId};
+use crate::graph::{Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId};
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -15,8 +15,8 @@ pub struct Input<'a> {
     pub outputs: Vec<Output>,
     /// Where the parameters lie, in shared buffer 0.
     pub parameters: &'a [ParameterPlace],
-    /// Shared buffers that carry states, by the node's output.
-    pub states: &'a HashMap<ValueId, usize>,
+    /// The shared buffer that carries states, if they are carried.
+    pub carry: Option<(usize, Carry)>,
     /// The device.
     pub target: &'a Target,
     /// Name of the recording.
@@ -35,29 +35,23 @@ fn padded(len: usize) -> usize {
 /// # Errors
 /// A value that is larger than the device can bind.
 pub fn record(input: Input<'_>) -> Result<Plan> {
-    let Input { graph, outputs, parameters, states, target, label, stages } = input;
+    let Input { graph, outputs, parameters, carry, target, label, stages } = input;
     let mut buffers = Buffers::new(&graph, &outputs, parameters, target);
     buffers.place_sources(&stages)?;
     for (at, stage) in stages.iter().enumerate() {
         for &node in stage.nodes() {
             buffers.place_output(node, at, &stages)?;
             buffers.place_tables(node)?;
+            buffers.place_states(node, &stages, carry.as_ref())?;
         }
         buffers.release(at);
     }
-    let Buffers { placed, mut locals, constants, tables, feeds, .. } = buffers;
+    let Buffers { placed, states, mut locals, constants, tables, feeds, .. } = buffers;
 
     let mut scratch: Vec<usize> = Vec::new();
-    let mut commands = Vec::new();
-    let histories: Vec<(NodeId, usize)> = stages
-        .iter()
-        .flat_map(Stage::nodes)
-        .filter_map(|&n| Some((n, *states.get(&graph.nodes[n.0].output)?)))
-        .collect();
-    for &(node, shared) in &histories {
-        let (start, _) = borders(&graph, node, &placed);
-        commands.push(Command::Copy { from: shared_state(shared, start.len), to: start });
-    }
+    let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
+    let mut commands: Vec<Command> =
+        borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
         let mut body: Vec<Dispatch> = Vec::new();
@@ -65,9 +59,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             let node = &graph.nodes[n];
             let output = placed[&node.output].clone();
             let mut lower = Lower {
-                inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed)).collect(),
+                inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed, &states)).collect(),
                 output,
                 tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
+                states: states.get(&node.output).cloned(),
                 dims: graph.dims,
                 in_loop,
                 target,
@@ -91,39 +86,77 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             _ => commands.extend(body.into_iter().map(Command::Dispatch)),
         }
     }
-    for &(node, shared) in &histories {
-        let (_, end) = borders(&graph, node, &placed);
-        commands.push(Command::Copy { from: end, to: shared_state(shared, end.len) });
-    }
+    commands.extend(borders.iter().map(|b| Command::Copy { from: b.end, to: b.carried }));
     locals.extend(scratch.into_iter().enumerate().map(|(i, len)| (len, format!("scratch {i}"))));
-    let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed)).collect();
+    let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
-    Ok(Plan { recording, outputs, feeds, constants, tables, stages, graph })
+    Ok(Plan { recording, outputs, feeds, constants, stages, graph })
 }
 
 fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
     placed.iter().find(|(_, t)| t == table).map(|(binding, _)| *binding)
 }
 
-fn shared_state(buffer: usize, len: usize) -> Binding {
-    Binding { buffer: BufferRef::Shared(buffer), offset: 0, len }
+/// A history's first and last block, and where they come from and go to between replays.
+struct Border {
+    carried: Binding,
+    start: Binding,
+    end: Binding,
 }
 
-/// First and last block of a state's history.
-fn borders(graph: &Graph, node: NodeId, placed: &HashMap<ValueId, Placed>) -> (Binding, Binding) {
-    let node = &graph.nodes[node.0];
-    let history = &placed[&node.output];
-    let (block, steps) = (graph.dims.batch * history.ty.cols, graph.dims.steps);
-    let start = node.op.memory().start_block(steps);
-    let at = |b: usize| Binding { offset: history.binding.offset + b * block, len: block, ..history.binding };
-    (at(start), at(steps - start))
+/// The borders of all histories. States without a history lie in the shared buffer itself.
+fn borders(
+    graph: &Graph,
+    stages: &[Stage],
+    (buffer, carry): &(usize, Carry),
+    placed: &HashMap<ValueId, Placed>,
+    states: &HashMap<ValueId, PlacedStates>,
+) -> Vec<Border> {
+    let steps = graph.dims.steps;
+    let mut borders = Vec::new();
+    for &NodeId(n) in stages.iter().flat_map(Stage::nodes) {
+        let node = &graph.nodes[n];
+        let Some(place) = carry.place(node.output) else { continue };
+        let block = graph.dims.batch * graph.ty(node.output).cols;
+        let mut add = |history: Binding, first: usize, carried: usize| {
+            let at = |b: usize| Binding { offset: history.offset + first + b * block, len: block, ..history };
+            let start = node.op.memory().start_block(steps);
+            let carried = Binding { buffer: BufferRef::Shared(*buffer), offset: carried, len: block };
+            borders.push(Border { carried, start: at(start), end: at(steps - start) });
+        };
+        if let Some(carried) = place.output {
+            add(placed[&node.output].binding, 0, carried);
+        }
+        if let (Some(carried), Some(PlacedStates { placed, kept: true })) =
+            (place.states, states.get(&node.output))
+        {
+            for k in 0..node.op.states().len() {
+                add(placed.binding, k * (steps + 1) * block, carried + k * block);
+            }
+        }
+    }
+    borders
 }
 
-/// A value as its readers see it: of a history, the blocks that are the output.
-fn view(graph: &Graph, value: ValueId, placed: &HashMap<ValueId, Placed>) -> Placed {
+/// A value as its readers see it: of a history, the blocks that are the output, or the state before or after each step.
+fn view(
+    graph: &Graph,
+    value: ValueId,
+    placed: &HashMap<ValueId, Placed>,
+    states: &HashMap<ValueId, PlacedStates>,
+) -> Placed {
+    let ty = graph.ty(value);
+    let block = graph.dims.batch * ty.cols;
+    if let Source::State { node, index, after } = graph.values[value.0].source {
+        let node = &graph.nodes[node.0];
+        let mut view = states[&node.output].placed.clone();
+        let first = node.op.memory().state_block(after);
+        view.start += (index * (graph.dims.steps + 1) + first) * block;
+        return view;
+    }
     let mut view = placed[&value].clone();
     if let Some(node) = graph.producer(value) {
-        view.start += graph.nodes[node.0].op.memory().output_block() * graph.dims.batch * view.ty.cols;
+        view.start += graph.nodes[node.0].op.memory().output_block() * block;
     }
     view
 }
@@ -148,8 +181,11 @@ struct Buffers<'a> {
     parameters: &'a [ParameterPlace],
     target: &'a Target,
     placed: HashMap<ValueId, Placed>,
+    /// By the operator's output.
+    states: HashMap<ValueId, PlacedStates>,
     locals: Vec<(usize, String)>,
-    constants: Vec<(Placed, f32)>,
+    constants: Vec<(Placed, Vec<f32>)>,
+    /// Constant words that several operators may share.
     tables: Vec<(Binding, Table)>,
     feeds: HashMap<usize, Placed>,
     /// Buffers that may be used again.
@@ -171,6 +207,7 @@ impl<'a> Buffers<'a> {
             parameters,
             target,
             placed: HashMap::new(),
+            states: HashMap::new(),
             locals: Vec::new(),
             constants: Vec::new(),
             tables: Vec::new(),
@@ -214,10 +251,10 @@ impl<'a> Buffers<'a> {
                 Source::Constant(c) => {
                     let local = self.local(1, "constant")?;
                     let placed = self.whole(local, ty);
-                    self.constants.push((placed.clone(), c));
+                    self.constants.push((placed.clone(), vec![c]));
                     placed
                 }
-                Source::Node(_) => continue,
+                Source::Node(_) | Source::State { .. } => continue,
             };
             self.placed.insert(value, placed);
         }
@@ -234,7 +271,7 @@ impl<'a> Buffers<'a> {
             format!("the {} of '{}'", node.op.name(), node.owner)
         };
         let mut len = ty.elements(self.graph.dims);
-        if node.op.memory() != Memory::None {
+        if matches!(node.op.memory(), Memory::State { .. }) {
             // A history starts from a block that must stay as it is: its buffer is never used for anything else.
             len += self.graph.dims.batch * ty.cols;
             let local = self.local(len, &name)?;
@@ -272,9 +309,54 @@ impl<'a> Buffers<'a> {
         for table in node.op.tables() {
             if binding_of(&table, &self.tables).is_none() {
                 let local = self.local(table.words().len(), &format!("indices of '{}'", node.owner))?;
-                self.tables.push((self.whole(local, Type::fixed(1, table.words().len())).binding, table));
+                let placed = self.whole(local, Type::fixed(1, table.words().len()));
+                self.constants.push((placed.clone(), table.floats()));
+                self.tables.push((placed.binding, table));
             }
         }
+        Ok(())
+    }
+
+    /// States have a history only if something reads it; else they are one block, where they are carried.
+    fn place_states(
+        &mut self,
+        NodeId(n): NodeId,
+        stages: &[Stage],
+        carry: Option<&(usize, Carry)>,
+    ) -> Result<()> {
+        let node = &self.graph.nodes[n];
+        let count = node.op.states().len();
+        if count == 0 {
+            return Ok(());
+        }
+        let ty = self.graph.ty(node.output);
+        let block = self.graph.dims.batch * ty.cols;
+        let readers = stages.iter().flat_map(Stage::nodes).flat_map(|r| &self.graph.nodes[r.0].inputs);
+        let mut read = readers.copied().chain(self.outputs.iter().map(|o| o.value));
+        let kept = read.any(|v| self.graph.reads_state(v, NodeId(n)));
+        let carried = carry.and_then(|(b, c)| Some((*b, c.place(node.output)?.states?)));
+        let placed = match carried {
+            Some((buffer, offset)) if !kept => {
+                let binding =
+                    Binding { buffer: BufferRef::Shared(buffer), offset, len: padded(count * block) };
+                Placed { binding, start: 0, ty }
+            }
+            // A block of its own that nothing overwrites is what each replay starts from.
+            carried => {
+                let blocks = self.graph.dims.steps + 1;
+                let local = self.local(count * blocks * block, &format!("the states of '{}'", node.owner))?;
+                let placed = self.whole(local, ty);
+                let first = node.op.memory().start_block(self.graph.dims.steps);
+                for (k, state) in node.op.states().iter().enumerate().filter(|_| carried.is_none()) {
+                    let start = (k * blocks + first) * block;
+                    let values = (0..block).map(|e| state.start(e % ty.cols)).collect();
+                    self.constants.push((Placed { start, ..placed.clone() }, values));
+                }
+                self.states.insert(node.output, PlacedStates { placed, kept: true });
+                return Ok(());
+            }
+        };
+        self.states.insert(node.output, PlacedStates { placed, kept: false });
         Ok(())
     }
 

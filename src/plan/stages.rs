@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::Output;
 use crate::error::{Error, Result};
-use crate::graph::{Extent, Graph, Memory, NodeId};
+use crate::graph::{Extent, Graph, NodeId};
 
 /// How a part of the graph runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,9 +51,8 @@ pub fn stages(graph: &Graph, outputs: &[Output]) -> Result<Vec<Stage>> {
             if nodes.len() > 1 || on_itself {
                 let nodes = step_order(graph, nodes)?;
                 check_steps(graph, &nodes)?;
-                let backward =
-                    |n: &NodeId| matches!(graph.nodes[n.0].op.memory(), Memory::State { backward: true, .. });
-                return Ok(Stage::Loop { backward: nodes.iter().any(backward), nodes });
+                let backward = nodes.iter().any(|n| graph.nodes[n.0].op.memory().backward());
+                return Ok(Stage::Loop { backward, nodes });
             }
             Ok(if graph.nodes[node.0].op.memory().is_state() {
                 Stage::Scan(node)

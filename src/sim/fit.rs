@@ -10,8 +10,9 @@ use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
 use super::data::{Data, extent};
-use super::programs::{HYPER, REPORT, Rows};
+use super::programs::{HYPER, REPORT, Rows, resets};
 use super::train::TrainKey;
+use crate::engine::Program;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::op::update::LINE;
@@ -423,8 +424,10 @@ impl Simulator {
                 let hyper = training.optimiser.hyper(training.schedule.at(step), step, training.clip);
                 self.engine.write(self.shared[HYPER], 0, bytemuck::cast_slice(&[hyper]))?;
             }
-            let programs = [&compiled.norms, &loaded.program];
-            self.engine.submit(&programs[usize::from(!norms)..], Some(report))?;
+            let mut programs: Vec<&Program> = resets(&self.states, key.states());
+            programs.extend(norms.then_some(&compiled.norms));
+            programs.push(&loaded.program);
+            self.engine.submit(&programs, Some(report))?;
             Ok(Pending { step, examples: batch.len(), norms })
         })();
         if update && result.is_ok() {

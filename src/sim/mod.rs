@@ -18,7 +18,7 @@ pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport}
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
 use crate::network::{Network, ProbeId};
-use programs::{Layout, Loaded, PlanKey};
+use programs::{Layout, Loaded, PlanKey, StateKey, States};
 use train::Compiled;
 
 /// A network on a device.
@@ -50,8 +50,8 @@ pub struct Simulator {
     dt: f64,
     seed: u64,
     steps_done: u64,
-    /// Shared buffers of states, by the state's name.
-    states: HashMap<String, usize>,
+    /// By who carries them, and how many floats they are.
+    states: HashMap<(StateKey, usize), States>,
     plans: HashMap<PlanKey, Loaded>,
     recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
     compiled: Option<Compiled>,
@@ -172,10 +172,6 @@ impl Simulator {
     /// A lost device.
     pub fn soft_reset(&mut self) -> Result<()> {
         self.steps_done = 0;
-        for &state in self.states.values() {
-            let len = self.layout.state_len[&state];
-            self.engine.write(self.shared[state], 0, &vec![0.0; len])?;
-        }
-        Ok(())
+        self.reset_states(StateKey::Run)
     }
 }

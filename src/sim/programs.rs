@@ -7,12 +7,12 @@ use ndarray::Array3;
 use super::Simulator;
 use super::data::{Data, by_example};
 use crate::build::{self, Built, Feed, Settings};
-use crate::engine::{BufferId, BufferRef, Program};
+use crate::engine::{Binding, BufferId, BufferRef, Command, Program, Recording};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Placed, Scope, Type};
+use crate::graph::{Dims, Extent, Graph, Placed, Scope, Type};
 use crate::network::{Kind, Network, Node, ObjectId, Target};
 use crate::op::update::{LINE, Segment, Segments};
-use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
+use crate::plan::{self, Carry, Output, ParameterPlace, Place, Plan, Request, Stage};
 
 /// Shared buffers: parameters.
 pub(super) const PARAMETERS: usize = 0;
@@ -35,7 +35,6 @@ pub(super) const SHARED: usize = 9;
 pub(super) struct Layout {
     pub places: Vec<ParameterPlace>,
     pub segments: Segments,
-    pub state_len: HashMap<usize, usize>,
 }
 
 impl Layout {
@@ -48,7 +47,7 @@ impl Layout {
             list.push(Segment { first_line: line, lines, l2: 0.0, l1: 0.0, norm: 0.0, decay: 0.0, rate });
             line += lines;
         }
-        Self { places, segments: Segments { list }, state_len: HashMap::new() }
+        Self { places, segments: Segments { list } }
     }
 
     /// Floats of the parameters' buffer.
@@ -62,7 +61,35 @@ impl Layout {
 pub(super) struct PlanKey {
     pub dims: Dims,
     pub held: Vec<ObjectId>,
-    pub carry: bool,
+    pub states: StateKey,
+}
+
+/// Who carries states from window to window. Each has a buffer of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum StateKey {
+    /// Runs, which go on where the last one ended.
+    Run,
+    /// Predictions for minibatches of this many examples, each from the start.
+    Predict(usize),
+    /// Training on minibatches of this many examples.
+    Train(usize),
+    /// Evaluations of the objective on minibatches of this many examples.
+    Evaluate(usize),
+}
+
+/// The states of a network and of its gradient, on the device.
+pub(super) struct States {
+    /// The shared buffer with the states as they are.
+    pub current: usize,
+    /// The shared buffer with the states as they start.
+    pub initial: usize,
+    /// Sets them to their start.
+    pub reset: Program,
+}
+
+/// The programs that set the states of `key` to their start.
+pub(super) fn resets(states: &HashMap<(StateKey, usize), States>, key: StateKey) -> Vec<&Program> {
+    states.iter().filter(|((k, _), _)| *k == key).map(|(_, s)| &s.reset).collect()
 }
 
 /// Rows of data for a program's feeds.
@@ -139,20 +166,15 @@ impl Simulator {
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
         let settings = Settings { dims: key.dims, dt: self.dt, training: false, held: &held };
-        let Built { probes, feeds, states, .. } = build::build(&self.network, &scope, &settings)?;
+        let Built { probes, feeds, .. } = build::build(&self.network, &scope, &settings)?;
         let outputs = probes.iter().map(|p| Output { value: p.id, place: Place::Keep }).collect();
-        let mut carried = HashMap::new();
-        if key.carry {
-            for (name, value) in &states {
-                let len = self.minibatch * scope.tensor(*value).ty().cols;
-                carried.insert(*value, self.state_buffer(name, len)?);
-            }
-        }
+        let graph = scope.finish()?;
+        let carry = self.carry(key.states, &graph)?;
         let plan = plan::plan(Request {
-            graph: scope.finish()?,
+            graph,
             outputs,
             parameters: &self.layout.places,
-            states: carried,
+            carry,
             target: self.device.target(),
             label: "run",
         })?;
@@ -161,17 +183,34 @@ impl Simulator {
         Ok(())
     }
 
-    /// The shared buffer that carries a state from window to window.
-    fn state_buffer(&mut self, name: &str, len: usize) -> Result<usize> {
-        if let Some(&at) = self.states.get(name) {
-            return Ok(at);
+    /// Where the states of a graph lie, and the shared buffer for them; made at their start on first use.
+    pub(super) fn carry(&mut self, key: StateKey, graph: &Graph) -> Result<Option<(usize, Carry)>> {
+        let carry = Carry::of(graph);
+        if carry.is_empty() {
+            return Ok(None);
         }
-        let buffer = self.engine.allocate(len, &format!("the state of '{name}'"))?;
+        if let Some(states) = self.states.get(&(key, carry.len())) {
+            return Ok(Some((states.current, carry)));
+        }
+        let start = carry.start(graph);
+        let current = self.share(start.len(), "states")?;
+        let initial = self.share(start.len(), "states at the start")?;
+        for buffer in [current, initial] {
+            self.engine.write(self.shared[buffer], 0, &start)?;
+        }
+        let whole = |buffer| Binding { buffer: BufferRef::Shared(buffer), offset: 0, len: start.len() };
+        let commands = vec![Command::Copy { from: whole(initial), to: whole(current) }];
+        let recording = Recording { label: "reset".into(), locals: Vec::new(), commands };
+        let reset = self.engine.load(&recording, &self.shared)?;
+        self.states.insert((key, start.len()), States { current, initial, reset });
+        Ok(Some((current, carry)))
+    }
+
+    /// A new shared buffer.
+    fn share(&mut self, len: usize, label: &str) -> Result<usize> {
+        let buffer = self.engine.allocate(len, label)?;
         self.shared.push(buffer);
-        let at = self.shared.len() - 1;
-        self.states.insert(name.to_string(), at);
-        self.layout.state_len.insert(at, len);
-        Ok(at)
+        Ok(self.shared.len() - 1)
     }
 
     /// Loads a plan into the engine.
@@ -179,12 +218,7 @@ impl Simulator {
         let program = self.engine.load(&plan.recording, &self.shared)?;
         for (placed, value) in &plan.constants {
             if let BufferRef::Local(i) = placed.binding.buffer {
-                self.engine.write(program.locals[i], 0, &[*value])?;
-            }
-        }
-        for (binding, table) in &plan.tables {
-            if let BufferRef::Local(i) = binding.buffer {
-                self.engine.write(program.locals[i], 0, &table.floats())?;
+                self.engine.write(program.locals[i], placed.binding.offset + placed.start, value)?;
             }
         }
         let mut found: Vec<(usize, BufferId, Type)> = plan

@@ -6,7 +6,7 @@ use ndarray::{Array3, Axis};
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::{PlanKey, Rows};
+use super::programs::{PlanKey, Rows, StateKey, resets};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::{ObjectId, ProbeId, Target};
@@ -71,7 +71,7 @@ impl Simulator {
         let batch: Vec<usize> = (0..self.minibatch).collect();
         let mut done = 0;
         while done < n_steps {
-            let key = self.window(self.minibatch, n_steps - done, &held, true)?;
+            let key = self.window(self.minibatch, n_steps - done, &held, StateKey::Run)?;
             // The data start with this run, the simulator's time with the last reset.
             let rows = Rows {
                 inputs,
@@ -128,7 +128,9 @@ impl Simulator {
         let all: Vec<usize> = (0..examples).collect();
         for batch in all.chunks(self.minibatch) {
             let dims = Dims { batch: batch.len(), steps: n_steps };
-            let key = PlanKey { dims, held: held.clone(), carry: false };
+            let key = PlanKey { dims, held: held.clone(), states: StateKey::Predict(dims.batch) };
+            self.forward(&key)?;
+            self.reset_states(key.states)?;
             let targets = Data::new();
             let rows = Rows { inputs, targets: &targets, batch, first: 0, data_first: 0, training_step: 0 };
             let outputs = self.run_window(&key, &rows)?;
@@ -154,9 +156,16 @@ impl Simulator {
     /// A network that cannot be planned.
     pub fn stages(&mut self, n_steps: usize) -> Result<Vec<Stage>> {
         let held = (0..self.network.objects.len()).map(ObjectId).collect();
-        let key = PlanKey { dims: Dims { batch: self.minibatch, steps: n_steps }, held, carry: false };
+        let dims = Dims { batch: self.minibatch, steps: n_steps };
+        let key = PlanKey { dims, held, states: StateKey::Predict(dims.batch) };
         self.forward(&key)?;
         Ok(self.plans[&key].stages.clone())
+    }
+
+    /// Sets states to their start.
+    pub(super) fn reset_states(&mut self, key: StateKey) -> Result<()> {
+        let resets = resets(&self.states, key);
+        if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
     }
 
     fn of_parameter(&self, probe: ProbeId) -> bool {
@@ -164,10 +173,10 @@ impl Simulator {
     }
 
     /// The longest window of at most `steps` steps that fits into the device and the budget.
-    fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], carry: bool) -> Result<PlanKey> {
+    fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
         let mut steps = steps.min(WINDOW);
         loop {
-            let key = PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), carry };
+            let key = PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
             let before = self.engine.allocated_bytes();
             let made = self.forward(&key);
             let too_large = match &made {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::{GRADIENTS, HYPER, Loaded, PARAMETERS, PARTIALS, REPORT, SLOTS, TABLE};
+use super::programs::{GRADIENTS, HYPER, Loaded, PARAMETERS, PARTIALS, REPORT, SLOTS, StateKey, TABLE};
 use crate::build::gradient::gradient;
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{Binding, BufferRef, Command, Program, Recording};
@@ -25,6 +25,14 @@ pub(super) struct TrainKey {
     pub targets: Vec<(String, bool, usize)>,
     /// With gradient and update, or the loss alone.
     pub update: bool,
+}
+
+impl TrainKey {
+    /// Who carries its states.
+    pub fn states(&self) -> StateKey {
+        let batch = self.dims.batch;
+        if self.update { StateKey::Train(batch) } else { StateKey::Evaluate(batch) }
+    }
 }
 
 /// A training that has been compiled for this simulator.
@@ -92,6 +100,13 @@ impl Simulator {
         if let Some(compiled) = self.compiled.take() {
             compiled.programs.into_values().for_each(|l| self.engine.unload(l.program));
             self.engine.unload(compiled.norms);
+            let keys =
+                self.states.extract_if(|(key, _), _| !matches!(key, StateKey::Run | StateKey::Predict(_)));
+            for (_, states) in keys.collect::<Vec<_>>() {
+                self.engine.free(self.shared[states.current]);
+                self.engine.free(self.shared[states.initial]);
+                self.engine.unload(states.reset);
+            }
             for at in GRADIENTS..SLOTS + 3 {
                 self.engine.free(self.shared[at]);
                 self.shared[at] = self.shared[PARAMETERS];
@@ -165,12 +180,20 @@ impl Simulator {
 
     /// The training or evaluation program for a key; made on first use.
     pub(super) fn training_program(&mut self, key: &TrainKey) -> Result<()> {
-        let Some(compiled) = &self.compiled else {
+        let Some(mut compiled) = self.compiled.take() else {
             return Err(Error::invalid("training", "nothing has been compiled yet; call compile first"));
         };
-        if compiled.programs.contains_key(key) {
-            return Ok(());
-        }
+        let made = if compiled.programs.contains_key(key) {
+            Ok(())
+        } else {
+            self.make_program(key, &compiled)
+                .map(|loaded| drop(compiled.programs.insert(key.clone(), loaded)))
+        };
+        self.compiled = Some(compiled);
+        made
+    }
+
+    fn make_program(&mut self, key: &TrainKey, compiled: &Compiled) -> Result<Loaded> {
         let scalars = compiled.scalars();
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
@@ -186,22 +209,19 @@ impl Simulator {
         }
         let feeds = built.feeds;
         let graph = scope.finish()?;
+        let carry = self.carry(key.states(), &graph)?;
         let mut plan = plan::plan(Request {
             graph,
             outputs,
             parameters: &self.layout.places,
-            states: HashMap::new(),
+            carry,
             target: self.device.target(),
             label: if key.update { "training step" } else { "evaluation" },
         })?;
         if key.update {
             self.append_update(&mut plan.recording, scalars, &compiled.training);
         }
-        let loaded = self.load(plan, &feeds)?;
-        if let Some(compiled) = &mut self.compiled {
-            compiled.programs.insert(key.clone(), loaded);
-        }
-        Ok(())
+        self.load(plan, &feeds)
     }
 
     /// Loss terms, activity penalties and metrics of a built network.

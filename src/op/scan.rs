@@ -1,0 +1,369 @@
+//! A system that steps through time: neurons, filters, and their adjoints.
+//!
+//! Each column of each example walks through time on its own, so a whole window is one dispatch. The adjoint of a scan is a
+//! scan as well: the adjoint step with time reversed, over the states that the forward scan kept.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::expr::{BLOCK, Lane};
+use super::operands::Operands;
+use super::step::Step;
+use crate::engine::cpu::{Io, math};
+use crate::engine::shader::Source;
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::error::Result;
+use crate::graph::{Adjoint, Extent, Lower, Memory, Operator, Placed, Reference, State, Tensor, Type};
+
+/// What a scan's output is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Emits {
+    /// The first result of this step, without delay.
+    Result,
+    /// The first result of the step before (a synapse on a connection): the step reads its previous one as a last input.
+    Delayed,
+}
+
+/// A step applied through time, starting from given states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scan {
+    /// What it is, for messages.
+    pub name: &'static str,
+    /// The step: its inputs are the operands, then the states, then, if [`Emits::Delayed`], its previous output.
+    pub step: Step,
+    /// What is carried from step to step, besides a delayed output.
+    pub states: Vec<State>,
+    /// What the output is.
+    pub emits: Emits,
+    /// The output is a linear function of one operand over time, the same at each step: its adjoint is itself, reversed.
+    pub linear: bool,
+    /// Time runs from the last step to the first.
+    pub backward: bool,
+}
+
+impl Operator for Scan {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        let cols = inputs.iter().map(|ty| ty.cols).max().ok_or("it has no input")?;
+        if inputs.len() > MAX_OPERANDS {
+            return Err(format!(
+                "it has {} inputs, more than the {MAX_OPERANDS} that a kernel can read",
+                inputs.len()
+            ));
+        }
+        match inputs.iter().find(|ty| ty.rows > 1 || (ty.cols != cols && ty.cols != 1)) {
+            Some(bad) => Err(format!("an input of {bad} cannot be repeated to [step, example, {cols}]")),
+            None => Ok(Type::sequence(cols)),
+        }
+    }
+
+    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        let scope = at.adjoint.scope;
+        if self.linear {
+            let dy = at.adjoint.expand(at.output.ty());
+            return at.each(|i| {
+                let reversed = Self { backward: !self.backward, ..self.clone() };
+                scope.apply(reversed, &[dy]).reduce_to(at.inputs[i].ty())
+            });
+        }
+        let (operands, states) = (at.inputs.len(), self.states.len());
+        at.each(|i| {
+            let step = self.step.adjoint(operands, states, i);
+            let (used, step) = used_operands(step, operands + states + 1, states);
+            let all = |k: usize| match k {
+                k if k < operands => at.inputs[k],
+                k if k < operands + states => at.output.state(k - operands, false),
+                _ => at.adjoint,
+            };
+            let inputs: Vec<Tensor<'s>> = used.into_iter().map(all).collect();
+            if inputs.is_empty() {
+                return scope.constant(0.0);
+            }
+            let states = self.states.iter().map(|s| State { name: s.name, start: vec![0.0] }).collect();
+            let scan = Self {
+                name: self.name,
+                step,
+                states,
+                emits: Emits::Result,
+                linear: false,
+                backward: !self.backward,
+            };
+            // The result has the output's columns, also where all that is left of the inputs has one.
+            let cols = at.output.ty().cols;
+            let wide = inputs.iter().any(|x| x.ty().cols == cols);
+            let mut inputs = inputs;
+            if !wide {
+                inputs[0] = inputs[0].expand(inputs[0].ty().with_cols(cols));
+            }
+            scope.apply(scan, &inputs).reduce_to(at.inputs[i].ty())
+        })
+    }
+
+    fn memory(&self) -> Memory {
+        match self.emits {
+            Emits::Delayed => Memory::State { delays: true, backward: self.backward },
+            Emits::Result => Memory::Scan { backward: self.backward },
+        }
+    }
+
+    fn states(&self) -> &[State] {
+        &self.states
+    }
+
+    fn reversed(&self) -> Option<Arc<dyn Operator>> {
+        (self.linear && self.emits == Emits::Delayed)
+            .then(|| Arc::new(Self { backward: !self.backward, ..self.clone() }) as Arc<dyn Operator>)
+    }
+
+    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
+        let Type { cols, .. } = at.output.ty;
+        let rows = at.dims.batch * at.dims.steps;
+        let operands = Operands { expr: Default::default(), list, rows, cols };
+        let flat = operands.list.iter().all(|o| {
+            let one = o.period == 1 && (o.placed.ty.cols == 1 && cols > 1);
+            one || (o.placed.ty.cols == cols && o.placed.ty.extent != Extent::Fixed)
+        });
+        let mut bindings = vec![at.output.binding];
+        bindings.extend(at.states.iter().map(|s| s.placed.binding));
+        bindings.extend(at.inputs.iter().map(|i| i.binding));
+        let kernel = ScanKernel {
+            op: self.clone(),
+            step: self.step.forward(),
+            operands,
+            output: at.output.clone(),
+            states: at.states.as_ref().map(|s| (s.placed.start, s.kept)),
+            batch: at.dims.batch,
+            steps: at.steps(),
+            all_steps: at.dims.steps,
+            flat,
+            family: at.target.family,
+        };
+        Ok(vec![Dispatch::new(kernel, bindings)])
+    }
+
+    fn reference(&self, at: &Reference) -> Vec<f64> {
+        let (cols, width, first) = (at.ty.cols, at.rows * at.ty.cols, at.inputs.len());
+        let before = |k: usize, e: usize| at.state[k * width + e];
+        let mut results = vec![0.0; (1 + self.states.len()) * width];
+        for e in 0..width {
+            let step = self.step.reference(|i| match i {
+                i if i < first => at.at(i, e / cols, e % cols),
+                // Block 0 is the output, the states follow.
+                i if i < first + self.states.len() => before(1 + i - first, e),
+                _ => before(0, e),
+            });
+            step.into_iter().enumerate().for_each(|(k, value)| results[k * width + e] = value);
+        }
+        results
+    }
+}
+
+/// The operands among the first `operands` inputs that a step uses, and the step without the others.
+fn used_operands(step: Step, operands: usize, states: usize) -> (Vec<usize>, Step) {
+    let used: Vec<usize> = (0..operands).filter(|&i| step.uses(i)).collect();
+    let mut number = vec![0; operands + states];
+    used.iter().enumerate().for_each(|(new, &old)| number[old] = new);
+    (0..states).for_each(|k| number[operands + k] = used.len() + k);
+    let step = step.renumber(&number);
+    (used, step)
+}
+
+/// One dispatch of `shaders/scan.wgsl`.
+#[derive(Clone, Debug)]
+struct ScanKernel {
+    op: Scan,
+    step: Step,
+    operands: Operands,
+    output: Placed,
+    /// First element of the states, and whether their histories are kept.
+    states: Option<(usize, bool)>,
+    batch: usize,
+    steps: usize,
+    all_steps: usize,
+    /// Rows do not matter: every operand has an element for each of the output's, or is one number.
+    flat: bool,
+    family: Family,
+}
+
+impl ScanKernel {
+    fn width(&self) -> usize {
+        self.batch * self.output.ty.cols
+    }
+
+    fn vec4(&self) -> bool {
+        let states = self.states.map_or(0, |(start, _)| start);
+        self.operands.aligned() && [self.output.start, states].iter().all(|n| n.is_multiple_of(4))
+    }
+
+    fn kept(&self) -> bool {
+        self.states.is_some_and(|(_, kept)| kept)
+    }
+
+    /// Blocks of each state.
+    fn blocks(&self) -> usize {
+        if self.kept() { self.all_steps + 1 } else { 1 }
+    }
+
+    fn delayed(&self) -> bool {
+        self.op.emits == Emits::Delayed
+    }
+}
+
+impl Kernel for ScanKernel {
+    fn source(&self) -> Source {
+        let (count, operands) = (self.op.states.len(), self.operands.list.len());
+        let stride = self.blocks() * self.width();
+        let each = |f: &dyn Fn(usize) -> String| (0..count).map(f).collect::<String>();
+        let (lines, results) = self.step.wgsl(|i| match i {
+            i if i < operands => format!("load{i}(row, col)"),
+            i if i < operands + count => format!("s{}", i - operands),
+            _ => "y".to_string(),
+        });
+        let store = |to: &str| each(&|k| format!("states[({to} + {}u) / WIDTH] = s{k};\n", k * stride));
+        let next = format!("y = {};\n", results[0]) + &each(&|k| format!("s{k} = {};\n", results[1 + k]));
+        let flags = format!(
+            "const BACKWARD = {};\nconst DELAYED = {};\nconst BATCH = {}u;\nconst BLOCK = {};\n",
+            self.op.backward,
+            self.delayed(),
+            self.batch,
+            if self.kept() { "1u" } else { "0u" }
+        );
+        let declared = "@group(0) @binding(1) var<storage, read_write> states: array<F>;\n";
+        let first = 1 + usize::from(count > 0);
+        let generated = [
+            ("element", Operands::element(self.vec4(), self.family)),
+            ("operand_members", self.operands.members()),
+            ("states", flags + if count > 0 { declared } else { "" }),
+            ("operands", self.operands.declare(first, self.vec4(), self.batch * self.all_steps)),
+            ("load", each(&|k| format!("var s{k} = states[(first + {}u) / WIDTH];\n", k * stride))),
+            ("advance", lines + &next + &if self.kept() { store("after") } else { String::new() }),
+            ("store", if self.kept() { String::new() } else { store("first") }),
+        ];
+        Source::new("scan", "main", &generated)
+    }
+
+    fn access(&self) -> Vec<Access> {
+        let mut access = vec![Access::Write; 1 + usize::from(self.states.is_some())];
+        access.extend(self.operands.list.iter().map(|_| Access::Read));
+        access
+    }
+
+    fn params(&self) -> Vec<u32> {
+        let states = self.states.map_or(0, |(start, _)| start);
+        let sizes = [0, self.steps, self.output.ty.cols, self.output.start, states];
+        let mut words: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
+        words.extend(self.operands.words());
+        words
+    }
+
+    fn grid(&self) -> [u32; 3] {
+        let lanes = if self.vec4() { self.width() / 4 } else { self.width() };
+        fold(lanes.div_ceil(64))
+    }
+
+    fn split(&self, _: usize) -> Split {
+        let width = self.width();
+        let blocks = self.all_steps + usize::from(self.delayed());
+        let mut parts = vec![Part { start: self.output.start, outer: blocks, stride: width, inner: 1 }];
+        if let Some((start, _)) = self.states {
+            let outer = self.op.states.len() * self.blocks();
+            parts.push(Part { start, outer, stride: width, inner: 1 });
+        }
+        // Threads write whole cache lines.
+        Split { units: width, grain: 2048_usize.div_ceil(self.steps).next_multiple_of(16), parts }
+    }
+
+    fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let cols = self.output.ty.cols;
+        let mut memory = std::mem::take(&mut io.work.totals);
+        memory.resize(self.step.floats() + 2 * (2 + self.op.states.len()) * BLOCK, 0.0);
+        let mut from = units.start;
+        while from < units.end {
+            // Of rows that differ, one at a time.
+            let row_end = if self.flat { units.end } else { (from / cols + 1) * cols };
+            let to = units.end.min(row_end).min(from + BLOCK);
+            math::vectorise(
+                #[inline(always)]
+                || self.walk(io, from..to, units.start, row0, &mut memory),
+            );
+            from = to;
+        }
+        io.work.totals = memory;
+    }
+}
+
+impl ScanKernel {
+    /// Walks some columns through time.
+    #[inline(always)]
+    fn walk(&self, io: &mut Io<'_>, own: Range<usize>, first: usize, row0: usize, memory: &mut [f32]) {
+        let (n, count) = (own.len(), self.op.states.len());
+        let place = own.start - first..own.end - first;
+        let t0 = row0 / self.batch;
+        let backward = self.op.backward;
+        let now = if backward { t0 + self.steps } else { t0 };
+        let (scratch, memory) = memory.split_at_mut(self.step.floats());
+        // Element 0 is the output, the states follow; before a step and after it.
+        let (mut before, mut after) = memory.split_at_mut((1 + count) * BLOCK);
+        let block = |k: usize, at: usize| if self.kept() { k * self.blocks() + at } else { k };
+        for k in 0..count {
+            before[(1 + k) * BLOCK..][..n].copy_from_slice(&io.output(1, block(k, now)).0[place.clone()]);
+        }
+        if self.delayed() {
+            before[..n].copy_from_slice(&io.output(0, now).0[place.clone()]);
+        }
+        let operands = self.operands.list.len();
+        let mut lanes = [Lane::Splat(0.0); MAX_OPERANDS];
+        for k in 0..self.steps {
+            let t = t0 + if backward { self.steps - 1 - k } else { k };
+            let next = if backward { t } else { t + 1 };
+            for (i, lane) in lanes.iter_mut().enumerate().take(operands) {
+                *lane = self.lane(io, i, t, &own);
+            }
+            let lane = |i: usize| match i {
+                i if i < operands => lanes[i],
+                i if i < operands + count => Lane::Slice(&before[(1 + i - operands) * BLOCK..][..n]),
+                _ => Lane::Slice(&before[..n]),
+            };
+            self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]));
+            let to = if self.delayed() { next } else { t };
+            io.output(0, to).0[place.clone()].copy_from_slice(&after[..n]);
+            if self.kept() {
+                for k in 0..count {
+                    io.output(1, block(k, next)).0[place.clone()]
+                        .copy_from_slice(&after[(1 + k) * BLOCK..][..n]);
+                }
+            }
+            std::mem::swap(&mut before, &mut after);
+        }
+        if !self.kept() {
+            for k in 0..count {
+                io.output(1, k).0[place.clone()].copy_from_slice(&before[(1 + k) * BLOCK..][..n]);
+            }
+        }
+    }
+
+    /// Operand `i` at step `t` for the elements `own` of a step.
+    fn lane<'a>(&self, io: &Io<'a>, i: usize, t: usize, own: &Range<usize>) -> Lane<'a> {
+        let first = 1 + usize::from(self.states.is_some());
+        let operand = &self.operands.list[i];
+        if !self.flat {
+            let cols = self.output.ty.cols;
+            let (b, from) = (own.start / cols, own.start % cols);
+            return self.operands.lane(io, first, i, t * self.batch + b, from, from + own.len());
+        }
+        let data = io.read(first + i);
+        if operand.placed.ty.cols < self.output.ty.cols {
+            return Lane::Splat(data[operand.placed.start]);
+        }
+        let held = operand.placed.ty.extent == Extent::Example;
+        let at = operand.placed.start + own.start + if held { 0 } else { t * self.width() };
+        Lane::Slice(&data[at..at + own.len()])
+    }
+}
+
+/// With an output and a buffer of states, as many as every adapter can bind.
+const MAX_OPERANDS: usize = 6;

@@ -1,0 +1,117 @@
+//! One step of a system in time as a list of instructions: from inputs and states to an output and the next states.
+//!
+//! Written once, as a Rust function of [`Var`]s; the shader's text, the CPU twin, the values in f64 and the adjoint step
+//! all follow from it.
+
+use std::cell::RefCell;
+
+use super::expr::{Expr, Instr, Lane, Slots};
+use super::function::{Binary, Unary};
+use super::real::Var;
+
+/// A step. Its first result is the output, the others are the next states.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    expr: Expr,
+    results: Vec<usize>,
+    slots: Slots,
+}
+
+impl Step {
+    /// The step that `f` makes of `inputs` numbers: the operands first, then the states.
+    pub fn new(inputs: usize, f: impl for<'t> FnOnce(&[Var<'t>]) -> Vec<Var<'t>>) -> Self {
+        let tape = RefCell::new(Expr::default());
+        let inputs: Vec<Var<'_>> = (0..inputs).map(|i| Var::input(&tape, i)).collect();
+        let results: Vec<usize> = f(&inputs).into_iter().map(|r| r.place(&tape)).collect();
+        let expr = tape.borrow().clone();
+        Self::of(&expr, &results)
+    }
+
+    fn of(expr: &Expr, results: &[usize]) -> Self {
+        let (expr, results) = expr.needed(results);
+        let slots = Slots::new(&expr, &results);
+        Self { expr, results, slots }
+    }
+
+    /// Number of results.
+    pub fn results(&self) -> usize {
+        self.results.len()
+    }
+
+    /// Whether input `i` has any influence.
+    pub fn uses(&self, i: usize) -> bool {
+        self.expr.tape.contains(&Instr::Input(i))
+    }
+
+    /// The same with its inputs renumbered.
+    pub fn renumber(&self, numbers: &[usize]) -> Self {
+        Self { expr: self.expr.renumber(numbers), ..self.clone() }
+    }
+
+    /// Without what is there for derivatives alone.
+    pub fn forward(&self) -> Self {
+        let mut out = Expr::default();
+        let mut map = Vec::with_capacity(self.expr.tape.len());
+        for instr in &self.expr.tape {
+            map.push(match instr.renumber(|r| map[r]) {
+                Instr::Binary(Binary::Instead, a, _) => a,
+                other => out.add(other),
+            });
+        }
+        let results: Vec<usize> = self.results.iter().map(|&r| map[r]).collect();
+        Self::of(&out, &results)
+    }
+
+    /// The adjoint step for operand `wrt` of a step with `operands` and then `states` inputs. Its inputs are those of
+    /// this step, then the adjoint of the output, then those of the next states; its results are the adjoint of the
+    /// operand, then those of the states.
+    pub fn adjoint(&self, operands: usize, states: usize, wrt: usize) -> Self {
+        let mut out = Expr::default();
+        let mut map = Vec::with_capacity(self.expr.tape.len());
+        for instr in &self.expr.tape {
+            let instr = instr.renumber(|r| map[r]);
+            map.push(out.add(instr));
+        }
+        let first = operands + states;
+        let seeds: Vec<(usize, usize)> =
+            self.results.iter().enumerate().map(|(k, &r)| (r, out.add(Instr::Input(first + k)))).collect();
+        let adjoints = self.expr.accumulate(&mut out, &map, &seeds);
+        let wanted = std::iter::once(wrt).chain(operands..first);
+        let results: Vec<usize> = wanted
+            .map(|i| {
+                let adjoint = self.expr.input_adjoint(&mut out, &adjoints, i);
+                // Adjoints of states decay as the states do.
+                if i >= operands { out.add(Instr::Unary(Unary::Flush, adjoint)) } else { adjoint }
+            })
+            .collect();
+        Self::of(&out, &results)
+    }
+
+    /// WGSL constants, and the name of each result among them.
+    pub fn wgsl(&self, input: impl Fn(usize) -> String) -> (String, Vec<String>) {
+        (self.expr.wgsl_lines(input), self.results.iter().map(|r| format!("r{r}")).collect())
+    }
+
+    /// The results in f64.
+    pub fn reference(&self, input: impl Fn(usize) -> f64) -> Vec<f64> {
+        let all = self.expr.references(input);
+        self.results.iter().map(|&r| all[r]).collect()
+    }
+
+    /// The CPU twin on up to [`super::expr::BLOCK`] elements; `scratch` holds at least [`Step::floats`].
+    #[inline(always)]
+    pub fn run<'a>(
+        &self,
+        n: usize,
+        lane: impl Fn(usize) -> Lane<'a>,
+        scratch: &mut [f32],
+        store: impl FnMut(usize, Lane<'_>),
+    ) {
+        self.expr.run_all(&self.slots, &self.results, n, lane, scratch, store);
+    }
+
+    /// Floats of memory that [`Step::run`] needs.
+    pub fn floats(&self) -> usize {
+        self.slots.floats()
+    }
+}
