@@ -7,7 +7,7 @@ use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::convolution::{Convolution, Form};
 use nengo_wgpu::op::expr::Expr;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
-use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
+use nengo_wgpu::op::pool::{Of, Pool};
 use nengo_wgpu::op::{Lowpass, Pad, Pattern, Reduce, SparseWeights, Unary, Window};
 use std::sync::Arc;
 
@@ -282,75 +282,6 @@ fn sparse_products_agree() {
                     y.sparse(&Arc::new(select.transposed()), None),
                     c.scope.apply(adjoint.clone(), &[y, x]),
                     c.scope.apply(adjoint, &[c.feed(Type::example(rows)), held]),
-                ]
-            });
-        }
-    }
-}
-
-/// Convolutions of one to three dimensions: odd sizes, strides, windows that begin before the image, groups.
-fn convolutions() -> Vec<Convolution> {
-    let of = |image, kernel, stride, before, windows, [large, small, groups]: [usize; 3]| {
-        let window = Window { image, kernel, stride, before, windows };
-        Convolution { window, large, small, groups, form: Form::Forward }
-    };
-    vec![
-        of([1, 1, 1], [1, 1, 1], [1, 1, 1], [0, 0, 0], [1, 1, 1], [1, 1, 1]),
-        of([1, 1, 7], [1, 1, 3], [1, 1, 2], [0, 0, 1], [1, 1, 4], [3, 5, 1]),
-        of([1, 1, 2], [1, 1, 5], [1, 1, 1], [0, 0, 2], [1, 1, 2], [2, 1, 1]),
-        of([1, 5, 6], [1, 3, 2], [1, 1, 1], [0, 0, 0], [1, 3, 5], [2, 3, 1]),
-        of([1, 7, 5], [1, 3, 3], [1, 2, 3], [0, 1, 1], [1, 4, 2], [4, 6, 2]),
-        of([1, 6, 6], [1, 2, 2], [1, 3, 3], [0, 0, 0], [1, 2, 2], [3, 3, 3]),
-        of([3, 4, 5], [2, 3, 3], [1, 2, 1], [0, 1, 1], [2, 2, 5], [2, 4, 1]),
-        of([4, 3, 2], [3, 1, 2], [2, 1, 1], [1, 0, 0], [2, 3, 1], [6, 4, 2]),
-        of([1, 12, 12], [1, 5, 5], [1, 1, 1], [0, 2, 2], [1, 12, 12], [4, 8, 1]),
-    ]
-}
-
-#[test]
-fn convolutions_agree_in_every_form() {
-    for (i, forward) in convolutions().into_iter().enumerate() {
-        for batch in [1, 35] {
-            check(&format!("convolution {i} of {batch}"), dims(batch, 2), 2e-5, |c| {
-                let as_form = |form| Convolution { form, ..forward };
-                let (large, small) = (forward.large_cols(), forward.small_cols());
-                let (rows, cols) = forward.weights();
-                let w = c.parameter(rows, cols);
-                let (x, y) = (c.feed(Type::sequence(large)), c.feed(Type::sequence(small)));
-                let (held, matrix) = (c.feed(Type::example(small)), c.parameter(3, large));
-                vec![
-                    x.convolve(forward, w),
-                    matrix.convolve(forward, w),
-                    y.convolve(as_form(Form::Transposed), w),
-                    held.convolve(as_form(Form::Transposed), w),
-                    c.scope.apply(as_form(Form::Kernel), &[y, x]),
-                    c.scope.apply(as_form(Form::Kernel), &[c.parameter(3, small), matrix]),
-                ]
-            });
-        }
-    }
-}
-
-#[test]
-fn pools_and_their_adjoints_agree() {
-    for (i, Convolution { window, large: channels, .. }) in convolutions().into_iter().enumerate() {
-        for batch in [1, 35] {
-            check(&format!("pool {i} of {batch}"), dims(batch, 2), 1e-5, |c| {
-                let [mean, max] = [Of::Average, Of::Max].map(|of| Pool { window, channels, of });
-                let (cols, places) = (window.points() * channels, window.places() * channels);
-                // Few values, so that some windows have several largest points; and numbers that went wrong.
-                let x = c.feed_of(Type::sequence(cols), |_, x| (4.0 * x).round());
-                let wrong = c.feed_of(Type::example(cols), |i, x| if i % 11 == 0 { f32::NAN } else { x });
-                let (dy, held) = (c.feed(Type::sequence(places)), c.feed(Type::example(places)));
-                vec![
-                    x.pool(mean),
-                    x.pool(max),
-                    wrong.pool(max),
-                    c.parameter(3, cols).pool(max),
-                    c.scope.apply(PoolAdjoint(mean), &[dy]),
-                    c.scope.apply(PoolAdjoint(mean), &[held]),
-                    c.scope.apply(PoolAdjoint(max), &[dy, x, x.pool(max)]),
-                    c.scope.apply(PoolAdjoint(max), &[held, wrong, wrong.pool(max)]),
                 ]
             });
         }

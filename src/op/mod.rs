@@ -22,6 +22,7 @@ pub mod scan;
 pub mod softmax;
 pub mod sparse;
 pub mod step;
+pub mod transpose;
 pub mod update;
 pub mod window;
 
@@ -40,4 +41,5 @@ pub use reduce::Reduce;
 pub use scan::Scan;
 pub use softmax::Softmax;
 pub use sparse::{Pattern, Sparse, SparseWeights};
+pub use transpose::Transpose;
 pub use window::Window;
