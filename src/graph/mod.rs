@@ -10,6 +10,7 @@
 
 mod lower;
 pub mod reference;
+mod table;
 mod tensor;
 
 use std::any::Any;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use lower::{Lower, Operand, Placed, PlacedStates};
+pub use table::Table;
 pub use tensor::{Scope, Tensor};
 
 use crate::engine::Dispatch;
@@ -268,6 +270,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// Whether it carries a state from step to step, and so walks through time in order.
     fn memory(&self) -> Memory {
         Memory::None
+    }
+
+    /// Constant words that its kernels read, in the order of [`Lower::tables`].
+    fn tables(&self) -> Vec<Table> {
+        Vec::new()
     }
 
     /// The dispatches that compute it, on one step's rows or on all.

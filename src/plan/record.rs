@@ -6,7 +6,7 @@ use super::order::rolling;
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
+use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId};
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -43,11 +43,12 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     for (at, stage) in stages.iter().enumerate() {
         for &node in stage.nodes() {
             buffers.place_output(node, at, &stages)?;
+            buffers.place_tables(node)?;
             buffers.place_states(node, &stages, carry.as_ref())?;
         }
         buffers.release(at);
     }
-    let Buffers { placed, states, rolling, mut locals, constants, feeds, .. } = buffers;
+    let Buffers { placed, states, rolling, mut locals, constants, tables, feeds, .. } = buffers;
 
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
@@ -76,6 +77,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     inputs: node.inputs.iter().map(|v| read(*v)).collect(),
                     output: placed[&node.output].clone(),
                     rolls: rolling.contains(&node.output),
+                    tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
                     states: states.get(&node.output).cloned(),
                     dims: graph.dims,
                     in_loop,
@@ -106,6 +108,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
     Ok(Plan { recording, outputs, feeds, constants, stages, graph })
+}
+
+fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
+    placed.iter().find(|(_, t)| t == table).map(|(binding, _)| *binding)
 }
 
 /// Bytes of a step's values that stay in the second-level cache of one core, beside the weights.
@@ -216,6 +222,8 @@ struct Buffers<'a> {
     rolling: HashSet<ValueId>,
     locals: Vec<(usize, String)>,
     constants: Vec<(Placed, Vec<f32>)>,
+    /// Constant words that several operators may share.
+    tables: Vec<(Binding, Table)>,
     feeds: HashMap<usize, Placed>,
     /// Buffers that may be used again.
     free: Vec<usize>,
@@ -240,6 +248,7 @@ impl<'a> Buffers<'a> {
             rolling: HashSet::new(),
             locals: Vec::new(),
             constants: Vec::new(),
+            tables: Vec::new(),
             feeds: HashMap::new(),
             free: Vec::new(),
             busy: Vec::new(),
@@ -332,6 +341,20 @@ impl<'a> Buffers<'a> {
             self.busy.push((local, last.max(at)));
         }
         self.placed.insert(value, self.whole(local, ty));
+        Ok(())
+    }
+
+    /// The operator's constant words, once for all operators that share them.
+    fn place_tables(&mut self, NodeId(n): NodeId) -> Result<()> {
+        let node = &self.graph.nodes[n];
+        for table in node.op.tables() {
+            if binding_of(&table, &self.tables).is_none() {
+                let local = self.local(table.words().len(), &format!("indices of '{}'", node.owner))?;
+                let placed = self.whole(local, Type::fixed(1, table.words().len()));
+                self.constants.push((placed.clone(), table.floats()));
+                self.tables.push((placed.binding, table));
+            }
+        }
         Ok(())
     }
 
