@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{Activation, Bound, Kind, Network, Node, ObjectId, Synapse, Target, Transform};
+use crate::op::neuron::{Setting, Spiking};
 use crate::op::{Lowpass, Unary};
 
 /// What is uploaded into a feed before a run.
@@ -28,8 +29,10 @@ pub struct Settings<'a> {
     pub dims: Dims,
     /// Length of a step in seconds.
     pub dt: f64,
-    /// Dropout is active.
+    /// Dropout is active, and spikes are trained through.
     pub training: bool,
+    /// How spikes are trained through.
+    pub spiking: Spiking,
     /// Whether an input node's data are held for the run (one row an example) or have a row for each step.
     pub held: &'a dyn Fn(ObjectId) -> bool,
 }
@@ -61,6 +64,8 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
         settings,
         parameters,
         outputs: vec![None; network.objects.len()],
+        inputs: vec![None; network.objects.len()],
+        currents: vec![None; network.objects.len()],
         path: Vec::new(),
         filtered: vec![None; network.links.len()],
         feeds: Vec::new(),
@@ -107,6 +112,10 @@ struct Builder<'a, 's> {
     settings: &'a Settings<'a>,
     parameters: Vec<Tensor<'s>>,
     outputs: Vec<Option<Tensor<'s>>>,
+    /// What comes into an object; of neurons their current.
+    inputs: Vec<Option<Tensor<'s>>>,
+    /// Currents of an object's neurons.
+    currents: Vec<Option<Tensor<'s>>>,
     /// Objects whose output is being built: meeting one again closes a cycle.
     path: Vec<ObjectId>,
     filtered: Vec<Option<Tensor<'s>>>,
@@ -140,6 +149,22 @@ impl<'s> Builder<'_, 's> {
                 self.scope.set_owner(name);
                 tensor.norm()
             }
+            Target::Input(object) => {
+                self.output(*object)?;
+                let zero = || self.scope.constant(0.0);
+                self.inputs[object.0].unwrap_or_else(zero)
+            }
+            Target::State(object, state) => {
+                let output = self.output(*object)?;
+                let at =
+                    self.network.object(*object)?.population.as_ref().map(|p| p.state(state)).transpose()?;
+                let (index, current) = (at.unwrap_or_default(), self.currents[object.0]);
+                // In training the neurons may be others: those of a run give the state.
+                match current.filter(|_| self.settings.training) {
+                    Some(current) => self.fire(*object, current, None)?.state(index, true),
+                    None => output.state(index, true),
+                }
+            }
             Target::Output(object, synapse) => {
                 let output = self.output(*object)?;
                 self.scope.set_owner(name);
@@ -170,7 +195,20 @@ impl<'s> Builder<'_, 's> {
             Kind::Layer(layer) => {
                 let x = self.input(id, object.size_in)?;
                 self.scope.set_owner(&object.name);
-                self.layer(&object.name, layer, x)?
+                self.layer(id, &object.name, layer, x)?
+            }
+            Kind::Neurons => {
+                let x = self.input(id, object.size_in)?;
+                self.scope.set_owner(&object.name);
+                let parameter = |suffix: &str| {
+                    Ok::<_, Error>(
+                        self.parameters
+                            [self.network.parameter_index(&format!("{}/{suffix}", object.name))?],
+                    )
+                };
+                let current = x * parameter("gain")? + parameter("bias")?;
+                self.inputs[id.0] = Some(current);
+                self.neurons(id, current)?
             }
             Kind::Tensor(node) => {
                 let x = self.input(id, object.size_in)?;
@@ -225,10 +263,12 @@ impl<'s> Builder<'_, 's> {
             });
         }
         self.scope.set_owner(self.network.name(id));
-        if parts.is_empty() {
-            return Ok(self.scope.constant(0.0).expand(Type::fixed(1, size)));
-        }
-        Ok(self.scope.sum(&parts))
+        let sum = match &parts[..] {
+            [] => self.scope.constant(0.0).expand(Type::fixed(1, size)),
+            parts => self.scope.sum(parts),
+        };
+        self.inputs[id.0] = Some(sum);
+        Ok(sum)
     }
 
     /// What a connection's transform sends.
@@ -247,7 +287,35 @@ impl<'s> Builder<'_, 's> {
         })
     }
 
-    fn layer(&mut self, name: &str, layer: &crate::network::Layer, x: Tensor<'s>) -> Result<Tensor<'s>> {
+    /// The output of an object's neurons for their current.
+    fn neurons(&mut self, id: ObjectId, current: Tensor<'s>) -> Result<Tensor<'s>> {
+        self.currents[id.0] = Some(current);
+        self.fire(id, current, self.settings.training.then_some(self.settings.spiking))
+    }
+
+    fn fire(&mut self, id: ObjectId, current: Tensor<'s>, training: Option<Spiking>) -> Result<Tensor<'s>> {
+        let object = self.network.object(id)?;
+        let Some(population) = &object.population else { return Ok(current) };
+        let dt = self.settings.dt;
+        population.neuron_type.check_dt(&format!("'{}'", object.name), dt)?;
+        self.scope.set_owner(&object.name);
+        // A row for each example at least: examples do not share states.
+        let current = if current.ty().extent == Extent::Fixed {
+            current.expand(Type::example(current.ty().cols))
+        } else {
+            current
+        };
+        let setting = Setting { dt, training, states: &population.states, random: None };
+        Ok(population.neuron_type.output(current, &setting))
+    }
+
+    fn layer(
+        &mut self,
+        id: ObjectId,
+        name: &str,
+        layer: &crate::network::Layer,
+        x: Tensor<'s>,
+    ) -> Result<Tensor<'s>> {
         let parameter = |suffix: &str| {
             Ok::<_, Error>(self.parameters[self.network.parameter_index(&format!("{name}/{suffix}"))?])
         };
@@ -257,6 +325,9 @@ impl<'s> Builder<'_, 's> {
             if layer.bias {
                 y = y + parameter("bias")?;
             }
+        }
+        if layer.neurons.is_some() {
+            y = self.neurons(id, y)?;
         }
         y = match layer.activation {
             Activation::Softmax => y.softmax(),

@@ -3,6 +3,7 @@
 mod connection;
 mod init;
 mod layer;
+mod neurons;
 mod node;
 mod probe;
 pub mod spec;
@@ -14,7 +15,10 @@ use std::sync::Arc;
 
 pub use connection::Connection;
 pub use init::Init;
+pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
+pub(crate) use neurons::Population;
+pub use neurons::{Neurons, Tuning};
 pub use node::{Node, TimeFunction};
 pub use probe::Target;
 pub use spec::NetworkSpec;
@@ -41,6 +45,7 @@ pub struct ProbeId(pub(crate) usize);
 pub(crate) enum Kind {
     Node(Node),
     Layer(Layer),
+    Neurons,
     Tensor(Arc<dyn TensorNode>),
 }
 
@@ -50,6 +55,8 @@ pub(crate) struct Object {
     pub kind: Kind,
     pub size_in: usize,
     pub size_out: usize,
+    /// Of neurons, and of a layer that ends in some.
+    pub population: Option<Population>,
 }
 
 #[derive(Clone)]
@@ -135,14 +142,40 @@ impl Network {
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
         let units = layer.units;
+        let n = units.unwrap_or(size_in);
+        if layer.neurons.is_some() && layer.activation != Activation::Identity {
+            let problem =
+                "it has an activation and neurons; neurons are an activation, so give it one of the two";
+            return Err(Error::invalid(format!("layer '{name}'"), problem));
+        }
+        let of = |neurons| Population::new(name, n, neurons, &[], self.seed);
+        let population = layer.neurons.as_ref().map(of).transpose()?;
         self.whole_or_nothing(|net| {
-            let id = net.add(name, Kind::Layer(layer.clone()), size_in, units.unwrap_or(size_in))?;
+            let id = net.add(name, Kind::Layer(layer.clone()), size_in, n)?;
+            net.objects[id.0].population = population;
             if let Some(units) = units {
                 net.define(&format!("{name}/weights"), units, size_in, layer.weights_init, layer.trainable)?;
                 if layer.bias {
                     net.define(&format!("{name}/bias"), 1, units, layer.bias_init, layer.trainable)?;
                 }
             }
+            Ok(id)
+        })
+    }
+
+    /// Adds a population of neurons, to be connected with [`Network::connect`].
+    ///
+    /// # Errors
+    /// A name that is taken, no neurons, constants or rates that make no sense, or an unknown state.
+    pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
+        let Neurons { n, train_bias, train_gain, .. } = neurons;
+        let population = Population::new(name, n, &neurons.neuron_type, &neurons.states, self.seed)?;
+        let (gain, bias) = neurons.gain_bias(name, self.seed)?;
+        self.whole_or_nothing(|net| {
+            let id = net.add(name, Kind::Neurons, n, n)?;
+            net.objects[id.0].population = Some(population);
+            net.define(&format!("{name}/gain"), 1, n, gain, train_gain)?;
+            net.define(&format!("{name}/bias"), 1, n, bias, train_bias)?;
             Ok(id)
         })
     }
@@ -241,6 +274,21 @@ impl Network {
                     check_tau(&format!("probe '{name}'"), *tau)?;
                 }
             }
+            Target::Input(object) => {
+                let object = self.object(*object)?;
+                if object.size_in == 0 {
+                    let problem = format!("it probes the input of '{}', which takes none", object.name);
+                    return Err(Error::invalid(format!("probe '{name}'"), problem));
+                }
+            }
+            Target::State(object, state) => {
+                let object = self.object(*object)?;
+                let none = || {
+                    let problem = format!("it probes a state of '{}', which has no neurons", object.name);
+                    Error::invalid(format!("probe '{name}'"), problem)
+                };
+                object.population.as_ref().ok_or_else(none)?.state(state)?;
+            }
             Target::Parameter(parameter) | Target::Norm(parameter) => {
                 self.parameter_index(parameter)?;
             }
@@ -327,7 +375,7 @@ impl Network {
         if size_out == 0 {
             return Err(Error::invalid(format!("'{name}'"), "it has no dimensions; give it at least 1"));
         }
-        self.objects.push(Object { name: name.into(), kind, size_in, size_out });
+        self.objects.push(Object { name: name.into(), kind, size_in, size_out, population: None });
         Ok(ObjectId(self.objects.len() - 1))
     }
 

@@ -266,7 +266,7 @@ impl Expr {
                         let value = out.add(Instr::Select(second, dy, zero));
                         give(out, b, value);
                     }
-                    Binary::Less => {}
+                    Binary::Less | Binary::Poisson => {}
                     Binary::Instead => give(out, b, dy),
                 },
             }

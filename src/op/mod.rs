@@ -3,6 +3,7 @@
 
 pub mod accuracy;
 pub mod columns;
+pub mod compiled;
 pub mod cross_entropy;
 pub mod delay;
 pub mod dropout;
@@ -11,6 +12,7 @@ pub mod function;
 pub mod lowpass;
 pub mod map;
 pub mod matmul;
+pub mod neuron;
 pub mod norm;
 mod operands;
 pub mod real;

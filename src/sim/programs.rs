@@ -10,7 +10,8 @@ use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{Binding, BufferId, BufferRef, Command, Program, Recording};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Graph, Placed, Scope, Type};
-use crate::network::{Kind, Network, Node, ObjectId, Target};
+use crate::network::{Kind, Network, Node, ObjectId};
+use crate::op::neuron::Spiking;
 use crate::op::update::{LINE, Segment, Segments};
 use crate::plan::{self, Carry, Output, ParameterPlace, Place, Plan, Request, Stage};
 
@@ -124,7 +125,7 @@ impl Simulator {
         build::build(
             &self.network,
             &scope,
-            &Settings { dims, dt: self.dt, training: false, held: &|_| true },
+            &Settings { dims, dt: self.dt, training: false, spiking: Spiking::default(), held: &|_| true },
         )?;
         scope.finish().map(drop)
     }
@@ -165,7 +166,13 @@ impl Simulator {
         }
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
-        let settings = Settings { dims: key.dims, dt: self.dt, training: false, held: &held };
+        let settings = Settings {
+            dims: key.dims,
+            dt: self.dt,
+            training: false,
+            spiking: Spiking::default(),
+            held: &held,
+        };
         let Built { probes, feeds, .. } = build::build(&self.network, &scope, &settings)?;
         let outputs = probes.iter().map(|p| Output { value: p.id, place: Place::Keep }).collect();
         let graph = scope.finish()?;
@@ -352,7 +359,7 @@ impl Simulator {
         };
         let (ty, dims) = (placed.ty, loaded.dims);
         let values = self.engine.read(id, placed.binding.offset + placed.start, ty.elements(dims))?;
-        let of_parameter = !matches!(self.network.probes[probe].target, Target::Output(..));
+        let of_parameter = self.network.probes[probe].target.is_parameter();
         let shape = match ty.extent {
             Extent::Sequence => return Ok(by_example(&values, dims, ty.cols)),
             Extent::Fixed if of_parameter => (1, 1, values.len()),

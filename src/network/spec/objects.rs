@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::network::{Activation, Connection, Init, Layer, Node, ObjectId, Synapse, Target, Transform};
+use crate::op::neuron::NeuronType;
 
 /// A node: exactly one of the settings besides the name.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,6 +37,8 @@ pub struct LayerSpec {
     /// The elementwise function.
     #[serde(default)]
     pub activation: Activation,
+    /// Neurons in place of an activation: `"lif"`, or `{ lif = { tau-rc = 0.02 } }`.
+    pub neurons: Option<NeuronType>,
     /// Share of outputs that training sets to zero.
     #[serde(default)]
     pub dropout: f32,
@@ -89,7 +92,7 @@ pub enum MadeTransform {
     Vector(Init),
 }
 
-/// A probe: exactly one of `target`, `parameter` and `norm`.
+/// A probe: exactly one of `target`, `input`, `parameter` and `norm`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSpec {
@@ -97,6 +100,10 @@ pub struct ProbeSpec {
     pub name: String,
     /// The object whose output is recorded at each step.
     pub target: Option<String>,
+    /// Of the target's neurons, this state in place of the output.
+    pub state: Option<String>,
+    /// The object whose input is recorded at each step; of neurons their current.
+    pub input: Option<String>,
     /// The parameter that is recorded.
     pub parameter: Option<String>,
     /// The parameter whose L2 norm is recorded.
@@ -170,6 +177,7 @@ impl LayerSpec {
             units: self.units,
             bias: weights && self.bias.unwrap_or(true),
             activation: self.activation,
+            neurons: self.neurons.clone(),
             dropout: self.dropout,
             weights_init: self.init.clone().unwrap_or(Init::Glorot),
             bias_init: self.bias_init.clone().unwrap_or(Init::Zeros),
@@ -197,14 +205,19 @@ impl ConnectionSpec {
 impl ProbeSpec {
     pub(super) fn build(&self, find: impl Fn(&str) -> Result<ObjectId>) -> Result<Target> {
         let invalid = |problem: &str| Err(Error::invalid(format!("probe '{}'", self.name), problem));
-        match (&self.target, &self.parameter, &self.norm) {
-            (Some(object), None, None) => {
-                Ok(Target::Output(find(object)?, self.synapse.map(Synapse::Lowpass)))
-            }
+        if self.state.is_some() && (self.target.is_none() || self.synapse.is_some()) {
+            return invalid("a state is one of a target's neurons, without a synapse");
+        }
+        match (&self.target, &self.input, &self.parameter, &self.norm) {
+            (Some(object), None, None, None) => Ok(match &self.state {
+                Some(state) => Target::State(find(object)?, state.clone()),
+                None => Target::Output(find(object)?, self.synapse.map(Synapse::Lowpass)),
+            }),
             _ if self.synapse.is_some() => invalid("a synapse is for the output of an object, with target"),
-            (None, Some(parameter), None) => Ok(Target::Parameter(parameter.clone())),
-            (None, None, Some(parameter)) => Ok(Target::Norm(parameter.clone())),
-            _ => invalid("give it exactly one of target, parameter and norm"),
+            (None, Some(object), None, None) => Ok(Target::Input(find(object)?)),
+            (None, None, Some(parameter), None) => Ok(Target::Parameter(parameter.clone())),
+            (None, None, None, Some(parameter)) => Ok(Target::Norm(parameter.clone())),
+            _ => invalid("give it exactly one of target, input, parameter and norm"),
         }
     }
 }
