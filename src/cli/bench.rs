@@ -1,5 +1,7 @@
 //! `nengo-wgpu bench`: how fast this device is, beside what it could do at best.
 
+mod neurons;
+
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -25,6 +27,8 @@ pub enum What {
     Elementwise,
     /// The L2 norm of each parameter
     L2Norm,
+    /// Steps of each neuron type on one thread
+    Neurons,
     /// Whole training steps of a classifier
     Train,
 }
@@ -80,7 +84,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if !args.json {
         println!("device: {device}");
     }
-    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Train];
+    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Neurons, What::Train];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None };
     for what in chosen {
@@ -88,6 +92,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             What::Matmul => bench.matmul(args.size)?,
             What::Elementwise => bench.elementwise()?,
             What::L2Norm => bench.l2_norm()?,
+            What::Neurons => {
+                let bandwidth = bench.bandwidth()?;
+                neurons::run(&bench.device, bench.repeats, bandwidth)?
+            }
             What::Train => bench.train(args)?,
         };
         for m in results {

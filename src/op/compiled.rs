@@ -83,12 +83,14 @@ impl<S: System> Native<S> {
             let own = WIDE.min(n - from);
             for (x, lane) in x.iter_mut().zip(lanes).take(S::OPERANDS + S::STATES) {
                 match lane {
+                    // Of a length that the compiler knows, a copy is a few instructions.
+                    Lane::Slice(s) if own == WIDE => x.copy_from_slice(&s[from..from + WIDE]),
                     Lane::Slice(s) => x[..own].copy_from_slice(&s[from..from + own]),
-                    Lane::Splat(c) => x[..own].fill(*c),
+                    Lane::Splat(c) => x.fill(*c),
                 }
             }
-            // A few more than are needed, so that no vector is partly filled.
-            for i in 0..own.next_multiple_of(16) {
+            // Always all of them: with another number, the last ones would not be in vectors.
+            for i in 0..WIDE {
                 let inputs: [f32; MOST] = std::array::from_fn(|k| x[k][i]);
                 let mut results = [0.0_f32; MOST];
                 self.0.step(&inputs[..S::OPERANDS + S::STATES], &mut results[..1 + S::STATES]);
@@ -97,7 +99,12 @@ impl<S: System> Native<S> {
                 }
             }
             for (k, next) in next.iter().enumerate().take(1 + S::STATES) {
-                to[k * BLOCK + from..][..own].copy_from_slice(&next[..own]);
+                let to = &mut to[k * BLOCK + from..];
+                if own == WIDE {
+                    to[..WIDE].copy_from_slice(next);
+                } else {
+                    to[..own].copy_from_slice(&next[..own]);
+                }
             }
             from += own;
         }

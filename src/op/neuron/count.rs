@@ -57,17 +57,15 @@ impl<R: Rates> System for Regular<R> {
     }
 }
 
-/// Spikes by chance: whole spikes of `rate * dt`, and for what is left one with that chance. Operand 1 is uniform in 0 … 1.
+/// Spikes by chance: whole spikes of `rate * dt`, and for what is left one with that chance; or by Poisson's law. Operand 1 is uniform in 0 … 1.
 #[derive(Clone)]
-pub(super) struct Stochastic<R> {
+pub(super) struct Stochastic<R, const POISSON: bool> {
     pub rates: R,
     pub amplitude: f64,
     pub dt: f64,
-    /// By Poisson's law instead.
-    pub poisson: bool,
 }
 
-impl<R: Rates> System for Stochastic<R> {
+impl<R: Rates, const POISSON: bool> System for Stochastic<R, POISSON> {
     const OPERANDS: usize = 2;
     const STATES: usize = R::STATES;
 
@@ -76,7 +74,7 @@ impl<R: Rates> System for Stochastic<R> {
         let (out, states) = next.split_at_mut(1);
         let rate = self.rates.rates(x[0], &x[2..], states);
         let mean = rate.unary(Unary::Abs) * T::number(self.dt);
-        let n = if self.poisson {
+        let n = if POISSON {
             mean.binary(Binary::Poisson, x[1])
         } else {
             let whole = mean.floor();

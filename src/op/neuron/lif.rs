@@ -75,14 +75,58 @@ impl Lif {
     }
 }
 
+/// The step of [`Lif`]. `SHORT` steps are at most a quarter of `tau_rc`: there, series take the place of exponential and
+/// logarithm, to the last digit, at a third of their cost.
 #[derive(Clone)]
-pub(super) struct LifStep {
+pub(super) struct LifStep<const SHORT: bool> {
     pub lif: Lif,
     pub dt: f64,
     pub derivative: Derivative,
 }
 
-impl LifStep {
+/// Whether a step is short beside the membrane's time constant.
+pub(super) fn is_short(dt: f64, tau_rc: f64) -> bool {
+    dt <= 0.25 * tau_rc
+}
+
+/// `x c[0] + x^2 c[1] + ...`
+#[inline(always)]
+fn series<T: Real, const N: usize>(x: T, c: [f64; N]) -> T {
+    let mut sum = T::number(c[N - 1]);
+    for k in (0..N - 1).rev() {
+        sum = sum * x + T::number(c[k]);
+    }
+    sum * x
+}
+
+impl<const SHORT: bool> LifStep<SHORT> {
+    /// `exp(-time / tau_rc) - 1` for a time of at most a step.
+    #[inline(always)]
+    fn decay<T: Real>(&self, time: T) -> T {
+        let x = time * T::number(-1.0 / self.lif.tau_rc);
+        if SHORT {
+            series(x, [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0])
+        } else {
+            x.exp_m1()
+        }
+    }
+
+    /// The time from the threshold to the end of the step, of a voltage that is `above` it by so much, and whose current is
+    /// above it by `drive`: `-tau_rc ln(1 - above / drive)`, at most a step.
+    #[inline(always)]
+    fn since<T: Real>(&self, above: T, drive: T) -> T {
+        let (tau_rc, zero) = (self.lif.tau_rc, T::number(0.0));
+        let steps = self.dt / tau_rc;
+        if SHORT {
+            // ln((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + ...)
+            let s = (above / (drive + drive - above)).max(zero).min(T::number((0.5 * steps).tanh()));
+            T::number(2.0 * tau_rc) * (s + s * series(s * s, [1.0 / 3.0, 1.0 / 5.0, 1.0 / 7.0]))
+        } else {
+            let share = (above / drive).max(zero).min(T::number(-(-steps).exp_m1()));
+            T::number(-tau_rc) * (-share).ln_1p()
+        }
+    }
+
     /// Output, next voltage and next refractory time.
     ///
     /// The reset is a constant for the derivative: of a surrogate's gradient, what goes through it is mostly noise.
@@ -93,21 +137,17 @@ impl LifStep {
         let rest = refractory - step;
         // The part of the step in which the membrane integrates.
         let active = (step - rest).max(zero).min(step).detach();
-        let v = v - (j - v) * (active * T::number(-1.0 / lif.tau_rc)).exp_m1();
+        let v = v - (j - v) * self.decay(active);
         let above = v - one;
         let spiked = match derivative {
             Derivative::Threshold(surrogate) => above.spike(*surrogate),
             Derivative::Rate(_) => zero.less(above),
         };
-        // When it crossed 1, from the beginning of the step. Where it did not, numbers whose logarithm is finite.
-        let drive = spiked.select(j - one, one);
-        let late = spiked.select(above, zero) / drive;
-        let crossed = step + T::number(lif.tau_rc) * (-late).ln_1p();
+        // Where it did not cross the threshold, numbers whose quotient is finite.
+        let since = self.since(spiked.select(above, zero), spiked.select(j - one, one));
         // While a neuron is silent this would fall without bound, and lose digits.
-        let rest = spiked.select(T::number(lif.tau_ref) + crossed, rest.max(-step)).detach();
-        let floored =
-            if lif.min_voltage == f64::NEG_INFINITY { v } else { v.max(T::number(lif.min_voltage)) };
-        let v = spiked.select(zero, floored.flush());
+        let rest = spiked.select(T::number(lif.tau_ref + dt) - since, rest.max(-step)).detach();
+        let v = spiked.select(zero, v.max(T::number(lif.min_voltage)).flush());
         let out = spiked * T::number(lif.amplitude / dt);
         match derivative {
             Derivative::Threshold(_) => (out, v, rest),
@@ -118,7 +158,7 @@ impl LifStep {
     }
 }
 
-impl System for LifStep {
+impl<const SHORT: bool> System for LifStep<SHORT> {
     const OPERANDS: usize = 1;
     const STATES: usize = 2;
 
@@ -224,13 +264,13 @@ impl AdaptiveLif {
 }
 
 #[derive(Clone)]
-pub(super) struct AdaptiveLifStep {
-    pub lif: LifStep,
+pub(super) struct AdaptiveLifStep<const SHORT: bool> {
+    pub lif: LifStep<SHORT>,
     pub tau_n: f64,
     pub inc_n: f64,
 }
 
-impl System for AdaptiveLifStep {
+impl<const SHORT: bool> System for AdaptiveLifStep<SHORT> {
     const OPERANDS: usize = 1;
     const STATES: usize = 3;
 

@@ -28,7 +28,7 @@ use crate::graph::{State, Tensor};
 use count::{Regular, Stochastic};
 use izhikevich::IzhikevichStep;
 use leaky::{LeakyStep, SynapticStep};
-use lif::{AdaptiveLifStep, AdaptiveRates, LifStep};
+use lif::{AdaptiveLifStep, AdaptiveRates, LifStep, is_short};
 use rate::{RateStep, Rates};
 
 /// What a neuron makes of its input current.
@@ -318,11 +318,10 @@ impl NeuronType {
             NeuronType::SpikingLeakyRelu(p) => {
                 regular(p.amplitude, true).visit(LeakyRelu { amplitude: 1.0, ..*p })
             }
-            NeuronType::Lif(lif) => Step::of_system(LifStep { lif: *lif, dt, derivative }),
-            NeuronType::AdaptiveLif(p) => {
-                let lif = LifStep { lif: p.still(), dt, derivative };
-                Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
-            }
+            NeuronType::Lif(p) if is_short(dt, p.tau_rc) => lif_step::<true>(p, dt, derivative),
+            NeuronType::Lif(p) => lif_step::<false>(p, dt, derivative),
+            NeuronType::AdaptiveLif(p) if is_short(dt, p.tau_rc) => adaptive_step::<true>(p, dt, derivative),
+            NeuronType::AdaptiveLif(p) => adaptive_step::<false>(p, dt, derivative),
             NeuronType::Izhikevich(p) => Step::of_system(IzhikevichStep { neuron: *p, dt, derivative }),
             NeuronType::RegularSpiking(from) => {
                 from.base.with_rates(dt, regular(from.amplitude, false)).unwrap_or_else(silent)
@@ -351,6 +350,15 @@ impl NeuronType {
             _ => return None,
         })
     }
+}
+
+fn lif_step<const SHORT: bool>(lif: &Lif, dt: f64, derivative: Derivative) -> Step {
+    Step::of_system(LifStep::<SHORT> { lif: *lif, dt, derivative })
+}
+
+fn adaptive_step<const SHORT: bool>(p: &AdaptiveLif, dt: f64, derivative: Derivative) -> Step {
+    let lif = LifStep::<SHORT> { lif: p.still(), dt, derivative };
+    Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
 }
 
 /// Of a base that spikes itself, which [`NeuronType::check`] refuses.
@@ -404,7 +412,11 @@ struct MakeStochastic {
 impl Visit for MakeStochastic {
     type Out = Step;
     fn visit<R: Rates>(self, rates: R) -> Step {
-        let Self { amplitude, dt, poisson } = self;
-        Step::of_system(Stochastic { rates, amplitude, dt, poisson })
+        let Self { amplitude, dt, .. } = self;
+        if self.poisson {
+            Step::of_system(Stochastic::<R, true> { rates, amplitude, dt })
+        } else {
+            Step::of_system(Stochastic::<R, false> { rates, amplitude, dt })
+        }
     }
 }

@@ -244,7 +244,7 @@ impl NetworkSpec {
 /// A row for each example with 1 at its class.
 fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
     let size = match &network.probes[network.find_probe(probe)?.0].target {
-        Target::Output(object, _) => network.size_out(*object)?,
+        Target::Output(object, _) | Target::Input(object) => network.size_out(*object)?,
         _ => return Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
     };
     let mut rows = Array2::zeros((classes.nrows(), size));
