@@ -1,6 +1,7 @@
 //! `nengo-wgpu bench`: how fast this device is, beside what it could do at best.
 
 mod neurons;
+mod time;
 
 use std::time::Instant;
 
@@ -31,6 +32,8 @@ pub enum What {
     Neurons,
     /// Whole training steps of a classifier
     Train,
+    /// A recurrent network through 100 steps, training and forward
+    Rnn,
 }
 
 /// Measures speed, beside ceilings measured on the same device.
@@ -84,7 +87,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if !args.json {
         println!("device: {device}");
     }
-    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Neurons, What::Train];
+    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Neurons, What::Train, What::Rnn];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None };
     for what in chosen {
@@ -97,6 +100,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                 neurons::run(&bench.device, bench.repeats, bandwidth)?
             }
             What::Train => bench.train(args)?,
+            What::Rnn => bench.rnn(args)?,
         };
         for m in results {
             let fraction = m.value / m.ceiling;

@@ -82,6 +82,8 @@ pub(super) struct LifStep<const SHORT: bool> {
     pub lif: Lif,
     pub dt: f64,
     pub derivative: Derivative,
+    /// The farthest that [`LifStep::since`] goes.
+    farthest: f64,
 }
 
 /// Whether a step is short beside the membrane's time constant.
@@ -100,6 +102,12 @@ fn series<T: Real, const N: usize>(x: T, c: [f64; N]) -> T {
 }
 
 impl<const SHORT: bool> LifStep<SHORT> {
+    pub fn new(lif: Lif, dt: f64, derivative: Derivative) -> Self {
+        let steps = dt / lif.tau_rc;
+        let farthest = if SHORT { (0.5 * steps).tanh() } else { -(-steps).exp_m1() };
+        Self { lif, dt, derivative, farthest }
+    }
+
     /// `exp(-time / tau_rc) - 1` for a time of at most a step.
     #[inline(always)]
     fn decay<T: Real>(&self, time: T) -> T {
@@ -116,13 +124,12 @@ impl<const SHORT: bool> LifStep<SHORT> {
     #[inline(always)]
     fn since<T: Real>(&self, above: T, drive: T) -> T {
         let (tau_rc, zero) = (self.lif.tau_rc, T::number(0.0));
-        let steps = self.dt / tau_rc;
         if SHORT {
             // ln((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + ...)
-            let s = (above / (drive + drive - above)).max(zero).min(T::number((0.5 * steps).tanh()));
+            let s = (above / (drive + drive - above)).max(zero).min(T::number(self.farthest));
             T::number(2.0 * tau_rc) * (s + s * series(s * s, [1.0 / 3.0, 1.0 / 5.0, 1.0 / 7.0]))
         } else {
-            let share = (above / drive).max(zero).min(T::number(-(-steps).exp_m1()));
+            let share = (above / drive).max(zero).min(T::number(self.farthest));
             T::number(-tau_rc) * (-share).ln_1p()
         }
     }
@@ -132,7 +139,7 @@ impl<const SHORT: bool> LifStep<SHORT> {
     /// The reset is a constant for the derivative: of a surrogate's gradient, what goes through it is mostly noise.
     #[inline(always)]
     fn fire<T: Real>(&self, j: T, v: T, refractory: T) -> (T, T, T) {
-        let Self { lif, dt, derivative } = self;
+        let Self { lif, dt, derivative, .. } = self;
         let (zero, one, step) = (T::number(0.0), T::number(1.0), T::number(*dt));
         let rest = refractory - step;
         // The part of the step in which the membrane integrates.

@@ -353,11 +353,11 @@ impl NeuronType {
 }
 
 fn lif_step<const SHORT: bool>(lif: &Lif, dt: f64, derivative: Derivative) -> Step {
-    Step::of_system(LifStep::<SHORT> { lif: *lif, dt, derivative })
+    Step::of_system(LifStep::<SHORT>::new(*lif, dt, derivative))
 }
 
 fn adaptive_step<const SHORT: bool>(p: &AdaptiveLif, dt: f64, derivative: Derivative) -> Step {
-    let lif = LifStep::<SHORT> { lif: p.still(), dt, derivative };
+    let lif = LifStep::<SHORT>::new(p.still(), dt, derivative);
     Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
 }
 
