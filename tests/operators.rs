@@ -5,8 +5,10 @@ mod common;
 use common::{Case, build, check, devices, dims};
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::expr::Expr;
+use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
-use nengo_wgpu::op::{Lowpass, Pad, Reduce, Unary};
+use nengo_wgpu::op::scan::Scan;
+use nengo_wgpu::op::{Pad, Reduce, Unary};
 
 /// Rows and columns: one, odd, whole vectors, and around the sizes of tiles.
 const SIZES: [(usize, usize); 9] =
@@ -155,8 +157,8 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
     });
     check("35,000 steps of 2", dims(2, 35_000), 1e-4, |c| {
         let x = c.feed(Type::sequence(3));
-        let filter = Lowpass { a: 0.9, b: 0.1, delays: true, backward: false };
-        vec![x.relu(), x.reduce_to(Type::example(3)), x.delay(), x.lowpass(filter), x.dot(c.parameter(2, 3))]
+        let filter = lowpass(0.9, 0.1, true);
+        vec![x.relu(), x.reduce_to(Type::example(3)), x.delay(), x.filter(&filter), x.dot(c.parameter(2, 3))]
     });
 }
 
@@ -303,9 +305,9 @@ fn delays_and_filters_agree_in_both_directions_of_time() {
                 let mut all = vec![x.delay(), x.delay().delay().relu(), held.delay(), row.delay()];
                 all.push(x.scope.apply(nengo_wgpu::op::Delay { backward: true }, &[x]));
                 for (delays, backward) in [(false, false), (false, true), (true, false), (true, true)] {
-                    let filter = Lowpass { a: 0.8, b: 0.3, delays, backward };
-                    all.extend([x, held, row].map(|v| v.lowpass(filter)));
-                    all.push(x.tanh().lowpass(filter).lowpass(filter) * held);
+                    let filter = Scan { backward, ..lowpass(0.8, 0.3, delays) };
+                    all.extend([x, held, row].map(|v| v.filter(&filter)));
+                    all.push(x.tanh().filter(&filter).filter(&filter) * held);
                 }
                 all
             });
@@ -324,7 +326,7 @@ fn operators_in_a_loop_over_time_agree() {
             let class = c.feed_of(Type::sequence(1), |i, _| (i % cols) as f32);
             let (w, v) = (c.parameter(cols, cols), c.parameter(2 * cols + 1, cols));
             let small = 1.0 / cols as f32;
-            let filter = |delays| Lowpass { a: 0.7, b: 0.3, delays, backward: false };
+            let filter = |delays| lowpass(0.7, 0.3, delays);
             let all = [
                 in_loop(x, |x| x.tanh()),
                 in_loop(x, |x| (x * held + row * column).sigmoid()),
@@ -337,8 +339,8 @@ fn operators_in_a_loop_over_time_agree() {
                 in_loop(x, |x| x.slice(cols - 1, 1).concat(&[x]).slice(0, cols)),
                 in_loop(x, |x| held.concat(&[x, row]).slice(cols / 2, cols)),
                 in_loop(x, |x| c.scope.apply(Pad { start: 1, cols: cols + 1 }, &[x]).slice(0, cols)),
-                in_loop(x, |x| x.lowpass(filter(false)) + row),
-                in_loop(x, |x| x.lowpass(filter(true)) * held),
+                in_loop(x, |x| x.filter(&filter(false)) + row),
+                in_loop(x, |x| x.filter(&filter(true)) * held),
                 in_loop(x, |x| x.delay().scale(0.5) + x),
                 in_loop(x, |x| if cols > 1 { x.cross_entropy(class).scale(0.1) + row } else { x }),
                 in_loop(x, |x| x.cross_entropy(held.abs()).scale(0.1) + x.is_class(held) * row),

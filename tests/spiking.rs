@@ -114,6 +114,35 @@ fn states_start_as_they_are_told() {
     }
 }
 
+/// Spikes in each step of many neurons whose rate is 400 Hz.
+fn chance(neuron: NeuronType, device: &Device, pieces: &[usize]) -> Vec<f32> {
+    let mut net = Network::new(5);
+    let a = net.neurons("a", Neurons::new(500, neuron).tuned(Init::Zeros, Init::Constant(400.0))).unwrap();
+    let p = net.probe("p", a).unwrap();
+    let mut sim = Simulator::new(&net, device).unwrap();
+    pieces.iter().for_each(|n| sim.run_steps(*n, &Data::new()).unwrap());
+    sim.data(p).unwrap().iter().map(|x| x * 0.001).collect()
+}
+
+#[test]
+fn random_spikes_have_the_mean_and_spread_of_their_law_and_come_again() {
+    let relu = RectifiedLinear::default;
+    for device in devices() {
+        // Of 20000 draws with mean 0.4, the mean is within 0.4 ± 0.018 (four standard deviations).
+        let bernoulli = chance(NeuronType::stochastic_spiking(relu()), device, &[40]);
+        let poisson = chance(NeuronType::poisson_spiking(relu()), device, &[40]);
+        for (counts, variance) in [(&bernoulli, 0.24), (&poisson, 0.4)] {
+            let mean = counts.iter().sum::<f32>() / counts.len() as f32;
+            let spread = counts.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / counts.len() as f32;
+            assert!((mean - 0.4).abs() < 0.018, "a mean of {mean} on {device}");
+            assert!((spread - variance).abs() < 0.03, "a variance of {spread} on {device}");
+            assert!(counts.iter().all(|x| (x - x.round()).abs() < 1e-6));
+        }
+        assert!(bernoulli.iter().all(|x| *x < 1.5) && poisson.iter().any(|x| *x > 1.5));
+        assert_eq!(poisson, chance(NeuronType::poisson_spiking(relu()), device, &[1, 26, 13]));
+    }
+}
+
 /// The error of making a network of these neurons, a simulator of it or a training.
 fn error(neurons: Neurons, options: Options) -> String {
     let mut net = Network::new(0);

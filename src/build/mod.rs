@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
-use crate::network::{Activation, Bound, Kind, Network, Node, ObjectId, Synapse, Target, Transform};
+use crate::network::{
+    self, Activation, Bound, Distribution, Kind, Network, Node, ObjectId, Process, Target, Transform,
+};
+use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
-use crate::op::{Lowpass, Unary};
+use crate::op::{self, Unary};
 
 /// What is uploaded into a feed before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +20,8 @@ pub enum Feed {
     Random,
     /// Time in seconds of each step.
     Time,
+    /// Key, first step and first example of a noise: five words.
+    Clock(ObjectId),
     /// The output of a node.
     Node(ObjectId),
     /// The target of a probe, by its number.
@@ -72,10 +77,11 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
     };
     // What comes through a filter comes from the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
-        if let Some(Synapse::Lowpass(tau)) = link.spec.synapse {
+        if let Some(synapse) = &link.spec.synapse {
             scope.set_owner(&link.name);
             let size = network.objects[link.post.0].size_in;
-            let filter = scope.open(Arc::new(Lowpass::synapse(tau, settings.dt)), Type::sequence(size));
+            let synapse = synapse.discretise(&format!("connection '{}'", link.name), settings.dt)?;
+            let filter = scope.open(Arc::new(filter(&synapse, true)), Type::sequence(size));
             builder.filtered[i] = Some(filter);
         }
     }
@@ -170,7 +176,10 @@ impl<'s> Builder<'_, 's> {
                 self.scope.set_owner(name);
                 match synapse {
                     None => output,
-                    Some(Synapse::Lowpass(tau)) => output.lowpass(Lowpass::synapse(*tau, self.settings.dt)),
+                    Some(synapse) => {
+                        let synapse = synapse.discretise(&format!("probe '{name}'"), self.settings.dt)?;
+                        output.filter(&filter(&synapse, true))
+                    }
                 }
             }
         })
@@ -248,7 +257,25 @@ impl<'s> Builder<'_, 's> {
             Node::Input(size) if (self.settings.held)(id) => self.feed(Feed::Node(id), Type::example(*size)),
             Node::Input(size) | Node::Function(size, _) => self.feed(Feed::Node(id), Type::sequence(*size)),
             Node::Array(rows) => self.feed(Feed::Node(id), Type::sequence(rows.ncols())),
+            Node::Process(Process::Noise(noise)) => self.noise(id, noise)?,
+            Node::Process(process) => self.feed(Feed::Node(id), Type::sequence(process.size())),
         })
+    }
+
+    fn noise(&mut self, id: ObjectId, noise: &network::Noise) -> Result<Tensor<'s>> {
+        let clock = self.feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));
+        let name = self.network.name(id);
+        self.scope.set_owner(name);
+        let k = noise.factor(self.settings.dt);
+        let scaled = |x: f32| (k * f64::from(x)) as f32;
+        let (normal, offset, factor) = match noise.distribution {
+            Distribution::Normal(mean, std) => (true, scaled(mean), scaled(std)),
+            Distribution::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
+        };
+        let draws = op::Noise { cols: noise.size, normal, offset, factor };
+        let draws = self.scope.apply(draws, &[clock]);
+        let synapse = noise.discretise(&format!("node '{name}'"), self.settings.dt)?;
+        Ok(synapse.map_or(draws, |synapse| draws.filter(&filter(&synapse, false))))
     }
 
     /// The sum of what the connections into an object bring.
@@ -294,7 +321,8 @@ impl<'s> Builder<'_, 's> {
     }
 
     fn fire(&mut self, id: ObjectId, current: Tensor<'s>, training: Option<Spiking>) -> Result<Tensor<'s>> {
-        let object = self.network.object(id)?;
+        let network = self.network;
+        let object = network.object(id)?;
         let Some(population) = &object.population else { return Ok(current) };
         let dt = self.settings.dt;
         population.neuron_type.check_dt(&format!("'{}'", object.name), dt)?;
@@ -305,7 +333,13 @@ impl<'s> Builder<'_, 's> {
         } else {
             current
         };
-        let setting = Setting { dt, training, states: &population.states, random: None };
+        // Rates that take the place of spikes draw nothing; the planner drops the draws.
+        let random = population.neuron_type.is_random().then(|| {
+            let clock = self.shared_feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));
+            let draws = op::Noise { cols: object.size_out, normal: false, offset: 0.0, factor: 1.0 };
+            self.scope.apply(draws, &[clock])
+        });
+        let setting = Setting { dt, training, states: &population.states, random };
         Ok(population.neuron_type.output(current, &setting))
     }
 

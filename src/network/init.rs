@@ -88,12 +88,13 @@ pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
     name.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Normal numbers (Box and Muller 1958).
+/// Normal numbers.
 fn normal(rng: &mut Pcg64Mcg, n: usize, mean: f32, std: f32) -> Vec<f32> {
-    (0..n)
-        .map(|_| {
-            let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
-            mean + std * ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
-        })
-        .collect()
+    (0..n).map(|_| mean + std * standard_normal(rng) as f32).collect()
+}
+
+/// A normal number of mean 0 and standard deviation 1 (Box and Muller 1958).
+pub(super) fn standard_normal(rng: &mut Pcg64Mcg) -> f64 {
+    let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }

@@ -1,11 +1,14 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
 mod connection;
+mod discretise;
 mod init;
 mod layer;
 mod neurons;
 mod node;
+mod noise;
 mod probe;
+mod process;
 pub mod spec;
 mod synapse;
 mod tensor_node;
@@ -14,16 +17,18 @@ mod transform;
 use std::sync::Arc;
 
 pub use connection::Connection;
+pub use discretise::{Method, StateSpace};
 pub use init::Init;
 pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
 pub use node::{Node, TimeFunction};
+pub use noise::{Distribution, Noise, NoiseFilter};
 pub use probe::Target;
+pub use process::{Interpolation, Process, WhiteSignal};
 pub use spec::NetworkSpec;
-pub use synapse::Synapse;
-use synapse::check_tau;
+pub use synapse::{Discrete, LinearFilter, Synapse, System};
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
 pub use transform::Transform;
 
@@ -106,9 +111,12 @@ impl Network {
     /// Adds a node.
     ///
     /// # Errors
-    /// A name that is taken, or a size of zero.
+    /// A name that is taken, a size of zero, values that are not finite, or a process that makes no sense.
     pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
         let size = node.size();
+        if let Node::Process(process) = &node {
+            process.check(&format!("node '{name}'"))?;
+        }
         let values = match &node {
             Node::Constant(values) => values.as_slice(),
             Node::Array(rows) => rows.as_slice_memory_order().unwrap_or_default(),
@@ -205,7 +213,7 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, or a synapse with a negative time constant.
+    /// [`Error::Shape`] with both objects, or a synapse that makes no sense.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
@@ -218,8 +226,8 @@ impl Network {
         if same(&name) {
             return Err(Error::DuplicateName { name });
         }
-        if let Some(Synapse::Lowpass(tau)) = spec.synapse {
-            check_tau(&format!("connection '{name}'"), tau)?;
+        if let Some(synapse) = &spec.synapse {
+            synapse.check(&format!("connection '{name}'"))?;
         }
         let (size_out, size_in) = (to.size_in, from.size_out);
         if size_out == 0 {
@@ -262,7 +270,7 @@ impl Network {
     /// Adds a probe.
     ///
     /// # Errors
-    /// A name that is taken, a parameter that does not exist, or a synapse with a negative time constant.
+    /// A name that is taken, a parameter that does not exist, or a synapse that makes no sense.
     pub fn add_probe(&mut self, name: &str, target: Target) -> Result<ProbeId> {
         if self.probes.iter().any(|p| p.name == name) {
             return Err(Error::DuplicateName { name: name.into() });
@@ -270,8 +278,8 @@ impl Network {
         match &target {
             Target::Output(object, synapse) => {
                 self.object(*object)?;
-                if let Some(Synapse::Lowpass(tau)) = synapse {
-                    check_tau(&format!("probe '{name}'"), *tau)?;
+                if let Some(synapse) = synapse {
+                    synapse.check(&format!("probe '{name}'"))?;
                 }
             }
             Target::Input(object) => {

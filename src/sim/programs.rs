@@ -6,6 +6,7 @@ use ndarray::Array3;
 
 use super::Simulator;
 use super::data::{Data, by_example};
+use super::processes::clock;
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{Binding, BufferId, BufferRef, Command, Program, Recording};
 use crate::error::{Error, Result};
@@ -270,6 +271,11 @@ impl Simulator {
                         }
                     })?;
                 }
+                Feed::Clock(id) => {
+                    let (object, example) = (self.network.object(id)?, batch.first().copied());
+                    let words = clock(object, self.seed, training_step, first, example.unwrap_or(0));
+                    self.engine.write(buffer, 0, &words)?;
+                }
                 Feed::Node(id) => {
                     let object = self.network.object(id)?;
                     if let Kind::Node(Node::Input(_)) = object.kind {
@@ -297,7 +303,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// What a node gives by itself: constants, arrays and functions of time.
+    /// What a node gives by itself: constants, arrays, functions of time and processes.
     fn upload_node(
         &mut self,
         object: &crate::network::Object,
@@ -324,7 +330,12 @@ impl Simulator {
                     }
                 })
             }
-            Kind::Node(Node::Function(_, f)) => {
+            Kind::Node(Node::Function(..) | Node::Process(_)) => {
+                let f = match &object.kind {
+                    Kind::Node(Node::Function(_, f)) => Some(f),
+                    _ => self.processes.get(&object.name),
+                };
+                let Some(f) = f.cloned() else { return Ok(()) };
                 let mut values = Vec::with_capacity(dims.steps * size);
                 for step in 0..dims.steps as u64 {
                     let t = (first + step + 1) as f64 * self.dt;

@@ -25,6 +25,7 @@
 
 mod neurons;
 mod objects;
+mod signals;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,10 @@ use serde::Deserialize;
 
 pub use neurons::NeuronsSpec;
 pub use objects::{ConnectionSpec, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
+pub use signals::{
+    FilteredNoiseSpec, NoiseSpec, PiecewiseSpec, PresentSpec, ProcessSpec, StateSpaceSpec, SynapseKind,
+    SynapseSpec, TransferSpec, WhiteSignalSpec,
+};
 
 use super::{Connection, Network};
 use crate::error::{Error, Result};
@@ -141,7 +146,7 @@ impl NetworkSpec {
         }
         for connection in &self.connection {
             let (pre, post) = (net.find(&connection.pre)?, net.find(&connection.post)?);
-            net.connect(pre, post, connection.build())?;
+            net.connect(pre, post, connection.build()?)?;
         }
         for probe in &self.probe {
             let target = probe.build(|name| net.find(name))?;

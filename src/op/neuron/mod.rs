@@ -275,7 +275,7 @@ impl NeuronType {
         if let Some((rate, factor)) = smoothing.filter(|_| !self.is_rate()).and_then(|s| self.rate_type(s)) {
             let wanted: Vec<&str> = rate.states().iter().map(|s| s.0).collect();
             let states: Vec<State> = at.states.iter().filter(|s| wanted.contains(&s.name)).cloned().collect();
-            let out = rate.output(j, &Setting { training: None, states: &states, ..*at });
+            let out = rate.output(j, &Setting { training: None, states: &states, random: None, dt: at.dt });
             return if factor == 1.0 { out } else { out.scale(factor as f32) };
         }
         let (derivative, trained) = match at.training {
