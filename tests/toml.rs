@@ -2,7 +2,8 @@
 
 use ndarray::Array2;
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, Network, NetworkSpec, Node, Synapse, Target, Transform,
+    Activation, Connection, Distribution, Init, Interpolation, Layer, LinearFilter, Method, Network,
+    NetworkSpec, Node, Noise, Process, StateSpace, Synapse, Target, Transform, WhiteSignal,
 };
 use nengo_wgpu::train::{Decay, Loss, Metric, Optimiser, Penalty, Select};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
@@ -153,6 +154,136 @@ fn an_array_is_a_row_for_each_step() {
     sim.run_steps(3, &Data::new()).unwrap();
     let data = sim.data(net.find_probe("p").unwrap()).unwrap();
     assert_eq!(data.iter().copied().collect::<Vec<_>>(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn synapses_and_processes_are_those_built_by_calls() {
+    let toml = r#"
+[[node]]
+name = "signal"
+size = 2
+process = { white-signal = { period = 0.1, high = 50, rms = 0.3, y0 = 0.1 } }
+
+[[node]]
+name = "images"
+process = { present-input = { inputs = [[1, 2], [3, 4]], presentation-time = 0.01 } }
+
+[[node]]
+name = "pieces"
+process.piecewise = { times = [0.01, 0.02], values = [[1, 0], [0, 2]], interpolation = "linear" }
+
+[[node]]
+name = "white"
+size = 2
+process.white-noise = { distribution = { uniform = [-1, 1] }, scale = false }
+
+[[node]]
+name = "filtered"
+size = 2
+process.filtered-noise = { synapse = { alpha = 0.01 }, seed = 5 }
+
+[[node]]
+name = "brown"
+size = 2
+process.brown-noise = { distribution = { normal = [0, 0.5] } }
+
+[[node]]
+name = "sum"
+passthrough = 2
+
+[[connection]]
+pre = "signal"
+post = "sum"
+synapse = 0.005
+
+[[connection]]
+pre = "images"
+post = "sum"
+synapse.triangle = 0.01
+
+[[connection]]
+pre = "pieces"
+post = "sum"
+synapse.linear = { numerator = [1], denominator = [0.0003, 0.03, 1], method = "bilinear" }
+
+[[connection]]
+pre = "white"
+post = "sum"
+synapse.state-space = { a = [[0.5, 0.1], [0, 0.3]], b = [1, 2], c = [0.5, 0.25], d = 0.125, analog = false }
+
+[[connection]]
+pre = "filtered"
+post = "sum"
+
+[[connection]]
+pre = "brown"
+post = "sum"
+synapse.lowpass = 0.01
+
+[[probe]]
+name = "p"
+target = "sum"
+synapse.alpha = 0.002
+"#;
+    let calls = || {
+        let mut net = Network::new(0);
+        let signal = net.node("signal", Node::process(WhiteSignal::new(2, 0.1, 50.0).rms(0.3).y0(0.1)))?;
+        let images = Process::present_input(ndarray::array![[1.0, 2.0], [3.0, 4.0]], 0.01);
+        let images = net.node("images", Node::process(images))?;
+        let pieces = ndarray::array![[1.0, 0.0], [0.0, 2.0]];
+        let pieces = Process::interpolated(&[0.01, 0.02], pieces, Interpolation::Linear);
+        let pieces = net.node("pieces", Node::process(pieces))?;
+        let white = Noise::white(2).distribution(Distribution::Uniform(-1.0, 1.0)).unscaled();
+        let white = net.node("white", Node::process(white))?;
+        let filtered =
+            net.node("filtered", Node::process(Noise::filtered(2, Synapse::Alpha(0.01)).seed(5)))?;
+        let brown = Noise::brown(2).distribution(Distribution::Normal(0.0, 0.5));
+        let brown = net.node("brown", Node::process(brown))?;
+        let sum = net.node("sum", Node::Passthrough(2))?;
+        net.connect(signal, sum, Connection::new().synapse(Synapse::Lowpass(0.005)))?;
+        net.connect(images, sum, Connection::new().synapse(Synapse::Triangle(0.01)))?;
+        let bilinear = LinearFilter::new(&[1.0], &[0.0003, 0.03, 1.0]).method(Method::Bilinear);
+        net.connect(pieces, sum, Connection::new().synapse(bilinear))?;
+        let system = StateSpace {
+            a: ndarray::array![[0.5, 0.1], [0.0, 0.3]],
+            b: ndarray::array![[1.0], [2.0]],
+            c: ndarray::array![[0.5, 0.25]],
+            d: 0.125,
+        };
+        net.connect(white, sum, Connection::new().synapse(LinearFilter::state_space(system).digital()))?;
+        net.connect(filtered, sum, Connection::new())?;
+        net.connect(brown, sum, Connection::new().synapse(Synapse::Lowpass(0.01)))?;
+        net.add_probe("p", Target::Output(sum, Some(Synapse::Alpha(0.002))))?;
+        Ok::<_, Error>(net)
+    };
+    let run = |net: Network| {
+        let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+        sim.run_steps(60, &Data::new()).unwrap();
+        sim.data(net.find_probe("p").unwrap()).unwrap()
+    };
+    let (ours, theirs) = (run(build(toml).unwrap()), run(calls().unwrap()));
+    assert_eq!(ours, theirs);
+    assert!(ours.iter().skip(2).all(|x| *x != 0.0), "{ours}");
+}
+
+#[test]
+fn synapses_and_processes_that_make_no_sense_are_told_of() {
+    let signal = "[[node]]\nname = \"a\"\n";
+    let text =
+        problem(&format!("{signal}size = 3\nprocess.piecewise = {{ times = [0], values = [[1, 2]] }}"));
+    assert!(text.contains("node 'a'") && text.contains("is 3") && text.contains("is 2"), "{text}");
+    let text = problem(&format!("{signal}constant = [1]\nprocess.white-noise = {{}}"));
+    assert!(text.contains("node 'a'") && text.contains("process"), "{text}");
+    let text = problem(&format!("{signal}process.piecewise = {{ times = [0, 1], values = [[1, 2], [3]] }}"));
+    assert!(text.contains("node 'a'") && text.contains("row 2"), "{text}");
+    let probe = "size = 1\n[[probe]]\nname = \"p\"\ntarget = \"a\"\n";
+    let text =
+        problem(&format!("{signal}{probe}synapse.linear = {{ numerator = [1], denominator = [1, 0] }}"));
+    assert!(text.contains("probe 'p'") && text.contains("pole 1.0"), "{text}");
+    let (line, _, message) = place(&format!("{signal}{probe}synapse = \"slow\""));
+    assert!(line == 7 && message.contains("time constant") && message.contains("triangle"), "{message}");
+    let (line, _, message) = place(&format!("{signal}process.white-noise = {{ mean = 1 }}"));
+    assert!(line == 3 && message.contains("`mean`"), "{message}");
 }
 
 #[test]

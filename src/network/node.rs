@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
+use super::Process;
+
 /// A function of time, in seconds, evaluated on the host ahead of a run.
 pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
 
@@ -19,6 +21,8 @@ pub enum Node {
     Array(Array2<f32>),
     /// A function of time that gives this many values.
     Function(usize, TimeFunction),
+    /// A signal that follows a rule, or noise.
+    Process(Process),
     /// The sum of what comes in, this many values.
     Passthrough(usize),
 }
@@ -29,10 +33,16 @@ impl Node {
         Self::Function(size, Arc::new(f))
     }
 
+    /// A signal that follows a rule, or noise.
+    pub fn process(process: impl Into<Process>) -> Self {
+        Self::Process(process.into())
+    }
+
     pub(super) fn size(&self) -> usize {
         match self {
             Node::Constant(values) => values.len(),
             Node::Array(rows) => rows.ncols(),
+            Node::Process(process) => process.size(),
             Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) => *n,
         }
     }
@@ -45,6 +55,7 @@ impl fmt::Debug for Node {
             Node::Input(n) => write!(f, "Input({n})"),
             Node::Array(rows) => write!(f, "Array({} x {})", rows.nrows(), rows.ncols()),
             Node::Function(n, _) => write!(f, "Function({n})"),
+            Node::Process(process) => write!(f, "Process({process:?})"),
             Node::Passthrough(n) => write!(f, "Passthrough({n})"),
         }
     }

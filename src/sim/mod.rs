@@ -4,6 +4,7 @@ mod checkpoint;
 mod data;
 mod fit;
 mod parameters;
+mod processes;
 mod programs;
 mod run;
 mod train;
@@ -17,7 +18,7 @@ pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport}
 
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
-use crate::network::{Network, ProbeId};
+use crate::network::{Network, ProbeId, TimeFunction};
 use programs::{Layout, Loaded, PlanKey, StateKey, States};
 use train::Compiled;
 
@@ -49,6 +50,8 @@ pub struct Simulator {
     minibatch: usize,
     dt: f64,
     seed: u64,
+    /// The processes that are functions of time, by the node's name.
+    processes: HashMap<String, TimeFunction>,
     steps_done: u64,
     /// By who carries them, and how many floats they are.
     states: HashMap<(StateKey, usize), States>,
@@ -78,7 +81,8 @@ impl Simulator {
     /// A simulator of `network` on `device` with one example at a time and steps of a millisecond.
     ///
     /// # Errors
-    /// A cycle without a delay, a tensor node that does not fit, or a device that cannot hold the parameters.
+    /// A cycle without a delay, a tensor node that does not fit, a synapse or process that makes no sense at this time
+    /// step, or a device that cannot hold the parameters.
     pub fn new(network: &Network, device: &Device) -> Result<Self> {
         Self::with(network, device, Options::default())
     }
@@ -96,6 +100,7 @@ impl Simulator {
             return Err(Error::invalid("dt", format!("it is {dt} s, but must be above 0")));
         }
         let layout = Layout::new(network);
+        let seed = seed.unwrap_or(network.seed);
         let mut sim = Self {
             network: network.clone(),
             device: device.clone(),
@@ -103,7 +108,8 @@ impl Simulator {
             shared: Vec::new(),
             minibatch,
             dt,
-            seed: seed.unwrap_or(network.seed),
+            processes: processes::functions(network, dt, seed)?,
+            seed,
             steps_done: 0,
             states: HashMap::new(),
             plans: HashMap::new(),

@@ -6,11 +6,13 @@ use ndarray::Array3;
 
 use super::Simulator;
 use super::data::{Data, by_example};
+use super::processes::clock;
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{Binding, BufferId, BufferRef, Command, Program, Recording};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Graph, Placed, Scope, Type};
-use crate::network::{Kind, Network, Node, ObjectId, Target};
+use crate::network::{Kind, Network, Node, ObjectId};
+use crate::op::neuron::Spiking;
 use crate::op::update::{LINE, Segment, Segments};
 use crate::plan::{self, Carry, Output, ParameterPlace, Place, Plan, Request, Stage};
 
@@ -124,7 +126,7 @@ impl Simulator {
         build::build(
             &self.network,
             &scope,
-            &Settings { dims, dt: self.dt, training: false, held: &|_| true },
+            &Settings { dims, dt: self.dt, training: false, spiking: Spiking::default(), held: &|_| true },
         )?;
         scope.finish().map(drop)
     }
@@ -165,7 +167,13 @@ impl Simulator {
         }
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
-        let settings = Settings { dims: key.dims, dt: self.dt, training: false, held: &held };
+        let settings = Settings {
+            dims: key.dims,
+            dt: self.dt,
+            training: false,
+            spiking: Spiking::default(),
+            held: &held,
+        };
         let Built { probes, feeds, .. } = build::build(&self.network, &scope, &settings)?;
         let outputs = probes.iter().map(|p| Output { value: p.id, place: Place::Keep }).collect();
         let graph = scope.finish()?;
@@ -263,6 +271,11 @@ impl Simulator {
                         }
                     })?;
                 }
+                Feed::Clock(id) => {
+                    let (object, example) = (self.network.object(id)?, batch.first().copied());
+                    let words = clock(object, self.seed, training_step, first, example.unwrap_or(0));
+                    self.engine.write(buffer, 0, &words)?;
+                }
                 Feed::Node(id) => {
                     let object = self.network.object(id)?;
                     if let Kind::Node(Node::Input(_)) = object.kind {
@@ -290,7 +303,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// What a node gives by itself: constants, arrays and functions of time.
+    /// What a node gives by itself: constants, arrays, functions of time and processes.
     fn upload_node(
         &mut self,
         object: &crate::network::Object,
@@ -317,7 +330,12 @@ impl Simulator {
                     }
                 })
             }
-            Kind::Node(Node::Function(_, f)) => {
+            Kind::Node(Node::Function(..) | Node::Process(_)) => {
+                let f = match &object.kind {
+                    Kind::Node(Node::Function(_, f)) => Some(f),
+                    _ => self.processes.get(&object.name),
+                };
+                let Some(f) = f.cloned() else { return Ok(()) };
                 let mut values = Vec::with_capacity(dims.steps * size);
                 for step in 0..dims.steps as u64 {
                     let t = (first + step + 1) as f64 * self.dt;
@@ -352,7 +370,7 @@ impl Simulator {
         };
         let (ty, dims) = (placed.ty, loaded.dims);
         let values = self.engine.read(id, placed.binding.offset + placed.start, ty.elements(dims))?;
-        let of_parameter = !matches!(self.network.probes[probe].target, Target::Output(..));
+        let of_parameter = self.network.probes[probe].target.is_parameter();
         let shape = match ty.extent {
             Extent::Sequence => return Ok(by_example(&values, dims, ty.cols)),
             Extent::Fixed if of_parameter => (1, 1, values.len()),

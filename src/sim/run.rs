@@ -9,7 +9,7 @@ use super::data::Data;
 use super::programs::{PlanKey, Rows, StateKey, resets};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
-use crate::network::{ObjectId, ProbeId, Target};
+use crate::network::{ObjectId, ProbeId};
 use crate::plan::Stage;
 
 /// Most steps of one window.
@@ -169,7 +169,7 @@ impl Simulator {
     }
 
     fn of_parameter(&self, probe: ProbeId) -> bool {
-        !matches!(self.network.probes[probe.0].target, Target::Output(..))
+        self.network.probes[probe.0].target.is_parameter()
     }
 
     /// The longest window of at most `steps` steps that fits into the device and the budget.

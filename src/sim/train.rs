@@ -65,6 +65,7 @@ impl Simulator {
         training.optimiser.check()?;
         training.schedule.check()?;
         training.clip.check()?;
+        training.spiking.check()?;
         if training.report_every == 0 {
             return Err(Error::invalid("report_every", "it is 0, but must be at least 1"));
         }
@@ -197,7 +198,13 @@ impl Simulator {
         let scalars = compiled.scalars();
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
-        let settings = Settings { dims: key.dims, dt: self.dt, training: key.update, held: &held };
+        let settings = Settings {
+            dims: key.dims,
+            dt: self.dt,
+            training: key.update,
+            spiking: compiled.training.spiking,
+            held: &held,
+        };
         let mut built = build::build(&self.network, &scope, &settings)?;
         let parts = self.parts(&scope, &mut built, key, &compiled.training)?;
         let place = |i: usize| Place::Shared { buffer: REPORT, offset: i * LINE };

@@ -12,6 +12,8 @@ pub use penalty::{Group, Penalty, Select};
 pub use schedule::{Decay, Schedule};
 pub use spec::TrainSpec;
 
+pub use crate::op::Surrogate;
+pub use crate::op::neuron::Spiking;
 pub use crate::op::update::EpsilonAt;
 
 /// Everything that [`crate::Simulator::compile`] needs.
@@ -35,6 +37,8 @@ pub struct Training {
     pub report_every: usize,
     /// Whether examples are shuffled before each epoch, by the simulator's seed.
     pub shuffle: bool,
+    /// How spikes are trained through.
+    pub spiking: Spiking,
 }
 
 impl Training {
@@ -50,6 +54,7 @@ impl Training {
             metrics: Vec::new(),
             report_every: 10,
             shuffle: true,
+            spiking: Spiking::default(),
         }
     }
 
@@ -86,6 +91,12 @@ impl Training {
     /// With a metric.
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metrics.push(metric);
+        self
+    }
+
+    /// With another way to train through spikes.
+    pub fn spiking(mut self, spiking: Spiking) -> Self {
+        self.spiking = spiking;
         self
     }
 

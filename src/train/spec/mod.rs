@@ -11,6 +11,7 @@ use super::{Clip, Group, Loss, Metric, Objective, Optimiser, Schedule, Term, Tra
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::network::{Network, NetworkSpec, Target};
+use crate::op::neuron::Spiking;
 use crate::sim::{Data, EarlyStopping};
 use settings::select;
 
@@ -56,6 +57,10 @@ pub struct TrainSpec {
     /// Whether examples are shuffled before each epoch; true by default.
     #[serde(default = "yes")]
     pub shuffle: bool,
+    /// How spikes are trained through: `"rate-swap"` by default, `{ smooth-rate-swap = WIDTH }`,
+    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ rate-gradient = WIDTH }`.
+    #[serde(default)]
+    pub spiking: Spiking,
     /// Training steps between two looks at the penalty; 10 by default.
     #[serde(default = "ten")]
     pub report_every: usize,
@@ -205,6 +210,7 @@ impl NetworkSpec {
         }
         training.metrics = train.metrics(&terms);
         training.shuffle = train.shuffle;
+        training.spiking = train.spiking;
         training.report_every = train.report_every;
         Ok(training)
     }
@@ -238,7 +244,7 @@ impl NetworkSpec {
 /// A row for each example with 1 at its class.
 fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
     let size = match &network.probes[network.find_probe(probe)?.0].target {
-        Target::Output(object, _) => network.size_out(*object)?,
+        Target::Output(object, _) | Target::Input(object) => network.size_out(*object)?,
         _ => return Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
     };
     let mut rows = Array2::zeros((classes.nrows(), size));
