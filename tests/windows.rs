@@ -21,12 +21,7 @@ use nengo_wgpu::{Data, Device, Error, Fit, MemoryEstimate, Options, Simulator};
 struct Coupled;
 
 impl TensorNode for Coupled {
-    fn pre_build(
-        &self,
-        size_in: usize,
-        _: usize,
-        parameters: &mut Parameters,
-    ) -> nengo_wgpu::Result<()> {
+    fn pre_build(&self, size_in: usize, _: usize, parameters: &mut Parameters) -> nengo_wgpu::Result<()> {
         parameters.add("b", 1, size_in, Init::Uniform(0.2, 0.8));
         Ok(())
     }
@@ -133,9 +128,8 @@ fn checkpointed_windows_give_the_gradient_of_the_whole_run() {
         let cases = [("steps", in_time(4, 11), None), ("held", held(4), Some(11))];
         for (what, data, n_steps) in cases {
             for (over, objective) in [("every", every_step()), ("last", last())] {
-                let of = |backprop| {
-                    gradients(&net, device, &data, n_steps, training(objective.clone(), backprop))
-                };
+                let of =
+                    |backprop| gradients(&net, device, &data, n_steps, training(objective.clone(), backprop));
                 let whole = of(Backprop::Full);
                 assert!(whole.iter().any(|g| g.abs() > 1e-3));
                 for window in [1, 2, 3, 4, 5, 6, 10, 11, 50] {

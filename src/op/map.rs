@@ -100,6 +100,10 @@ impl Operator for Map {
         })
     }
 
+    fn own_derivative(&self) -> bool {
+        self.expr.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         self.lower_to(at, true)
     }

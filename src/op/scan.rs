@@ -118,6 +118,10 @@ impl Operator for Scan {
             .then(|| Arc::new(Self { backward: !self.backward, ..self.clone() }) as Arc<dyn Operator>)
     }
 
+    fn own_derivative(&self) -> bool {
+        self.step.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
         let Type { cols, .. } = at.output.ty;

@@ -1,5 +1,6 @@
 //! The simulator: a network on a device, run, trained, read and written.
 
+mod check;
 mod checkpoint;
 mod data;
 mod fit;
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 
 use ndarray::Array3;
 
+pub use check::CheckedGradient;
 pub use data::{Data, Signal};
 pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 

@@ -363,6 +363,17 @@ impl Simulator {
         Ok(Parts { losses, metrics })
     }
 
+    /// The sum of the losses of a built network.
+    pub(super) fn total<'s>(
+        &self,
+        scope: &'s Scope,
+        built: &mut Built<'s>,
+        key: &TrainKey,
+        training: &Training,
+    ) -> Result<Tensor<'s>> {
+        Ok(scope.sum(&self.parts(scope, built, key, training)?.losses))
+    }
+
     /// Gradients of the losses' sum for each parameter that is trained, by its number.
     fn gradients<'s>(
         &self,
