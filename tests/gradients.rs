@@ -254,6 +254,17 @@ fn every_operator_has_its_derivative_in_a_loop() {
 }
 
 #[test]
+fn transposed_weights_have_their_gradient() {
+    for (groups, rows, cols) in [(1, 5, 3), (3, 2, 4), (1, 1, 1)] {
+        check_gradients(&format!("transpose in {groups} groups"), dims(4, 3), |c| {
+            let w = c.parameter(groups * rows, cols);
+            let x = c.feed(Type::sequence(groups * rows));
+            x.dot_groups((w * w).transpose(groups), groups).tanh().mean_all()
+        });
+    }
+}
+
+#[test]
 fn every_loss_has_its_gradient() {
     for loss in [Loss::MeanSquared, Loss::MeanAbsolute, Loss::Huber(0.3), Loss::CrossEntropy] {
         check_gradients(&format!("{loss:?}"), dims(4, 3), |c| {

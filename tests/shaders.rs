@@ -11,6 +11,9 @@ use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, 
 use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::accumulate::accumulate;
 use nengo_wgpu::op::norm::{NormBindings, Of, norms};
+use nengo_wgpu::op::real::Real;
+use nengo_wgpu::op::scan::{Emits, Scan};
+use nengo_wgpu::op::step::Step;
 use nengo_wgpu::op::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
 use nengo_wgpu::op::{Lowpass, Pad};
 
@@ -25,6 +28,12 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let filter = Lowpass { a: 0.5, b: 0.5, delays: false, backward: false };
         let y = (x.dot(c.parameter(n, n)) + c.parameter(1, n)).sigmoid().dropout(0.5, random);
         let state = c.scope.open(std::sync::Arc::new(Lowpass { delays: true, ..filter }), y.ty());
+        let step = Step::new(2, |x| vec![x[0] * x[1], (x[0] + x[1]).unary(nengo_wgpu::op::Unary::Tanh)]);
+        let states = vec![nengo_wgpu::graph::State::at("s", 0.5)];
+        let (emits, name) = (Emits::Result, "steps");
+        let y = y.dot(c.parameter(n, n).transpose(1));
+        let scan = Scan { name, step, states, emits, linear: false, backward: false };
+        let y = c.scope.apply(scan, &[y]);
         let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().lowpass(filter).softmax();
         c.scope.close(state, z);
         let wide = c.scope.apply(Pad { start: 1, cols: 2 * n + 2 }, &[z.concat(&[x]).delay()]);
@@ -40,7 +49,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
     for command in case.ready(outputs).plan(target).recording.commands {
         match command {
             Command::Dispatch(dispatch) => all.push(dispatch),
-            Command::Repeat { body, .. } => all.extend(body),
+            Command::Repeat { tiles, .. } => all.extend(tiles.into_iter().flat_map(|t| t.body)),
             Command::Copy { .. } => {}
         }
     }

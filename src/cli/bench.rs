@@ -1,5 +1,7 @@
 //! `nengo-wgpu bench`: how fast this device is, beside what it could do at best.
 
+mod time;
+
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -27,6 +29,8 @@ pub enum What {
     L2Norm,
     /// Whole training steps of a classifier
     Train,
+    /// A recurrent network through 100 steps, training and forward
+    Rnn,
 }
 
 /// Measures speed, beside ceilings measured on the same device.
@@ -80,7 +84,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if !args.json {
         println!("device: {device}");
     }
-    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Train];
+    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Train, What::Rnn];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None };
     for what in chosen {
@@ -89,6 +93,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             What::Elementwise => bench.elementwise()?,
             What::L2Norm => bench.l2_norm()?,
             What::Train => bench.train(args)?,
+            What::Rnn => bench.rnn(args)?,
         };
         for m in results {
             let fraction = m.value / m.ceiling;

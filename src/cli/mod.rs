@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod info;
 mod log;
+mod pictures;
 mod progress;
 mod run;
 mod train;

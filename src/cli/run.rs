@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use ndarray::Array3;
 use nengo_wgpu::io::atomic::write_atomic;
 use nengo_wgpu::io::dataset::Dataset;
-use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::network::{NetworkSpec, Target};
 use nengo_wgpu::{Data, Error, Options, Result, Simulator};
 
+use super::pictures::PlotArgs;
 use super::{DeviceArg, note, say, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
 ///
-/// Input nodes read the test examples of [data], or all examples where there is no test part.
+/// Input nodes read the test examples of [data], or all examples where there is no test part. --plot draws the trace of
+/// each probe of an output, with its targets, and a raster and a histogram of rates where the values are spikes.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: nengo-wgpu run examples/digits.toml --params runs/digits/params.safetensors --out answers"
@@ -41,6 +43,8 @@ pub struct RunArgs {
     /// Examples to run over [default: all]
     #[arg(long, value_name = "N")]
     examples: Option<usize>,
+    #[command(flatten)]
+    plot: PlotArgs,
 }
 
 /// Runs.
@@ -57,12 +61,24 @@ pub fn run(args: &RunArgs) -> Result<()> {
         ));
     }
     let takes_data = spec.node.iter().any(|n| n.size.is_some());
-    let inputs = if takes_data { Some(read_inputs(&spec, args.examples)?) } else { None };
+    let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
     // Better now than after a long run.
     if let Some(out) = &args.out {
         std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
     }
+    let pictures = args.plot.open()?;
+    let targets = match &examples {
+        // The first example alone is drawn.
+        Some(examples) if pictures.is_some() && spec.train.is_some() => {
+            spec.signals(&network, &examples.select(&[0]))?.1
+        }
+        _ => Data::new(),
+    };
+    let inputs = match examples {
+        Some(examples) => Some(Data::new().with(spec.input_node()?, examples.inputs)),
+        None => None,
+    };
     note(&format!("device: {device}"));
 
     let steps = n_steps(args, &spec, takes_data)?;
@@ -86,17 +102,26 @@ pub fn run(args: &RunArgs) -> Result<()> {
         rows.push(row(network.probe_name(probe), &recorded[&probe]));
     }
     say(&table(&rows));
+    let stems = file_stems(network.probe_ids().map(|probe| network.probe_name(probe)));
     if let Some(out) = &args.out {
-        for probe in network.probe_ids() {
-            let name: String = network.probe_name(probe).chars().map(file_char).collect();
-            save(&out.join(format!("{name}.csv")), &recorded[&probe], spec.dt)?;
+        for (probe, stem) in network.probe_ids().zip(&stems) {
+            save(&out.join(format!("{stem}.csv")), &recorded[&probe], spec.dt)?;
         }
         say(&format!("a file of each probe is in {}", out.display()));
+    }
+    if let Some(pictures) = &pictures {
+        for (probe, stem) in network.probe_ids().zip(&stems) {
+            let name = network.probe_name(probe);
+            if let Some(Target::Output(..)) = network.probe_target(probe) {
+                pictures.probe(stem, name, &recorded[&probe], targets.get(name), spec.dt)?;
+            }
+        }
+        say(&format!("pictures are in {}", pictures.dir.display()));
     }
     Ok(())
 }
 
-fn read_inputs(spec: &NetworkSpec, examples: Option<usize>) -> Result<Data> {
+fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset> {
     let node = spec.input_node()?;
     if spec.data.is_none() {
         let problem =
@@ -111,7 +136,7 @@ fn read_inputs(spec: &NetworkSpec, examples: Option<usize>) -> Result<Data> {
     if examples == Some(0) {
         return Err(Error::invalid("--examples", "it is 0, but must be at least 1"));
     }
-    Ok(Data::new().with(node, examples_of(splits.test.unwrap_or(splits.train)).inputs))
+    Ok(examples_of(splits.test.unwrap_or(splits.train)))
 }
 
 fn n_steps(args: &RunArgs, spec: &NetworkSpec, data: bool) -> Result<usize> {
@@ -145,6 +170,19 @@ fn row(name: &str, data: &Array3<f32>) -> Vec<String> {
     let counts = [examples, steps, size].map(|n| n.to_string());
     let numbers = [format!("{mean:.4}"), format!("{norm:.4}"), format!("{}{more}", last.join(" "))];
     std::iter::once(name.to_string()).chain(counts).chain(numbers).collect()
+}
+
+/// Names of files for probes, all different: what a file system may not take is replaced, and names are cut.
+fn file_stems<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut stems: Vec<String> = Vec::new();
+    for name in names {
+        let plain: String = name.chars().map(file_char).take(50).collect();
+        let candidates = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
+        // Some file systems take capitals for small letters.
+        let taken = |c: &String| stems.iter().any(|s| s.to_lowercase() == c.to_lowercase());
+        stems.extend(candidates.skip_while(taken).take(1).collect::<Vec<_>>());
+    }
+    stems
 }
 
 /// Characters that every file system takes.

@@ -76,7 +76,7 @@ impl Device {
     /// The CPU twin on all cores. Needs no driver and cannot fail.
     pub fn cpu() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let target = Target { family: Family::Cpu, max_binding: usize::MAX / 8, name: "cpu".into() };
+        let target = Target { family: Family::Cpu, max_binding: usize::MAX / 8, threads, name: "cpu".into() };
         Self { target, kind: DeviceKind::Cpu, opened: None, threads }
     }
 
@@ -131,7 +131,8 @@ impl Device {
             DeviceKind::Software => Family::Software { subgroup: opened.subgroup(), int64: opened.int64() },
             _ => Family::Gpu,
         };
-        let target = Target { family, max_binding: opened.max_binding(), name: adapter.name.clone() };
+        let max_binding = opened.max_binding();
+        let target = Target { family, max_binding, threads: 1, name: adapter.name.clone() };
         Ok(Self { target, kind: adapter.kind, opened: Some(Arc::new(opened)), threads: 1 })
     }
 
@@ -172,6 +173,9 @@ impl Device {
     /// The CPU twin on another number of threads; adapters are not changed.
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
+        if self.kind == DeviceKind::Cpu {
+            self.target.threads = self.threads;
+        }
         self
     }
 

@@ -25,6 +25,8 @@ pub struct Target {
     pub family: Family,
     /// Largest range of a buffer that a kernel may bind, in floats.
     pub max_binding: usize,
+    /// Threads of the CPU twin that walk through a loop's tiles side by side; 1 for an adapter.
+    pub threads: usize,
     /// Name of the device, for messages.
     pub name: String,
 }
@@ -166,8 +168,8 @@ pub enum Command {
         rows: usize,
         /// From the last step to the first.
         backward: bool,
-        /// The calls of one step.
-        body: Vec<Dispatch>,
+        /// Parts of the rows that do not depend on each other.
+        tiles: Vec<Tile>,
     },
     /// Copies a range onto another of the same length.
     Copy {
@@ -176,6 +178,15 @@ pub enum Command {
         /// Destination.
         to: Binding,
     },
+}
+
+/// Examples that walk through a loop together.
+#[derive(Clone, Debug)]
+pub struct Tile {
+    /// Their first row in each step.
+    pub row: usize,
+    /// The calls of one step.
+    pub body: Vec<Dispatch>,
 }
 
 /// What an engine replays: plain data, made once per plan.

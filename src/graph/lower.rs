@@ -44,6 +44,8 @@ pub struct Lower<'a> {
     pub dims: Dims,
     /// One step of a loop (its rows start at a row given at each replay), not the whole run.
     pub in_loop: bool,
+    /// Examples that one dispatch of a loop covers: a part of the minibatch, from the row on that is given at each replay.
+    pub tile: usize,
     /// The device.
     pub target: &'a Target,
     pub(crate) scratch: Vec<usize>,
@@ -54,7 +56,7 @@ impl Lower<'_> {
     /// Rows of a value of type `ty` that one dispatch covers.
     pub fn rows(&self, ty: Type) -> usize {
         if self.in_loop && ty.extent == super::Extent::Sequence {
-            self.dims.batch
+            self.tile
         } else {
             ty.total_rows(self.dims)
         }

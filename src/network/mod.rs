@@ -282,6 +282,11 @@ impl Network {
         self.probes.get(probe.0).map_or("", |p| &p.name)
     }
 
+    /// What a probe reads; nothing for an id of another network.
+    pub fn probe_target(&self, probe: ProbeId) -> Option<&Target> {
+        self.probes.get(probe.0).map(|p| &p.target)
+    }
+
     /// All probes in order.
     pub fn probe_ids(&self) -> impl Iterator<Item = ProbeId> + use<> {
         (0..self.probes.len()).map(ProbeId)

@@ -69,6 +69,7 @@ impl Operator for Lowpass {
             input,
             output,
             width,
+            tile: if at.in_loop { at.tile * at.output.ty.cols } else { width },
             steps,
             all_steps: at.dims.steps,
             held,
@@ -91,7 +92,9 @@ struct LowpassKernel {
     op: Lowpass,
     input: Placed,
     output: Placed,
+    /// Columns of a block, and of those that are walked through: all, or those of a tile.
     width: usize,
+    tile: usize,
     steps: usize,
     all_steps: usize,
     held: bool,
@@ -127,13 +130,15 @@ impl Kernel for LowpassKernel {
         [lanes.div_ceil(64) as u32, 1, 1]
     }
 
-    fn split(&self, _: usize) -> Split {
-        let part = Part { start: self.output.start, outer: self.all_steps + 1, stride: self.width, inner: 1 };
-        Split { units: self.width, grain: 1024_usize.div_ceil(self.steps), parts: vec![part] }
+    fn split(&self, row0: usize) -> Split {
+        let start = self.output.start + row0 * self.output.ty.cols % self.width;
+        let part = Part { start, outer: self.all_steps + 1, stride: self.width, inner: 1 };
+        Split { units: self.tile, grain: 1024_usize.div_ceil(self.steps), parts: vec![part] }
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        let t0 = row0 * self.output.ty.cols / self.width;
+        let (t0, skipped) =
+            (row0 * self.output.ty.cols / self.width, row0 * self.output.ty.cols % self.width);
         let Lowpass { a, b, backward, .. } = self.op;
         let now = if backward { t0 + self.steps } else { t0 };
         let mut state = std::mem::take(&mut io.work.totals);
@@ -141,7 +146,7 @@ impl Kernel for LowpassKernel {
         state.extend_from_slice(io.output(0, now).0);
         for k in 0..self.steps {
             let t = t0 + if backward { self.steps - 1 - k } else { k };
-            let at = self.input.start + units.start + if self.held { 0 } else { t * self.width };
+            let at = self.input.start + skipped + units.start + if self.held { 0 } else { t * self.width };
             let x = &io.read(1)[at..at + units.len()];
             let to = io.output(0, if backward { t } else { t + 1 }).0;
             for ((s, x), to) in state.iter_mut().zip(x).zip(to) {

@@ -21,6 +21,7 @@ mod rows;
 pub mod scan;
 pub mod softmax;
 pub mod step;
+pub mod transpose;
 pub mod update;
 
 pub use accuracy::Accuracy;
@@ -36,3 +37,4 @@ pub use matmul::Matmul;
 pub use reduce::Reduce;
 pub use scan::Scan;
 pub use softmax::Softmax;
+pub use transpose::Transpose;

@@ -141,6 +141,7 @@ impl Operator for Scan {
             output: at.output.clone(),
             states: at.states.as_ref().map(|s| (s.placed.start, s.kept)),
             batch: at.dims.batch,
+            rows: if at.in_loop { at.tile } else { at.dims.batch },
             steps: at.steps(),
             all_steps: at.dims.steps,
             flat,
@@ -186,6 +187,8 @@ struct ScanKernel {
     /// First element of the states, and whether their histories are kept.
     states: Option<(usize, bool)>,
     batch: usize,
+    /// Examples that are walked through: all, or those of a tile.
+    rows: usize,
     steps: usize,
     all_steps: usize,
     /// Rows do not matter: every operand has an element for each of the output's, or is one number.
@@ -269,22 +272,23 @@ impl Kernel for ScanKernel {
         fold(lanes.div_ceil(64))
     }
 
-    fn split(&self, _: usize) -> Split {
-        let width = self.width();
-        let blocks = self.all_steps + usize::from(self.delayed());
-        let mut parts = vec![Part { start: self.output.start, outer: blocks, stride: width, inner: 1 }];
+    fn split(&self, row0: usize) -> Split {
+        let (width, cols) = (self.width(), self.output.ty.cols);
+        let first = row0 % self.batch * cols;
+        let part = |start: usize, outer| Part { start: start + first, outer, stride: width, inner: 1 };
+        let mut parts = vec![part(self.output.start, self.all_steps + usize::from(self.delayed()))];
         if let Some((start, _)) = self.states {
-            let outer = self.op.states.len() * self.blocks();
-            parts.push(Part { start, outer, stride: width, inner: 1 });
+            parts.push(part(start, self.op.states.len() * self.blocks()));
         }
         // Threads write whole cache lines.
-        Split { units: width, grain: 2048_usize.div_ceil(self.steps).next_multiple_of(16), parts }
+        let grain = 2048_usize.div_ceil(self.steps).next_multiple_of(16);
+        Split { units: self.rows * cols, grain, parts }
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let cols = self.output.ty.cols;
         let mut memory = std::mem::take(&mut io.work.totals);
-        memory.resize(self.step.floats() + 2 * (2 + self.op.states.len()) * BLOCK, 0.0);
+        memory.resize(self.step.floats() + 2 * (1 + self.op.states.len()) * BLOCK, 0.0);
         let mut from = units.start;
         while from < units.end {
             // Of rows that differ, one at a time.
@@ -303,10 +307,11 @@ impl Kernel for ScanKernel {
 impl ScanKernel {
     /// Walks some columns through time.
     #[inline(always)]
-    fn walk(&self, io: &mut Io<'_>, own: Range<usize>, first: usize, row0: usize, memory: &mut [f32]) {
-        let (n, count) = (own.len(), self.op.states.len());
-        let place = own.start - first..own.end - first;
-        let t0 = row0 / self.batch;
+    fn walk(&self, io: &mut Io<'_>, units: Range<usize>, first: usize, row0: usize, memory: &mut [f32]) {
+        let (n, count) = (units.len(), self.op.states.len());
+        let place = units.start - first..units.end - first;
+        let (t0, skipped) = (row0 / self.batch, row0 % self.batch * self.output.ty.cols);
+        let own = skipped + units.start..skipped + units.end;
         let backward = self.op.backward;
         let now = if backward { t0 + self.steps } else { t0 };
         let (scratch, memory) = memory.split_at_mut(self.step.floats());

@@ -4,6 +4,7 @@
 //! [`record`] places buffers and writes down the dispatches.
 
 pub mod carry;
+pub mod layout;
 pub mod record;
 pub mod simplify;
 pub mod stages;
@@ -91,7 +92,10 @@ pub struct Plan {
 pub fn plan(request: Request<'_>) -> Result<Plan> {
     let Request { graph, outputs, parameters, carry, target, label } = request;
     let before = stages::stages(&graph, &outputs)?;
-    let (graph, outputs) = simplify::simplify(graph, outputs, &before);
-    let stages = stages::stages(&graph, &outputs)?;
+    let (mut graph, outputs) = simplify::simplify(graph, outputs, &before);
+    let mut stages = stages::stages(&graph, &outputs)?;
+    if layout::layout(&mut graph, &stages, target) {
+        stages = stages::stages(&graph, &outputs)?;
+    }
     record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

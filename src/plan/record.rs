@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
-use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target};
+use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
-use crate::graph::{Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
+use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -47,41 +47,46 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     }
     let Buffers { placed, states, mut locals, constants, feeds, .. } = buffers;
 
-    let mut scratch: Vec<usize> = Vec::new();
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
         borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
+    let mut scratch: Vec<usize> = Vec::new();
+    let Dims { batch, steps } = graph.dims;
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
-        let mut body: Vec<Dispatch> = Vec::new();
-        for &NodeId(n) in stage.nodes() {
-            let node = &graph.nodes[n];
-            let output = placed[&node.output].clone();
-            let mut lower = Lower {
-                inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed, &states)).collect(),
-                output,
-                states: states.get(&node.output).cloned(),
-                dims: graph.dims,
-                in_loop,
-                target,
-                scratch: Vec::new(),
-                scratch_base: locals.len(),
-            };
-            body.extend(node.op.lower(&mut lower)?);
-            for (i, len) in lower.scratch.into_iter().enumerate() {
-                check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;
-                scratch.resize(scratch.len().max(i + 1), 0);
-                scratch[i] = scratch[i].max(padded(len));
+        let tile = if in_loop { tile_rows(&graph, stage.nodes(), target) } else { batch };
+        let mut tiles = Vec::new();
+        for row in (0..batch).step_by(tile) {
+            let mut body: Vec<Dispatch> = Vec::new();
+            // Tiles run side by side, each with memory of its own.
+            let first = if row == 0 { 0 } else { scratch.len() };
+            for &NodeId(n) in stage.nodes() {
+                let node = &graph.nodes[n];
+                let mut lower = Lower {
+                    inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed, &states)).collect(),
+                    output: placed[&node.output].clone(),
+                    states: states.get(&node.output).cloned(),
+                    dims: graph.dims,
+                    in_loop,
+                    tile: tile.min(batch - row),
+                    target,
+                    scratch: Vec::new(),
+                    scratch_base: locals.len() + first,
+                };
+                body.extend(node.op.lower(&mut lower)?);
+                for (i, len) in lower.scratch.into_iter().enumerate() {
+                    check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;
+                    scratch.resize(scratch.len().max(first + i + 1), 0);
+                    scratch[first + i] = scratch[first + i].max(padded(len));
+                }
             }
+            tiles.push(Tile { row, body });
         }
         match stage {
-            Stage::Loop { backward, .. } => commands.push(Command::Repeat {
-                steps: graph.dims.steps,
-                rows: graph.dims.batch,
-                backward: *backward,
-                body,
-            }),
-            _ => commands.extend(body.into_iter().map(Command::Dispatch)),
+            Stage::Loop { backward, .. } => {
+                commands.push(Command::Repeat { steps, rows: batch, backward: *backward, tiles });
+            }
+            _ => commands.extend(tiles.into_iter().flat_map(|t| t.body).map(Command::Dispatch)),
         }
     }
     commands.extend(borders.iter().map(|b| Command::Copy { from: b.end, to: b.carried }));
@@ -89,6 +94,24 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
     Ok(Plan { recording, outputs, feeds, constants, stages, graph })
+}
+
+/// Bytes of a step's values that stay in the second-level cache of one core, beside the weights.
+const TILE_BYTES: usize = 256 << 10;
+/// Fewer rows than this multiply slowly.
+const LEAST_ROWS: usize = 8;
+
+/// How many examples of a loop are walked through time together. On the CPU each thread takes tiles of its own, so that
+/// nobody waits within a loop; an adapter takes all at once.
+fn tile_rows(graph: &Graph, nodes: &[NodeId], target: &Target) -> usize {
+    let batch = graph.dims.batch;
+    if target.threads == 1 || batch < target.threads {
+        return batch;
+    }
+    let own = batch.div_ceil(target.threads);
+    let columns: usize = nodes.iter().map(|n| graph.ty(graph.nodes[n.0].output).cols).sum();
+    let fit = (TILE_BYTES / (4 * columns)).max(LEAST_ROWS);
+    own.div_ceil(own.div_ceil(fit))
 }
 
 /// A history's first and last block, and where they come from and go to between replays.

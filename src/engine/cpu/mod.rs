@@ -72,7 +72,7 @@ struct Call {
 
 enum Step {
     Call(Call),
-    Repeat { steps: usize, rows: usize, backward: bool, body: Vec<Call> },
+    Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)> },
     Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
 }
 
@@ -203,9 +203,9 @@ impl Engine for CpuEngine {
             .iter()
             .map(|command| match command {
                 Command::Dispatch(d) => Step::Call(call(d)),
-                Command::Repeat { steps, rows, backward, body } => {
-                    let body = body.iter().map(call).collect();
-                    Step::Repeat { steps: *steps, rows: *rows, backward: *backward, body }
+                Command::Repeat { steps, rows, backward, tiles } => {
+                    let tiles = tiles.iter().map(|t| (t.row, t.body.iter().map(call).collect())).collect();
+                    Step::Repeat { steps: *steps, rows: *rows, backward: *backward, tiles }
                 }
                 Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
             })
@@ -213,7 +213,7 @@ impl Engine for CpuEngine {
         for step in &steps {
             match step {
                 Step::Call(call) => check_disjoint(call)?,
-                Step::Repeat { body, .. } => body.iter().try_for_each(check_disjoint)?,
+                Step::Repeat { tiles, .. } => tiles.iter().flat_map(|t| &t.1).try_for_each(check_disjoint)?,
                 _ => {}
             }
         }
@@ -255,7 +255,10 @@ impl Engine for CpuEngine {
         for step in &list {
             let label = match step {
                 Step::Call(call) => call.label.clone(),
-                Step::Repeat { steps, body, .. } => format!("{steps} steps of {} dispatches", body.len()),
+                Step::Repeat { steps, tiles, .. } => {
+                    let calls = tiles.first().map_or(0, |t| t.1.len());
+                    format!("{steps} steps of {calls} dispatches in {} tiles", tiles.len())
+                }
                 _ => continue,
             };
             self.replay_all([step], repeats)?;
@@ -294,14 +297,29 @@ fn check_disjoint(call: &Call) -> Result<()> {
 fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, barrier: &Barrier) {
     let first = share.index == 0;
     match step {
-        Step::Call(c) => call(c, views, io, 0, share, barrier),
-        Step::Repeat { steps, rows, backward, body } => {
-            for k in 0..*steps {
-                let t = if *backward { steps - 1 - k } else { k };
-                for c in body {
-                    call(c, views, io, t * rows, share, barrier);
+        Step::Call(c) => {
+            call(c, views, io, 0, share);
+            barrier.wait();
+        }
+        Step::Repeat { steps, rows, backward, tiles } => {
+            let time = |k: usize| if *backward { steps - 1 - k } else { k };
+            if let [(_, body)] = &tiles[..] {
+                // All threads share each call.
+                for t in (0..*steps).map(time) {
+                    for c in body {
+                        call(c, views, io, t * rows, share);
+                        barrier.wait();
+                    }
+                }
+                return;
+            }
+            // Each thread walks through all of time with its own tiles, and waits for nobody.
+            for (row, body) in &tiles[share.range(tiles.len(), 1)] {
+                for t in (0..*steps).map(time) {
+                    body.iter().for_each(|c| call(c, views, io, t * rows + row, Share::ALONE));
                 }
             }
+            barrier.wait();
         }
         Step::Copy { from, to } => {
             if first {
@@ -319,7 +337,7 @@ fn whole<'a>(views: &[View<'a>], id: BufferId, b: Binding) -> Own<'a> {
 }
 
 /// This thread's share of a dispatch.
-fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, row0: usize, share: Share, barrier: &Barrier) {
+fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, row0: usize, share: Share) {
     let split = c.kernel.split(row0);
     let units: Range<usize> = share.range(split.units, split.grain);
     if !units.is_empty() {
@@ -339,5 +357,4 @@ fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, row0: usize, share: S
         }
         c.kernel.run(io, units, row0);
     }
-    barrier.wait();
 }

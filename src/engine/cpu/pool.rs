@@ -36,6 +36,9 @@ pub struct Share {
 }
 
 impl Share {
+    /// All of the work.
+    pub const ALONE: Self = Self { index: 0, count: 1 };
+
     /// This share of `0..n`: contiguous, balanced, and starting on a multiple of `grain`.
     ///
     /// The shares of all threads cover `0..n` exactly; some are empty where `n` has fewer than `count` grains.

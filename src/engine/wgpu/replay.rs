@@ -27,7 +27,7 @@ struct Call {
 
 enum Step {
     Call(Call),
-    Repeat { steps: usize, rows: usize, backward: bool, body: Vec<Call> },
+    Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)> },
     Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
 }
 
@@ -133,11 +133,16 @@ impl WgpuEngine {
         let step = |command: &Command| {
             Ok(match command {
                 Command::Dispatch(d) => Step::Call(self.call(d, find)?),
-                Command::Repeat { steps, rows, backward, body } => Step::Repeat {
+                Command::Repeat { steps, rows, backward, tiles } => Step::Repeat {
                     steps: *steps,
                     rows: *rows,
                     backward: *backward,
-                    body: body.iter().map(|d| self.call(d, find)).collect::<Result<_>>()?,
+                    tiles: tiles
+                        .iter()
+                        .map(|t| {
+                            Ok((t.row, t.body.iter().map(|d| self.call(d, find)).collect::<Result<_>>()?))
+                        })
+                        .collect::<Result<_>>()?,
                 },
                 Command::Copy { from, to } => Step::Copy { from: (find(from), *from), to: (find(to), *to) },
             })
@@ -289,7 +294,7 @@ impl Engine for WgpuEngine {
         for step in self.programs.get(program.id).and_then(Option::as_ref).into_iter().flatten() {
             let calls = match step {
                 Step::Call(call) => std::slice::from_ref(call),
-                Step::Repeat { body, .. } => body.as_slice(),
+                Step::Repeat { tiles, .. } => tiles.first().map_or(&[][..], |t| &t.1),
                 _ => &[],
             };
             for call in calls {
@@ -328,10 +333,12 @@ fn encode<'a>(
                     || encoder.begin_compute_pass(&gpu::ComputePassDescriptor::default()).forget_lifetime();
                 let pass = pass.get_or_insert_with(begin);
                 match step {
-                    Step::Repeat { steps, rows, backward, body } => {
+                    Step::Repeat { steps, rows, backward, tiles } => {
                         for k in 0..*steps {
                             let t = if *backward { steps - 1 - k } else { k };
-                            body.iter().for_each(|call| dispatch(pass, call, t * rows));
+                            for (row, body) in tiles {
+                                body.iter().for_each(|call| dispatch(pass, call, t * rows + row));
+                            }
                         }
                     }
                     Step::Call(call) => dispatch(pass, call, 0),
