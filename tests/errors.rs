@@ -444,6 +444,10 @@ fn a_loss_that_is_not_finite_tells_the_state_that_is_not() {
                 Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
             sim.compile(loss().backprop(backprop)).unwrap();
             let fit = Fit { n_steps: Some(12), ..Fit::epochs(1) };
+            says(
+                sim.predict_steps(&data("x", (2, 3)), 12),
+                &["the output of probe 'y'", "the lowpass of 'loop'", "example 0", "after 12 time steps"],
+            );
             let step = if backprop == Backprop::Checkpointed(4) { "4 time steps" } else { "12 time steps" };
             says(
                 sim.fit(&data("x", (2, 3)), &data("y", (2, 2)), &fit),

@@ -13,7 +13,7 @@ use crate::build::{self, Feed, Settings};
 use crate::engine::BufferRef;
 use crate::error::{Error, Result};
 use crate::graph::reference::evaluate;
-use crate::graph::{Dims, Extent, Graph, Scope, Source, Type, ValueId};
+use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Type, ValueId};
 use crate::network::{Kind, Node, ObjectId};
 use crate::plan::{self, Output, Place, Request, stages};
 
@@ -52,6 +52,20 @@ struct Wanted {
     ty: Type,
 }
 
+/// A graph of loss and gradients.
+struct Checked {
+    graph: Graph,
+    /// Operators before those of the gradient.
+    nodes: usize,
+    loss: ValueId,
+    wanted: Vec<Wanted>,
+    /// Nothing where the loss does not depend on what is wanted.
+    adjoints: Vec<Option<ValueId>>,
+    feeds: Vec<Feed>,
+}
+
+type Arrays = Vec<Vec<f32>>;
+
 /// Steps of central differences: the second one decides where the first one crossed a kink.
 const STEPS: [f64; 2] = [1e-5, 1e-7];
 /// Errors above it are looked at again.
@@ -72,44 +86,9 @@ impl Simulator {
         elements: usize,
     ) -> Result<Vec<CheckedGradient>> {
         let (_, key) = self.key(inputs, targets, n_steps, true)?;
-        let (graph, nodes, loss, wanted, adjoints, feeds) = self.checked_graph(&key)?;
-        let outputs: Vec<Output> =
-            adjoints.iter().flatten().map(|&value| Output { value, place: Place::Keep }).collect();
-        let request = Request {
-            graph: graph.clone(),
-            outputs,
-            parameters: &self.layout.places,
-            carry: None,
-            target: self.device.target(),
-            label: "check of gradients",
-        };
-        let loaded = self.load(plan::plan(request)?, &feeds)?;
-        let batch: Vec<usize> = (0..key.dims.batch).collect();
-        let (share, ends, training_step) = (1.0, true, 0);
-        let rows =
-            Rows { inputs, targets, batch: &batch, first: 0, data_first: 0, share, ends, training_step };
-        let mut go = || -> Result<(Vec<Vec<f32>>, Vec<Vec<f32>>)> {
-            self.upload(&loaded, &rows)?;
-            let mut given: Vec<Vec<f32>> = vec![Vec::new(); feeds.len()];
-            for &(feed, buffer, ty) in &loaded.feeds {
-                // The same feed may be needed twice, but each kind is there once.
-                let at = feeds.iter().position(|f| *f == feed).unwrap_or_default();
-                given[at] = self.engine.read(buffer, 0, ty.elements(key.dims))?;
-            }
-            self.engine.submit(&[&loaded.program], None)?;
-            let read = |p: &crate::graph::Placed| {
-                let id = match p.binding.buffer {
-                    BufferRef::Local(i) => loaded.program.locals[i],
-                    BufferRef::Shared(i) => self.shared[i],
-                };
-                self.engine.read(id, p.binding.offset + p.start, p.ty.elements(key.dims))
-            };
-            let found = loaded.outputs.iter().map(read).collect::<Result<Vec<_>>>()?;
-            Ok((given, found))
-        };
-        let made = go();
-        self.engine.unload(loaded.program);
-        let (given, found) = made?;
+        let Checked { graph, nodes, loss, wanted, adjoints, feeds } = self.checked_graph(&key)?;
+        let ids: Vec<ValueId> = adjoints.iter().flatten().copied().collect();
+        let (given, found) = self.on_device(&graph, &ids, &feeds, inputs, targets)?;
         let names: Vec<String> = self.network.parameters.iter().map(|p| p.name.clone()).collect();
         let parameters: Vec<Array2<f32>> = names.iter().map(|n| self.parameter(n)).collect::<Result<_>>()?;
         let source = |source: &Source| -> Vec<f64> {
@@ -125,7 +104,6 @@ impl Simulator {
                 _ => Vec::new(),
             }
         };
-        let ids: Vec<ValueId> = adjoints.iter().flatten().copied().collect();
         let mut exact = evaluate(&graph, &ids, source)?.into_iter();
         let mut found = found.into_iter();
         let foreign = behind_foreign(&graph, nodes, loss);
@@ -155,13 +133,53 @@ impl Simulator {
         Ok(rows)
     }
 
-    /// The graph of loss and gradients: the number of operators before the gradient, the loss, what is wanted and its adjoints,
-    /// and the feeds.
-    #[allow(clippy::type_complexity, reason = "used once")]
-    fn checked_graph(
-        &self,
-        key: &TrainKey,
-    ) -> Result<(Graph, usize, ValueId, Vec<Wanted>, Vec<Option<ValueId>>, Vec<Feed>)> {
+    /// The feeds' contents, and the values `wanted`, of one run of a graph on the device.
+    fn on_device(
+        &mut self,
+        graph: &Graph,
+        wanted: &[ValueId],
+        feeds: &[Feed],
+        inputs: &Data,
+        targets: &Data,
+    ) -> Result<(Arrays, Arrays)> {
+        let outputs = wanted.iter().map(|&value| Output { value, place: Place::Keep }).collect();
+        let dims = graph.dims;
+        let plan = plan::plan(Request {
+            graph: graph.clone(),
+            outputs,
+            parameters: &self.layout.places,
+            carry: None,
+            target: self.device.target(),
+            label: "check of gradients",
+        })?;
+        let loaded = self.load(plan, feeds)?;
+        let batch: Vec<usize> = (0..dims.batch).collect();
+        let (batch, share, ends) = (&batch[..], 1.0, true);
+        let rows = Rows { inputs, targets, batch, first: 0, data_first: 0, share, ends, training_step: 0 };
+        let mut go = || -> Result<(Arrays, Arrays)> {
+            self.upload(&loaded, &rows)?;
+            let mut given = vec![Vec::new(); feeds.len()];
+            for &(feed, buffer, ty) in &loaded.feeds {
+                let at = feeds.iter().position(|f| *f == feed).unwrap_or_default();
+                given[at] = self.engine.read(buffer, 0, ty.elements(dims))?;
+            }
+            self.engine.submit(&[&loaded.program], None)?;
+            let read = |p: &Placed| {
+                let id = match p.binding.buffer {
+                    BufferRef::Local(i) => loaded.program.locals[i],
+                    BufferRef::Shared(i) => self.shared[i],
+                };
+                self.engine.read(id, p.binding.offset + p.start, p.ty.elements(dims))
+            };
+            Ok((given, loaded.outputs.iter().map(read).collect::<Result<_>>()?))
+        };
+        let result = go();
+        self.engine.unload(loaded.program);
+        result
+    }
+
+    /// The graph of loss and gradients.
+    fn checked_graph(&self, key: &TrainKey) -> Result<Checked> {
         let compiled = self.compiled()?;
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
@@ -193,7 +211,7 @@ impl Simulator {
         };
         let adjoints = gradient(&scope, total, &ids, name)?.into_iter().map(|a| a.map(|t| t.id)).collect();
         let (loss, feeds) = (total.id, built.feeds);
-        Ok((scope.finish()?, nodes, loss, wanted, adjoints, feeds))
+        Ok(Checked { graph: scope.finish()?, nodes, loss, wanted, adjoints, feeds })
     }
 }
 

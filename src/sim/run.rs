@@ -45,7 +45,8 @@ impl Simulator {
     /// Data have as many examples as the simulator's minibatch, and one row (held) or `n_steps` rows for each.
     ///
     /// # Errors
-    /// Data that do not fit, a run of no steps, or a lost device.
+    /// Data that do not fit, a run of no steps, a probe's output that is not finite (with the state that is not), or a lost
+    /// device.
     pub fn run_steps(&mut self, n_steps: usize, inputs: &Data) -> Result<()> {
         if n_steps == 0 {
             return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
@@ -99,7 +100,7 @@ impl Simulator {
     /// probe on a parameter gives (1, 1, size).
     ///
     /// # Errors
-    /// Data that do not fit, or a lost device.
+    /// As [`Simulator::run_steps`].
     pub fn predict(&mut self, inputs: &Data) -> Result<HashMap<ProbeId, Array3<f32>>> {
         self.predict_steps(inputs, inputs.steps()?.unwrap_or(1))
     }
@@ -207,13 +208,26 @@ impl Simulator {
         let targets = &Data::new();
         let rows =
             Rows { inputs, targets, batch, first, data_first, share: 1.0, ends: true, training_step: 0 };
-        let result = (|| {
+        let result: Result<Vec<Array3<f32>>> = (|| {
             self.upload(&loaded, &rows)?;
             self.engine.submit(&[&loaded.program], None)?;
             (0..loaded.outputs.len()).map(|probe| self.read_output(probe, &loaded)).collect()
         })();
         self.plans.insert(key.clone(), loaded);
-        result
+        let outputs = result?;
+        for (probe, output) in outputs.iter().enumerate() {
+            if let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) {
+                let what = format!("the output of probe '{}'", self.network.probes[probe].name);
+                let after = first + key.dims.steps as u64;
+                let hint = match self.bad_state(key.states)? {
+                    Some(state) => format!("{state}, after {after} time steps"),
+                    None => "no state is, so it comes from the inputs of that step or the parameters".into(),
+                };
+                let kept = if self.keep_history { t } else { key.dims.steps - 1 };
+                return Err(Error::NotFinite { what, value, step: first + kept as u64, hint });
+            }
+        }
+        Ok(outputs)
     }
 }
 
