@@ -44,7 +44,7 @@ macro_rules! files {
 }
 
 files! {
-    "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "map"
+    "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "map"
     "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "noise" "norm" "pool" "reduce" "scan"
     "softmax" "sparse" "transpose" "update"
     "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"

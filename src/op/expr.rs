@@ -59,6 +59,13 @@ impl Expr {
         expr
     }
 
+    /// Whether its derivative is that of its value: nothing in it has a surrogate's, or that of something else.
+    pub fn own_derivative(&self) -> bool {
+        self.tape
+            .iter()
+            .all(|i| !matches!(i, Instr::Unary(Unary::Spike(_), _) | Instr::Binary(Binary::Instead, ..)))
+    }
+
     /// Whether it is the element of its only input.
     pub fn is_identity(&self) -> bool {
         self.tape == [Instr::Input(0)]

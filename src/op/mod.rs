@@ -1,6 +1,7 @@
 //! One file per operator family, with the same stem as its shader: its contract, its gradient, its dispatch and its
 //! CPU twin; and the methods of [`Tensor`](crate::graph::Tensor) that use it.
 
+pub mod accumulate;
 pub mod accuracy;
 pub mod columns;
 pub mod compiled;
@@ -11,6 +12,7 @@ pub mod dropout;
 pub mod expr;
 pub mod filter;
 pub mod function;
+pub mod last;
 pub mod map;
 pub mod matmul;
 pub mod neuron;
@@ -36,6 +38,7 @@ pub use cross_entropy::CrossEntropy;
 pub use delay::Delay;
 pub use dropout::Dropout;
 pub use function::{Binary, Surrogate, Unary};
+pub use last::{AtLast, Last};
 pub use map::Map;
 pub use matmul::Matmul;
 pub use noise::Noise;

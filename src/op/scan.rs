@@ -125,6 +125,10 @@ impl Operator for Scan {
         true
     }
 
+    fn own_derivative(&self) -> bool {
+        self.step.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
         let Type { cols, .. } = at.output.ty;

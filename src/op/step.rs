@@ -74,6 +74,11 @@ impl Step {
         self.expr.tape.contains(&Instr::Input(i))
     }
 
+    /// See [`Expr::own_derivative`].
+    pub fn own_derivative(&self) -> bool {
+        self.expr.own_derivative()
+    }
+
     /// The same with its inputs renumbered.
     pub fn renumber(&self, numbers: &[usize]) -> Self {
         Self { expr: self.expr.renumber(numbers), compiled: None, ..self.clone() }
