@@ -9,6 +9,7 @@ use naga::{AddressSpace, StorageAccess};
 use nengo_wgpu::engine::shader::{STEMS, validate};
 use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
 use nengo_wgpu::graph::{Dims, Tensor, Type};
+use nengo_wgpu::op::accumulate::accumulate;
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::norm::{NormBindings, Of, norms};
 use nengo_wgpu::op::real::Real;
@@ -40,8 +41,32 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let clock = c.feed(Type::fixed(1, nengo_wgpu::op::noise::CLOCK));
         let noise = Noise { cols: n, normal: true, offset: 0.0, factor: 1.0 };
         let z = z + c.scope.apply(noise, &[clock]);
-        let losses: Vec<Tensor<'_>> =
-            [z.cross_entropy(class), wide.slice(1, n).square()].map(|l| l.mean_all()).into();
+        let pattern = std::sync::Arc::new(nengo_wgpu::op::Pattern::new(2, n, &[(0, 0), (1, n - 1)]).unwrap());
+        let sparse = x
+            .sparse(&pattern, Some(c.parameter(1, 2)))
+            .sparse(&std::sync::Arc::new(pattern.transposed()), None);
+        let window = nengo_wgpu::op::Window {
+            image: [1, 1, n],
+            kernel: [1, 1, 2],
+            stride: [1, 1, 2],
+            before: [0, 0, 1],
+            windows: [1, 1, n.div_ceil(2)],
+        };
+        let form = nengo_wgpu::op::convolution::Form::Forward;
+        let line = nengo_wgpu::op::Convolution { window, large: 1, small: 2, groups: 1, form };
+        let image = x.convolve(line, c.parameter(2, 2));
+        let pooled = [nengo_wgpu::op::pool::Of::Average, nengo_wgpu::op::pool::Of::Max]
+            .map(|of| x.pool(nengo_wgpu::op::Pool { window, channels: 1, of }));
+        let losses: Vec<Tensor<'_>> = [
+            z.cross_entropy(class),
+            wide.slice(1, n).square(),
+            sparse.square(),
+            image.square(),
+            pooled[0],
+            pooled[1].square(),
+        ]
+        .map(|l| l.mean_all())
+        .into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
@@ -74,8 +99,10 @@ fn updates(family: Family) -> Vec<Dispatch> {
     let b = Binding { buffer: BufferRef::Shared(0), offset: 0, len: 128 };
     let n = NormBindings { parameters: b, gradients: b, table: b, partials: b, sums: b };
     let u = UpdateBindings { parameters: b, slots: [b; 3], gradients: b, table: b, sums: b, hyper: b };
+    let sum = Binding { offset: 128, ..b };
     let mut all: Vec<Dispatch> =
         [Of::Parameters, Of::Gradients].map(|of| norms(&segments, of, family, n)).concat();
+    all.push(accumulate(sum, b, family));
     for at in [EpsilonAt::Root, EpsilonAt::RootBeforeCorrection, EpsilonAt::InsideRoot] {
         for on in [false, true] {
             let rules = [

@@ -5,7 +5,7 @@ use nengo_wgpu::network::{
     Activation, Connection, Distribution, Init, Interpolation, Layer, LinearFilter, Method, Network,
     NetworkSpec, Node, Noise, Process, StateSpace, Synapse, Target, Transform, WhiteSignal,
 };
-use nengo_wgpu::train::{Decay, Loss, Metric, Optimiser, Penalty, Select};
+use nengo_wgpu::train::{Backprop, Decay, Loss, Metric, Optimiser, Over, Penalty, Select};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
 
 fn parse(toml: &str) -> Result<NetworkSpec, Error> {
@@ -462,4 +462,37 @@ fn settings_without_effect_are_refused() {
     assert!(with("warm-up = 2", "every = 3").contains("every"));
     assert!(with("kind = \"cosine\"", "kind = \"step\"").contains("factor"));
     assert!(with("l2-sum = 0.3", "").contains("no strength"));
+}
+
+#[test]
+fn windows_budgets_and_what_a_loss_sees_are_said_in_the_file() {
+    let training = |lines: &str| {
+        let spec = parse(&TRAIN.replace("epochs = 4", &format!("epochs = 4\n{lines}"))).unwrap();
+        spec.training(&spec.build().unwrap(), 5)
+    };
+    let of = |lines: &str| training(lines).map(|t| (t.backprop, t.memory_budget)).unwrap();
+    assert_eq!(of(""), (None, None));
+    assert_eq!(of("backprop = \"full\""), (Some(Backprop::Full), None));
+    assert_eq!(of("backprop = \"truncated\"\nwindow = 5"), (Some(Backprop::Truncated(5)), None));
+    let both = of("backprop = \"checkpointed\"\nwindow = 7\nmemory-budget = 1000");
+    assert_eq!(both, (Some(Backprop::Checkpointed(7)), Some(1000)));
+    for (text, bytes) in [("2 GiB", 2 << 30), ("1.5 kB", 1500), ("64MiB", 64 << 20), ("12 B", 12)] {
+        assert_eq!(of(&format!("memory-budget = \"{text}\"")).1, Some(bytes), "{text}");
+    }
+    for text in ["2", "GiB", "two GiB", "-1 GiB", "1 TX"] {
+        let (line, _, message) =
+            place(&TRAIN.replace("epochs = 4", &format!("memory-budget = \"{text}\"\nepochs = 4")));
+        assert!(line > 10 && message.contains(text), "{text}: {message}");
+    }
+    for lines in ["window = 5", "backprop = \"full\"\nwindow = 5", "backprop = \"truncated\""] {
+        let text = training(lines).unwrap_err().to_string();
+        assert!(text.contains("window"), "{text}");
+    }
+    assert!(training("over = \"last\"").unwrap_err().to_string().contains("[[train.loss]]"));
+    for (name, over) in
+        [("every", Over::Every), ("last", Over::Last), ("sum", Over::Sum), ("mean", Over::Mean)]
+    {
+        let spec = parse(&TRAIN.replace("weight = 2", &format!("over = \"{name}\""))).unwrap();
+        assert_eq!(spec.training(&spec.build().unwrap(), 5).unwrap().objective.terms[0].over, over);
+    }
 }

@@ -1,6 +1,7 @@
 //! What a user types, and what they see.
 
 mod bench;
+mod check;
 mod info;
 mod log;
 mod pictures;
@@ -30,6 +31,7 @@ const AFTER: &str = "Example: nengo-wgpu train examples/digits.toml\n\
 enum Command {
     Train(train::TrainArgs),
     Run(run::RunArgs),
+    Check(check::CheckArgs),
     Info(info::InfoArgs),
     /// Measures how fast this machine simulates and trains.
     Bench(bench::BenchArgs),
@@ -57,6 +59,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -21,6 +21,8 @@ pub enum Init {
     Glorot,
     /// Normal with standard deviation sqrt(2 / size_in) (He et al. 2015).
     He,
+    /// Each one of these, all with the same chance.
+    Choice(Vec<f32>),
     /// These values, row by row.
     Values(Vec<f32>),
 }
@@ -45,8 +47,25 @@ impl Init {
             Init::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && *std >= 0.0) => {
                 invalid(format!("normal with mean {mean} and standard deviation {std}"))
             }
+            Init::Choice(values) if values.is_empty() => invalid("it is a choice from nothing".into()),
+            Init::Choice(values) => match values.iter().find(|x| !x.is_finite()) {
+                Some(bad) => invalid(format!("it may choose {bad}")),
+                None => Ok(()),
+            },
             Init::Constant(c) if !c.is_finite() => invalid(format!("it is {c}")),
             _ => Ok(()),
+        }
+    }
+
+    /// The same for sums of `fan_in` terms over inputs that go to `fan_out` sums, where the shape does not tell them.
+    pub(super) fn for_fans(&self, fan_in: usize, fan_out: usize) -> Self {
+        match self {
+            Init::Glorot => {
+                let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
+                Init::Uniform(-limit, limit)
+            }
+            Init::He => Init::Normal(0.0, (2.0 / fan_in as f32).sqrt()),
+            other => other.clone(),
         }
     }
 
@@ -67,9 +86,18 @@ impl Init {
             }
             Init::Normal(mean, std) => normal(&mut rng, n, *mean, *std),
             Init::He => normal(&mut rng, n, 0.0, (2.0 / cols as f32).sqrt()),
+            Init::Choice(values) => {
+                (0..n).map(|_| values[(rng.random::<f64>() * values.len() as f64) as usize]).collect()
+            }
             Init::Values(values) => values.clone(),
         }
     }
+}
+
+/// A seed that belongs to a name, so that one more parameter changes no other (FNV-1a).
+pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    name.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// Normal numbers.

@@ -2,12 +2,15 @@
 
 mod connection;
 mod discretise;
+mod image;
 mod init;
 mod layer;
+mod neurons;
 mod node;
 mod noise;
 mod probe;
 mod process;
+mod slice;
 pub mod spec;
 mod synapse;
 mod tensor_node;
@@ -17,16 +20,24 @@ use std::sync::Arc;
 
 pub use connection::Connection;
 pub use discretise::{Method, StateSpace};
+pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
+pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
+pub(crate) use neurons::Population;
+pub use neurons::{Neurons, Tuning};
 pub use node::{Node, TimeFunction};
 pub use noise::{Distribution, Noise, NoiseFilter};
 pub use probe::Target;
 pub use process::{Interpolation, Process, WhiteSignal};
+pub(crate) use slice::Columns;
+pub use slice::Slice;
 pub use spec::NetworkSpec;
 pub use synapse::{Discrete, LinearFilter, Synapse, System};
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
-pub use transform::Transform;
+use transform::Between;
+pub(crate) use transform::Product;
+pub use transform::{Sparse, Transform};
 
 use crate::error::{Error, Result};
 
@@ -46,6 +57,7 @@ pub struct ProbeId(pub(crate) usize);
 pub(crate) enum Kind {
     Node(Node),
     Layer(Layer),
+    Neurons,
     Tensor(Arc<dyn TensorNode>),
 }
 
@@ -55,6 +67,8 @@ pub(crate) struct Object {
     pub kind: Kind,
     pub size_in: usize,
     pub size_out: usize,
+    /// Of neurons, and of a layer that ends in some.
+    pub population: Option<Population>,
 }
 
 #[derive(Clone)]
@@ -63,6 +77,11 @@ pub(crate) struct Link {
     pub pre: ObjectId,
     pub post: ObjectId,
     pub spec: Connection,
+    /// Which columns of the pre object it takes, and how many.
+    pub take: (Columns, usize),
+    /// Where its output goes in the post object's input, and how many columns it has.
+    pub put: (Columns, usize),
+    pub product: Product,
 }
 
 #[derive(Clone)]
@@ -143,14 +162,40 @@ impl Network {
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
         let units = layer.units;
+        let n = units.unwrap_or(size_in);
+        if layer.neurons.is_some() && layer.activation != Activation::Identity {
+            let problem =
+                "it has an activation and neurons; neurons are an activation, so give it one of the two";
+            return Err(Error::invalid(format!("layer '{name}'"), problem));
+        }
+        let of = |neurons| Population::new(name, n, neurons, &[], self.seed);
+        let population = layer.neurons.as_ref().map(of).transpose()?;
         self.whole_or_nothing(|net| {
-            let id = net.add(name, Kind::Layer(layer.clone()), size_in, units.unwrap_or(size_in))?;
+            let id = net.add(name, Kind::Layer(layer.clone()), size_in, n)?;
+            net.objects[id.0].population = population;
             if let Some(units) = units {
                 net.define(&format!("{name}/weights"), units, size_in, layer.weights_init, layer.trainable)?;
                 if layer.bias {
                     net.define(&format!("{name}/bias"), 1, units, layer.bias_init, layer.trainable)?;
                 }
             }
+            Ok(id)
+        })
+    }
+
+    /// Adds a population of neurons, to be connected with [`Network::connect`].
+    ///
+    /// # Errors
+    /// A name that is taken, no neurons, constants or rates that make no sense, or an unknown state.
+    pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
+        let Neurons { n, train_bias, train_gain, .. } = neurons;
+        let population = Population::new(name, n, &neurons.neuron_type, &neurons.states, self.seed)?;
+        let (gain, bias) = neurons.gain_bias(name, self.seed)?;
+        self.whole_or_nothing(|net| {
+            let id = net.add(name, Kind::Neurons, n, n)?;
+            net.objects[id.0].population = Some(population);
+            net.define(&format!("{name}/gain"), 1, n, gain, train_gain)?;
+            net.define(&format!("{name}/bias"), 1, n, bias, train_bias)?;
             Ok(id)
         })
     }
@@ -180,7 +225,7 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, or a synapse that makes no sense.
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse that makes no sense.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
@@ -196,33 +241,36 @@ impl Network {
         if let Some(synapse) = &spec.synapse {
             synapse.check(&format!("connection '{name}'"))?;
         }
-        let (size_out, size_in) = (to.size_in, from.size_out);
-        if size_out == 0 {
+        if to.size_in == 0 {
             let problem = format!("it takes no input, but '{}' is connected to it", from.name);
             return Err(Error::invalid(format!("node '{}'", to.name), problem));
         }
-        if !matches!(spec.transform, Transform::Dense(_)) && size_out != size_in {
+        let take = Columns::new(&spec.pre, &from.name, from.size_out)?;
+        let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
+        let put = (put.scatter(), size_out);
+        let sliced = |name: &str, slice: &Slice| match slice {
+            Slice::All => format!("'{name}'"),
+            slice => format!("'{name}[{slice}]'"),
+        };
+        let Between { product, weights, size_out: size } = spec.transform.between(&name, take.1, size_out)?;
+        if size != size_out {
+            let (way, hint) = if size == take.1 {
+                ("", "; give the connection a dense transform")
+            } else {
+                (" through its transform", "")
+            };
             return Err(Error::Shape {
-                left: format!("the output of '{}'", from.name),
-                left_shape: size_in.to_string(),
-                right: format!("the input of '{}'", to.name),
+                left: format!("the output of {}{way}", sliced(&from.name, &spec.pre)),
+                left_shape: size.to_string(),
+                right: format!("the input of {}", sliced(&to.name, &spec.post)),
                 right_shape: size_out.to_string(),
-                hint: "; give the connection a dense transform".into(),
+                hint: hint.into(),
             });
         }
-        match &spec.transform {
-            Transform::Dense(init) => {
-                self.define(&format!("{name}/weights"), size_out, size_in, init.clone(), spec.trainable)?;
-            }
-            Transform::Vector(init) => {
-                self.define(&format!("{name}/weights"), 1, size_out, init.clone(), spec.trainable)?;
-            }
-            Transform::Scalar(c) if !c.is_finite() => {
-                return Err(Error::invalid(format!("connection '{name}'"), format!("its transform is {c}")));
-            }
-            Transform::Identity | Transform::Scalar(_) => {}
+        if let Some((rows, cols, init)) = weights {
+            self.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
         }
-        self.links.push(Link { name, pre, post, spec });
+        self.links.push(Link { name, pre, post, spec, take, put, product });
         Ok(ConnectionId(self.links.len() - 1))
     }
 
@@ -248,6 +296,21 @@ impl Network {
                 if let Some(synapse) = synapse {
                     synapse.check(&format!("probe '{name}'"))?;
                 }
+            }
+            Target::Input(object) => {
+                let object = self.object(*object)?;
+                if object.size_in == 0 {
+                    let problem = format!("it probes the input of '{}', which takes none", object.name);
+                    return Err(Error::invalid(format!("probe '{name}'"), problem));
+                }
+            }
+            Target::State(object, state) => {
+                let object = self.object(*object)?;
+                let none = || {
+                    let problem = format!("it probes a state of '{}', which has no neurons", object.name);
+                    Error::invalid(format!("probe '{name}'"), problem)
+                };
+                object.population.as_ref().ok_or_else(none)?.state(state)?;
             }
             Target::Parameter(parameter) | Target::Norm(parameter) => {
                 self.parameter_index(parameter)?;
@@ -340,7 +403,7 @@ impl Network {
         if size_out == 0 {
             return Err(Error::invalid(format!("'{name}'"), "it has no dimensions; give it at least 1"));
         }
-        self.objects.push(Object { name: name.into(), kind, size_in, size_out });
+        self.objects.push(Object { name: name.into(), kind, size_in, size_out, population: None });
         Ok(ObjectId(self.objects.len() - 1))
     }
 

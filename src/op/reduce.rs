@@ -65,6 +65,10 @@ impl Operator for Reduce {
         })
     }
 
+    fn own_derivative(&self) -> bool {
+        self.expr.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let types: Vec<Type> = at.inputs.iter().map(|i| i.ty).collect();
         let from = self.source_type(&types).map_err(|e| crate::Error::invalid(self.name(), e))?;
@@ -105,6 +109,11 @@ impl Operator for Reduce {
         }
         sums
     }
+}
+
+/// Chunks in which sums over `n` terms are made, `lanes` of them side by side: enough lanes, short chains.
+pub(super) fn splits(n: usize, lanes: usize) -> usize {
+    n.div_ceil(CHUNK).min((65_536 / lanes).max(1))
 }
 
 /// Sums `parts` matrices of `len` elements that lie one after the other in `scratch`.
@@ -180,7 +189,7 @@ impl ReduceKernel {
     /// A sum a lane: in one go, or in chunks and then over the chunks.
     fn partial(mut self, at: &mut Lower, bindings: Vec<Binding>) -> Vec<Dispatch> {
         let View { outer, n, inner, .. } = self.view;
-        let splits = n.div_ceil(CHUNK).min((65_536 / (outer * inner)).max(1));
+        let splits = splits(n, outer * inner);
         if splits == 1 || outer > 1 {
             return vec![self.dispatch(bindings)];
         }

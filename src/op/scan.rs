@@ -62,6 +62,9 @@ impl Operator for Scan {
 
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let scope = at.adjoint.scope;
+        if !self.step.is_differentiable() {
+            return None;
+        }
         if self.linear {
             let dy = at.adjoint.expand(at.output.ty());
             return at.each(|i| {
@@ -118,6 +121,14 @@ impl Operator for Scan {
             .then(|| Arc::new(Self { backward: !self.backward, ..self.clone() }) as Arc<dyn Operator>)
     }
 
+    fn rolls(&self) -> bool {
+        true
+    }
+
+    fn own_derivative(&self) -> bool {
+        self.step.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         if let Some(dispatches) = super::chunks::lower(self, at) {
             return Ok(dispatches);
@@ -143,6 +154,7 @@ impl Operator for Scan {
             rows: if at.in_loop { at.tile } else { at.dims.batch },
             steps: at.steps(),
             all_steps: at.dims.steps,
+            rolls: at.rolls,
             flat,
             family: at.target.family,
         };
@@ -190,6 +202,7 @@ struct ScanKernel {
     rows: usize,
     steps: usize,
     all_steps: usize,
+    rolls: bool,
     /// Rows do not matter: every operand has an element for each of the output's, or is one number.
     flat: bool,
     family: Family,
@@ -232,11 +245,12 @@ impl Kernel for ScanKernel {
         let store = |to: &str| each(&|k| format!("states[({to} + {}u) / WIDTH] = s{k};\n", k * stride));
         let next = format!("y = {};\n", results[0]) + &each(&|k| format!("s{k} = {};\n", results[1 + k]));
         let flags = format!(
-            "const BACKWARD = {};\nconst DELAYED = {};\nconst BATCH = {}u;\nconst BLOCK = {};\n",
+            "const BACKWARD = {};\nconst DELAYED = {};\nconst BATCH = {}u;\nconst BLOCK = {};\nconst OUT = {};\n",
             self.op.backward,
             self.delayed(),
             self.batch,
-            if self.kept() { "1u" } else { "0u" }
+            if self.kept() { "1u" } else { "0u" },
+            if self.rolls { "0u" } else { "1u" }
         );
         let declared = "@group(0) @binding(1) var<storage, read_write> states: array<F>;\n";
         let first = 1 + usize::from(count > 0);
@@ -275,7 +289,8 @@ impl Kernel for ScanKernel {
         let (width, cols) = (self.width(), self.output.ty.cols);
         let first = row0 % self.batch * cols;
         let part = |start: usize, outer| Part { start: start + first, outer, stride: width, inner: 1 };
-        let mut parts = vec![part(self.output.start, self.all_steps + usize::from(self.delayed()))];
+        let blocks = if self.rolls { 1 } else { self.all_steps + usize::from(self.delayed()) };
+        let mut parts = vec![part(self.output.start, blocks)];
         if let Some((start, _)) = self.states {
             parts.push(part(start, self.op.states.len() * self.blocks()));
         }
@@ -336,8 +351,17 @@ impl ScanKernel {
                 i if i < operands + count => Lane::Slice(&before[(1 + i - operands) * BLOCK..][..n]),
                 _ => Lane::Slice(&before[..n]),
             };
-            self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]));
-            let to = if self.delayed() { next } else { t };
+            match self.step.compiled() {
+                Some(compiled) => compiled.run(n, lane, after),
+                None => {
+                    self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]))
+                }
+            }
+            let to = match (self.rolls, self.delayed()) {
+                (true, _) => 0,
+                (_, true) => next,
+                _ => t,
+            };
             io.output(0, to).0[place.clone()].copy_from_slice(&after[..n]);
             if self.kept() {
                 for k in 0..count {

@@ -1,10 +1,12 @@
 //! Graph → schedule → recording: pure passes on plain data.
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
-//! [`record`] places buffers and writes down the dispatches.
+//! [`recompute`] and [`order`] keep few values at once, [`record`] places buffers and writes down the dispatches.
 
 pub mod carry;
 pub mod layout;
+pub mod order;
+pub mod recompute;
 pub mod record;
 pub mod simplify;
 pub mod stages;
@@ -94,8 +96,14 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
     let before = stages::stages(&graph, &outputs)?;
     let (mut graph, outputs) = simplify::simplify(graph, outputs, &before);
     let mut stages = stages::stages(&graph, &outputs)?;
-    if layout::layout(&mut graph, &stages, target) {
+    if recompute::recompute(&mut graph, &outputs, &stages) {
+        simplify::fuse(&mut graph, &outputs, &stages);
         stages = stages::stages(&graph, &outputs)?;
     }
+    stages = recompute::sink(&graph, &outputs, stages);
+    if layout::layout(&mut graph, &stages, target) {
+        stages = recompute::sink(&graph, &outputs, stages::stages(&graph, &outputs)?);
+    }
+    let stages = order::order(&graph, &outputs, stages);
     record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

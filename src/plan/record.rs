@@ -1,11 +1,12 @@
 //! Places values in buffers and writes down the dispatches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use super::order::rolling;
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
+use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId};
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -37,21 +38,31 @@ fn padded(len: usize) -> usize {
 pub fn record(input: Input<'_>) -> Result<Plan> {
     let Input { graph, outputs, parameters, carry, target, label, stages } = input;
     let mut buffers = Buffers::new(&graph, &outputs, parameters, target);
+    buffers.rolling = rolling(&graph, &outputs, &stages);
     buffers.place_sources(&stages)?;
     for (at, stage) in stages.iter().enumerate() {
         for &node in stage.nodes() {
             buffers.place_output(node, at, &stages)?;
+            buffers.place_tables(node)?;
             buffers.place_states(node, &stages, carry.as_ref())?;
         }
         buffers.release(at);
     }
-    let Buffers { placed, states, mut locals, constants, feeds, .. } = buffers;
+    let Buffers { placed, states, rolling, mut locals, constants, tables, feeds, .. } = buffers;
 
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
         borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
     let mut scratch: Vec<usize> = Vec::new();
     let Dims { batch, steps } = graph.dims;
+    let read = |value: ValueId| {
+        let mut placed = view(&graph, value, &placed, &states);
+        if rolling.contains(&value) {
+            // Its rows are those of one step: they repeat.
+            placed.ty = Type::example(placed.ty.cols);
+        }
+        placed
+    };
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
         let tile = if in_loop { tile_rows(&graph, stage.nodes(), target) } else { batch };
@@ -63,8 +74,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             for &NodeId(n) in stage.nodes() {
                 let node = &graph.nodes[n];
                 let mut lower = Lower {
-                    inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed, &states)).collect(),
+                    inputs: node.inputs.iter().map(|v| read(*v)).collect(),
                     output: placed[&node.output].clone(),
+                    rolls: rolling.contains(&node.output),
+                    tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
                     states: states.get(&node.output).cloned(),
                     dims: graph.dims,
                     in_loop,
@@ -73,7 +86,8 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     scratch: Vec::new(),
                     scratch_base: locals.len() + first,
                 };
-                body.extend(node.op.lower(&mut lower)?);
+                let rolls = lower.rolls;
+                body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
                 for (i, len) in lower.scratch.into_iter().enumerate() {
                     check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;
                     scratch.resize(scratch.len().max(first + i + 1), 0);
@@ -94,6 +108,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
     Ok(Plan { recording, outputs, feeds, constants, stages, graph })
+}
+
+fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
+    placed.iter().find(|(_, t)| t == table).map(|(binding, _)| *binding)
 }
 
 /// Bytes of a step's values that stay in the second-level cache of one core, beside the weights.
@@ -200,8 +218,12 @@ struct Buffers<'a> {
     placed: HashMap<ValueId, Placed>,
     /// By the operator's output.
     states: HashMap<ValueId, PlacedStates>,
+    /// Values with the rows of one step.
+    rolling: HashSet<ValueId>,
     locals: Vec<(usize, String)>,
     constants: Vec<(Placed, Vec<f32>)>,
+    /// Constant words that several operators may share.
+    tables: Vec<(Binding, Table)>,
     feeds: HashMap<usize, Placed>,
     /// Buffers that may be used again.
     free: Vec<usize>,
@@ -223,8 +245,10 @@ impl<'a> Buffers<'a> {
             target,
             placed: HashMap::new(),
             states: HashMap::new(),
+            rolling: HashSet::new(),
             locals: Vec::new(),
             constants: Vec::new(),
+            tables: Vec::new(),
             feeds: HashMap::new(),
             free: Vec::new(),
             busy: Vec::new(),
@@ -285,6 +309,9 @@ impl<'a> Buffers<'a> {
             format!("the {} of '{}'", node.op.name(), node.owner)
         };
         let mut len = ty.elements(self.graph.dims);
+        if self.rolling.contains(&value) {
+            len = self.graph.dims.batch * ty.cols;
+        }
         if matches!(node.op.memory(), Memory::State { .. }) {
             // A history starts from a block that must stay as it is: its buffer is never used for anything else.
             len += self.graph.dims.batch * ty.cols;
@@ -314,6 +341,20 @@ impl<'a> Buffers<'a> {
             self.busy.push((local, last.max(at)));
         }
         self.placed.insert(value, self.whole(local, ty));
+        Ok(())
+    }
+
+    /// The operator's constant words, once for all operators that share them.
+    fn place_tables(&mut self, NodeId(n): NodeId) -> Result<()> {
+        let node = &self.graph.nodes[n];
+        for table in node.op.tables() {
+            if binding_of(&table, &self.tables).is_none() {
+                let local = self.local(table.words().len(), &format!("indices of '{}'", node.owner))?;
+                let placed = self.whole(local, Type::fixed(1, table.words().len()));
+                self.constants.push((placed.clone(), table.floats()));
+                self.tables.push((placed.binding, table));
+            }
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The simulator: a network on a device, run, trained, read and written.
 
+mod check;
 mod checkpoint;
 mod data;
 mod fit;
@@ -7,19 +8,26 @@ mod parameters;
 mod processes;
 mod programs;
 mod run;
+mod states;
+mod step;
 mod train;
+mod windows;
 
 use std::collections::HashMap;
 
 use ndarray::Array3;
 
+pub use check::CheckedGradient;
 pub use data::{Data, Signal};
 pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
+
+pub use windows::MemoryEstimate;
 
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
 use crate::network::{Network, ProbeId, TimeFunction};
-use programs::{Layout, Loaded, PlanKey, StateKey, States};
+use programs::{Layout, Loaded, PlanKey};
+use states::{StateKey, States};
 use train::Compiled;
 
 /// A network on a device.
@@ -56,7 +64,10 @@ pub struct Simulator {
     /// By who carries them, and how many floats they are.
     states: HashMap<(StateKey, usize), States>,
     plans: HashMap<PlanKey, Loaded>,
+    /// Steps of the windows of runs that begin as long as their key says.
+    windows: HashMap<PlanKey, usize>,
     recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
+    keep_history: bool,
     compiled: Option<Compiled>,
 }
 
@@ -113,7 +124,9 @@ impl Simulator {
             steps_done: 0,
             states: HashMap::new(),
             plans: HashMap::new(),
+            windows: HashMap::new(),
             recorded: HashMap::new(),
+            keep_history: true,
             compiled: None,
             layout,
         };
@@ -147,7 +160,8 @@ impl Simulator {
         self.engine.allocated_bytes()
     }
 
-    /// What a probe has recorded since the last reset, as (batch, n_steps, size); for a parameter its last values.
+    /// What a probe has recorded since the last reset, as (batch, n_steps, size); for a parameter its last values,
+    /// and without history the last step alone.
     ///
     /// # Errors
     /// Nothing has been recorded yet.

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::parameters::seed_of;
 use crate::error::Result;
-use crate::network::{Kind, Network, Node, Object, Process, TimeFunction};
+use crate::network::{Kind, Network, Node, Object, Process, TimeFunction, seed_of};
 use crate::op::noise::CLOCK;
 
 /// The functions of time of all nodes whose process is one, by the node's name.

@@ -1,17 +1,21 @@
 //! How a network is trained: objective, penalties, optimiser, schedule. Plain data; the simulator carries it out.
 
+mod backprop;
 mod objective;
 mod optimiser;
 pub(crate) mod penalty;
 mod schedule;
 pub mod spec;
 
-pub use objective::{Loss, Metric, Objective, Term, Terms};
+pub use backprop::{Backprop, Over};
+pub use objective::{Loss, Metric, Objective, Part, Term, Terms};
 pub use optimiser::{Clip, Optimiser};
 pub use penalty::{Group, Penalty, Select};
 pub use schedule::{Decay, Schedule};
 pub use spec::TrainSpec;
 
+pub use crate::op::Surrogate;
+pub use crate::op::neuron::Spiking;
 pub use crate::op::update::EpsilonAt;
 
 /// Everything that [`crate::Simulator::compile`] needs.
@@ -35,6 +39,13 @@ pub struct Training {
     pub report_every: usize,
     /// Whether examples are shuffled before each epoch, by the simulator's seed.
     pub shuffle: bool,
+    /// How spikes are trained through.
+    pub spiking: Spiking,
+    /// How far back in time gradients go. Without it, through the whole run if that fits into `memory_budget`, else
+    /// [`Backprop::Checkpointed`] with the largest window that does.
+    pub backprop: Option<Backprop>,
+    /// Bytes that training may take on the device, parameters and optimiser included; no limit if not given.
+    pub memory_budget: Option<u64>,
 }
 
 impl Training {
@@ -50,6 +61,9 @@ impl Training {
             metrics: Vec::new(),
             report_every: 10,
             shuffle: true,
+            spiking: Spiking::default(),
+            backprop: None,
+            memory_budget: None,
         }
     }
 
@@ -86,6 +100,24 @@ impl Training {
     /// With a metric.
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metrics.push(metric);
+        self
+    }
+
+    /// With another way to train through spikes.
+    pub fn spiking(mut self, spiking: Spiking) -> Self {
+        self.spiking = spiking;
+        self
+    }
+
+    /// With gradients that go so far back in time.
+    pub fn backprop(mut self, backprop: Backprop) -> Self {
+        self.backprop = Some(backprop);
+        self
+    }
+
+    /// With a limit of the memory on the device, in bytes.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
         self
     }
 

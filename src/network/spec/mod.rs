@@ -23,6 +23,7 @@
 //! target = "digit"
 //! ```
 
+mod neurons;
 mod objects;
 mod signals;
 
@@ -31,7 +32,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use objects::{ConnectionSpec, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
+pub use neurons::NeuronsSpec;
+pub use objects::{ConnectionSpec, End, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
 pub use signals::{
     FilteredNoiseSpec, NoiseSpec, PiecewiseSpec, PresentSpec, ProcessSpec, StateSpaceSpec, SynapseKind,
     SynapseSpec, TransferSpec, WhiteSignalSpec,
@@ -61,6 +63,9 @@ pub struct NetworkSpec {
     /// Layers.
     #[serde(default)]
     pub layer: Vec<LayerSpec>,
+    /// Populations of neurons.
+    #[serde(default)]
+    pub neurons: Vec<NeuronsSpec>,
     /// Connections besides those that the layers' `input` makes.
     #[serde(default)]
     pub connection: Vec<ConnectionSpec>,
@@ -120,6 +125,9 @@ impl NetworkSpec {
         for node in &self.node {
             net.node(&node.name, node.build()?)?;
         }
+        for neurons in &self.neurons {
+            net.neurons(&neurons.name, neurons.build()?)?;
+        }
         let sizes = self.input_sizes()?;
         for layer in &self.layer {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
@@ -130,8 +138,14 @@ impl NetworkSpec {
                 net.connect(net.find(input)?, post, Connection::new())?;
             }
         }
+        for neurons in &self.neurons {
+            let post = net.find(&neurons.name)?;
+            for input in neurons.input.as_slice() {
+                net.connect(net.find(input)?, post, Connection::new())?;
+            }
+        }
         for connection in &self.connection {
-            let (pre, post) = (net.find(&connection.pre)?, net.find(&connection.post)?);
+            let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
             net.connect(pre, post, connection.build()?)?;
         }
         for probe in &self.probe {
@@ -181,6 +195,9 @@ impl NetworkSpec {
         for node in &self.node {
             outputs.insert(&node.name, node.size_out());
         }
+        for neurons in &self.neurons {
+            outputs.insert(&neurons.name, neurons.n);
+        }
         for layer in &self.layer {
             if let Some(units) = layer.units {
                 outputs.insert(&layer.name, units);
@@ -191,8 +208,13 @@ impl NetworkSpec {
             for layer in
                 self.layer.iter().filter(|l| !inputs.contains_key(l.name.as_str())).collect::<Vec<_>>()
             {
-                let found =
-                    layer.size_in.or_else(|| self.sources(&layer.name).find_map(|s| outputs.get(s).copied()));
+                let found = layer.size_in.or_else(|| {
+                    let known = |(s, way): (&str, Option<&ConnectionSpec>)| {
+                        let size = *outputs.get(s)?;
+                        way.map_or(Some(size), |way| way.size_out(size))
+                    };
+                    self.sources(&layer.name).find_map(known)
+                });
                 if let Some(size) = found {
                     inputs.insert(&layer.name, size);
                     outputs.entry(&layer.name).or_insert(size);
@@ -206,8 +228,9 @@ impl NetworkSpec {
         if let Some(layer) = self.layer.iter().find(|l| !inputs.contains_key(l.name.as_str())) {
             // A wrong name is the likeliest reason, and more helpful than what follows from it.
             let names = self.node.iter().map(|n| &n.name).chain(self.layer.iter().map(|l| &l.name));
+            let names = names.chain(self.neurons.iter().map(|n| &n.name));
             let names: Vec<&str> = names.map(String::as_str).collect();
-            if let Some(wrong) = self.sources(&layer.name).find(|s| !names.contains(s)) {
+            if let Some((wrong, _)) = self.sources(&layer.name).find(|(s, _)| !names.contains(s)) {
                 return Err(Error::unknown("object", wrong, names));
             }
             let problem = "the size of its input does not follow from what is connected to it; \
@@ -217,12 +240,10 @@ impl NetworkSpec {
         Ok(inputs)
     }
 
-    /// Objects whose output must be as large as the input of `layer`.
-    fn sources<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a str> {
-        let inputs = self.layer.iter().filter(move |l| l.name == layer).flat_map(|l| l.input.as_slice());
-        let dense =
-            |c: &ConnectionSpec| matches!(c.transform, Some(TransformSpec::Made(MadeTransform::Dense(_))));
-        let connected = self.connection.iter().filter(move |c| c.post == layer && !dense(c)).map(|c| &c.pre);
-        inputs.chain(connected).map(String::as_str)
+    /// Objects that are connected to `layer`, and by what connection if it is not the layer's own input.
+    fn sources<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a ConnectionSpec>)> {
+        let own = self.layer.iter().filter(move |l| l.name == layer).flat_map(|l| l.input.as_slice());
+        let others = self.connection.iter().filter(move |c| c.post.name == layer);
+        own.map(|name| (name.as_str(), None)).chain(others.map(|c| (c.pre.name.as_str(), Some(c))))
     }
 }

@@ -3,14 +3,17 @@
 mod settings;
 
 use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use serde::Deserialize;
 
-pub use settings::{ActivitySpec, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
+pub use settings::{ActivitySpec, BackpropName, Bytes, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
 
-use super::{Clip, Group, Loss, Metric, Objective, Optimiser, Schedule, Term, Training};
+use super::{Backprop, Clip, Group, Loss, Metric, Objective, Optimiser, Over, Schedule, Term, Training};
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::network::{Network, NetworkSpec, Target};
+use crate::op::neuron::Spiking;
 use crate::sim::{Data, EarlyStopping};
 use settings::select;
 
@@ -32,6 +35,9 @@ pub struct TrainSpec {
     pub steps: usize,
     /// What is made small: a loss on the only probe of an output, or a list of losses on probes.
     pub loss: LossSpec,
+    /// What of the run the loss sees, where it is one on the only probe; see [`TermSpec::over`].
+    #[serde(default)]
+    pub over: Over,
     /// What is measured besides; the accuracy where a loss is the cross-entropy, if nothing is said.
     pub metrics: Option<Vec<MetricSpec>>,
     /// How parameters follow the gradient; plain gradient descent by default.
@@ -56,6 +62,17 @@ pub struct TrainSpec {
     /// Whether examples are shuffled before each epoch; true by default.
     #[serde(default = "yes")]
     pub shuffle: bool,
+    /// How spikes are trained through: `"rate-swap"` by default, `{ smooth-rate-swap = WIDTH }`,
+    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ rate-gradient = WIDTH }`.
+    #[serde(default)]
+    pub spiking: Spiking,
+    /// How far back in time gradients go: `"full"`, `"truncated"` or `"checkpointed"`; what fits into `memory-budget` if
+    /// nothing is said.
+    pub backprop: Option<BackpropName>,
+    /// Steps of a window of truncated or checkpointed back-propagation.
+    pub window: Option<usize>,
+    /// Memory that training may take on the device: bytes, or a text such as `"2 GiB"`.
+    pub memory_budget: Option<Bytes>,
     /// Training steps between two looks at the penalty; 10 by default.
     #[serde(default = "ten")]
     pub report_every: usize,
@@ -86,6 +103,9 @@ pub struct TermSpec {
     /// Factor in the sum; 1 by default.
     #[serde(default = "whole")]
     pub weight: f32,
+    /// What of the run it sees: `"every"` step (default), the `"last"` one, the `"sum"` or the `"mean"` over time.
+    #[serde(default)]
+    pub over: Over,
     /// What its targets are.
     pub target: Option<TargetSpec>,
 }
@@ -177,7 +197,12 @@ impl NetworkSpec {
         let terms = train.terms(network)?;
         let mut objective = Objective::new();
         for term in &terms {
-            objective.terms.push(Term { probe: term.probe.clone(), loss: term.loss, weight: term.weight });
+            objective.terms.push(Term {
+                probe: term.probe.clone(),
+                loss: term.loss,
+                weight: term.weight,
+                over: term.over,
+            });
         }
         for activity in &train.activity {
             let of = format!("[[train.activity]] of '{}'", activity.probe);
@@ -205,7 +230,10 @@ impl NetworkSpec {
         }
         training.metrics = train.metrics(&terms);
         training.shuffle = train.shuffle;
+        training.spiking = train.spiking;
         training.report_every = train.report_every;
+        training.backprop = train.backprop()?;
+        training.memory_budget = train.memory_budget.map(|b| b.0);
         Ok(training)
     }
 
@@ -235,12 +263,58 @@ impl NetworkSpec {
     }
 }
 
+impl NetworkSpec {
+    /// Random inputs between -1 and 1 for each input node, and targets that fit the losses and metrics of `[train]`: for
+    /// checks of a network without data.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::training`].
+    pub fn random_signals(&self, network: &Network, examples: usize) -> Result<(Data, Data)> {
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mut uniform =
+            |size: usize| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0);
+        let mut inputs = Data::new();
+        for node in &self.node {
+            if let Some(size) = node.size {
+                inputs = inputs.with(&node.name, uniform(size));
+            }
+        }
+        let train = self.train()?;
+        let terms = train.terms(network)?;
+        let mut targets = Data::new();
+        for term in &terms {
+            let size = output_size(network, &term.probe)?;
+            let class = matches!(term.target, None | Some(TargetSpec::Class));
+            let values = uniform(size);
+            let values = if term.loss == Loss::CrossEntropy && class { classes(&values) } else { values };
+            targets = targets.with(&term.probe, values);
+        }
+        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
+            targets = targets.with(metric.probe(), uniform(output_size(network, metric.probe())?));
+        }
+        Ok((inputs, targets))
+    }
+}
+
+/// The column of the largest element of each row.
+fn classes(rows: &Array2<f32>) -> Array2<f32> {
+    let largest = |row: ndarray::ArrayView1<'_, f32>| {
+        let place = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        place.map_or(0.0, |(i, _)| i as f32)
+    };
+    rows.map_axis(ndarray::Axis(1), largest).insert_axis(ndarray::Axis(1))
+}
+
+fn output_size(network: &Network, probe: &str) -> Result<usize> {
+    match &network.probes[network.find_probe(probe)?.0].target {
+        Target::Output(object, _) | Target::Input(object) => network.size_out(*object),
+        _ => Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
+    }
+}
+
 /// A row for each example with 1 at its class.
 fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
-    let size = match &network.probes[network.find_probe(probe)?.0].target {
-        Target::Output(object, _) => network.size_out(*object)?,
-        _ => return Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
-    };
+    let size = output_size(network, probe)?;
     let mut rows = Array2::zeros((classes.nrows(), size));
     for (mut row, &class) in rows.rows_mut().into_iter().zip(classes) {
         let problem = || format!("they hold the class {class}, but it has {size} dimensions");
@@ -253,6 +327,10 @@ fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Arra
 impl TrainSpec {
     fn terms(&self, network: &Network) -> Result<Vec<TermSpec>> {
         let loss = match &self.loss {
+            LossSpec::Terms(_) if self.over != Over::Every => {
+                let problem = "it is for a loss on the only probe; say over in each [[train.loss]]";
+                return Err(Error::invalid("[train] over", problem));
+            }
             LossSpec::Terms(terms) => return Ok(terms.clone()),
             LossSpec::Only(loss) => *loss,
         };
@@ -266,7 +344,25 @@ impl TrainSpec {
             );
             return Err(Error::invalid("[train] loss", problem));
         };
-        Ok(vec![TermSpec { probe: probe.into(), loss, weight: 1.0, target: None }])
+        Ok(vec![TermSpec { probe: probe.into(), loss, weight: 1.0, over: self.over, target: None }])
+    }
+
+    fn backprop(&self) -> Result<Option<Backprop>> {
+        let needed = || {
+            let problem =
+                "it is missing; truncated and checkpointed back-propagation need its number of steps";
+            self.window.ok_or_else(|| Error::invalid("[train] window", problem))
+        };
+        Ok(match self.backprop {
+            Some(BackpropName::Truncated) => Some(Backprop::Truncated(needed()?)),
+            Some(BackpropName::Checkpointed) => Some(Backprop::Checkpointed(needed()?)),
+            _ if self.window.is_some() => {
+                let problem = "it is for backprop = \"truncated\" or \"checkpointed\"; say one of them";
+                return Err(Error::invalid("[train] window", problem));
+            }
+            Some(BackpropName::Full) => Some(Backprop::Full),
+            None => None,
+        })
     }
 
     fn metrics(&self, terms: &[TermSpec]) -> Vec<Metric> {
