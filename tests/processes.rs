@@ -191,7 +191,7 @@ fn uniform_noise_fills_its_range_evenly() {
 #[test]
 fn noise_depends_on_step_example_and_seed_alone() {
     for device in devices() {
-        let noise = || Noise::filtered(5, nengo_wgpu::network::Synapse::Lowpass(0.01));
+        let noise = || Noise::white(5);
         let whole = run_parts(noise(), device, 3, &[1_500]);
         assert_eq!(whole, run_parts(noise(), device, 3, &[1_500]), "{device}");
         // Windows of any length.

@@ -339,7 +339,9 @@ fn long_predictions_run_in_windows_and_may_keep_the_last_step_alone() {
         let long = sim.predict_steps(&x, 2100).unwrap().remove(&probe).unwrap();
         assert_eq!(long.dim(), (3, 2100, 2));
         let short = sim.predict_steps(&x, 900).unwrap().remove(&probe).unwrap();
-        assert_eq!(long.slice(s![.., ..900, ..]), short, "{device}");
+        // Windows of other lengths cut a filter into other chunks of time.
+        let off = short.iter().zip(long.slice(s![.., ..900, ..])).map(|(a, b)| (a - b).abs());
+        assert!(off.fold(0.0, f32::max) < 1e-6, "{device}");
         let mut run = simulator(&net, device, 1);
         let own = Data::new().with(
             "x",

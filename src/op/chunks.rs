@@ -2,7 +2,8 @@
 //!
 //! Each chunk runs from zero; then the states with which the chunks start follow one from another, since what a chunk
 //! starts from adds `A^length` times itself to what it ends with; then each chunk runs again from its start. It is
-//! twice the work of a scan, but a scan of one column keeps a single lane busy. Sums are in a fixed order.
+//! twice the work of a scan, but a scan of one column keeps a single lane busy. Sums are in a fixed order, but a window of
+//! another length is cut elsewhere, so the same run in other windows differs in the last digits.
 
 use std::ops::Range;
 
