@@ -364,7 +364,7 @@ impl Bench {
         let (inputs, targets) = (Data::new().with("x", x), Data::new().with("y", y));
         sim.fit(&inputs, &targets, &Fit::epochs(1))?;
         if args.profile {
-            let total: f64 = print_profile(sim.profile(&inputs, &targets, 100)?);
+            let total: f64 = print_profile(sim.profile(&inputs, &targets, None, 100)?);
             println!("{:>9.1} µs  all", 1e6 * total);
         }
         let mut seconds = Vec::new();

@@ -60,7 +60,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
             "it has no probe, so nothing would be seen; add a [[probe]]",
         ));
     }
-    let takes_data = spec.node.iter().any(|n| n.size.is_some());
+    let takes_data = spec.node.iter().any(|n| n.is_input());
     let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
     // Better now than after a long run.

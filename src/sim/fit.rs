@@ -256,8 +256,14 @@ impl Simulator {
     ///
     /// # Errors
     /// As [`Simulator::fit`].
-    pub fn profile(&mut self, inputs: &Data, targets: &Data, repeats: usize) -> Result<Vec<(String, f64)>> {
-        let (_, key, windows) = self.prepare(inputs, targets, None, true)?;
+    pub fn profile(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        n_steps: Option<usize>,
+        repeats: usize,
+    ) -> Result<Vec<(String, f64)>> {
+        let (_, key, windows) = self.prepare(inputs, targets, n_steps, true)?;
         let (part, steps) = windows.parts()[0];
         let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key };
         let program = self.compiled()?.programs[&key].program.clone();

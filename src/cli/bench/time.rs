@@ -136,7 +136,7 @@ impl Bench {
         let fit = Fit { n_steps: Some(steps), ..Fit::epochs(1) };
         sim.fit(&x, &y, &fit)?;
         if args.profile {
-            let total: f64 = print_profile(sim.profile(&x, &y, 10)?);
+            let total: f64 = print_profile(sim.profile(&x, &y, Some(steps), 10)?);
             println!("{:>9.1} µs  all", 1e6 * total);
         }
         let mut seconds = Vec::new();

@@ -208,6 +208,11 @@ impl Names {
 }
 
 impl NodeSpec {
+    /// Whether its values are given to each run.
+    pub fn is_input(&self) -> bool {
+        self.size.is_some() && self.process.is_none()
+    }
+
     pub(super) fn size_out(&self) -> usize {
         let rows = self.array.as_ref().and_then(|rows| rows.first()).map(Vec::len);
         let values = self.constant.as_ref().map(Vec::len);

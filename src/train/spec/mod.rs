@@ -173,8 +173,7 @@ impl NetworkSpec {
     /// # Errors
     /// A name that does not exist, no input at all, or several without a word which one.
     pub fn input_node(&self) -> Result<&str> {
-        let inputs: Vec<&str> =
-            self.node.iter().filter(|n| n.size.is_some()).map(|n| n.name.as_str()).collect();
+        let inputs: Vec<&str> = self.node.iter().filter(|n| n.is_input()).map(|n| n.name.as_str()).collect();
         match (self.train.as_ref().and_then(|t| t.input.as_deref()), &inputs[..]) {
             (Some(name), _) if inputs.contains(&name) => Ok(name),
             (Some(name), _) => Err(Error::unknown("input node", name, inputs)),
@@ -293,10 +292,8 @@ impl NetworkSpec {
         let mut uniform =
             |size: usize| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0);
         let mut inputs = Data::new();
-        for node in &self.node {
-            if let Some(size) = node.size {
-                inputs = inputs.with(&node.name, uniform(size));
-            }
+        for node in self.node.iter().filter(|n| n.is_input()) {
+            inputs = inputs.with(&node.name, uniform(node.size.unwrap_or(1)));
         }
         let train = self.train()?;
         let terms = train.terms(network)?;
