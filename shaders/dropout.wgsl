@@ -1,5 +1,5 @@
 // output = input / (1 - rate) where a random word says so, else 0. The mask depends on the seed, the training step, the
-// dropout's number and the element alone, so that the adjoint draws it again instead of keeping it.
+// dropout's number, the time step and the element alone, so that the adjoint draws it again instead of keeping it.
 
 #import fold
 #import philox
@@ -10,6 +10,8 @@ struct Params {
     cols: u32,
     start: u32,
     in_start: u32,
+    block: u32,      // elements of one time step
+    timed: u32,      // 1: a mask for each time step
     stream: u32,
     threshold: u32,  // words below it are dropped
     scale: f32,
@@ -18,26 +20,30 @@ var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read_write> output: array<f32>;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
-@group(0) @binding(2) var<storage, read> random: array<u32>;  // seed (2 words), step (2 words)
+@group(0) @binding(2) var<storage, read> random: array<u32>;  // seed (2 words), training step, first time step
 
-// A lane owns the four elements that one call of philox gives.
+// A lane owns the four elements of a time step that one call of philox gives.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let begin = p.row0 * p.cols;
-    let end = begin + p.elements;
-    let four = begin / 4u + linear(group, groups) * 64u + lane;
-    if four * 4u >= end {
+    let fours = (p.block + 3u) / 4u;
+    let i = linear(group, groups) * 64u + lane;
+    let t = i / fours;
+    if t * p.block >= p.elements {
         return;
     }
-    let words = philox(vec4<u32>(four, p.stream, random[2], random[3]), vec2<u32>(random[0], random[1]));
-    for (var i = 0u; i < 4u; i++) {
-        let e = four * 4u + i;
-        if e >= begin && e < end {
-            output[p.start + e] = select(p.scale * input[p.in_start + e], 0.0, words[i] < p.threshold);
+    let four = i % fours;
+    let begin = p.row0 * p.cols + t * p.block;
+    let time = select(0u, random[3] + begin / p.block, p.timed == 1u);
+    let words = philox(vec4<u32>(four, p.stream, random[2], time), vec2<u32>(random[0], random[1]));
+    for (var k = 0u; k < 4u; k++) {
+        let e = four * 4u + k;
+        if e < p.block {
+            let at = begin + e;
+            output[p.start + at] = select(p.scale * input[p.in_start + at], 0.0, words[k] < p.threshold);
         }
     }
 }

@@ -73,5 +73,6 @@ pub mod train;
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{
-    Data, EarlyStopping, EpochReport, Evaluation, Fit, Options, Progress, Signal, Simulator, StepReport,
+    Data, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Options, Progress, Signal, Simulator,
+    StepReport,
 };

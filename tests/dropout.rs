@@ -98,6 +98,28 @@ fn the_mask_in_a_loop_is_that_of_the_whole_run() {
 }
 
 #[test]
+fn a_window_of_a_run_has_the_mask_of_the_run() {
+    let (batch, cols, steps) = (3, 5, 9);
+    let whole = ones(dims(batch, steps), cols, 0.4, 3, 11, 6);
+    for device in devices() {
+        let all = whole.run(device).remove(0);
+        for first in [0, 1, 4] {
+            let window = common::build(dims(batch, 4), |c| {
+                let words = [11, 3, 6, first as u32];
+                let random = c.feed_of(Type::fixed(1, 4), move |i, _| f32::from_bits(words[i]));
+                let x = c.feed_of(Type::sequence(cols), |_, _| 1.0);
+                vec![c.scope.apply(Dropout { rate: 0.4, stream: 3 }, &[x, random])]
+            });
+            let part = &all[first * batch * cols..][..4 * batch * cols];
+            assert_eq!(window.run(device)[0], part, "from step {first} on {device}");
+        }
+        let reference: Vec<f32> = whole.reference()[0].iter().map(|x| *x as f32).collect();
+        let same = reference.iter().zip(&all).all(|(a, b)| (a - b).abs() < 1e-6);
+        assert!(same, "{device}");
+    }
+}
+
+#[test]
 fn the_gradient_uses_the_mask_of_the_forward_pass() {
     let case = Case::new(dims(7, 3));
     let outputs = {

@@ -177,6 +177,22 @@ fn filters_and_delays_have_their_derivatives() {
     }
 }
 
+#[test]
+fn the_last_step_has_its_derivative() {
+    for (batch, cols, steps) in [(1, 1, 1), (3, 5, 6), (2, 4, 3), (2, 4, 1)] {
+        of_type(
+            &format!("{batch} x {cols}, {steps} steps"),
+            dims(batch, steps),
+            Type::sequence(cols),
+            |c, x| x.tanh().last() * c.feed(Type::example(cols)),
+        );
+    }
+    check_gradients("the last step of a recurrent network", dims(3, 7), |c| {
+        let y = recurrent(c, 5, None);
+        y.last().square().mean_all()
+    });
+}
+
 /// A network with a recurrent connection: its output at each step.
 fn recurrent<'s>(c: &'s Case, n: usize, filter: Option<Lowpass>) -> Tensor<'s> {
     let (x, w) = (c.feed(Type::sequence(3)), c.parameter(n, n));

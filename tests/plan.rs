@@ -92,6 +92,64 @@ fn the_gradient_of_recurrent_weights_is_one_product_after_the_loop() {
     assert_eq!(operators(&plan, true, "matmul").len(), 2, "one in each direction of time");
 }
 
+/// `tanh(x + W y of the step before)`.
+fn recurrent<'s>(c: &'s Case, x: Tensor<'s>) -> Tensor<'s> {
+    let cols = x.ty().cols;
+    let state = c.scope.open(Arc::new(Delay { backward: false }), Type::sequence(cols));
+    let y = (x + state.dot(c.parameter(cols, cols))).tanh();
+    c.scope.close(state, y);
+    y
+}
+
+#[test]
+fn loops_that_do_not_wait_for_each_other_run_as_one() {
+    let case = common::build(dims(3, 20), |c| {
+        let a = recurrent(c, c.feed(Type::sequence(4)).dot(c.parameter(4, 4)));
+        let b = recurrent(c, c.feed(Type::sequence(5)));
+        // Of one loop alone, and of both.
+        let sum = a.dot(c.parameter(2, 4)) + b.dot(c.parameter(2, 5));
+        vec![a.scale(2.0), sum]
+    });
+    for device in devices() {
+        let plan = case.plan(device.target());
+        assert_eq!(loops(&plan).len(), 1, "{:?}", plan.stages);
+        let repeats = plan.recording.commands.iter().filter(|c| matches!(c, Command::Repeat { .. }));
+        assert_eq!(repeats.count(), 1);
+    }
+    case.check("two loops abreast", 1e-5);
+}
+
+#[test]
+fn a_loop_that_reads_from_another_runs_after_it() {
+    let case = common::build(dims(3, 20), |c| {
+        let a = recurrent(c, c.feed(Type::sequence(4)));
+        let b = recurrent(c, a.dot(c.parameter(5, 4)));
+        // A third one could run with either, and joins the first.
+        vec![b, recurrent(c, c.feed(Type::sequence(3)))]
+    });
+    let plan = plan(&case);
+    let sizes: Vec<usize> = loops(&plan).iter().map(|s| s.nodes().len()).collect();
+    assert_eq!(sizes.len(), 2);
+    assert_eq!(sizes[0], 2 * sizes[1]);
+    case.check("two loops in a row and one beside", 1e-5);
+}
+
+#[test]
+fn gradients_of_loops_abreast_run_abreast_in_the_other_direction() {
+    let case = Case::new(dims(2, 8));
+    let outputs: Vec<_> = {
+        let [a, b] = [3, 4].map(|n| recurrent(&case, case.feed(Type::sequence(n))));
+        let loss = a.square().mean_all() + b.square().mean_all();
+        let adjoints = gradient(&case.scope, loss, &case.parameter_ids(), |_| "w".into()).unwrap();
+        adjoints.into_iter().map(|a| a.unwrap().id).collect()
+    };
+    let case = case.ready(outputs);
+    let backward: Vec<bool> =
+        loops(&plan(&case)).iter().map(|s| matches!(s, Stage::Loop { backward: true, .. })).collect();
+    assert_eq!(backward, [false, true]);
+    case.check("gradients of two loops", 1e-5);
+}
+
 #[test]
 fn a_cycle_without_a_delay_is_refused_with_its_objects() {
     let mut net = Network::new(0);

@@ -9,6 +9,7 @@ use naga::{AddressSpace, StorageAccess};
 use nengo_wgpu::engine::shader::{STEMS, validate};
 use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
 use nengo_wgpu::graph::{Dims, Tensor, Type};
+use nengo_wgpu::op::accumulate::accumulate;
 use nengo_wgpu::op::norm::{NormBindings, Of, norms};
 use nengo_wgpu::op::real::Real;
 use nengo_wgpu::op::scan::{Emits, Scan};
@@ -62,8 +63,10 @@ fn updates(family: Family) -> Vec<Dispatch> {
     let b = Binding { buffer: BufferRef::Shared(0), offset: 0, len: 128 };
     let n = NormBindings { parameters: b, gradients: b, table: b, partials: b, sums: b };
     let u = UpdateBindings { parameters: b, slots: [b; 3], gradients: b, table: b, sums: b, hyper: b };
+    let sum = Binding { offset: 128, ..b };
     let mut all: Vec<Dispatch> =
         [Of::Parameters, Of::Gradients].map(|of| norms(&segments, of, family, n)).concat();
+    all.push(accumulate(sum, b, family));
     for at in [EpsilonAt::Root, EpsilonAt::RootBeforeCorrection, EpsilonAt::InsideRoot] {
         for on in [false, true] {
             let rules = [

@@ -12,8 +12,12 @@ use crate::op::{Lowpass, Unary};
 /// What is uploaded into a feed before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feed {
-    /// Seed and step of the random generator: four words.
+    /// Four words: the seed, the training step, and the first time step of the window.
     Random,
+    /// The part of the run's steps that the window is: one number.
+    Share,
+    /// 1 in the run's last window, 0 in the others: one number.
+    Ends,
     /// Time in seconds of each step.
     Time,
     /// The output of a node.

@@ -390,6 +390,8 @@ pub struct Reference<'a> {
     /// What was carried to the step: `batch` rows of the output's columns of the previous output, then of each state;
     /// empty without a memory. The result holds the same after the step.
     pub state: &'a [f64],
+    /// The step, where the output is a sequence; else 0.
+    pub step: usize,
     /// Examples at once.
     pub dims: Dims,
 }

@@ -174,6 +174,7 @@ impl Walk<'_> {
             ty,
             rows,
             inputs: inputs.iter().map(Vec::as_slice).collect(),
+            step: t.unwrap_or(0),
             state: before.and_then(|b| self.cells[cell.0][b].as_deref()).unwrap_or_default(),
             dims,
         })

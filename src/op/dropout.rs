@@ -6,11 +6,13 @@ use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// Sets a share `rate` of the elements to zero and divides the others by `1 - rate` (Srivastava et al. 2014).
 ///
-/// Inputs: the values, and the words of the random state (`[1, 4]`: seed low and high, step low and high, as bits).
+/// Inputs: the values, and the words of the random state (`[1, 4]`, as bits: seed low and high, training step, and the time
+/// step that the window starts with). The mask of a time step depends on its number in the run alone, so a run has the
+/// same masks in whatever windows it is cut.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// Share of elements that are dropped, in `0 <= rate < 1`.
@@ -49,17 +51,19 @@ impl Operator for Dropout {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        let elements = at.rows(at.output.ty) * at.output.ty.cols;
-        let kernel =
-            DropoutKernel { op: *self, input: at.inputs[0].clone(), output: at.output.clone(), elements };
+        let output = at.output.clone();
+        let elements = at.rows(output.ty) * output.ty.cols;
+        let timed = output.ty.extent == Extent::Sequence;
+        let block = if timed { at.dims.batch * output.ty.cols } else { elements };
+        let kernel = DropoutKernel { op: *self, input: at.inputs[0].clone(), output, elements, block, timed };
         Ok(vec![Dispatch::new(kernel, vec![at.output.binding, at.inputs[0].binding, at.inputs[1].binding])])
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
-        // Elements count over the whole run, of which this is one step: the reference is for runs of one step.
         let word = |i: usize| (at.inputs[1][i] as f32).to_bits();
-        let dropped =
-            |e: usize| mask_word(e, self.stream, [word(0), word(1), word(2), word(3)]) < self.threshold();
+        let first = if at.ty.extent == Extent::Sequence { word(3) } else { 0 };
+        let random = [word(0), word(1), word(2), first.wrapping_add(at.step as u32)];
+        let dropped = |e: usize| mask_words(e, self.stream, random)[e % 4] < self.threshold();
         let value = |(e, x): (usize, &f64)| if dropped(e) { 0.0 } else { x * f64::from(self.scale()) };
         at.inputs[0].iter().enumerate().map(value).collect()
     }
@@ -72,6 +76,10 @@ struct DropoutKernel {
     input: Placed,
     output: Placed,
     elements: usize,
+    /// Elements of one time step.
+    block: usize,
+    /// There is a mask for each time step.
+    timed: bool,
 }
 
 impl Kernel for DropoutKernel {
@@ -84,16 +92,16 @@ impl Kernel for DropoutKernel {
     }
 
     fn params(&self) -> Vec<u32> {
-        let sizes = [self.elements, self.output.ty.cols, self.output.start, self.input.start];
+        let sizes = [self.elements, self.output.ty.cols, self.output.start, self.input.start, self.block];
         let mut words = vec![0];
         words.extend(sizes.iter().map(|&n| n as u32));
+        words.push(u32::from(self.timed));
         words.extend([self.op.stream, self.op.threshold(), self.op.scale().to_bits()]);
         words
     }
 
     fn grid(&self) -> [u32; 3] {
-        // One more than the whole fours: the first and the last may be cut by the step's borders.
-        fold((self.elements / 4 + 2).div_ceil(64))
+        fold((self.elements / self.block * self.block.div_ceil(4)).div_ceil(64))
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -106,24 +114,23 @@ impl Kernel for DropoutKernel {
         let (threshold, scale) = (self.op.threshold(), self.op.scale());
         let random = io.read(2);
         let random = [0, 1, 2, 3].map(|i| random[i].to_bits());
+        let first = if self.timed { random[3] } else { 0 };
         let input = &io.read(1)[self.input.start + begin + units.start..];
         let mut words = [0; 4];
         for (i, to) in io.output(0, 0).0.iter_mut().enumerate() {
-            let e = begin + units.start + i;
+            let (t, e) = ((begin + units.start + i) / self.block, (begin + units.start + i) % self.block);
             if i == 0 || e.is_multiple_of(4) {
-                words = mask_words(e, self.op.stream, random);
+                let step = first.wrapping_add(t as u32);
+                words = mask_words(e, self.op.stream, [random[0], random[1], random[2], step]);
             }
             *to = if words[e % 4] < threshold { 0.0 } else { scale * input[i] };
         }
     }
 }
 
-fn mask_words(element: usize, stream: u32, [seed0, seed1, step0, step1]: [u32; 4]) -> [u32; 4] {
-    philox([(element / 4) as u32, stream, step0, step1], [seed0, seed1])
-}
-
-fn mask_word(element: usize, stream: u32, random: [u32; 4]) -> u32 {
-    mask_words(element, stream, random)[element % 4]
+/// The words of four elements of a time step.
+fn mask_words(element: usize, stream: u32, [seed0, seed1, training, time]: [u32; 4]) -> [u32; 4] {
+    philox([(element / 4) as u32, stream, training, time], [seed0, seed1])
 }
 
 /// Philox 4x32-10 (Salmon, Moraes, Dror and Shaw 2011), the twin of `shaders/shared/philox.wgsl`.

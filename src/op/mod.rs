@@ -1,6 +1,7 @@
 //! One file per operator family, with the same stem as its shader: its contract, its gradient, its dispatch and its
 //! CPU twin; and the methods of [`Tensor`](crate::graph::Tensor) that use it.
 
+pub mod accumulate;
 pub mod accuracy;
 pub mod columns;
 pub mod cross_entropy;
@@ -8,6 +9,7 @@ pub mod delay;
 pub mod dropout;
 pub mod expr;
 pub mod function;
+pub mod last;
 pub mod lowpass;
 pub mod map;
 pub mod matmul;
@@ -28,6 +30,7 @@ pub use cross_entropy::CrossEntropy;
 pub use delay::Delay;
 pub use dropout::Dropout;
 pub use function::{Binary, Surrogate, Unary};
+pub use last::{AtLast, Last};
 pub use lowpass::Lowpass;
 pub use map::Map;
 pub use matmul::Matmul;

@@ -25,7 +25,7 @@ pub struct Place {
 }
 
 impl Carry {
-    /// The states of `graph`'s operators up to the first `nodes` of them.
+    /// The states of all of a graph's operators.
     pub fn of(graph: &Graph) -> Self {
         let mut carry = Self::default();
         for node in graph.nodes.iter().filter(|n| n.op.memory().is_state()) {
@@ -40,6 +40,12 @@ impl Carry {
             carry.places.insert(node.output, Place { output, states });
         }
         carry
+    }
+
+    /// Floats of the states of the graph's first `nodes` operators.
+    pub fn first(&self, graph: &Graph, nodes: usize) -> usize {
+        let later = graph.nodes[nodes..].iter().filter_map(|n| self.place(n.output));
+        later.filter_map(|p| p.output.or(p.states)).min().unwrap_or(self.len)
     }
 
     /// Floats of the buffer.

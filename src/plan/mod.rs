@@ -1,8 +1,9 @@
 //! Graph → schedule → recording: pure passes on plain data.
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
-//! [`record`] places buffers and writes down the dispatches.
+//! [`abreast`] joins loops that do not wait for each other, [`record`] places buffers and writes down the dispatches.
 
+pub mod abreast;
 pub mod carry;
 pub mod layout;
 pub mod record;
@@ -97,5 +98,6 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
     if layout::layout(&mut graph, &stages, target) {
         stages = stages::stages(&graph, &outputs)?;
     }
+    let stages = abreast::abreast(&graph, stages);
     record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

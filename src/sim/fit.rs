@@ -10,12 +10,11 @@ use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
 use super::data::{Data, extent};
-use super::programs::{HYPER, REPORT, Rows, resets};
-use super::train::TrainKey;
-use crate::engine::Program;
+use super::step::{Batch, Pending};
+use super::train::{Part, TrainKey};
+use super::windows::Windows;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
-use crate::op::update::LINE;
 
 /// How long a [`Simulator::fit`] goes on, and what it does besides.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -136,13 +135,6 @@ impl Totals {
     }
 }
 
-/// A submission whose report is under way.
-struct Pending {
-    step: u64,
-    examples: usize,
-    norms: bool,
-}
-
 impl Simulator {
     /// Trains on `inputs` and `targets` as [`Simulator::compile`] said.
     ///
@@ -166,7 +158,7 @@ impl Simulator {
         fit: &Fit,
         callback: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Vec<EpochReport>> {
-        let (examples, key) = self.prepare(inputs, targets, fit.n_steps, true)?;
+        let (examples, key, windows) = self.prepare(inputs, targets, fit.n_steps, true)?;
         if let Some((inputs, targets)) = &fit.validation {
             self.prepare(inputs, targets, fit.n_steps, false)?;
         }
@@ -178,7 +170,7 @@ impl Simulator {
             let epoch = self.epochs_done();
             let order = self.order(examples, epoch);
             let before = self.steps_trained();
-            let (totals, flow) = self.epoch(inputs, targets, &key, &order, callback)?;
+            let (totals, flow) = self.epoch(inputs, targets, (&key, windows), &order, callback)?;
             let seconds = start.elapsed().as_secs_f64();
             if let Some(compiled) = &mut self.compiled {
                 compiled.epoch += 1;
@@ -237,13 +229,14 @@ impl Simulator {
         targets: &Data,
         n_steps: Option<usize>,
     ) -> Result<Evaluation> {
-        let (examples, key) = self.prepare(inputs, targets, n_steps, false)?;
+        let (examples, key, windows) = self.prepare(inputs, targets, n_steps, false)?;
         let order: Vec<usize> = (0..examples).collect();
         let mut sums = Evaluation::default();
         let mut pending = VecDeque::new();
         let batches = examples.div_ceil(self.minibatch);
         for (i, batch) in order.chunks(self.minibatch).enumerate() {
-            pending.push_back(self.submit_batch(inputs, targets, &key, batch, false)?);
+            let batch = Batch { inputs, targets, examples: batch };
+            pending.push_back(self.submit_batch(batch, &key, windows)?);
             // Only the last one waits: until then minibatches follow each other without a pause.
             for report in self.engine.reports(i + 1 == batches)? {
                 let Some(of) = pending.pop_front() else { break };
@@ -258,15 +251,16 @@ impl Simulator {
         Ok(sums)
     }
 
-    /// Seconds of each dispatch of a training step on a minibatch of the data, by its kernel's name, in order. The
-    /// parameters are of no use afterwards.
+    /// Seconds of each dispatch of a training step on a minibatch of the data, by its kernel's name, in order; of a run in
+    /// windows those of its first. The parameters are of no use afterwards.
     ///
     /// # Errors
     /// As [`Simulator::fit`].
     pub fn profile(&mut self, inputs: &Data, targets: &Data, repeats: usize) -> Result<Vec<(String, f64)>> {
-        let (_, key) = self.prepare(inputs, targets, None, true)?;
-        let program = self.compiled.as_ref().map(|c| c.programs[&key].program.clone());
-        let Some(program) = program else { return Ok(Vec::new()) };
+        let (_, key, windows) = self.prepare(inputs, targets, None, true)?;
+        let (part, steps) = windows.parts()[0];
+        let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key };
+        let program = self.compiled()?.programs[&key].program.clone();
         self.engine.profile(&program, repeats.max(1))
     }
 
@@ -280,9 +274,28 @@ impl Simulator {
         self.compiled.as_ref().map_or(0, |c| c.epoch)
     }
 
-    /// Checks data; gives the number of examples and the key of whole minibatches.
+    /// Checks data and makes the programs; gives the number of examples, the key of whole minibatches, and how their runs
+    /// are cut.
     fn prepare(
         &mut self,
+        inputs: &Data,
+        targets: &Data,
+        n_steps: Option<usize>,
+        update: bool,
+    ) -> Result<(usize, TrainKey, Windows)> {
+        let (examples, key) = self.key(inputs, targets, n_steps, update)?;
+        let known = self.compiled()?.windows.get(&(key.clone(), examples)).copied();
+        let windows = known.map_or_else(|| self.windows(&key, examples), Ok)?;
+        if let Some(compiled) = &mut self.compiled {
+            compiled.windows.insert((key.clone(), examples), windows);
+        }
+        self.make_programs(&key, windows)?;
+        Ok((examples, key, windows))
+    }
+
+    /// Checks data; gives the number of examples and the key of whole minibatches over the whole run.
+    pub(super) fn key(
+        &self,
         inputs: &Data,
         targets: &Data,
         n_steps: Option<usize>,
@@ -309,10 +322,9 @@ impl Simulator {
             return Err(Error::invalid("the data", "they have no steps"));
         }
         let dims = Dims { batch: self.minibatch.min(examples), steps };
-        let key =
-            TrainKey { dims, held: self.held_inputs(inputs), targets: self.target_key(targets)?, update };
+        let (held, targets_key) = (self.held_inputs(inputs), self.target_key(targets)?);
+        let key = TrainKey { dims, held, targets: targets_key, update, part: Part::Whole };
         self.check_classes(targets, &key)?;
-        self.training_program(&key)?;
         Ok((examples, key))
     }
 
@@ -357,7 +369,7 @@ impl Simulator {
         &mut self,
         inputs: &Data,
         targets: &Data,
-        key: &TrainKey,
+        (key, windows): (&TrainKey, Windows),
         order: &[usize],
         callback: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<(Totals, ControlFlow<()>)> {
@@ -365,7 +377,8 @@ impl Simulator {
         let mut pending = VecDeque::new();
         let mut flow = ControlFlow::Continue(());
         for batch in order.chunks(self.minibatch) {
-            pending.push_back(self.submit_batch(inputs, targets, key, batch, true)?);
+            let batch = Batch { inputs, targets, examples: batch };
+            pending.push_back(self.submit_batch(batch, key, windows)?);
             let arrived = self.engine.reports(false)?;
             flow = self.tell(arrived, &mut pending, &mut totals, callback)?;
             if flow.is_break() {
@@ -396,91 +409,5 @@ impl Simulator {
             }
         }
         Ok(flow)
-    }
-
-    /// Queues one minibatch.
-    fn submit_batch(
-        &mut self,
-        inputs: &Data,
-        targets: &Data,
-        key: &TrainKey,
-        batch: &[usize],
-        update: bool,
-    ) -> Result<Pending> {
-        let key = TrainKey { dims: Dims { batch: batch.len(), ..key.dims }, ..key.clone() };
-        self.training_program(&key)?;
-        let Some(mut compiled) = self.compiled.take() else {
-            return Err(Error::invalid("training", "nothing has been compiled yet; call compile first"));
-        };
-        let result = (|| {
-            let loaded = &compiled.programs[&key];
-            let training = &compiled.training;
-            let step = compiled.step;
-            let rows = Rows { inputs, targets, batch, first: 0, data_first: 0, training_step: step };
-            self.upload(loaded, &rows)?;
-            let norms = update && step.is_multiple_of(training.report_every as u64);
-            let report = (self.shared[REPORT], self.report_len(compiled.scalars()));
-            if update {
-                let hyper = training.optimiser.hyper(training.schedule.at(step), step, training.clip);
-                self.engine.write(self.shared[HYPER], 0, bytemuck::cast_slice(&[hyper]))?;
-            }
-            let mut programs: Vec<&Program> = resets(&self.states, key.states());
-            programs.extend(norms.then_some(&compiled.norms));
-            programs.push(&loaded.program);
-            self.engine.submit(&programs, Some(report))?;
-            Ok(Pending { step, examples: batch.len(), norms })
-        })();
-        if update && result.is_ok() {
-            compiled.step += 1;
-        }
-        self.compiled = Some(compiled);
-        result
-    }
-
-    fn report_len(&self, scalars: usize) -> usize {
-        scalars * LINE + 2 * self.layout.segments.list.len().max(1)
-    }
-
-    /// The penalties on activities in a report.
-    fn on_activity(&self, report: &[f32]) -> f64 {
-        let objective = self.compiled.as_ref().map(|c| &c.training.objective);
-        let at = objective.filter(|o| !o.activities.is_empty()).map(|o| o.terms.len() + o.custom.len());
-        at.map_or(0.0, |i| f64::from(report[i * LINE]))
-    }
-
-    /// A report's floats in words.
-    fn decode(&self, report: &[f32], of: &Pending) -> Result<StepReport> {
-        let Some(compiled) = &self.compiled else {
-            return Err(Error::invalid("training", "nothing is compiled"));
-        };
-        let training = &compiled.training;
-        let objective = &training.objective;
-        let (terms, custom) = (objective.terms.len(), objective.custom.len());
-        let activity = usize::from(!objective.activities.is_empty());
-        if let Some(i) = (0..terms + custom + activity).find(|i| !report[i * LINE].is_finite()) {
-            let what =
-                match (objective.terms.get(i), i.checked_sub(terms).and_then(|i| objective.custom.get(i))) {
-                    (Some(term), _) => format!("the loss of probe '{}'", term.probe),
-                    (_, Some((name, _))) => format!("the objective '{name}'"),
-                    _ => "the penalty on activities".to_string(),
-                };
-            let hint = "lower the learning rate or clip the gradient; the last checkpoint is kept".into();
-            return Err(Error::NotFinite { what, value: report[i * LINE], step: of.step, hint });
-        }
-        let scalar = |i: usize| f64::from(report[i * LINE]);
-        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activity + i)).collect();
-        let on_activity = self.on_activity(report);
-        let sums = &report[compiled.scalars() * LINE..];
-        let penalty = of.norms.then(|| {
-            let one = |(i, s): (usize, &crate::op::update::Segment)| {
-                let (absolute, square) = (f64::from(sums[2 * i]), f64::from(sums[2 * i + 1]));
-                f64::from(s.l2) * square / 2.0
-                    + f64::from(s.l1) * absolute
-                    + f64::from(s.norm) * square.sqrt()
-            };
-            on_activity + self.layout.segments.list.iter().enumerate().map(one).sum::<f64>()
-        });
-        let loss = (0..terms + custom).map(scalar).sum();
-        Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, metrics })
     }
 }

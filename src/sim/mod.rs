@@ -6,7 +6,10 @@ mod fit;
 mod parameters;
 mod programs;
 mod run;
+mod states;
+mod step;
 mod train;
+mod windows;
 
 use std::collections::HashMap;
 
@@ -15,10 +18,13 @@ use ndarray::Array3;
 pub use data::{Data, Signal};
 pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 
+pub use windows::MemoryEstimate;
+
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
 use crate::network::{Network, ProbeId};
-use programs::{Layout, Loaded, PlanKey, StateKey, States};
+use programs::{Layout, Loaded, PlanKey};
+use states::{StateKey, States};
 use train::Compiled;
 
 /// A network on a device.
@@ -53,7 +59,10 @@ pub struct Simulator {
     /// By who carries them, and how many floats they are.
     states: HashMap<(StateKey, usize), States>,
     plans: HashMap<PlanKey, Loaded>,
+    /// Steps of the windows of runs that begin as long as their key says.
+    windows: HashMap<PlanKey, usize>,
     recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
+    keep_history: bool,
     compiled: Option<Compiled>,
 }
 
@@ -107,7 +116,9 @@ impl Simulator {
             steps_done: 0,
             states: HashMap::new(),
             plans: HashMap::new(),
+            windows: HashMap::new(),
             recorded: HashMap::new(),
+            keep_history: true,
             compiled: None,
             layout,
         };
@@ -141,7 +152,8 @@ impl Simulator {
         self.engine.allocated_bytes()
     }
 
-    /// What a probe has recorded since the last reset, as (batch, n_steps, size); for a parameter its last values.
+    /// What a probe has recorded since the last reset, as (batch, n_steps, size); for a parameter its last values,
+    /// and without history the last step alone.
     ///
     /// # Errors
     /// Nothing has been recorded yet.

@@ -1,18 +1,17 @@
 //! From a simulator's network to programs on its engine.
 
-use std::collections::HashMap;
-
 use ndarray::Array3;
 
 use super::Simulator;
 use super::data::{Data, by_example};
+use super::states::{self, StateKey};
 use crate::build::{self, Built, Feed, Settings};
-use crate::engine::{Binding, BufferId, BufferRef, Command, Program, Recording};
+use crate::engine::{BufferId, BufferRef, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Graph, Placed, Scope, Type};
 use crate::network::{Kind, Network, Node, ObjectId, Target};
 use crate::op::update::{LINE, Segment, Segments};
-use crate::plan::{self, Carry, Output, ParameterPlace, Place, Plan, Request, Stage};
+use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
 
 /// Shared buffers: parameters.
 pub(super) const PARAMETERS: usize = 0;
@@ -28,8 +27,10 @@ pub(super) const HYPER: usize = 4;
 pub(super) const PARTIALS: usize = 5;
 /// The optimiser's slots.
 pub(super) const SLOTS: usize = 6;
+/// Gradients of a window, then its report.
+pub(super) const PARTS: usize = 9;
 /// Number of the above; states follow.
-pub(super) const SHARED: usize = 9;
+pub(super) const SHARED: usize = 10;
 
 /// Where everything lies in the shared buffers.
 pub(super) struct Layout {
@@ -64,34 +65,6 @@ pub(super) struct PlanKey {
     pub states: StateKey,
 }
 
-/// Who carries states from window to window. Each has a buffer of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum StateKey {
-    /// Runs, which go on where the last one ended.
-    Run,
-    /// Predictions for minibatches of this many examples, each from the start.
-    Predict(usize),
-    /// Training on minibatches of this many examples.
-    Train(usize),
-    /// Evaluations of the objective on minibatches of this many examples.
-    Evaluate(usize),
-}
-
-/// The states of a network and of its gradient, on the device.
-pub(super) struct States {
-    /// The shared buffer with the states as they are.
-    pub current: usize,
-    /// The shared buffer with the states as they start.
-    pub initial: usize,
-    /// Sets them to their start.
-    pub reset: Program,
-}
-
-/// The programs that set the states of `key` to their start.
-pub(super) fn resets(states: &HashMap<(StateKey, usize), States>, key: StateKey) -> Vec<&Program> {
-    states.iter().filter(|((k, _), _)| *k == key).map(|(_, s)| &s.reset).collect()
-}
-
 /// Rows of data for a program's feeds.
 #[derive(Clone, Copy)]
 pub(super) struct Rows<'a> {
@@ -103,8 +76,26 @@ pub(super) struct Rows<'a> {
     pub first: u64,
     /// First step in the data.
     pub data_first: usize,
+    /// What part of the run's steps this window is.
+    pub share: f32,
+    /// Whether it is the run's last window.
+    pub ends: bool,
     /// Steps of the optimiser so far, for random numbers.
     pub training_step: u64,
+}
+
+/// A program before it is loaded.
+pub(super) struct Planned {
+    pub plan: Plan,
+    pub feeds: Vec<Feed>,
+    pub layout: states::Layout,
+}
+
+impl Planned {
+    /// Bytes of the program's own buffers.
+    pub fn bytes(&self) -> u64 {
+        self.plan.recording.locals.iter().map(|(len, _)| 4 * *len as u64).sum()
+    }
 }
 
 /// A program with its inputs and outputs found.
@@ -163,54 +154,54 @@ impl Simulator {
         if self.plans.contains_key(key) {
             return Ok(());
         }
+        let planned = self.plan_forward(key)?;
+        self.load_forward(key, planned)
+    }
+
+    /// The plan of a forward program; nothing is allocated.
+    pub(super) fn plan_forward(&self, key: &PlanKey) -> Result<Planned> {
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
         let settings = Settings { dims: key.dims, dt: self.dt, training: false, held: &held };
         let Built { probes, feeds, .. } = build::build(&self.network, &scope, &settings)?;
         let outputs = probes.iter().map(|p| Output { value: p.id, place: Place::Keep }).collect();
         let graph = scope.finish()?;
-        let carry = self.carry(key.states, &graph)?;
+        let nodes = graph.nodes.len();
+        self.plan(graph, nodes, outputs, feeds, key.states, "run")
+    }
+
+    /// A graph's plan, with its states in the buffer of `states`. The network and its losses are the first `nodes`
+    /// operators, its gradient the others.
+    pub(super) fn plan(
+        &self,
+        graph: Graph,
+        nodes: usize,
+        outputs: Vec<Output>,
+        feeds: Vec<Feed>,
+        states: StateKey,
+        label: &str,
+    ) -> Result<Planned> {
+        let layout = states::Layout::new(&graph, nodes);
+        let len = layout.start.len();
+        let carry = (len > 0).then(|| (self.state_buffer(states, len), layout.carry.clone()));
         let plan = plan::plan(Request {
             graph,
             outputs,
             parameters: &self.layout.places,
             carry,
             target: self.device.target(),
-            label: "run",
+            label,
         })?;
+        Ok(Planned { plan, feeds, layout })
+    }
+
+    /// Loads a forward program.
+    pub(super) fn load_forward(&mut self, key: &PlanKey, planned: Planned) -> Result<()> {
+        let Planned { plan, feeds, layout } = planned;
+        self.make_states(key.states, layout)?;
         let loaded = self.load(plan, &feeds)?;
         self.plans.insert(key.clone(), loaded);
         Ok(())
-    }
-
-    /// Where the states of a graph lie, and the shared buffer for them; made at their start on first use.
-    pub(super) fn carry(&mut self, key: StateKey, graph: &Graph) -> Result<Option<(usize, Carry)>> {
-        let carry = Carry::of(graph);
-        if carry.is_empty() {
-            return Ok(None);
-        }
-        if let Some(states) = self.states.get(&(key, carry.len())) {
-            return Ok(Some((states.current, carry)));
-        }
-        let start = carry.start(graph);
-        let current = self.share(start.len(), "states")?;
-        let initial = self.share(start.len(), "states at the start")?;
-        for buffer in [current, initial] {
-            self.engine.write(self.shared[buffer], 0, &start)?;
-        }
-        let whole = |buffer| Binding { buffer: BufferRef::Shared(buffer), offset: 0, len: start.len() };
-        let commands = vec![Command::Copy { from: whole(initial), to: whole(current) }];
-        let recording = Recording { label: "reset".into(), locals: Vec::new(), commands };
-        let reset = self.engine.load(&recording, &self.shared)?;
-        self.states.insert((key, start.len()), States { current, initial, reset });
-        Ok(Some((current, carry)))
-    }
-
-    /// A new shared buffer.
-    fn share(&mut self, len: usize, label: &str) -> Result<usize> {
-        let buffer = self.engine.allocate(len, label)?;
-        self.shared.push(buffer);
-        Ok(self.shared.len() - 1)
     }
 
     /// Loads a plan into the engine.
@@ -242,19 +233,17 @@ impl Simulator {
     /// Fills the feeds of a program.
     pub(super) fn upload(&mut self, loaded: &Loaded, from: &Rows<'_>) -> Result<()> {
         let dims = loaded.dims;
-        let &Rows { inputs, targets, batch, first, data_first, training_step } = from;
+        let &Rows { inputs, targets, batch, first, data_first, share, ends, training_step } = from;
         for &(feed, buffer, ty) in &loaded.feeds {
             let len = ty.elements(dims);
             match feed {
                 Feed::Random => {
-                    let words = [
-                        self.seed as u32,
-                        (self.seed >> 32) as u32,
-                        training_step as u32,
-                        (training_step >> 32) as u32,
-                    ];
+                    let words =
+                        [self.seed as u32, (self.seed >> 32) as u32, training_step as u32, first as u32];
                     self.engine.write(buffer, 0, &words.map(f32::from_bits))?;
                 }
+                Feed::Share => self.engine.write(buffer, 0, &[share])?,
+                Feed::Ends => self.engine.write(buffer, 0, &[f32::from(u8::from(ends))])?,
                 Feed::Time => {
                     let dt = self.dt;
                     self.engine.write_with(buffer, 0, len, &mut |to| {
@@ -343,15 +332,22 @@ impl Simulator {
         }
     }
 
-    /// A probe's output as (batch, steps, size); of a parameter as (1, 1, size).
+    /// A probe's output as (batch, steps, size), without history as (batch, 1, size); of a parameter as (1, 1, size).
     pub(super) fn read_output(&mut self, probe: usize, loaded: &Loaded) -> Result<Array3<f32>> {
         let placed = &loaded.outputs[probe];
         let id = match placed.binding.buffer {
             BufferRef::Local(i) => loaded.program.locals[i],
             BufferRef::Shared(i) => self.shared[i],
         };
-        let (ty, dims) = (placed.ty, loaded.dims);
-        let values = self.engine.read(id, placed.binding.offset + placed.start, ty.elements(dims))?;
+        let (ty, mut dims) = (placed.ty, loaded.dims);
+        let mut start = placed.binding.offset + placed.start;
+        if !self.keep_history {
+            if ty.extent == Extent::Sequence {
+                start += (dims.steps - 1) * dims.batch * ty.cols;
+            }
+            dims.steps = 1;
+        }
+        let values = self.engine.read(id, start, ty.elements(dims))?;
         let of_parameter = !matches!(self.network.probes[probe].target, Target::Output(..));
         let shape = match ty.extent {
             Extent::Sequence => return Ok(by_example(&values, dims, ty.cols)),

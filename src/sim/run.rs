@@ -6,7 +6,8 @@ use ndarray::{Array3, Axis};
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::{PlanKey, Rows, StateKey, resets};
+use super::programs::{PlanKey, Rows};
+use super::states::StateKey;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::{ObjectId, ProbeId, Target};
@@ -73,17 +74,9 @@ impl Simulator {
         while done < n_steps {
             let key = self.window(self.minibatch, n_steps - done, &held, StateKey::Run)?;
             // The data start with this run, the simulator's time with the last reset.
-            let rows = Rows {
-                inputs,
-                targets: &Data::new(),
-                batch: &batch,
-                first: self.steps_done,
-                data_first: done,
-                training_step: 0,
-            };
-            let outputs = self.run_window(&key, &rows)?;
+            let outputs = self.run_window(&key, inputs, &batch, (self.steps_done, done))?;
             for (probe, array) in self.network.probe_ids().zip(outputs) {
-                let last_only = self.of_parameter(probe);
+                let last_only = !self.keep_history || self.of_parameter(probe);
                 let steps = self.recorded.entry(probe).or_default();
                 if last_only {
                     steps.clear();
@@ -94,6 +87,12 @@ impl Simulator {
             self.steps_done += key.dims.steps as u64;
         }
         Ok(())
+    }
+
+    /// Whether probes keep every step (at first they do), or the last step of a run alone, which then is all that is read
+    /// back from the device.
+    pub fn set_keep_history(&mut self, keep: bool) {
+        self.keep_history = keep;
     }
 
     /// The probes' outputs for each example of `inputs`, from the states' start, as (batch, n_steps, size). A
@@ -127,27 +126,36 @@ impl Simulator {
         let mut parts: HashMap<ProbeId, Vec<Array3<f32>>> = HashMap::new();
         let all: Vec<usize> = (0..examples).collect();
         for batch in all.chunks(self.minibatch) {
-            let dims = Dims { batch: batch.len(), steps: n_steps };
-            let key = PlanKey { dims, held: held.clone(), states: StateKey::Predict(dims.batch) };
-            self.forward(&key)?;
-            self.reset_states(key.states)?;
-            let targets = Data::new();
-            let rows = Rows { inputs, targets: &targets, batch, first: 0, data_first: 0, training_step: 0 };
-            let outputs = self.run_window(&key, &rows)?;
-            for (probe, array) in self.network.probe_ids().zip(outputs) {
-                parts.entry(probe).or_default().push(array);
+            let states = StateKey::Predict(batch.len());
+            let mut windows: HashMap<ProbeId, Vec<Array3<f32>>> = HashMap::new();
+            let mut done = 0;
+            while done < n_steps {
+                let key = self.window(batch.len(), n_steps - done, &held, states)?;
+                if done == 0 {
+                    self.forward(&key)?;
+                    self.reset_states(states)?;
+                }
+                let outputs = self.run_window(&key, inputs, batch, (done as u64, done))?;
+                for (probe, array) in self.network.probe_ids().zip(outputs) {
+                    let own = windows.entry(probe).or_default();
+                    if !self.keep_history || self.of_parameter(probe) {
+                        own.clear();
+                    }
+                    own.push(array);
+                }
+                done += key.dims.steps;
+            }
+            for (probe, own) in windows {
+                parts.entry(probe).or_default().push(joined(Axis(1), &own)?);
             }
         }
-        let mut joined = HashMap::new();
+        let mut whole = HashMap::new();
         for (probe, parts) in parts {
             // A parameter is the same for all examples.
             let parts = if self.of_parameter(probe) { &parts[..1] } else { &parts[..] };
-            let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
-            let whole = ndarray::concatenate(Axis(0), &views)
-                .map_err(|e| Error::invalid("predict", e.to_string()))?;
-            joined.insert(probe, whole);
+            whole.insert(probe, joined(Axis(0), parts)?);
         }
-        Ok(joined)
+        Ok(whole)
     }
 
     /// What runs in which way, in a run of `n_steps` steps with held inputs.
@@ -162,48 +170,55 @@ impl Simulator {
         Ok(self.plans[&key].stages.clone())
     }
 
-    /// Sets states to their start.
-    pub(super) fn reset_states(&mut self, key: StateKey) -> Result<()> {
-        let resets = resets(&self.states, key);
-        if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
-    }
-
     fn of_parameter(&self, probe: ProbeId) -> bool {
         !matches!(self.network.probes[probe.0].target, Target::Output(..))
     }
 
-    /// The longest window of at most `steps` steps that fits into the device and the budget.
+    /// The longest window of at most `steps` steps that fits into the device and the budget. It is planned, not tried.
     fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
-        let mut steps = steps.min(WINDOW);
-        loop {
-            let key = PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
-            let before = self.engine.allocated_bytes();
-            let made = self.forward(&key);
-            let too_large = match &made {
-                Err(Error::TooLarge { .. }) => true,
-                Err(_) => false,
-                Ok(()) => self.engine.allocated_bytes() - before > WINDOW_BYTES,
-            };
-            if !too_large || steps == 1 {
-                made?;
-                return Ok(key);
-            }
-            if let Some(loaded) = self.plans.remove(&key) {
-                self.engine.unload(loaded.program);
-            }
-            steps = steps.div_ceil(2);
+        let key = |steps| PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
+        let wanted = key(steps.min(WINDOW));
+        if let Some(&steps) = self.windows.get(&wanted) {
+            return Ok(key(steps));
         }
+        let mut steps = wanted.dims.steps;
+        while !self.plans.contains_key(&key(steps)) {
+            match self.plan_forward(&key(steps)) {
+                Err(Error::TooLarge { .. }) if steps > 1 => steps = steps.div_ceil(2),
+                Err(error) => return Err(error),
+                Ok(planned) if planned.bytes() > WINDOW_BYTES && steps > 1 => steps = steps.div_ceil(2),
+                Ok(planned) => self.load_forward(&key(steps), planned)?,
+            }
+        }
+        self.windows.insert(wanted, steps);
+        Ok(key(steps))
     }
 
-    fn run_window(&mut self, key: &PlanKey, rows: &Rows<'_>) -> Result<Vec<Array3<f32>>> {
+    /// Runs a window for the examples `batch`, from the simulator's step and the data's row `first`.
+    fn run_window(
+        &mut self,
+        key: &PlanKey,
+        inputs: &Data,
+        batch: &[usize],
+        (first, data_first): (u64, usize),
+    ) -> Result<Vec<Array3<f32>>> {
         self.forward(key)?;
         let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
+        let targets = &Data::new();
+        let rows =
+            Rows { inputs, targets, batch, first, data_first, share: 1.0, ends: true, training_step: 0 };
         let result = (|| {
-            self.upload(&loaded, rows)?;
+            self.upload(&loaded, &rows)?;
             self.engine.submit(&[&loaded.program], None)?;
             (0..loaded.outputs.len()).map(|probe| self.read_output(probe, &loaded)).collect()
         })();
         self.plans.insert(key.clone(), loaded);
         result
     }
+}
+
+/// Arrays one after the other along an axis.
+fn joined(axis: Axis, parts: &[Array3<f32>]) -> Result<Array3<f32>> {
+    let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
+    ndarray::concatenate(axis, &views).map_err(|e| Error::invalid("a probe's data", e.to_string()))
 }

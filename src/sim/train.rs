@@ -1,10 +1,15 @@
-//! From an objective to training programs: forward, loss, gradient, penalties and update in one submission.
+//! From an objective to training programs: forward, loss, gradient, penalties and update.
 
 use std::collections::HashMap;
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::{GRADIENTS, HYPER, Loaded, PARAMETERS, PARTIALS, REPORT, SLOTS, StateKey, TABLE};
+use super::programs::{
+    GRADIENTS, HYPER, Loaded, PARAMETERS, PARTIALS, PARTS, Planned, REPORT, SHARED, SLOTS, TABLE,
+};
+use super::states::StateKey;
+use super::step::Sums;
+use super::windows::Windows;
 use crate::build::gradient::gradient;
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{Binding, BufferRef, Command, Program, Recording};
@@ -13,8 +18,8 @@ use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{Bound, ObjectId};
 use crate::op::norm::{self, NormBindings, Of};
 use crate::op::update::{ClipMode, LINE, UpdateBindings, update};
-use crate::plan::{self, Output, Place, Request};
-use crate::train::{Terms, Training, penalty};
+use crate::plan::{self, Output, Place};
+use crate::train::{Over, Terms, Training, penalty};
 
 /// What distinguishes training programs of one objective.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +30,19 @@ pub(super) struct TrainKey {
     pub targets: Vec<(String, bool, usize)>,
     /// With gradient and update, or the loss alone.
     pub update: bool,
+    /// What of a run it does.
+    pub part: Part,
+}
+
+/// What of a run a training program does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// All: loss, gradient and update of a run in one window.
+    Whole,
+    /// A window's loss and gradient, its part of the run's.
+    Window,
+    /// A window's states, up to its end.
+    Forward,
 }
 
 impl TrainKey {
@@ -41,6 +59,10 @@ pub(super) struct Compiled {
     pub programs: HashMap<TrainKey, Loaded>,
     /// Sums of the parameters' norms, for reports of the penalty.
     pub norms: Program,
+    /// What runs in several windows need besides.
+    pub sums: Option<Sums>,
+    /// How runs are cut, by the key of the whole run and the number of examples.
+    pub windows: HashMap<(TrainKey, usize), Windows>,
     /// Steps of the optimiser so far.
     pub step: u64,
     /// Epochs so far.
@@ -65,6 +87,9 @@ impl Simulator {
         training.optimiser.check()?;
         training.schedule.check()?;
         training.clip.check()?;
+        if let Some(backprop) = training.backprop {
+            backprop.check()?;
+        }
         if training.report_every == 0 {
             return Err(Error::invalid("report_every", "it is 0, but must be at least 1"));
         }
@@ -87,6 +112,8 @@ impl Simulator {
             training,
             programs: HashMap::new(),
             norms: Program { id: usize::MAX, locals: Vec::new() },
+            sums: None,
+            windows: HashMap::new(),
             step: 0,
             epoch: 0,
         };
@@ -100,36 +127,56 @@ impl Simulator {
         if let Some(compiled) = self.compiled.take() {
             compiled.programs.into_values().for_each(|l| self.engine.unload(l.program));
             self.engine.unload(compiled.norms);
+            compiled.sums.into_iter().for_each(|s| s.drop(self.engine.as_mut()));
             let keys =
                 self.states.extract_if(|(key, _), _| !matches!(key, StateKey::Run | StateKey::Predict(_)));
-            for (_, states) in keys.collect::<Vec<_>>() {
-                self.engine.free(self.shared[states.current]);
-                self.engine.free(self.shared[states.initial]);
-                self.engine.unload(states.reset);
-            }
-            for at in GRADIENTS..SLOTS + 3 {
-                self.engine.free(self.shared[at]);
+            let states: Vec<_> = keys.map(|(_, states)| states).collect();
+            states.into_iter().for_each(|s| s.drop(self.engine.as_mut(), &self.shared));
+            for at in GRADIENTS..SHARED {
+                if self.shared[at] != self.shared[PARAMETERS] {
+                    self.engine.free(self.shared[at]);
+                }
                 self.shared[at] = self.shared[PARAMETERS];
             }
         }
     }
 
-    fn allocate_training(&mut self, scalars: usize, training: &Training) -> Result<()> {
-        let (floats, table) = (self.layout.floats(), self.layout.segments.table());
+    /// The shared buffers of training: which, floats, and name.
+    pub(super) fn training_sizes(
+        &self,
+        scalars: usize,
+        training: &Training,
+    ) -> Vec<(usize, usize, &'static str)> {
+        let floats = self.layout.floats();
         let sums = 4 * (self.layout.segments.list.len() + 1);
         let slots = training.optimiser.rule().slots(training.optimiser.momentum_of());
-        let sizes = [
+        let mut sizes = vec![
             (GRADIENTS, floats, "gradients"),
             (REPORT, scalars * LINE + sums.next_multiple_of(4), "the report"),
-            (TABLE, table.len(), "the table of parameters"),
+            (TABLE, self.layout.segments.table().len(), "the table of parameters"),
             (HYPER, LINE, "the optimiser's numbers"),
             (PARTIALS, (2 * self.layout.segments.lines()).next_multiple_of(4).max(4), "partial sums"),
         ];
-        let slots = (0..3).map(|i| (SLOTS + i, if slots[i] { floats } else { LINE }, "an optimiser slot"));
-        for (at, len, label) in sizes.into_iter().chain(slots) {
+        sizes.extend((0..3).map(|i| (SLOTS + i, if slots[i] { floats } else { LINE }, "an optimiser slot")));
+        sizes
+    }
+
+    /// Floats of a window's gradients and report.
+    pub(super) fn parts_len(&self, scalars: usize) -> usize {
+        self.layout.floats() + scalars * LINE
+    }
+
+    fn allocate_training(&mut self, scalars: usize, training: &Training) -> Result<()> {
+        for (at, len, label) in self.training_sizes(scalars, training) {
             self.shared[at] = self.engine.allocate(len, label)?;
         }
-        self.engine.write(self.shared[TABLE], 0, &table)
+        self.engine.write(self.shared[TABLE], 0, &self.layout.segments.table())
+    }
+
+    /// What was compiled.
+    pub(super) fn compiled(&self) -> Result<&Compiled> {
+        let missing = || Error::invalid("training", "nothing has been compiled yet; call compile first");
+        self.compiled.as_ref().ok_or_else(missing)
     }
 
     /// Slots and counters of the optimiser as they start.
@@ -147,7 +194,7 @@ impl Simulator {
         Ok(())
     }
 
-    fn whole(&self, at: usize, len: usize) -> Binding {
+    pub(super) fn whole(&self, at: usize, len: usize) -> Binding {
         Binding { buffer: BufferRef::Shared(at), offset: 0, len }
     }
 
@@ -180,48 +227,58 @@ impl Simulator {
 
     /// The training or evaluation program for a key; made on first use.
     pub(super) fn training_program(&mut self, key: &TrainKey) -> Result<()> {
-        let Some(mut compiled) = self.compiled.take() else {
-            return Err(Error::invalid("training", "nothing has been compiled yet; call compile first"));
-        };
-        let made = if compiled.programs.contains_key(key) {
-            Ok(())
-        } else {
-            self.make_program(key, &compiled)
-                .map(|loaded| drop(compiled.programs.insert(key.clone(), loaded)))
-        };
-        self.compiled = Some(compiled);
-        made
+        let compiled = self.compiled()?;
+        if compiled.programs.contains_key(key) {
+            return Ok(());
+        }
+        let mut planned = self.plan_training(key, compiled)?;
+        if key.update && key.part == Part::Whole {
+            let (scalars, training) = (compiled.scalars(), &compiled.training);
+            self.append_update(&mut planned.plan.recording, scalars, training);
+        }
+        self.make_states(key.states(), planned.layout)?;
+        let loaded = self.load(planned.plan, &planned.feeds)?;
+        if let Some(compiled) = &mut self.compiled {
+            compiled.programs.insert(key.clone(), loaded);
+        }
+        Ok(())
     }
 
-    fn make_program(&mut self, key: &TrainKey, compiled: &Compiled) -> Result<Loaded> {
-        let scalars = compiled.scalars();
+    /// The plan of a training or evaluation program, without its update; nothing is allocated.
+    pub(super) fn plan_training(&self, key: &TrainKey, compiled: &Compiled) -> Result<Planned> {
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
         let settings = Settings { dims: key.dims, dt: self.dt, training: key.update, held: &held };
         let mut built = build::build(&self.network, &scope, &settings)?;
         let parts = self.parts(&scope, &mut built, key, &compiled.training)?;
-        let place = |i: usize| Place::Shared { buffer: REPORT, offset: i * LINE };
+        let (report, gradients) = match key.part {
+            Part::Whole => ((REPORT, 0), (GRADIENTS, 0)),
+            _ => ((PARTS, self.layout.floats()), (PARTS, 0)),
+        };
+        let place = |(buffer, first): (usize, usize), at: usize| Place::Shared { buffer, offset: first + at };
         let values: Vec<Tensor<'_>> = parts.losses.iter().chain(&parts.metrics).copied().collect();
-        let mut outputs: Vec<Output> =
-            values.iter().enumerate().map(|(i, v)| Output { value: v.id, place: place(i) }).collect();
+        let output = |(i, v): (usize, &Tensor<'_>)| Output { value: v.id, place: place(report, i * LINE) };
+        let mut outputs: Vec<Output> = values.iter().enumerate().map(output).collect();
+        let nodes = scope.read(|g| g.nodes.len());
         if key.update {
-            outputs.extend(self.gradients(&scope, &built, &parts)?);
+            let adjoints = self.gradients(&scope, &built, &parts)?.into_iter();
+            let offset = |i: usize| self.layout.places[i].offset;
+            let placed = adjoints.map(|(i, value)| Output { value, place: place(gradients, offset(i)) });
+            outputs.extend(placed);
         }
         let feeds = built.feeds;
         let graph = scope.finish()?;
-        let carry = self.carry(key.states(), &graph)?;
-        let mut plan = plan::plan(Request {
-            graph,
-            outputs,
-            parameters: &self.layout.places,
-            carry,
-            target: self.device.target(),
-            label: if key.update { "training step" } else { "evaluation" },
-        })?;
-        if key.update {
-            self.append_update(&mut plan.recording, scalars, &compiled.training);
+        if key.part == Part::Forward {
+            let live = plan::stages::live(&graph, &outputs);
+            let states = (0..nodes).filter(|&n| live[n] && graph.nodes[n].op.memory().is_state());
+            outputs = states.map(|n| Output { value: graph.nodes[n].output, place: Place::Keep }).collect();
         }
-        self.load(plan, &feeds)
+        let label = match (key.part, key.update) {
+            (Part::Forward, _) => "a window's states",
+            (_, true) => "training step",
+            (_, false) => "evaluation",
+        };
+        self.plan(graph, nodes, outputs, feeds, key.states(), label)
     }
 
     /// Loss terms, activity penalties and metrics of a built network.
@@ -232,6 +289,12 @@ impl Simulator {
         key: &TrainKey,
         training: &Training,
     ) -> Result<Parts<'s>> {
+        // Of a run in windows each value is multiplied by the window's part in it, so that sums over windows are the run's.
+        let mut number = |feed: Feed| {
+            built.feeds.push(feed);
+            scope.source(Type::fixed(1, 1), Source::Feed(built.feeds.len() - 1))
+        };
+        let window = (key.part != Part::Whole).then(|| (number(Feed::Share), number(Feed::Ends)));
         let mut targets: Vec<(String, Tensor<'s>)> = Vec::new();
         for (name, held, cols) in &key.targets {
             let probe = self.network.find_probe(name)?;
@@ -246,14 +309,20 @@ impl Simulator {
                 Error::invalid(format!("probe '{name}'"), "it has no targets; give them to the training")
             })
         };
+        let part_of_run = |value: Tensor<'s>, over: Over| match (window, over) {
+            (None, _) => value,
+            (Some((_, ends)), Over::Last) => value * ends,
+            (Some((share, _)), _) => value * share,
+        };
         let (mut losses, mut metrics) = (Vec::new(), Vec::new());
         for term in &training.objective.terms {
             let (output, target) = (output(&term.probe)?, target(&term.probe)?);
             scope.set_owner(&term.probe);
             check_target(&term.probe, output, target, matches!(term.loss, crate::train::Loss::CrossEntropy))?;
-            losses.push(term.loss.tensor(output, target).scale(term.weight));
+            let (output, target) = (term.over.of(output), term.over.of_target(&term.probe, target)?);
+            losses.push(part_of_run(term.loss.tensor(output, target).scale(term.weight), term.over));
         }
-        for (name, part) in &training.objective.custom {
+        for crate::train::Part { name, value: part, .. } in &training.objective.custom {
             scope.set_owner(name);
             let bound = |values: Vec<(String, Tensor<'s>)>| Bound { scope, prefix: String::new(), values };
             let outputs =
@@ -267,7 +336,7 @@ impl Simulator {
             };
             let value = build::guarded(&format!("the objective '{name}'"), || part(&terms))?;
             if value.ty() == Type::fixed(1, 1) {
-                losses.push(value);
+                losses.push(part_of_run(value, Over::Every));
             } else {
                 let left = format!("the custom objective '{name}'");
                 scope.fail(Error::shape(left, value.ty(), "what it must give", "one number, [1, 1]"));
@@ -281,19 +350,26 @@ impl Simulator {
             activities.extend(penalty.on_activity(output));
         }
         if !activities.is_empty() {
-            losses.push(scope.sum(&activities));
+            losses.push(part_of_run(scope.sum(&activities), Over::Every));
         }
         for metric in &training.metrics {
             let (output, target) = (output(metric.probe())?, target(metric.probe())?);
             scope.set_owner(metric.probe());
             check_target(metric.probe(), output, target, metric.name() == "accuracy")?;
-            metrics.push(metric.tensor(output, target));
+            let over = training.objective.over_of(metric.probe());
+            let (output, target) = (over.of(output), over.of_target(metric.probe(), target)?);
+            metrics.push(part_of_run(metric.tensor(output, target), over));
         }
         Ok(Parts { losses, metrics })
     }
 
-    /// Gradients of the losses' sum for each parameter that is trained, placed where the update reads them.
-    fn gradients<'s>(&self, scope: &'s Scope, built: &Built<'s>, parts: &Parts<'s>) -> Result<Vec<Output>> {
+    /// Gradients of the losses' sum for each parameter that is trained, by its number.
+    fn gradients<'s>(
+        &self,
+        scope: &'s Scope,
+        built: &Built<'s>,
+        parts: &Parts<'s>,
+    ) -> Result<Vec<(usize, ValueId)>> {
         let total = scope.sum(&parts.losses);
         let trained: Vec<usize> =
             (0..built.parameters.len()).filter(|&i| self.layout.segments.list[i].rate != 0.0).collect();
@@ -303,14 +379,11 @@ impl Simulator {
             at.map_or_else(|| "a parameter".into(), |i| format!("'{}'", self.network.parameters[i].name))
         };
         let adjoints = gradient(scope, total, &wanted, name)?;
-        let place = |i: usize| Place::Shared { buffer: GRADIENTS, offset: self.layout.places[i].offset };
-        let found =
-            trained.iter().zip(adjoints).filter_map(|(&i, a)| Some(Output { value: a?.id, place: place(i) }));
-        Ok(found.collect())
+        Ok(trained.into_iter().zip(adjoints).filter_map(|(i, a)| Some((i, a?.id))).collect())
     }
 
     /// Norms where they are needed, and the update.
-    fn append_update(&self, recording: &mut Recording, scalars: usize, training: &Training) {
+    pub(super) fn append_update(&self, recording: &mut Recording, scalars: usize, training: &Training) {
         let segments = &self.layout.segments;
         if segments.list.is_empty() {
             return;

@@ -1,12 +1,14 @@
 //! How a network is trained: objective, penalties, optimiser, schedule. Plain data; the simulator carries it out.
 
+mod backprop;
 mod objective;
 mod optimiser;
 pub(crate) mod penalty;
 mod schedule;
 pub mod spec;
 
-pub use objective::{Loss, Metric, Objective, Term, Terms};
+pub use backprop::{Backprop, Over};
+pub use objective::{Loss, Metric, Objective, Part, Term, Terms};
 pub use optimiser::{Clip, Optimiser};
 pub use penalty::{Group, Penalty, Select};
 pub use schedule::{Decay, Schedule};
@@ -35,6 +37,11 @@ pub struct Training {
     pub report_every: usize,
     /// Whether examples are shuffled before each epoch, by the simulator's seed.
     pub shuffle: bool,
+    /// How far back in time gradients go. Without it, through the whole run if that fits into `memory_budget`, else
+    /// [`Backprop::Checkpointed`] with the largest window that does.
+    pub backprop: Option<Backprop>,
+    /// Bytes that training may take on the device, parameters and optimiser included; no limit if not given.
+    pub memory_budget: Option<u64>,
 }
 
 impl Training {
@@ -50,6 +57,8 @@ impl Training {
             metrics: Vec::new(),
             report_every: 10,
             shuffle: true,
+            backprop: None,
+            memory_budget: None,
         }
     }
 
@@ -86,6 +95,18 @@ impl Training {
     /// With a metric.
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metrics.push(metric);
+        self
+    }
+
+    /// With gradients that go so far back in time.
+    pub fn backprop(mut self, backprop: Backprop) -> Self {
+        self.backprop = Some(backprop);
+        self
+    }
+
+    /// With a limit of the memory on the device, in bytes.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
         self
     }
 

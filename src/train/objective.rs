@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::network::Bound;
 
-use super::Penalty;
+use super::{Over, Penalty};
 
 /// A distance between outputs and targets. A target of NaN counts zero.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
@@ -46,6 +46,8 @@ pub struct Term {
     pub loss: Loss,
     /// Factor in the sum.
     pub weight: f32,
+    /// What of the run it sees.
+    pub over: Over,
 }
 
 /// Outputs, targets and parameters of a custom objective, by name.
@@ -75,6 +77,17 @@ impl<'s> Terms<'s> {
 /// A custom part of an objective: any scalar of the graph.
 pub type Custom = Arc<dyn for<'a, 's> Fn(&'a Terms<'s>) -> Tensor<'s> + Send + Sync>;
 
+/// A custom part of an objective with its name.
+#[derive(Clone)]
+pub struct Part {
+    /// For messages.
+    pub name: String,
+    /// What it computes.
+    pub value: Custom,
+    /// It is a mean over steps, or does not depend on time: of a run in windows it is the windows' mean.
+    pub every_step: bool,
+}
+
 /// A sum of losses on probes, penalties on activities, and custom parts.
 #[derive(Clone, Default)]
 pub struct Objective {
@@ -82,13 +95,15 @@ pub struct Objective {
     pub terms: Vec<Term>,
     /// Penalties on the output of probes.
     pub activities: Vec<(String, Penalty)>,
-    /// Parts of the user's own, by a name for messages.
-    pub custom: Vec<(String, Custom)>,
+    /// Parts of the user's own.
+    pub custom: Vec<Part>,
+    /// [`Objective::over`] was called before there was a loss.
+    misplaced: bool,
 }
 
 impl fmt::Debug for Objective {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let custom: Vec<&String> = self.custom.iter().map(|(name, _)| name).collect();
+        let custom: Vec<&String> = self.custom.iter().map(|part| &part.name).collect();
         f.debug_struct("Objective")
             .field("terms", &self.terms)
             .field("activities", &self.activities)
@@ -110,7 +125,17 @@ impl Objective {
 
     /// With a loss on a probe, times a factor.
     pub fn weighted(mut self, probe: &str, loss: Loss, weight: f32) -> Self {
-        self.terms.push(Term { probe: probe.into(), loss, weight });
+        self.terms.push(Term { probe: probe.into(), loss, weight, over: Over::Every });
+        self
+    }
+
+    /// With the last loss seeing this of the run, and no longer every step. Metrics see of a probe what the first loss on it
+    /// sees.
+    pub fn over(mut self, over: Over) -> Self {
+        match self.terms.last_mut() {
+            Some(term) => term.over = over,
+            None => self.misplaced = true,
+        }
         self
     }
 
@@ -121,18 +146,56 @@ impl Objective {
     }
 
     /// With a part of the user's own: a closure that gives one number from outputs, targets and parameters.
+    ///
+    /// It sees the whole run, which therefore cannot be cut into windows; see [`Objective::custom_mean`].
     pub fn custom(
         mut self,
         name: &str,
         part: impl for<'a, 's> Fn(&'a Terms<'s>) -> Tensor<'s> + Send + Sync + 'static,
     ) -> Self {
-        self.custom.push((name.into(), Arc::new(part)));
+        self.custom.push(Part { name: name.into(), value: Arc::new(part), every_step: false });
         self
+    }
+
+    /// Like [`Objective::custom`], for a part that is a mean over steps or does not depend on time: the value of a run in
+    /// windows is the mean of theirs, by their steps.
+    pub fn custom_mean(
+        mut self,
+        name: &str,
+        part: impl for<'a, 's> Fn(&'a Terms<'s>) -> Tensor<'s> + Send + Sync + 'static,
+    ) -> Self {
+        self.custom.push(Part { name: name.into(), value: Arc::new(part), every_step: true });
+        self
+    }
+
+    /// What of the run the metrics of a probe see.
+    pub(crate) fn over_of(&self, probe: &str) -> Over {
+        self.terms.iter().find(|t| t.probe == probe).map_or(Over::Every, |t| t.over)
+    }
+
+    /// A part that needs all steps together, in words.
+    pub(crate) fn needs_whole(&self) -> Option<String> {
+        let term = self.terms.iter().find(|t| t.over.whole());
+        let custom = self.custom.iter().find(|p| !p.every_step);
+        let of_term = |t: &Term| {
+            let what = if t.over == Over::Sum { "sum" } else { "mean" };
+            format!("the loss of probe '{}' sees the {what} over time", t.probe)
+        };
+        let of_custom = |p: &Part| {
+            format!(
+                "the objective '{}' sees the whole run (if it is a mean over steps, use custom_mean)",
+                p.name
+            )
+        };
+        term.map(of_term).or_else(|| custom.map(of_custom))
     }
 
     pub(crate) fn check(&self) -> Result<()> {
         if self.terms.is_empty() && self.custom.is_empty() {
             return Err(Error::invalid("the objective", "it has no loss; give it one on a probe"));
+        }
+        if self.misplaced {
+            return Err(Error::invalid("the objective", "over comes after the loss that it is about"));
         }
         for term in &self.terms {
             let what = format!("the loss on probe '{}'", term.probe);

@@ -5,9 +5,9 @@ mod settings;
 use ndarray::Array2;
 use serde::Deserialize;
 
-pub use settings::{ActivitySpec, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
+pub use settings::{ActivitySpec, BackpropName, Bytes, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
 
-use super::{Clip, Group, Loss, Metric, Objective, Optimiser, Schedule, Term, Training};
+use super::{Backprop, Clip, Group, Loss, Metric, Objective, Optimiser, Over, Schedule, Term, Training};
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::network::{Network, NetworkSpec, Target};
@@ -32,6 +32,9 @@ pub struct TrainSpec {
     pub steps: usize,
     /// What is made small: a loss on the only probe of an output, or a list of losses on probes.
     pub loss: LossSpec,
+    /// What of the run the loss sees, where it is one on the only probe; see [`TermSpec::over`].
+    #[serde(default)]
+    pub over: Over,
     /// What is measured besides; the accuracy where a loss is the cross-entropy, if nothing is said.
     pub metrics: Option<Vec<MetricSpec>>,
     /// How parameters follow the gradient; plain gradient descent by default.
@@ -56,6 +59,13 @@ pub struct TrainSpec {
     /// Whether examples are shuffled before each epoch; true by default.
     #[serde(default = "yes")]
     pub shuffle: bool,
+    /// How far back in time gradients go: `"full"`, `"truncated"` or `"checkpointed"`; what fits into `memory-budget` if
+    /// nothing is said.
+    pub backprop: Option<BackpropName>,
+    /// Steps of a window of truncated or checkpointed back-propagation.
+    pub window: Option<usize>,
+    /// Memory that training may take on the device: bytes, or a text such as `"2 GiB"`.
+    pub memory_budget: Option<Bytes>,
     /// Training steps between two looks at the penalty; 10 by default.
     #[serde(default = "ten")]
     pub report_every: usize,
@@ -86,6 +96,9 @@ pub struct TermSpec {
     /// Factor in the sum; 1 by default.
     #[serde(default = "whole")]
     pub weight: f32,
+    /// What of the run it sees: `"every"` step (default), the `"last"` one, the `"sum"` or the `"mean"` over time.
+    #[serde(default)]
+    pub over: Over,
     /// What its targets are.
     pub target: Option<TargetSpec>,
 }
@@ -177,7 +190,12 @@ impl NetworkSpec {
         let terms = train.terms(network)?;
         let mut objective = Objective::new();
         for term in &terms {
-            objective.terms.push(Term { probe: term.probe.clone(), loss: term.loss, weight: term.weight });
+            objective.terms.push(Term {
+                probe: term.probe.clone(),
+                loss: term.loss,
+                weight: term.weight,
+                over: term.over,
+            });
         }
         for activity in &train.activity {
             let of = format!("[[train.activity]] of '{}'", activity.probe);
@@ -206,6 +224,8 @@ impl NetworkSpec {
         training.metrics = train.metrics(&terms);
         training.shuffle = train.shuffle;
         training.report_every = train.report_every;
+        training.backprop = train.backprop()?;
+        training.memory_budget = train.memory_budget.map(|b| b.0);
         Ok(training)
     }
 
@@ -253,6 +273,10 @@ fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Arra
 impl TrainSpec {
     fn terms(&self, network: &Network) -> Result<Vec<TermSpec>> {
         let loss = match &self.loss {
+            LossSpec::Terms(_) if self.over != Over::Every => {
+                let problem = "it is for a loss on the only probe; say over in each [[train.loss]]";
+                return Err(Error::invalid("[train] over", problem));
+            }
             LossSpec::Terms(terms) => return Ok(terms.clone()),
             LossSpec::Only(loss) => *loss,
         };
@@ -266,7 +290,25 @@ impl TrainSpec {
             );
             return Err(Error::invalid("[train] loss", problem));
         };
-        Ok(vec![TermSpec { probe: probe.into(), loss, weight: 1.0, target: None }])
+        Ok(vec![TermSpec { probe: probe.into(), loss, weight: 1.0, over: self.over, target: None }])
+    }
+
+    fn backprop(&self) -> Result<Option<Backprop>> {
+        let needed = || {
+            let problem =
+                "it is missing; truncated and checkpointed back-propagation need its number of steps";
+            self.window.ok_or_else(|| Error::invalid("[train] window", problem))
+        };
+        Ok(match self.backprop {
+            Some(BackpropName::Truncated) => Some(Backprop::Truncated(needed()?)),
+            Some(BackpropName::Checkpointed) => Some(Backprop::Checkpointed(needed()?)),
+            _ if self.window.is_some() => {
+                let problem = "it is for backprop = \"truncated\" or \"checkpointed\"; say one of them";
+                return Err(Error::invalid("[train] window", problem));
+            }
+            Some(BackpropName::Full) => Some(Backprop::Full),
+            None => None,
+        })
     }
 
     fn metrics(&self, terms: &[TermSpec]) -> Vec<Metric> {

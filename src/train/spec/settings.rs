@@ -74,6 +74,56 @@ pub struct ActivitySpec {
     pub norm: Option<f32>,
 }
 
+/// A kind of back-propagation through time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BackpropName {
+    /// Through the whole run at once.
+    Full,
+    /// Through one window after the other.
+    Truncated,
+    /// Through the whole run, from states saved at the windows' borders.
+    Checkpointed,
+}
+
+/// A number of bytes: a whole number, or a text with a unit (`kB`, `MB`, `GB`, `KiB`, `MiB`, `GiB`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "BytesText")]
+pub struct Bytes(pub u64);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a number of bytes, or a text such as \"2 GiB\"")]
+enum BytesText {
+    Number(u64),
+    Text(String),
+}
+
+impl TryFrom<BytesText> for Bytes {
+    type Error = String;
+
+    fn try_from(from: BytesText) -> Result<Self, String> {
+        let text = match from {
+            BytesText::Number(n) => return Ok(Self(n)),
+            BytesText::Text(text) => text,
+        };
+        let wrong = || format!("\"{text}\" is no size of memory; write it as \"512 MiB\" or \"2 GiB\"");
+        let split = text.find(|c: char| c.is_alphabetic()).ok_or_else(wrong)?;
+        let number: f64 = text[..split].trim().parse().map_err(|_| wrong())?;
+        let unit = match text[split..].trim() {
+            "B" => 1.0,
+            "kB" | "KB" => 1e3,
+            "MB" => 1e6,
+            "GB" => 1e9,
+            "KiB" => 1024.0,
+            "MiB" => 1_048_576.0,
+            "GiB" => 1_073_741_824.0,
+            _ => return Err(wrong()),
+        };
+        let bytes = number * unit;
+        if (0.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
+    }
+}
+
 /// Parameters with a learning rate of their own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,0 +1,223 @@
+//! The states that are carried from window to window, on the device.
+
+use super::Simulator;
+use crate::engine::{Binding, BufferRef, Command, Engine, Program, Recording};
+use crate::error::Result;
+use crate::graph::Graph;
+use crate::plan::Carry;
+
+/// Who carries states from window to window. Each has a buffer of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum StateKey {
+    /// Runs, which go on where the last one ended.
+    Run,
+    /// Predictions for minibatches of this many examples, each from the start.
+    Predict(usize),
+    /// Training on minibatches of this many examples.
+    Train(usize),
+    /// Evaluations of the objective on minibatches of this many examples.
+    Evaluate(usize),
+}
+
+/// Where the states of a graph lie, and what they start from.
+pub(super) struct Layout {
+    pub carry: Carry,
+    pub start: Vec<f32>,
+    /// Floats of the network's own states; those of its gradient follow.
+    pub forward: usize,
+    pub named: Vec<Named>,
+}
+
+/// Where the states of an operator lie.
+#[derive(Clone, Debug)]
+pub(super) struct Named {
+    pub first: usize,
+    pub len: usize,
+    pub cols: usize,
+    /// `the voltage of 'ens'`
+    pub name: String,
+}
+
+impl Layout {
+    /// Of a graph whose first `nodes` operators are the network and its losses.
+    pub fn new(graph: &Graph, nodes: usize) -> Self {
+        let carry = Carry::of(graph);
+        let (start, forward) = (carry.start(graph), carry.first(graph, nodes));
+        let mut named = Vec::new();
+        for node in &graph.nodes[..nodes] {
+            let Some(place) = carry.place(node.output) else { continue };
+            let cols = graph.ty(node.output).cols;
+            let len = graph.dims.batch * cols;
+            let mut add = |first, what: &str| {
+                named.push(Named { first, len, cols, name: format!("the {what} of '{}'", node.owner) });
+            };
+            if let Some(first) = place.output {
+                add(first, node.op.name());
+            }
+            for (k, state) in node.op.states().iter().enumerate() {
+                if let Some(first) = place.states {
+                    add(first + k * len, state.name);
+                }
+            }
+        }
+        Self { carry, start, forward, named }
+    }
+}
+
+/// The states of a network and of its gradient, on the device.
+pub(super) struct States {
+    /// The shared buffer with the states as they are.
+    pub current: usize,
+    /// The shared buffer with the states as they start.
+    pub initial: usize,
+    /// Floats of the network's own states; those of its gradient follow.
+    pub forward: usize,
+    pub len: usize,
+    /// Sets them to their start.
+    pub reset: Program,
+    pub named: Vec<Named>,
+    /// What windows of a training need besides.
+    pub borders: Option<Borders>,
+}
+
+/// States at the borders of windows, and the programs that save and restore them.
+pub(super) struct Borders {
+    /// The shared buffer, if there is more than one window to come back to.
+    pub buffer: Option<usize>,
+    /// Sets the network's own states to their start.
+    pub reset_forward: Program,
+    /// Sets the gradient's states to zero.
+    pub reset_adjoint: Program,
+    /// Of the border before window `1 + i`.
+    pub save: Vec<Program>,
+    pub restore: Vec<Program>,
+}
+
+impl States {
+    /// Frees everything.
+    pub fn drop(self, engine: &mut dyn Engine, shared: &[crate::engine::BufferId]) {
+        engine.free(shared[self.current]);
+        engine.free(shared[self.initial]);
+        engine.unload(self.reset);
+        if let Some(borders) = self.borders {
+            borders.drop(engine, shared);
+        }
+    }
+}
+
+impl Borders {
+    fn drop(self, engine: &mut dyn Engine, shared: &[crate::engine::BufferId]) {
+        if let Some(buffer) = self.buffer {
+            engine.free(shared[buffer]);
+        }
+        let programs = self.save.into_iter().chain(self.restore);
+        programs.chain([self.reset_forward, self.reset_adjoint]).for_each(|p| engine.unload(p));
+    }
+}
+
+impl Simulator {
+    /// The shared buffer that holds, or would hold, states of so many floats.
+    pub(super) fn state_buffer(&self, key: StateKey, len: usize) -> usize {
+        self.states.get(&(key, len)).map_or(self.shared.len(), |s| s.current)
+    }
+
+    /// Makes the buffers of [`Simulator::state_buffer`] at their start, on first use.
+    pub(super) fn make_states(&mut self, key: StateKey, layout: Layout) -> Result<()> {
+        let len = layout.start.len();
+        if len == 0 || self.states.contains_key(&(key, len)) {
+            return Ok(());
+        }
+        let current = self.share(len, "states")?;
+        let initial = self.share(len, "states at the start")?;
+        for buffer in [current, initial] {
+            self.engine.write(self.shared[buffer], 0, &layout.start)?;
+        }
+        let reset = self.copies("reset", &[((initial, 0), (current, 0), len)])?;
+        let Layout { forward, named, .. } = layout;
+        let states = States { current, initial, forward, len, reset, named, borders: None };
+        self.states.insert((key, len), states);
+        Ok(())
+    }
+
+    /// Makes what a training in windows with `count` saved borders needs, where there are states.
+    pub(super) fn make_borders(&mut self, key: (StateKey, usize), count: usize) -> Result<()> {
+        let Some(states) = self.states.get_mut(&key) else { return Ok(()) };
+        if states.borders.as_ref().is_some_and(|b| b.save.len() >= count) {
+            return Ok(());
+        }
+        let (current, initial, forward, len) = (states.current, states.initial, states.forward, states.len);
+        if let Some(old) = states.borders.take() {
+            old.drop(self.engine.as_mut(), &self.shared);
+        }
+        let buffer = match count * forward {
+            0 => None,
+            floats => Some(self.share(floats, "states at the borders of windows")?),
+        };
+        let reset_forward = self.copies("reset", &[((initial, 0), (current, 0), forward)])?;
+        let adjoint = ((initial, forward), (current, forward), len - forward);
+        let reset_adjoint = self.copies("reset of the gradient", &[adjoint])?;
+        let (mut save, mut restore) = (Vec::new(), Vec::new());
+        for i in 0..count {
+            let border = (buffer.unwrap_or(current), i * forward);
+            save.push(self.copies("save", &[((current, 0), border, forward)])?);
+            restore.push(self.copies("restore", &[(border, (current, 0), forward)])?);
+        }
+        if let Some(states) = self.states.get_mut(&key) {
+            states.borders = Some(Borders { buffer, reset_forward, reset_adjoint, save, restore });
+        }
+        Ok(())
+    }
+
+    /// A program of copies between shared buffers: from, to (buffer and first float), and floats.
+    pub(super) fn copies(
+        &mut self,
+        label: &str,
+        list: &[((usize, usize), (usize, usize), usize)],
+    ) -> Result<Program> {
+        let at = |(buffer, offset), len| Binding { buffer: BufferRef::Shared(buffer), offset, len };
+        let commands = list.iter().filter(|(_, _, len)| *len > 0);
+        let commands =
+            commands.map(|&(from, to, len)| Command::Copy { from: at(from, len), to: at(to, len) }).collect();
+        let recording = Recording { label: label.into(), locals: Vec::new(), commands };
+        self.engine.load(&recording, &self.shared)
+    }
+
+    /// A new shared buffer.
+    fn share(&mut self, len: usize, label: &str) -> Result<usize> {
+        let buffer = self.engine.allocate(len, label)?;
+        self.shared.push(buffer);
+        Ok(self.shared.len() - 1)
+    }
+
+    /// Sets states to their start.
+    pub(super) fn reset_states(&mut self, key: StateKey) -> Result<()> {
+        let resets: Vec<&Program> =
+            self.states.iter().filter(|((k, _), _)| *k == key).map(|(_, s)| &s.reset).collect();
+        if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
+    }
+
+    /// The first state of `key` that is not finite, in words, and its value.
+    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<(String, f32)>> {
+        let all: Vec<(usize, usize, Vec<Named>)> = self
+            .states
+            .iter()
+            .filter(|((k, _), _)| *k == key)
+            .map(|(_, s)| (s.current, s.forward, s.named.clone()))
+            .collect();
+        for (current, forward, named) in all {
+            let values = self.engine.read(self.shared[current], 0, forward)?;
+            for state in &named {
+                let own = &values[state.first..state.first + state.len];
+                if let Some(i) = own.iter().position(|x| !x.is_finite()) {
+                    let (example, element) = (i / state.cols, i % state.cols);
+                    let text = format!(
+                        "{} is {} at example {example} of the minibatch, element {element}",
+                        state.name, own[i]
+                    );
+                    return Ok(Some((text, own[i])));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
