@@ -3,7 +3,9 @@
 mod bench;
 mod info;
 mod log;
+mod plan;
 mod progress;
+mod record;
 mod run;
 mod train;
 
@@ -29,6 +31,7 @@ const AFTER: &str = "Example: nengo-wgpu train examples/digits.toml\n\
 enum Command {
     Train(train::TrainArgs),
     Run(run::RunArgs),
+    Plan(plan::PlanArgs),
     Info(info::InfoArgs),
     /// Measures how fast this machine simulates and trains.
     Bench(bench::BenchArgs),
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

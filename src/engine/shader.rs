@@ -45,7 +45,7 @@ macro_rules! files {
 
 files! {
     "accumulate" "accuracy" "ceiling" "columns" "cross_entropy" "dropout" "lowpass" "map"
-    "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "norm" "reduce" "scan" "softmax" "transpose"
+    "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "norm" "reduce" "sample" "scan" "softmax" "transpose"
     "update"
     "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"
     "shared/operand_a_scalar" "shared/operand_a_u64" "shared/operand_a_vec4"

@@ -3,6 +3,7 @@
 
 pub mod accumulate;
 pub mod accuracy;
+pub mod callback;
 pub mod columns;
 pub mod cross_entropy;
 pub mod delay;
@@ -18,6 +19,7 @@ mod operands;
 pub mod real;
 pub mod reduce;
 mod rows;
+pub mod sample;
 pub mod scan;
 pub mod softmax;
 pub mod step;
@@ -25,6 +27,7 @@ pub mod transpose;
 pub mod update;
 
 pub use accuracy::Accuracy;
+pub use callback::Callback;
 pub use columns::{Concat, Pad, Slice};
 pub use cross_entropy::CrossEntropy;
 pub use delay::Delay;

@@ -5,8 +5,10 @@
 
 pub mod abreast;
 pub mod carry;
+pub mod cut;
 pub mod layout;
 pub mod record;
+pub mod report;
 pub mod simplify;
 pub mod stages;
 
@@ -14,6 +16,7 @@ use std::collections::HashMap;
 
 pub use carry::Carry;
 pub use record::record;
+pub use report::Report;
 pub use stages::Stage;
 
 use crate::engine::{Recording, Target};
@@ -82,6 +85,12 @@ pub struct Plan {
     pub constants: Vec<(Placed, Vec<f32>)>,
     /// What runs in which way, with the user's objects.
     pub stages: Vec<Stage>,
+    /// Where the host interrupts the recording.
+    pub cuts: Vec<cut::Cut>,
+    /// For each stage its dispatches; of a loop those of one step.
+    pub calls: Vec<usize>,
+    /// Floats of buffers that each step more takes; memory inside of operators is not counted.
+    pub floats_per_step: usize,
     /// The graph after simplification.
     pub graph: Graph,
 }

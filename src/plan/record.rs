@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::cut::Cut;
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
+use crate::graph::{Dims, Extent, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
+use crate::op::Callback;
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -45,17 +47,25 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
         }
         buffers.release(at);
     }
-    let Buffers { placed, states, mut locals, constants, feeds, .. } = buffers;
+    let Buffers { placed, states, mut locals, per_step, constants, feeds, .. } = buffers;
 
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
         borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
     let mut scratch: Vec<usize> = Vec::new();
+    let (mut calls, mut cuts) = (Vec::with_capacity(stages.len()), Vec::new());
     let Dims { batch, steps } = graph.dims;
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
-        let tile = if in_loop { tile_rows(&graph, stage.nodes(), target) } else { batch };
-        let mut tiles = Vec::new();
+        let on_host = |n: &&NodeId| graph.nodes[n.0].op.downcast::<Callback>().is_some();
+        let hosted = stage.nodes().iter().find(on_host);
+        if let Some(node) = hosted.filter(|_| in_loop && steps > 1) {
+            let problem = "it is a callback on a cycle, which can run only one step at a time";
+            return Err(Error::invalid(format!("node '{}'", graph.nodes[node.0].owner), problem));
+        }
+        // The host is asked for all examples at once.
+        let tile = if in_loop && hosted.is_none() { tile_rows(&graph, stage.nodes(), target) } else { batch };
+        let (mut tiles, mut within, mut tails) = (Vec::new(), Vec::new(), Vec::new());
         for row in (0..batch).step_by(tile) {
             let mut body: Vec<Dispatch> = Vec::new();
             // Tiles run side by side, each with memory of its own.
@@ -74,6 +84,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     scratch_base: locals.len() + first,
                 };
                 body.extend(node.op.lower(&mut lower)?);
+                if let Some(callback) = node.op.downcast::<Callback>() {
+                    let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
+                    within.push((body.len(), Cut { at: 0, node: callback.node, input, output }));
+                }
                 for (i, len) in lower.scratch.into_iter().enumerate() {
                     check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;
                     scratch.resize(scratch.len().max(first + i + 1), 0);
@@ -82,18 +96,32 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             }
             tiles.push(Tile { row, body });
         }
-        match stage {
-            Stage::Loop { backward, .. } => {
-                commands.push(Command::Repeat { steps, rows: batch, backward: *backward, tiles });
+        calls.push(tiles.first().map_or(0, |t| t.body.len()));
+        // What a stage does before and after each call of the host.
+        for (at, cut) in within.into_iter().rev() {
+            let after = tiles.last_mut().map_or(Vec::new(), |t| t.body.split_off(at));
+            tails.push((cut, after));
+        }
+        let of_stage = |tiles: Vec<Tile>| -> Vec<Command> {
+            match stage {
+                Stage::Loop { backward, .. } => {
+                    vec![Command::Repeat { steps, rows: batch, backward: *backward, tiles }]
+                }
+                _ => tiles.into_iter().flat_map(|t| t.body).map(Command::Dispatch).collect(),
             }
-            _ => commands.extend(tiles.into_iter().flat_map(|t| t.body).map(Command::Dispatch)),
+        };
+        commands.extend(of_stage(tiles));
+        while let Some((cut, body)) = tails.pop() {
+            cuts.push(Cut { at: commands.len(), ..cut });
+            commands.extend(of_stage(vec![Tile { row: 0, body }]));
         }
     }
     commands.extend(borders.iter().map(|b| Command::Copy { from: b.end, to: b.carried }));
     locals.extend(scratch.into_iter().enumerate().map(|(i, len)| (len, format!("scratch {i}"))));
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
-    Ok(Plan { recording, outputs, feeds, constants, stages, graph })
+    let floats_per_step = per_step.iter().sum();
+    Ok(Plan { recording, outputs, feeds, constants, stages, cuts, calls, floats_per_step, graph })
 }
 
 /// Bytes of a step's values that stay in the second-level cache of one core, beside the weights.
@@ -201,6 +229,8 @@ struct Buffers<'a> {
     /// By the operator's output.
     states: HashMap<ValueId, PlacedStates>,
     locals: Vec<(usize, String)>,
+    /// For each of them how many floats it grows by with a step more.
+    per_step: Vec<usize>,
     constants: Vec<(Placed, Vec<f32>)>,
     feeds: HashMap<usize, Placed>,
     /// Buffers that may be used again.
@@ -224,6 +254,7 @@ impl<'a> Buffers<'a> {
             placed: HashMap::new(),
             states: HashMap::new(),
             locals: Vec::new(),
+            per_step: Vec::new(),
             constants: Vec::new(),
             feeds: HashMap::new(),
             free: Vec::new(),
@@ -234,7 +265,16 @@ impl<'a> Buffers<'a> {
     fn local(&mut self, len: usize, name: &str) -> Result<usize> {
         check_size(len, name, self.target)?;
         self.locals.push((padded(len), name.to_string()));
+        self.per_step.push(0);
         Ok(self.locals.len() - 1)
+    }
+
+    /// A buffer holds `count` rows of `ty` for each step and example, if it holds one for each.
+    fn grows(&mut self, local: usize, ty: Type, count: usize) {
+        if ty.extent == Extent::Sequence {
+            let floats = count * self.graph.dims.batch * ty.cols;
+            self.per_step[local] = self.per_step[local].max(floats);
+        }
     }
 
     fn whole(&self, local: usize, ty: Type) -> Placed {
@@ -258,6 +298,7 @@ impl<'a> Buffers<'a> {
                 }
                 Source::Feed(i) => {
                     let local = self.local(ty.elements(self.graph.dims), &format!("input {i}"))?;
+                    self.grows(local, ty, 1);
                     let placed = self.whole(local, ty);
                     self.feeds.insert(i, placed.clone());
                     placed
@@ -289,6 +330,7 @@ impl<'a> Buffers<'a> {
             // A history starts from a block that must stay as it is: its buffer is never used for anything else.
             len += self.graph.dims.batch * ty.cols;
             let local = self.local(len, &name)?;
+            self.grows(local, ty, 1);
             self.placed.insert(value, self.whole(local, ty));
             return Ok(());
         }
@@ -308,6 +350,7 @@ impl<'a> Buffers<'a> {
             Some(i) => self.free.swap_remove(i),
             None => self.local(len, &name)?,
         };
+        self.grows(local, ty, 1);
         if self.outputs.iter().all(|o| o.value != value) {
             let reads = |s: &Stage| s.nodes().iter().any(|n| self.graph.nodes[n.0].inputs.contains(&value));
             let last = stages.iter().rposition(reads).unwrap_or(at);
@@ -345,6 +388,7 @@ impl<'a> Buffers<'a> {
             carried => {
                 let blocks = self.graph.dims.steps + 1;
                 let local = self.local(count * blocks * block, &format!("the states of '{}'", node.owner))?;
+                self.grows(local, ty, count);
                 let placed = self.whole(local, ty);
                 let first = node.op.memory().start_block(self.graph.dims.steps);
                 for (k, state) in node.op.states().iter().enumerate().filter(|_| carried.is_none()) {

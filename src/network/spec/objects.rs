@@ -103,6 +103,9 @@ pub struct ProbeSpec {
     pub norm: Option<String>,
     /// Time constant of a lowpass filter in seconds on an object's output.
     pub synapse: Option<f64>,
+    /// Seconds from one recorded row to the next, a multiple of the time step; each step by default.
+    #[serde(rename = "sample-every")]
+    pub sample_every: Option<f64>,
 }
 
 /// A name or a list of names.
