@@ -14,6 +14,8 @@ struct Params {
 #import operand_members
 }
 var<immediate> p: Params;
+// 0 where the output has the rows of one step of a loop.
+override MOVES: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read_write> output: array<F>;
 #import operands
@@ -24,7 +26,7 @@ fn element(i: u32) {
     let at = place(i);
     let row = p.row0 + at.x;
     let col = at.y * WIDTH;
-    output[(p.start + row * p.stride + col) / WIDTH] = expression(row, col);
+    output[(p.start + (MOVES * p.row0 + at.x) * p.stride + col) / WIDTH] = expression(row, col);
 }
 
 @compute @workgroup_size(64)

@@ -22,7 +22,7 @@ fn block_a(row: u32, k: u32, left: u32, group: u32) -> mat4x4<f32> {
             load_a(at + min(2u, left - 1u) * p.lda, rows),
             load_a(at + min(3u, left - 1u) * p.lda, rows)), left);
     }
-    let at = base + (p.row0 + min(row + vec4(0u, 1u, 2u, 3u), vec4(p.m - 1u))) * p.lda + k;
+    let at = base + (A_MOVES * p.row0 + min(row + vec4(0u, 1u, 2u, 3u), vec4(p.m - 1u))) * p.lda + k;
     return transpose(mat4x4(load_a(at.x, left), load_a(at.y, left), load_a(at.z, left), load_a(at.w, left)));
 }
 
@@ -52,7 +52,7 @@ fn ending(block: mat4x4<f32>, left: u32) -> mat4x4<f32> {
 
 fn put(sum: vec4<f32>, row: u32, col: u32, t: Tile) {
     if row < p.m {
-        let at = p.c0 + t.group * p.c_group + t.split * p.c_split + (p.row0 + row) * p.ldc + col;
+        let at = p.c0 + t.group * p.c_group + t.split * p.c_split + (C_MOVES * p.row0 + row) * p.ldc + col;
         store4(sum, at, p.row0 + row, t.group * p.c_group + col, p.n - col);
     }
 }

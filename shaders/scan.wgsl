@@ -48,7 +48,7 @@ fn main(
         let row = t * BATCH + example;
         let after = p.states_start + next * width + element;
 #import advance
-        output[(p.start + select(t, next, DELAYED) * width + element) / WIDTH] = y;
+        output[(p.start + OUT * select(t, next, DELAYED) * width + element) / WIDTH] = y;
     }
 #import store
 }

@@ -295,6 +295,62 @@ fn a_run_shows_and_writes_its_probes() {
     assert!(error.contains("node 'x'") && error.contains("[data]"), "{error}");
 }
 
+fn files_in(dir: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_run_draws_the_probes_of_outputs() {
+    let toml =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/integrator.toml"));
+    let more = "[[node]]\nname = \"pulses\"\narray = [[0], [0], [1000], [0], [1000], [0], [0], [0]]\n\
+        [[probe]]\nname = \"a b\"\ntarget = \"pulses\"\n[[probe]]\nname = \"a/B\"\ntarget = \"sum\"\n";
+    let dir = project(&format!("{}\n{more}", toml.unwrap()));
+    let args = ["run", "net.toml", "--device", "cpu", "--steps", "8", "--plot", "new/pictures"];
+    let (stdout, _) = good(&dir, &args);
+    assert!(stdout.contains("pictures are in new/pictures"), "{stdout}");
+    let pictures = dir.path().join("new/pictures");
+    let files = ["a_B-2.svg", "a_b-raster.svg", "a_b-rates.svg", "a_b.svg", "sum.svg"];
+    assert_eq!(files_in(&pictures), files);
+    let svg = std::fs::read_to_string(pictures.join("a_b-raster.svg")).unwrap();
+    let marks = svg.lines().filter(|l| l.starts_with("<polyline") && l.contains("#0072B2")).count();
+    assert_eq!(marks, 2, "two pulses");
+    let rates = std::fs::read_to_string(pictures.join("a_b-rates.svg")).unwrap();
+    assert!(rates.contains("mean of 1 that fire: 250 Hz"));
+    good(&dir, &[&args[..7], &["png-alone", "--plot-format", "png"]].concat());
+    assert_eq!(files_in(&dir.path().join("png-alone")).len(), 5);
+    assert!(std::fs::read(dir.path().join("png-alone/sum.png")).unwrap().starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn a_run_over_examples_draws_the_first_with_its_target() {
+    let decay = "[[probe]]\nname = \"weights\"\nnorm = \"class/weights\"\n[data]";
+    let dir = project(&NETWORK.replace("[data]", decay));
+    good(&dir, &["run", "net.toml", "--device", "cpu", "--steps", "3", "--plot", "p"]);
+    assert_eq!(files_in(&dir.path().join("p")), ["output.svg"]);
+    let svg = std::fs::read_to_string(dir.path().join("p/output.svg")).unwrap();
+    assert!(svg.contains("example 0 of 30"));
+    assert!((0..3).any(|class| svg.contains(&format!("the target is class {class}"))));
+    let squared = NETWORK.replace("\"cross-entropy\"", "\"mean-squared\"");
+    let dir = project(&squared);
+    good(&dir, &["run", "net.toml", "--device", "cpu", "--examples", "1", "--steps", "3", "--plot", "p"]);
+    let svg = std::fs::read_to_string(dir.path().join("p/output.svg")).unwrap();
+    assert!(svg.contains("target") && !svg.contains("example 0"));
+}
+
+#[test]
+fn a_training_draws_its_curves_where_it_is_told_as_well() {
+    let dir = project(NETWORK);
+    let args = ["train", "net.toml", "--device", "cpu", "--quiet", "--plot", "p", "--plot-format", "both"];
+    good(&dir, &args);
+    assert_eq!(files_in(&dir.path().join("p")), ["loss.png", "loss.svg"]);
+    let [a, b] = ["runs/net", "p"].map(|d| std::fs::read(dir.path().join(d).join("loss.svg")).unwrap());
+    assert!(a == b);
+}
+
 #[test]
 fn faults_of_the_file_are_told_with_their_place() {
     let error = train_bad(&NETWORK.replace("units = 8", "unit = 8"));
@@ -360,6 +416,11 @@ fn files_of_another_network_and_places_that_cannot_be_written_are_refused() {
     // A directory inside a file cannot be made, not even by root.
     for command in ["train", "run"] {
         let error = bad(&dir, &[command, "net.toml", "--device", "cpu", "--out", "points.csv/out"]);
+        assert!(error.contains("cannot create points.csv/out"), "{error}");
+        // Told before the run, which would otherwise never end.
+        let long = if command == "run" { ["--steps", "999999999999"] } else { ["--epochs", "999999999"] };
+        let args = [command, "net.toml", "--device", "cpu", "--plot", "points.csv/out", long[0], long[1]];
+        let error = bad(&dir, &args);
         assert!(error.contains("cannot create points.csv/out"), "{error}");
     }
     let error = bad(&dir, &["train", "net.toml", "--device", "no such thing"]);
@@ -455,6 +516,8 @@ fn wrong_use_ends_with_2_and_help_with_0() {
         &["tarin", "x"],
         &["train", "x", "--epoch", "3"],
         &["run", "x", "--steps", "-1"],
+        &["run", "x", "--plot", "p", "--plot-format", "jpg"],
+        &["run", "x", "--plot-format", "png"],
         &[],
     ] {
         assert_eq!(code(args), Some(2), "{args:?}");

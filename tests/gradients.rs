@@ -8,7 +8,9 @@ use common::{Case, check_gradients, dims};
 use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::cpu::gemm::Form;
 use nengo_wgpu::graph::{Dims, Tensor, Type};
-use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Unary};
+use nengo_wgpu::op::convolution::{self, Convolution};
+use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
+use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
 use nengo_wgpu::train::Loss;
 
 /// For each extent, as [`of_type`].
@@ -123,6 +125,65 @@ fn columns_have_their_derivatives() {
 }
 
 #[test]
+fn sparse_products_have_their_derivatives() {
+    let entries = [(0, 4), (3, 0), (3, 1), (1, 4), (0, 2), (3, 1), (0, 0)];
+    let pattern = Arc::new(Pattern::new(4, 5, &entries).unwrap());
+    in_the_middle("sparse", dims(3, 2), 5, |c, x| x.sparse(&pattern, Some(c.parameter(1, 7))));
+    in_the_middle("ones", dims(3, 2), 5, |_, x| x.sparse(&pattern, None));
+    let select = Arc::new(Pattern::select(5, &[2, 0, 2, 4, 4, 1]).unwrap());
+    in_the_middle("a list of columns", dims(3, 2), 5, |_, x| x.sparse(&select, None));
+    check_gradients("the adjoint of sparse weights", dims(3, 2), |c| {
+        let x = c.feed(Type::sequence(5)) * c.parameter(1, 5);
+        let y = c.feed(Type::sequence(4)) * c.parameter(1, 4);
+        let weights = c.scope.apply(SparseWeights { pattern: pattern.clone() }, &[y, x]);
+        (weights.tanh() * c.feed(Type::fixed(1, 7))).sum_all()
+    });
+}
+
+#[test]
+fn convolutions_have_their_derivatives_in_every_form() {
+    use convolution::Form;
+    let window = Window {
+        image: [1, 3, 4],
+        kernel: [1, 3, 2],
+        stride: [1, 2, 1],
+        before: [0, 1, 0],
+        windows: [1, 2, 3],
+    };
+    for groups in [1, 2] {
+        let forward = Convolution { window, large: 2, small: 4, groups, form: Form::Forward };
+        let (rows, cols) = forward.weights();
+        in_the_middle("convolution", dims(2, 2), 24, |c, x| x.convolve(forward, c.parameter(rows, cols)));
+        let back = Convolution { form: Form::Transposed, ..forward };
+        in_the_middle("transposed", dims(2, 2), 24, |c, x| x.convolve(back, c.parameter(rows, cols)));
+        check_gradients("kernel", dims(2, 2), |c| {
+            let x = c.feed(Type::sequence(24)) * c.parameter(1, 24);
+            let y = c.feed(Type::sequence(24)) * c.parameter(1, 24);
+            let weights = c.scope.apply(Convolution { form: Form::Kernel, ..forward }, &[y, x]);
+            (weights.tanh() * c.feed(Type::fixed(rows, cols))).sum_all()
+        });
+    }
+}
+
+#[test]
+fn pools_have_their_derivatives() {
+    // Windows that overlap, and reach over the edge on both sides.
+    let window = Window {
+        image: [1, 3, 4],
+        kernel: [1, 3, 2],
+        stride: [1, 2, 1],
+        before: [0, 1, 0],
+        windows: [1, 2, 4],
+    };
+    for of in [Of::Average, Of::Max] {
+        let pool = Pool { window, channels: 2, of };
+        in_the_middle(&format!("{of:?}"), dims(2, 2), 24, |_, x| x.pool(pool));
+    }
+    let mean = PoolAdjoint(Pool { window, channels: 2, of: Of::Average });
+    in_the_middle("the adjoint of a mean", dims(2, 2), 16, |c, x| c.scope.apply(mean, &[x]));
+}
+
+#[test]
 fn softmax_and_cross_entropy_have_their_derivatives() {
     in_the_middle("softmax", dims(3, 2), 5, |_, x| x.softmax());
     for cols in [2, 5, 8] {
@@ -232,8 +293,22 @@ fn every_operator_has_its_derivative_in_a_loop() {
         let wide = mixed.concat(&[c.feed(Type::example(1)), state]).dot(c.parameter(4, 11));
         let some = c.feed(Type::sequence(4)).abs();
         let norm = wide.square().sum_cols() + wide.cross_entropy(some).scale(0.1);
-        let y =
-            (wide.slice(1, 2).concat(&[wide.tanh().slice(0, 3)]) / (norm + c.scope.constant(1.0))).sigmoid();
+        let pattern = Arc::new(Pattern::new(5, 4, &[(0, 3), (1, 0), (1, 2), (4, 3), (2, 0)]).unwrap());
+        let some_of = wide.sparse(&pattern, Some(c.parameter(1, 5)));
+        let window = Window {
+            image: [1, 1, 5],
+            kernel: [1, 1, 3],
+            stride: [1, 1, 1],
+            before: [0, 0, 1],
+            windows: [1, 1, 5],
+        };
+        let form = convolution::Form::Forward;
+        let same = Convolution { window, large: 1, small: 1, groups: 1, form };
+        let pool = Pool { window, channels: 1, of: Of::Max };
+        let some_of = some_of + state.convolve(same, c.parameter(1, 3)).tanh() + mixed.pool(pool);
+        let y = (wide.slice(1, 2).concat(&[wide.tanh().slice(0, 3)]) / (norm + c.scope.constant(1.0))
+            + some_of)
+            .sigmoid();
         c.scope.close(state, y);
         (y * c.feed(Type::sequence(5))).mean_all()
     });
@@ -251,6 +326,31 @@ fn every_operator_has_its_derivative_in_a_loop() {
         c.scope.close(state, y.delay().scale(0.5) + y * c.parameter(1, 4));
         y.square().mean_all()
     });
+}
+
+/// A narrow signal that a wide population of `groups` parts keeps up: wide values follow from narrow ones.
+fn population<'s>(c: &'s Case, groups: usize, smooth: Unary) -> Tensor<'s> {
+    let (narrow, wide) = (2 * groups, 12 * groups);
+    let filter = Lowpass { a: 0.7, b: 0.3, delays: true, backward: false };
+    let signal = c.scope.open(Arc::new(filter), Type::sequence(narrow));
+    let currents = signal.dot_groups(c.parameter(wide, 2), groups) + c.parameter(1, wide);
+    // A derivative that needs the currents and not only what follows from them.
+    let activity = (currents * currents.unary(smooth)).tanh();
+    let decoded = activity.dot_groups(c.parameter(narrow, 12), groups).scale(0.2);
+    c.scope.close(signal, decoded + c.feed(Type::sequence(narrow)));
+    decoded
+}
+
+#[test]
+fn what_is_computed_again_in_the_gradient_is_the_same() {
+    for (batch, groups, steps) in [(1, 1, 4), (3, 2, 7), (5, 1, 6)] {
+        for smooth in [Unary::Sigmoid, Unary::Softplus] {
+            check_gradients(&format!("{batch} examples, {groups} groups"), dims(batch, steps), |c| {
+                let y = population(c, groups, smooth);
+                (y * c.feed(y.ty())).mean_all()
+            });
+        }
+    }
 }
 
 #[test]

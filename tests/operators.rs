@@ -4,9 +4,12 @@ mod common;
 
 use common::{Case, build, check, devices, dims};
 use nengo_wgpu::graph::{Tensor, Type};
+use nengo_wgpu::op::convolution::{Convolution, Form};
 use nengo_wgpu::op::expr::Expr;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
-use nengo_wgpu::op::{Lowpass, Pad, Reduce, Unary};
+use nengo_wgpu::op::pool::{Of, Pool};
+use nengo_wgpu::op::{Lowpass, Pad, Pattern, Reduce, SparseWeights, Unary, Window};
+use std::sync::Arc;
 
 /// Rows and columns: one, odd, whole vectors, and around the sizes of tiles.
 const SIZES: [(usize, usize); 9] =
@@ -139,6 +142,14 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
         let w = c.parameter(5, 3);
         let class = c.feed_of(Type::example(1), |i, _| (i % 3) as f32);
         let y = x.dot(w);
+        let window = Window {
+            image: [1, 1, 3],
+            kernel: [1, 1, 2],
+            stride: [1, 1, 1],
+            before: [0, 0, 0],
+            windows: [1, 1, 2],
+        };
+        let line = Convolution { window, large: 1, small: 1, groups: 1, form: Form::Forward };
         vec![
             x.tanh(),
             x + c.parameter(1, 3),
@@ -151,6 +162,12 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
             x.concat(&[y]),
             x.square().mean_all(),
             x.reduce_to(Type::fixed(1, 3)),
+            x.sparse(&pattern(5, 3), None),
+            c.scope.apply(SparseWeights { pattern: pattern(5, 3) }, &[y, x]),
+            x.convolve(line, c.parameter(1, 2)),
+            x.pool(Pool { window, channels: 1, of: Of::Max }),
+            x.slice(0, 2).convolve(Convolution { form: Form::Transposed, ..line }, c.parameter(1, 2)),
+            c.scope.apply(Convolution { form: Form::Kernel, ..line }, &[x.slice(1, 2), x]),
         ]
     });
     check("35,000 steps of 2", dims(2, 35_000), 1e-4, |c| {
@@ -233,6 +250,41 @@ fn slices_pads_and_concatenations_agree() {
                 c.parameter(7, cols).slice(cols / 2, 1),
             ]
         });
+    }
+}
+
+/// A matrix with about a third of its entries, some of them twice.
+fn pattern(rows: usize, cols: usize) -> Arc<Pattern> {
+    let all = (0..rows * cols).filter(|e| (e * e + e / 3) % 3 == 0).map(|e| (e / cols, e % cols));
+    let twice = (0..rows * cols).step_by(7).map(|e| (e % rows, e / rows));
+    Arc::new(Pattern::new(rows, cols, &all.chain(twice).collect::<Vec<_>>()).unwrap())
+}
+
+#[test]
+fn sparse_products_agree() {
+    for (batch, cols) in SIZES {
+        for rows in [1, 6, 33] {
+            check(&format!("{batch} x {cols} to {rows}"), dims(batch, 3), 1e-5, |c| {
+                let pattern = pattern(rows, cols);
+                let weights = c.parameter(1, pattern.entries);
+                let reversed: Vec<usize> = (0..rows).map(|i| (cols - 1) - i % cols).collect();
+                let select = Arc::new(Pattern::select(cols, &reversed).unwrap());
+                let adjoint = SparseWeights { pattern: pattern.clone() };
+                let (x, y) = (c.feed(Type::sequence(cols)), c.feed(Type::sequence(rows)));
+                let (held, matrix) = (c.feed(Type::example(cols)), c.parameter(5, cols));
+                vec![
+                    x.sparse(&pattern, Some(weights)),
+                    held.sparse(&pattern, Some(weights)),
+                    matrix.sparse(&pattern, Some(weights)),
+                    x.sparse(&pattern, None),
+                    y.sparse(&Arc::new(pattern.transposed()), Some(weights)),
+                    held.sparse(&select, None),
+                    y.sparse(&Arc::new(select.transposed()), None),
+                    c.scope.apply(adjoint.clone(), &[y, x]),
+                    c.scope.apply(adjoint, &[c.feed(Type::example(rows)), held]),
+                ]
+            });
+        }
     }
 }
 
@@ -324,6 +376,19 @@ fn operators_in_a_loop_over_time_agree() {
             let class = c.feed_of(Type::sequence(1), |i, _| (i % cols) as f32);
             let (w, v) = (c.parameter(cols, cols), c.parameter(2 * cols + 1, cols));
             let small = 1.0 / cols as f32;
+            // Three windows' elements in the middle, two at an end.
+            let window = Window {
+                image: [1, 1, cols],
+                kernel: [1, 1, 3],
+                stride: [1, 1, 1],
+                before: [0, 0, 1],
+                windows: [1, 1, cols],
+            };
+            let same = Convolution { window, large: 1, small: 1, groups: 1, form: Form::Forward };
+            let back = Convolution { form: Form::Transposed, ..same };
+            let square = pattern(cols, cols);
+            let turned: Vec<usize> = (0..cols).map(|i| (3 * i + 1) % cols).collect();
+            let select = Arc::new(Pattern::select(cols, &turned).unwrap());
             let filter = |delays| Lowpass { a: 0.7, b: 0.3, delays, backward: false };
             let all = [
                 in_loop(x, |x| x.tanh()),
@@ -337,6 +402,14 @@ fn operators_in_a_loop_over_time_agree() {
                 in_loop(x, |x| x.slice(cols - 1, 1).concat(&[x]).slice(0, cols)),
                 in_loop(x, |x| held.concat(&[x, row]).slice(cols / 2, cols)),
                 in_loop(x, |x| c.scope.apply(Pad { start: 1, cols: cols + 1 }, &[x]).slice(0, cols)),
+                in_loop(x, |x| x.sparse(&square, Some(c.parameter(1, square.entries))).scale(small)),
+                in_loop(x, |x| (x + held.sparse(&square, None)).sparse(&select, None)),
+                in_loop(x, |x| x.convolve(same, c.parameter(1, 3)).tanh()),
+                in_loop(x, |x| x.pool(Pool { window, channels: 1, of: Of::Average })),
+                in_loop(x, |x| (x + held).pool(Pool { window, channels: 1, of: Of::Max }).tanh()),
+                in_loop(x, |x| {
+                    (x + held.convolve(same, c.parameter(1, 3))).convolve(back, c.parameter(1, 3)).tanh()
+                }),
                 in_loop(x, |x| x.lowpass(filter(false)) + row),
                 in_loop(x, |x| x.lowpass(filter(true)) * held),
                 in_loop(x, |x| x.delay().scale(0.5) + x),

@@ -480,3 +480,28 @@ fn a_report_counts_the_dispatches_that_are_recorded() {
         }
     }
 }
+
+#[test]
+fn wide_values_of_a_loop_are_computed_again_instead_of_kept() {
+    // 4 narrow columns, 64 wide ones: of what grows with the steps, one wide value (the adjoint of the currents, which
+    // the gradients of the weights read) is kept, and the activities take its place when it has been read.
+    let floats = |steps: usize, backward: bool| -> usize {
+        let c = Case::new(dims(8, steps));
+        let outputs = {
+            let filter = Lowpass { a: 0.7, b: 0.3, delays: true, backward: false };
+            let signal = c.scope.open(Arc::new(filter), Type::sequence(4));
+            let activity = (signal.dot(c.parameter(64, 4)) + c.parameter(1, 64)).tanh();
+            let decoded = activity.dot(c.parameter(4, 64));
+            c.scope.close(signal, decoded + c.feed(Type::sequence(4)));
+            let loss = decoded.square().mean_all();
+            let ids = if backward { c.parameter_ids() } else { Vec::new() };
+            let adjoints = gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
+            adjoints.into_iter().flatten().chain([loss]).map(|t| t.id).collect()
+        };
+        let plan = plan(&c.ready(outputs));
+        plan.recording.locals.iter().map(|l| l.0).sum()
+    };
+    let per_step = |backward| (floats(30, backward) - floats(10, backward)) / 20 / 8;
+    assert!(per_step(false) <= 4 * 4, "{} floats a step and example forward", per_step(false));
+    assert!(per_step(true) <= 64 + 8 * 4, "{} floats a step and example with gradients", per_step(true));
+}

@@ -38,8 +38,32 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().lowpass(filter).softmax();
         c.scope.close(state, z);
         let wide = c.scope.apply(Pad { start: 1, cols: 2 * n + 2 }, &[z.concat(&[x]).delay()]);
-        let losses: Vec<Tensor<'_>> =
-            [z.cross_entropy(class), wide.slice(1, n).square()].map(|l| l.mean_all()).into();
+        let pattern = std::sync::Arc::new(nengo_wgpu::op::Pattern::new(2, n, &[(0, 0), (1, n - 1)]).unwrap());
+        let sparse = x
+            .sparse(&pattern, Some(c.parameter(1, 2)))
+            .sparse(&std::sync::Arc::new(pattern.transposed()), None);
+        let window = nengo_wgpu::op::Window {
+            image: [1, 1, n],
+            kernel: [1, 1, 2],
+            stride: [1, 1, 2],
+            before: [0, 0, 1],
+            windows: [1, 1, n.div_ceil(2)],
+        };
+        let form = nengo_wgpu::op::convolution::Form::Forward;
+        let line = nengo_wgpu::op::Convolution { window, large: 1, small: 2, groups: 1, form };
+        let image = x.convolve(line, c.parameter(2, 2));
+        let pooled = [nengo_wgpu::op::pool::Of::Average, nengo_wgpu::op::pool::Of::Max]
+            .map(|of| x.pool(nengo_wgpu::op::Pool { window, channels: 1, of }));
+        let losses: Vec<Tensor<'_>> = [
+            z.cross_entropy(class),
+            wide.slice(1, n).square(),
+            sparse.square(),
+            image.square(),
+            pooled[0],
+            pooled[1].square(),
+        ]
+        .map(|l| l.mean_all())
+        .into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();

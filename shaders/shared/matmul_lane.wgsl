@@ -8,7 +8,7 @@ fn place_a(row: u32, k: u32, group: u32) -> vec4<u32> {
     if FORM == TN {
         return base + min(row, p.m - 1u) + (k + i) * p.lda;
     }
-    return base + (p.row0 + min(row + i, vec4(p.m - 1u))) * p.lda + k;
+    return base + (A_MOVES * p.row0 + min(row + i, vec4(p.m - 1u))) * p.lda + k;
 }
 
 // The same of B: four columns in NT, else four steps of k.
@@ -66,7 +66,7 @@ fn mac(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
 
 fn put(sum: vec4<f32>, row: u32, col: u32, t: Tile) {
     if row < p.m && col < p.n {
-        let at = p.c0 + t.group * p.c_group + t.split * p.c_split + (p.row0 + row) * p.ldc + col;
+        let at = p.c0 + t.group * p.c_group + t.split * p.c_split + (C_MOVES * p.row0 + row) * p.ldc + col;
         store4(sum, at, p.row0 + row, t.group * p.c_group + col, p.n - col);
     }
 }

@@ -25,6 +25,9 @@ const NT = 0u;
 const NN = 1u;
 const TN = 2u;
 override FORM: u32 = NT;
+// 0 where A or C have the rows of one step of a loop.
+override A_MOVES: u32 = 1u;
+override C_MOVES: u32 = 1u;
 
 struct Tile {
     m0: u32,

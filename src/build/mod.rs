@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
-use crate::network::{Activation, Bound, Kind, Network, Node, ObjectId, Synapse, Target, Transform};
+use crate::network::{Activation, Bound, Kind, Network, Node, ObjectId, Product, Synapse, Target};
 use crate::op::{Callback, Lowpass, Unary};
 
 /// What is uploaded into a feed before a run.
@@ -78,8 +78,7 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
     for (i, link) in network.links.iter().enumerate() {
         if let Some(Synapse::Lowpass(tau)) = link.spec.synapse {
             scope.set_owner(&link.name);
-            let size = network.objects[link.post.0].size_in;
-            let filter = scope.open(Arc::new(Lowpass::synapse(tau, settings.dt)), Type::sequence(size));
+            let filter = scope.open(Arc::new(Lowpass::synapse(tau, settings.dt)), Type::sequence(link.put.1));
             builder.filtered[i] = Some(filter);
         }
     }
@@ -238,10 +237,13 @@ impl<'s> Builder<'_, 's> {
             (0..self.network.links.len()).filter(|&i| self.network.links[i].post == id).collect();
         let mut parts = Vec::with_capacity(incoming.len());
         for i in incoming {
-            parts.push(match self.filtered[i] {
+            let part = match self.filtered[i] {
                 Some(filter) => filter,
                 None => self.transformed(i)?,
-            });
+            };
+            let link = &self.network.links[i];
+            self.scope.set_owner(&link.name);
+            parts.push(link.put.0.place(part, size));
         }
         self.scope.set_owner(self.network.name(id));
         if parts.is_empty() {
@@ -255,15 +257,11 @@ impl<'s> Builder<'_, 's> {
         let link = &self.network.links[i];
         let x = self.output(link.pre)?;
         self.scope.set_owner(&link.name);
-        let weights = || {
-            Ok::<_, Error>(self.parameters[self.network.parameter_index(&format!("{}/weights", link.name))?])
+        let weights = match link.product {
+            Product::Identity | Product::Scalar(_) | Product::Pool(_) => None,
+            _ => Some(self.parameters[self.network.parameter_index(&format!("{}/weights", link.name))?]),
         };
-        Ok(match &link.spec.transform {
-            Transform::Identity => x,
-            Transform::Scalar(c) => x.scale(*c),
-            Transform::Vector(_) => x * weights()?,
-            Transform::Dense(_) => x.dot(weights()?),
-        })
+        Ok(link.product.apply(link.take.0.take(x, link.take.1), weights))
     }
 
     fn layer(&mut self, name: &str, layer: &crate::network::Layer, x: Tensor<'s>) -> Result<Tensor<'s>> {

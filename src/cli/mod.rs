@@ -3,6 +3,7 @@
 mod bench;
 mod info;
 mod log;
+mod pictures;
 mod plan;
 mod progress;
 mod record;

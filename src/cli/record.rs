@@ -52,7 +52,7 @@ impl Files {
         match self {
             Files::Npy(directory, files) => {
                 if files.iter().all(|(of, _)| of != id) {
-                    let path = directory.join(format!("{}.npy", file_name(&probe.name)));
+                    let path = directory.join(format!("{}.npy", probe.stem));
                     files.push((*id, NpyFile::create(path, shape)?));
                 }
                 let mut own = files.iter_mut().filter(|(of, _)| of == id);
@@ -83,6 +83,8 @@ impl Files {
 /// What is known of a probe's rows.
 struct Probe {
     name: String,
+    /// Name of its files, without an extension.
+    stem: String,
     /// (1 for a parameter)
     examples: usize,
     rows: usize,
@@ -93,12 +95,15 @@ struct Probe {
     sum: f64,
     squares: f64,
     last: Vec<f32>,
+    /// Rows of the first example, if they are kept.
+    first: Option<Vec<Array3<f32>>>,
 }
 
 /// Takes a run's windows.
 pub struct Record {
     probes: Vec<(ProbeId, Probe)>,
     files: Option<Files>,
+    keep_first: bool,
 }
 
 impl Record {
@@ -109,12 +114,15 @@ impl Record {
         steps: usize,
         from_start: bool,
         files: Option<Files>,
-    ) -> Result<Self> {
-        let probes = sim.network().probe_ids().map(|id| {
+    ) -> Self {
+        let network = sim.network();
+        let stems = file_stems(network.probe_ids().map(|id| network.probe_name(id)));
+        let probes = network.probe_ids().zip(stems).map(|(id, stem)| {
             let of_parameter = sim.is_of_parameter(id);
             let rows = if from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
             let probe = Probe {
-                name: sim.network().probe_name(id).to_string(),
+                name: network.probe_name(id).to_string(),
+                stem,
                 examples: if of_parameter { 1 } else { examples },
                 rows,
                 interval: sim.sample_every(id) as f64 * sim.dt(),
@@ -123,10 +131,30 @@ impl Record {
                 sum: 0.0,
                 squares: 0.0,
                 last: Vec::new(),
+                first: None,
             };
             (id, probe)
         });
-        Ok(Self { probes: probes.collect(), files })
+        Self { probes: probes.collect(), files, keep_first: false }
+    }
+
+    /// Keeps what is recorded of the first example.
+    pub fn keep_first(&mut self, keep: bool) {
+        self.keep_first = keep;
+    }
+
+    /// What probes of objects have recorded of the first example, (1, rows, size), with the stems of their files.
+    pub fn first_examples(&mut self) -> Result<Vec<(ProbeId, String, Array3<f32>)>> {
+        let mut all = Vec::new();
+        for (id, probe) in &mut self.probes {
+            if let Some(parts) = probe.first.take() {
+                let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
+                let rows = ndarray::concatenate(Axis(1), &views)
+                    .map_err(|e| Error::invalid(format!("probe '{}'", probe.name), e.to_string()))?;
+                all.push((*id, probe.stem.clone(), rows));
+            }
+        }
+        Ok(all)
     }
 
     /// Takes a window.
@@ -144,6 +172,9 @@ impl Record {
             if values.dim().1 > 0 {
                 let last = values.axis_iter(Axis(0)).next_back();
                 probe.last = last.map_or(Vec::new(), |rows| rows.slice(s![-1, ..]).to_vec());
+            }
+            if self.keep_first && !probe.of_parameter && window.examples.start == 0 {
+                probe.first.get_or_insert_default().push(values.slice(s![..1, .., ..]).to_owned());
             }
             if let Some(files) = &mut self.files {
                 let example = if probe.of_parameter { 0 } else { window.examples.start };
@@ -183,7 +214,7 @@ impl Record {
             Some(Files::Csv(directory, arrays)) => {
                 for (id, array) in &arrays {
                     if let Some((_, probe)) = self.probes.iter().find(|(of, _)| of == id) {
-                        let path = directory.join(format!("{}.csv", file_name(&probe.name)));
+                        let path = directory.join(format!("{}.csv", probe.stem));
                         save_csv(&path, array, probe.interval)?;
                     }
                 }
@@ -194,9 +225,22 @@ impl Record {
     }
 }
 
+/// Names of files for probes, all different: what a file system may not take is replaced, and names are cut.
+fn file_stems<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut stems: Vec<String> = Vec::new();
+    for name in names {
+        let plain: String = name.chars().map(file_char).take(50).collect();
+        let candidates = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
+        // Some file systems take capitals for small letters.
+        let taken = |c: &String| stems.iter().any(|s| s.to_lowercase() == c.to_lowercase());
+        stems.extend(candidates.skip_while(taken).take(1).collect::<Vec<_>>());
+    }
+    stems
+}
+
 /// Characters that every file system takes.
-fn file_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }).collect()
+fn file_char(c: char) -> char {
+    if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }
 }
 
 /// A line for each example and row.

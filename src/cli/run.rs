@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
+use ndarray::Axis;
 use nengo_wgpu::io::dataset::Dataset;
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Data, Error, Options, Result, Simulator};
 
+use super::pictures::PlotArgs;
 use super::record::{Files, Format, Record};
 use super::{DeviceArg, note, say, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
 ///
-/// Input nodes read the test examples of [data], or all examples where there is no test part.
+/// Input nodes read the test examples of [data], or all examples where there is no test part. --plot draws the trace of
+/// each probe of an output, with its targets, and a raster and a histogram of rates where the values are spikes.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: nengo-wgpu run examples/digits.toml --params runs/digits/params.safetensors --out answers.npz"
@@ -34,7 +37,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR|FILE.npz")]
     out: Option<PathBuf>,
     /// Files to write [default: npz for FILE.npz, else npy]; csv keeps the whole run in memory
-    #[arg(long, value_enum, requires = "out")]
+    #[arg(id = "out-format", long = "format", value_enum, requires = "out")]
     format: Option<Format>,
     /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
@@ -42,6 +45,8 @@ pub struct RunArgs {
     /// Examples to run over [default: all]
     #[arg(long, value_name = "N")]
     examples: Option<usize>,
+    #[command(flatten)]
+    plot: PlotArgs,
 }
 
 /// Runs.
@@ -58,10 +63,22 @@ pub fn run(args: &RunArgs) -> Result<()> {
         ));
     }
     let takes_data = spec.node.iter().any(|n| n.size.is_some());
-    let inputs = if takes_data { Some(read_inputs(&spec, args.examples)?) } else { None };
+    let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
     // Better now than after a long run.
     let files = args.out.as_ref().map(|out| Files::create(out, args.format)).transpose()?;
+    let pictures = args.plot.open()?;
+    let targets = match &examples {
+        // The first example alone is drawn.
+        Some(examples) if pictures.is_some() && spec.train.is_some() => {
+            spec.signals(&network, &examples.select(&[0]))?.1
+        }
+        _ => Data::new(),
+    };
+    let inputs = match examples {
+        Some(examples) => Some(Data::new().with(spec.input_node()?, examples.inputs)),
+        None => None,
+    };
     note(&format!("device: {device}"));
 
     let steps = n_steps(args.steps, args.time, &spec, takes_data)?;
@@ -73,19 +90,31 @@ pub fn run(args: &RunArgs) -> Result<()> {
     sim.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
     // Windows are summed up and written as they come, so a long run takes no more memory than a short one.
     let examples = inputs.as_ref().map_or(Ok(None), Data::examples)?.unwrap_or(minibatch);
-    let mut record = Record::new(&sim, examples, steps, inputs.is_some(), files)?;
+    let mut record = Record::new(&sim, examples, steps, inputs.is_some(), files);
+    record.keep_first(pictures.is_some());
     match &inputs {
         Some(inputs) => sim.predict_with(inputs, steps, &mut |window| record.take(window))?,
         None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,
     }
     say(&table(&record.table()));
+    let kept = record.first_examples()?;
     if let Some(done) = record.finish()? {
         say(&done);
+    }
+    if let Some(pictures) = &pictures {
+        for (probe, stem, rows) in &kept {
+            let (name, every) = (network.probe_name(*probe), sim.sample_every(*probe));
+            // Targets have a row for each step, or one that is held.
+            let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
+            let of = (rows.index_axis(Axis(0), 0), examples);
+            pictures.probe(stem, name, of, target, every as f64 * spec.dt)?;
+        }
+        say(&format!("pictures are in {}", pictures.dir.display()));
     }
     Ok(())
 }
 
-fn read_inputs(spec: &NetworkSpec, examples: Option<usize>) -> Result<Data> {
+fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset> {
     let node = spec.input_node()?;
     if spec.data.is_none() {
         let problem =
@@ -100,7 +129,7 @@ fn read_inputs(spec: &NetworkSpec, examples: Option<usize>) -> Result<Data> {
     if examples == Some(0) {
         return Err(Error::invalid("--examples", "it is 0, but must be at least 1"));
     }
-    Ok(Data::new().with(node, examples_of(splits.test.unwrap_or(splits.train)).inputs))
+    Ok(examples_of(splits.test.unwrap_or(splits.train)))
 }
 
 pub(super) fn n_steps(

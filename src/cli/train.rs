@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use nengo_wgpu::io::dataset::{Dataset, Splits};
 use nengo_wgpu::network::NetworkSpec;
-use nengo_wgpu::plot::{self, Curve, Panel};
+use nengo_wgpu::plot::{self, Curve, Curves};
 use nengo_wgpu::train::Metric;
 use nengo_wgpu::{Data, EarlyStopping, Error, Evaluation, Fit, Options, Progress, Result, Simulator};
 use serde_json::{Map, Value, json};
 
 use super::log::{Fields, Log, evaluation};
+use super::pictures::{Pictures, PlotArgs};
 use super::progress::Display;
 use super::{DeviceArg, note, say};
 
@@ -19,6 +20,7 @@ use super::{DeviceArg, note, say};
 ///
 /// Writes into the output directory: params.safetensors (the trained parameters), checkpoint.safetensors (after each
 /// epoch, to go on from), loss.svg (the curves) and log.jsonl (a line an epoch, and a summary at the end).
+/// --plot draws the curves into another directory as well.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu train examples/digits.toml --device gpu --out runs/first")]
 pub struct TrainArgs {
@@ -44,6 +46,8 @@ pub struct TrainArgs {
     /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    plot: PlotArgs,
 }
 
 /// A network under training, with its files.
@@ -73,6 +77,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         Path::new("runs").join(args.file.file_stem().unwrap_or_else(|| "network".as_ref()))
     });
     std::fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
+    let pictures = args.plot.open()?;
 
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
     let mut sim = Simulator::with(&network, &device, options)?;
@@ -113,7 +118,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let trained = session.train(&inputs, &targets, validation, args.quiet);
     let seconds = start.elapsed().as_secs_f64();
     // The curves of a training that failed tell why.
-    let drawn = session.draw(&args.file);
+    let drawn = session.draw(&args.file, pictures.as_ref());
     let done = trained?;
     drawn?;
     let test = test
@@ -193,19 +198,21 @@ impl Session {
         }
     }
     /// Writes the curves; nothing if no epoch is over yet.
-    fn draw(&self, file: &Path) -> Result<()> {
+    fn draw(&self, file: &Path, pictures: Option<&Pictures>) -> Result<()> {
         if self.log.epochs.is_empty() {
             return Ok(());
         }
         let curve = |name: &str, key: &str| Curve { name: name.into(), points: self.log.curve(key) };
         let pair =
             |key: &str| vec![curve("training", key), curve("validation", &format!("validation_{key}"))];
-        let mut panels = vec![Panel { label: "loss".into(), curves: pair("loss") }];
+        let mut panels = vec![Curves { label: "loss".into(), curves: pair("loss") }];
         for name in &self.metrics {
-            panels.push(Panel { label: name.replace('_', " "), curves: pair(name) });
+            panels.push(Curves { label: name.replace('_', " "), curves: pair(name) });
         }
         let title = file.file_stem().map_or("training".into(), |stem| stem.to_string_lossy());
-        plot::save(self.out.join("loss.svg"), &title, "epoch", &panels)
+        let picture = plot::curves(&title, "epoch", &panels)?;
+        picture.save(self.out.join("loss.svg"))?;
+        pictures.map_or(Ok(()), |pictures| pictures.save("loss", &picture))
     }
 
     /// Writes parameters and summary, and tells the result.

@@ -141,6 +141,8 @@ pub struct Dispatch {
     pub kernel: Arc<dyn Kernel>,
     /// On which ranges of which buffers, in the order of the kernel's [`Kernel::access`].
     pub bindings: Vec<Binding>,
+    /// In a loop, its output has the rows of one step, and does not move.
+    pub rolls: bool,
 }
 
 impl Dispatch {
@@ -152,7 +154,7 @@ impl Dispatch {
 
     /// A call of `kernel` on `bindings`.
     pub fn new(kernel: impl Kernel, bindings: Vec<Binding>) -> Self {
-        Self { kernel: Arc::new(kernel), bindings }
+        Self { kernel: Arc::new(kernel), bindings, rolls: false }
     }
 }
 

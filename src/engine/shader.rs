@@ -44,14 +44,14 @@ macro_rules! files {
 }
 
 files! {
-    "accumulate" "accuracy" "ceiling" "columns" "cross_entropy" "dropout" "lowpass" "map"
-    "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "norm" "reduce" "sample" "scan" "softmax" "transpose"
-    "update"
+    "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "lowpass" "map"
+    "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "norm" "pool" "reduce" "sample"
+    "scan" "softmax" "sparse" "transpose" "update"
     "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"
     "shared/operand_a_scalar" "shared/operand_a_u64" "shared/operand_a_vec4"
     "shared/operand_b_scalar" "shared/operand_b_u64" "shared/operand_b_vec4"
     "shared/philox" "shared/result_scalar" "shared/result_vec4" "shared/segments"
-    "shared/vector_f32" "shared/vector_u64"
+    "shared/vector_f32" "shared/vector_u64" "shared/window"
 }
 
 /// How four floats are loaded fastest on a device: the text for `#import vector`.

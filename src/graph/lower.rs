@@ -38,6 +38,10 @@ pub struct Lower<'a> {
     pub inputs: Vec<Placed>,
     /// Where the output lies; for an operator with a state, its whole history of `steps + 1` blocks.
     pub output: Placed,
+    /// Of the output only the current step's rows exist, so that it does not move with the steps of a loop.
+    pub rolls: bool,
+    /// Where the words of [`super::Operator::tables`] lie.
+    pub tables: Vec<Binding>,
     /// Where its states lie, if it has any.
     pub states: Option<PlacedStates>,
     /// Size of the run.

@@ -10,6 +10,7 @@
 
 mod lower;
 pub mod reference;
+mod table;
 mod tensor;
 
 use std::any::Any;
@@ -17,6 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use lower::{Lower, Operand, Placed, PlacedStates};
+pub use table::Table;
 pub use tensor::{Scope, Tensor};
 
 use crate::engine::Dispatch;
@@ -270,6 +272,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
         Memory::None
     }
 
+    /// Constant words that its kernels read, in the order of [`Lower::tables`].
+    fn tables(&self) -> Vec<Table> {
+        Vec::new()
+    }
+
     /// The dispatches that compute it, on one step's rows or on all.
     ///
     /// # Errors
@@ -278,6 +285,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
 
     /// The output in f64 from inputs in f64: slow and obviously right, for the tests and the gradient check.
     fn reference(&self, at: &Reference) -> Vec<f64>;
+
+    /// In a loop, whether it can write its output, and read its inputs, where only the current step's rows exist.
+    fn rolls(&self) -> bool {
+        false
+    }
 
     /// What it carries from step to step besides its output.
     fn states(&self) -> &[State] {

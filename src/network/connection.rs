@@ -1,15 +1,19 @@
 //! How a connection carries a signal.
 
-use super::{Synapse, Transform};
+use super::{Slice, Synapse, Transform};
 
 /// How a connection carries a signal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
+    /// Which dimensions of the pre object it takes.
+    pub pre: Slice,
+    /// Which dimensions of the post object it reaches; what comes to one of them more than once is summed.
+    pub post: Slice,
     /// What it multiplies by.
     pub transform: Transform,
     /// Its filter; without one it does not delay.
     pub synapse: Option<Synapse>,
-    /// Whether a vector or dense transform is trained.
+    /// Whether the transform's weights are trained.
     pub trainable: bool,
     /// Its name; `pre->post` if not given.
     pub name: Option<String>,
@@ -17,7 +21,8 @@ pub struct Connection {
 
 impl Default for Connection {
     fn default() -> Self {
-        Self { transform: Transform::Identity, synapse: None, trainable: true, name: None }
+        let transform = Transform::Identity;
+        Self { pre: Slice::All, post: Slice::All, transform, synapse: None, trainable: true, name: None }
     }
 }
 
@@ -25,6 +30,18 @@ impl Connection {
     /// Without transform and synapse.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// From these dimensions of the pre object: `0..3`, `-1`, `[2, 0, 1]`, see [`Slice`].
+    pub fn pre(mut self, slice: impl Into<Slice>) -> Self {
+        self.pre = slice.into();
+        self
+    }
+
+    /// To these dimensions of the post object.
+    pub fn post(mut self, slice: impl Into<Slice>) -> Self {
+        self.post = slice.into();
+        self
     }
 
     /// With a transform.

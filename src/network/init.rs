@@ -50,6 +50,18 @@ impl Init {
         }
     }
 
+    /// The same for sums of `fan_in` terms over inputs that go to `fan_out` sums, where the shape does not tell them.
+    pub(super) fn for_fans(&self, fan_in: usize, fan_out: usize) -> Self {
+        match self {
+            Init::Glorot => {
+                let limit = (6.0 / (fan_in + fan_out) as f32).sqrt();
+                Init::Uniform(-limit, limit)
+            }
+            Init::He => Init::Normal(0.0, (2.0 / fan_in as f32).sqrt()),
+            other => other.clone(),
+        }
+    }
+
     /// The values, from a seed that belongs to this parameter alone.
     pub fn values(&self, rows: usize, cols: usize, seed: u64) -> Vec<f32> {
         let n = rows * cols;

@@ -1,10 +1,12 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
 mod connection;
+mod image;
 mod init;
 mod layer;
 mod node;
 mod probe;
+mod slice;
 pub mod spec;
 mod synapse;
 mod tensor_node;
@@ -13,16 +15,21 @@ mod transform;
 use std::sync::Arc;
 
 pub use connection::Connection;
+pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub use layer::{Activation, Layer};
 pub use node::{CallbackFunction, Node, TimeFunction};
 use probe::ProbeSpec;
 pub use probe::Target;
+pub(crate) use slice::Columns;
+pub use slice::Slice;
 pub use spec::NetworkSpec;
 pub use synapse::Synapse;
 use synapse::check_tau;
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
-pub use transform::Transform;
+use transform::Between;
+pub(crate) use transform::Product;
+pub use transform::{Sparse, Transform};
 
 use crate::error::{Error, Result};
 
@@ -59,6 +66,11 @@ pub(crate) struct Link {
     pub pre: ObjectId,
     pub post: ObjectId,
     pub spec: Connection,
+    /// Which columns of the pre object it takes, and how many.
+    pub take: (Columns, usize),
+    /// Where its output goes in the post object's input, and how many columns it has.
+    pub put: (Columns, usize),
+    pub product: Product,
 }
 
 /// A network: objects, the connections between them, and probes on them.
@@ -171,7 +183,8 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, or a synapse with a negative time constant.
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse with a negative time
+    /// constant.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
@@ -187,33 +200,36 @@ impl Network {
         if let Some(Synapse::Lowpass(tau)) = spec.synapse {
             check_tau(&format!("connection '{name}'"), tau)?;
         }
-        let (size_out, size_in) = (to.size_in, from.size_out);
-        if size_out == 0 {
+        if to.size_in == 0 {
             let problem = format!("it takes no input, but '{}' is connected to it", from.name);
             return Err(Error::invalid(format!("node '{}'", to.name), problem));
         }
-        if !matches!(spec.transform, Transform::Dense(_)) && size_out != size_in {
+        let take = Columns::new(&spec.pre, &from.name, from.size_out)?;
+        let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
+        let put = (put.scatter(), size_out);
+        let sliced = |name: &str, slice: &Slice| match slice {
+            Slice::All => format!("'{name}'"),
+            slice => format!("'{name}[{slice}]'"),
+        };
+        let Between { product, weights, size_out: size } = spec.transform.between(&name, take.1, size_out)?;
+        if size != size_out {
+            let (way, hint) = if size == take.1 {
+                ("", "; give the connection a dense transform")
+            } else {
+                (" through its transform", "")
+            };
             return Err(Error::Shape {
-                left: format!("the output of '{}'", from.name),
-                left_shape: size_in.to_string(),
-                right: format!("the input of '{}'", to.name),
+                left: format!("the output of {}{way}", sliced(&from.name, &spec.pre)),
+                left_shape: size.to_string(),
+                right: format!("the input of {}", sliced(&to.name, &spec.post)),
                 right_shape: size_out.to_string(),
-                hint: "; give the connection a dense transform".into(),
+                hint: hint.into(),
             });
         }
-        match &spec.transform {
-            Transform::Dense(init) => {
-                self.define(&format!("{name}/weights"), size_out, size_in, init.clone(), spec.trainable)?;
-            }
-            Transform::Vector(init) => {
-                self.define(&format!("{name}/weights"), 1, size_out, init.clone(), spec.trainable)?;
-            }
-            Transform::Scalar(c) if !c.is_finite() => {
-                return Err(Error::invalid(format!("connection '{name}'"), format!("its transform is {c}")));
-            }
-            Transform::Identity | Transform::Scalar(_) => {}
+        if let Some((rows, cols, init)) = weights {
+            self.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
         }
-        self.links.push(Link { name, pre, post, spec });
+        self.links.push(Link { name, pre, post, spec, take, put, product });
         Ok(ConnectionId(self.links.len() - 1))
     }
 
@@ -300,6 +316,11 @@ impl Network {
     /// A probe's name.
     pub fn probe_name(&self, probe: ProbeId) -> &str {
         self.probes.get(probe.0).map_or("", |p| &p.name)
+    }
+
+    /// What a probe reads; nothing for an id of another network.
+    pub fn probe_target(&self, probe: ProbeId) -> Option<&Target> {
+        self.probes.get(probe.0).map(|p| &p.target)
     }
 
     /// All probes in order.

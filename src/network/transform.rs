@@ -1,8 +1,13 @@
 //! What a connection multiplies by.
 
-use super::Init;
+use std::sync::Arc;
 
-/// What a connection multiplies by.
+use super::{Convolution, Init, Pool};
+use crate::error::{Error, Result};
+use crate::graph::Tensor;
+use crate::op::{self, Pattern};
+
+/// What a connection multiplies by. `size_in` and `size_out` are the dimensions of its two ends, after slicing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Transform {
     /// Nothing.
@@ -13,4 +18,167 @@ pub enum Transform {
     Vector(Init),
     /// A matrix of size_out × size_in.
     Dense(Init),
+    /// A matrix of size_out × size_in of which few elements are not zero.
+    Sparse(Sparse),
+    /// Kernels that slide over an image.
+    Convolution(Convolution),
+    /// The adjoint of a convolution, which makes images larger: kernels that are written where the image says.
+    ///
+    /// Its parameter has a row for each channel of the input, `[channels, kernel elements * n_filters / groups]`, the
+    /// filters last in a row: as Nengo's kernel with the channels moved to the front.
+    ConvolutionTranspose(Convolution),
+    /// Means or maxima over windows of an image.
+    Pool(Pool),
+}
+
+/// The entries of a sparse matrix: entry `k` is at row `rows[k]` (a dimension of the post object) and column `cols[k]`
+/// (one of the pre object).
+///
+/// Its parameter `CONNECTION/weights`, `[1, entries]`, holds the entries row by row and those of a row by column; entries
+/// at the same place are one, whose given values are summed.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sparse {
+    /// Each entry's row.
+    pub rows: Vec<usize>,
+    /// Each entry's column.
+    pub cols: Vec<usize>,
+    /// How the entries start: [`Init::Values`] in the order of `rows` and `cols`.
+    pub init: Init,
+}
+
+/// A transform between two ends whose sizes are known.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Product {
+    Identity,
+    Scalar(f32),
+    Vector,
+    Dense,
+    Sparse(Arc<Pattern>),
+    Convolution(op::Convolution),
+    Pool(op::Pool),
+}
+
+/// What a transform is between two ends.
+pub(super) struct Between {
+    /// How it is computed.
+    pub product: Product,
+    /// Rows, columns and start of its parameter.
+    pub weights: Option<(usize, usize, Init)>,
+    /// Dimensions that arrive.
+    pub size_out: usize,
+}
+
+impl Transform {
+    /// The transform for ends of these sizes; `connection` is for messages. What arrives may not fit the second.
+    ///
+    /// # Errors
+    /// Numbers that are not finite, or indices outside.
+    pub(super) fn between(&self, connection: &str, size_in: usize, size_out: usize) -> Result<Between> {
+        let invalid = |problem: String| Error::invalid(format!("connection '{connection}'"), problem);
+        let image = |shape: &[usize]| {
+            let size = shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
+            if size == Some(size_in) {
+                return Ok(());
+            }
+            let left = format!("the input shape of connection '{connection}'");
+            let right = "what comes in".to_string();
+            Err(Error::shape(left, format!("{shape:?}"), right, format!("{size_in} values")))
+        };
+        let (product, weights) = match self {
+            Transform::Identity => (Product::Identity, None),
+            Transform::Scalar(c) if !c.is_finite() => return Err(invalid(format!("its transform is {c}"))),
+            Transform::Scalar(c) => (Product::Scalar(*c), None),
+            Transform::Vector(init) => (Product::Vector, Some((1, size_in, init.clone()))),
+            Transform::Dense(init) => (Product::Dense, Some((size_out, size_in, init.clone()))),
+            Transform::Sparse(sparse) => {
+                let (pattern, init) = sparse.compress(size_out, size_in).map_err(invalid)?;
+                let entries = pattern.entries;
+                (Product::Sparse(Arc::new(pattern)), Some((1, entries, init)))
+            }
+            Transform::Convolution(described) | Transform::ConvolutionTranspose(described) => {
+                let transposed = matches!(self, Transform::ConvolutionTranspose(_));
+                let operator = if transposed { described.transposed() } else { described.operator() };
+                let operator = operator.map_err(invalid)?;
+                image(&described.input_shape)?;
+                let (rows, cols) = operator.weights();
+                (Product::Convolution(operator), Some((rows, cols, described.start(&operator))))
+            }
+            Transform::Pool(described) => {
+                let operator = described.operator().map_err(invalid)?;
+                image(&described.input_shape)?;
+                (Product::Pool(operator), None)
+            }
+        };
+        Ok(Between { product, weights, size_out: self.size_out(size_in).unwrap_or(size_out) })
+    }
+
+    /// Dimensions that arrive of `size_in`; nothing where the transform gives as many as are wanted.
+    pub(super) fn size_out(&self, size_in: usize) -> Option<usize> {
+        match self {
+            Transform::Identity | Transform::Scalar(_) | Transform::Vector(_) => Some(size_in),
+            Transform::Dense(_) | Transform::Sparse(_) => None,
+            Transform::Convolution(image) => Some(image.output_shape().ok()?.iter().product()),
+            Transform::ConvolutionTranspose(image) => {
+                Some(image.output_shape_transposed().ok()?.iter().product())
+            }
+            Transform::Pool(image) => Some(image.output_shape().ok()?.iter().product()),
+        }
+    }
+}
+
+impl Sparse {
+    /// Entries row by row, those at one place as one; and how they start.
+    fn compress(&self, size_out: usize, size_in: usize) -> Result<(Pattern, Init), String> {
+        let Self { rows, cols, init } = self;
+        let lengths = |what: &str, n: usize| {
+            Err(format!("its sparse transform has {} rows, but {n} {what}; give each entry one", rows.len()))
+        };
+        if rows.len() != cols.len() {
+            return lengths("columns", cols.len());
+        }
+        let values = match init {
+            Init::Values(values) if values.len() != rows.len() => return lengths("values", values.len()),
+            Init::Values(values) => Some(values),
+            _ => None,
+        };
+        if rows.is_empty() {
+            return Err("its sparse transform has no entries; give it at least 1".into());
+        }
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&k| (rows[k], cols[k]));
+        let (mut places, mut sums): (Vec<(usize, usize)>, Vec<f32>) = Default::default();
+        for k in order {
+            if places.last() != Some(&(rows[k], cols[k])) {
+                places.push((rows[k], cols[k]));
+                sums.push(0.0);
+            }
+            let last = sums.len() - 1;
+            sums[last] += values.map_or(0.0, |v| v[k]);
+        }
+        let pattern = Pattern::new(size_out, size_in, &places)
+            .map_err(|e| format!("its sparse transform does not fit: {e}"))?;
+        // One number in each column and row of a dense matrix would be few; what counts is how many meet in one sum.
+        let mean = |n: usize| places.len().div_ceil(n);
+        let init = match values {
+            Some(_) => Init::Values(sums),
+            None => init.for_fans(mean(size_out), mean(size_in)),
+        };
+        Ok((pattern, init))
+    }
+}
+
+impl Product {
+    /// Applies it to `x`; `weights` is its parameter.
+    pub fn apply<'s>(&self, x: Tensor<'s>, weights: Option<Tensor<'s>>) -> Tensor<'s> {
+        match (self, weights) {
+            (Product::Scalar(c), _) => x.scale(*c),
+            (Product::Vector, Some(w)) => x * w,
+            (Product::Dense, Some(w)) => x.dot(w),
+            (Product::Sparse(pattern), w) => x.sparse(pattern, w),
+            (Product::Convolution(convolution), Some(w)) => x.convolve(*convolution, w),
+            (Product::Pool(pool), _) => x.pool(*pool),
+            (Product::Identity | Product::Vector | Product::Dense | Product::Convolution(_), _) => x,
+        }
+    }
 }

@@ -38,6 +38,10 @@ impl Operator for Delay {
         Some(Arc::new(Self { backward: !self.backward }))
     }
 
+    fn rolls(&self) -> bool {
+        true
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         if !self.backward {
             at.output.start += at.dims.batch * at.output.ty.cols;

@@ -59,6 +59,10 @@ impl Operator for Lowpass {
         self.delays.then(|| Arc::new(Self { backward: !self.backward, ..*self }) as Arc<dyn Operator>)
     }
 
+    fn rolls(&self) -> bool {
+        true
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let input = at.inputs[0].clone();
         let width = at.dims.batch * at.output.ty.cols;

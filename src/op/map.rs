@@ -49,8 +49,8 @@ impl Map {
         let vec4 = flat || (operands.aligned() && at.output.start.is_multiple_of(4));
         let mut bindings = vec![at.output.binding];
         bindings.extend(at.inputs.iter().map(|i| i.binding));
-        let (output, family) = (at.output.clone(), at.target.family);
-        Ok(vec![Dispatch::new(MapKernel { operands, output, all_rows, flat, vec4, family }, bindings)])
+        let (output, rolls, family) = (at.output.clone(), at.rolls, at.target.family);
+        Ok(vec![Dispatch::new(MapKernel { operands, output, all_rows, flat, vec4, rolls, family }, bindings)])
     }
 }
 
@@ -100,6 +100,10 @@ impl Operator for Map {
         })
     }
 
+    fn rolls(&self) -> bool {
+        true
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         self.lower_to(at, true)
     }
@@ -118,6 +122,7 @@ struct MapKernel {
     all_rows: usize,
     flat: bool,
     vec4: bool,
+    rolls: bool,
     family: Family,
 }
 
@@ -146,7 +151,8 @@ impl Kernel for MapKernel {
             ("operands", o.declare(1, self.vec4, self.all_rows)),
             ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),
         ];
-        Source::new("map", "main", &generated)
+        let source = Source::new("map", "main", &generated);
+        if self.rolls { source.constant("MOVES", 0.0) } else { source }
     }
 
     fn access(&self) -> Vec<Access> {

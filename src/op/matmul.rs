@@ -10,7 +10,7 @@ use crate::engine::cpu::gemm::{Form, Gemm};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// A product of two matrices, `groups` of them side by side.
 ///
@@ -84,6 +84,10 @@ impl Operator for Matmul {
         })
     }
 
+    fn rolls(&self) -> bool {
+        self.form != Form::Tn
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let (a, b, c) = (&at.inputs[0], &at.inputs[1], &at.output);
         let g = self.groups;
@@ -111,6 +115,8 @@ impl Operator for Matmul {
             c: c.clone(),
             epilogue,
             all_rows: c.ty.total_rows(at.dims),
+            rolls: (at.in_loop && a.ty.extent != Extent::Sequence, at.rolls),
+            batch: at.dims.batch,
             splits: 1,
             family: at.target.family,
         };
@@ -165,6 +171,9 @@ struct MatmulKernel {
     c: Placed,
     epilogue: Operands,
     all_rows: usize,
+    /// Of A, and of C, only the rows of the current step of a loop exist.
+    rolls: (bool, bool),
+    batch: usize,
     splits: usize,
     family: Family,
 }
@@ -283,7 +292,10 @@ impl Kernel for MatmulKernel {
             ("result", shader::part(&format!("result_{c}"))),
             ("epilogue", self.epilogue_text(vec4)),
         ];
-        let source = Source::new(variant.stem(), "main", &generated).constant("FORM", f64::from(form as u32));
+        let source = Source::new(variant.stem(), "main", &generated)
+            .constant("FORM", f64::from(form as u32))
+            .constant("A_MOVES", f64::from(u8::from(!self.rolls.0)))
+            .constant("C_MOVES", f64::from(u8::from(!self.rolls.1)));
         match variant {
             Variant::Plain { bands } => source.constant("BANDS", bands as f64),
             _ => source,
@@ -354,7 +366,8 @@ impl Kernel for MatmulKernel {
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let Gemm { form, m, n, lda, ldb, .. } = self.gemm;
-        let a = &io.read(0)[self.a.start + if form == Form::Tn { 0 } else { row0 * lda }..];
+        let first = if self.rolls.0 { row0 % self.batch } else { row0 };
+        let a = &io.read(0)[self.a.start + if form == Form::Tn { 0 } else { first * lda }..];
         let b = &io.read(1)[self.b.start..];
         if self.groups > 1 {
             for (i, group) in units.clone().enumerate() {

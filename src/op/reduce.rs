@@ -107,6 +107,11 @@ impl Operator for Reduce {
     }
 }
 
+/// Chunks in which sums over `n` terms are made, `lanes` of them side by side: enough lanes, short chains.
+pub(super) fn splits(n: usize, lanes: usize) -> usize {
+    n.div_ceil(CHUNK).min((65_536 / lanes).max(1))
+}
+
 /// Sums `parts` matrices of `len` elements that lie one after the other in `scratch`.
 pub(super) fn over_parts(
     scratch: Binding,
@@ -180,7 +185,7 @@ impl ReduceKernel {
     /// A sum a lane: in one go, or in chunks and then over the chunks.
     fn partial(mut self, at: &mut Lower, bindings: Vec<Binding>) -> Vec<Dispatch> {
         let View { outer, n, inner, .. } = self.view;
-        let splits = n.div_ceil(CHUNK).min((65_536 / (outer * inner)).max(1));
+        let splits = splits(n, outer * inner);
         if splits == 1 || outer > 1 {
             return vec![self.dispatch(bindings)];
         }

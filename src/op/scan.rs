@@ -118,6 +118,10 @@ impl Operator for Scan {
             .then(|| Arc::new(Self { backward: !self.backward, ..self.clone() }) as Arc<dyn Operator>)
     }
 
+    fn rolls(&self) -> bool {
+        true
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
         let Type { cols, .. } = at.output.ty;
@@ -140,6 +144,7 @@ impl Operator for Scan {
             rows: if at.in_loop { at.tile } else { at.dims.batch },
             steps: at.steps(),
             all_steps: at.dims.steps,
+            rolls: at.rolls,
             flat,
             family: at.target.family,
         };
@@ -187,6 +192,7 @@ struct ScanKernel {
     rows: usize,
     steps: usize,
     all_steps: usize,
+    rolls: bool,
     /// Rows do not matter: every operand has an element for each of the output's, or is one number.
     flat: bool,
     family: Family,
@@ -229,11 +235,12 @@ impl Kernel for ScanKernel {
         let store = |to: &str| each(&|k| format!("states[({to} + {}u) / WIDTH] = s{k};\n", k * stride));
         let next = format!("y = {};\n", results[0]) + &each(&|k| format!("s{k} = {};\n", results[1 + k]));
         let flags = format!(
-            "const BACKWARD = {};\nconst DELAYED = {};\nconst BATCH = {}u;\nconst BLOCK = {};\n",
+            "const BACKWARD = {};\nconst DELAYED = {};\nconst BATCH = {}u;\nconst BLOCK = {};\nconst OUT = {};\n",
             self.op.backward,
             self.delayed(),
             self.batch,
-            if self.kept() { "1u" } else { "0u" }
+            if self.kept() { "1u" } else { "0u" },
+            if self.rolls { "0u" } else { "1u" }
         );
         let declared = "@group(0) @binding(1) var<storage, read_write> states: array<F>;\n";
         let first = 1 + usize::from(count > 0);
@@ -272,7 +279,8 @@ impl Kernel for ScanKernel {
         let (width, cols) = (self.width(), self.output.ty.cols);
         let first = row0 % self.batch * cols;
         let part = |start: usize, outer| Part { start: start + first, outer, stride: width, inner: 1 };
-        let mut parts = vec![part(self.output.start, self.all_steps + usize::from(self.delayed()))];
+        let blocks = if self.rolls { 1 } else { self.all_steps + usize::from(self.delayed()) };
+        let mut parts = vec![part(self.output.start, blocks)];
         if let Some((start, _)) = self.states {
             parts.push(part(start, self.op.states.len() * self.blocks()));
         }
@@ -334,7 +342,11 @@ impl ScanKernel {
                 _ => Lane::Slice(&before[..n]),
             };
             self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]));
-            let to = if self.delayed() { next } else { t };
+            let to = match (self.rolls, self.delayed()) {
+                (true, _) => 0,
+                (_, true) => next,
+                _ => t,
+            };
             io.output(0, to).0[place.clone()].copy_from_slice(&after[..n]);
             if self.kept() {
                 for k in 0..count {

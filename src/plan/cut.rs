@@ -35,10 +35,8 @@ fn shared(command: &Command, base: usize) -> Command {
         BufferRef::Local(i) => Binding { buffer: BufferRef::Shared(base + i), ..*b },
         BufferRef::Shared(_) => *b,
     };
-    let dispatch = |d: &Dispatch| Dispatch {
-        kernel: d.kernel.clone(),
-        bindings: d.bindings.iter().map(binding).collect(),
-    };
+    let dispatch =
+        |d: &Dispatch| Dispatch { bindings: d.bindings.iter().map(binding).collect(), ..d.clone() };
     match command {
         Command::Dispatch(d) => Command::Dispatch(dispatch(d)),
         Command::Repeat { steps, rows, backward, tiles } => {

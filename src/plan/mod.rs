@@ -1,12 +1,15 @@
 //! Graph → schedule → recording: pure passes on plain data.
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
-//! [`abreast`] joins loops that do not wait for each other, [`record`] places buffers and writes down the dispatches.
+//! [`recompute`] and [`order`] keep few values at once, [`abreast`] joins loops that do not wait for each other,
+//! [`record`] places buffers and writes down the dispatches.
 
 pub mod abreast;
 pub mod carry;
 pub mod cut;
 pub mod layout;
+pub mod order;
+pub mod recompute;
 pub mod record;
 pub mod report;
 pub mod simplify;
@@ -104,9 +107,14 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
     let before = stages::stages(&graph, &outputs)?;
     let (mut graph, outputs) = simplify::simplify(graph, outputs, &before);
     let mut stages = stages::stages(&graph, &outputs)?;
-    if layout::layout(&mut graph, &stages, target) {
+    if recompute::recompute(&mut graph, &outputs, &stages) {
+        simplify::fuse(&mut graph, &outputs, &stages);
         stages = stages::stages(&graph, &outputs)?;
     }
-    let stages = abreast::abreast(&graph, stages);
+    stages = recompute::sink(&graph, &outputs, stages);
+    if layout::layout(&mut graph, &stages, target) {
+        stages = recompute::sink(&graph, &outputs, stages::stages(&graph, &outputs)?);
+    }
+    let stages = order::order(&graph, &outputs, abreast::abreast(&graph, stages));
     record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

@@ -1,12 +1,15 @@
 //! Places values in buffers and writes down the dispatches.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::cut::Cut;
+use super::order::rolling;
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Type, ValueId};
+use crate::graph::{
+    Dims, Extent, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId,
+};
 use crate::op::Callback;
 
 /// What [`record`] needs.
@@ -39,15 +42,17 @@ fn padded(len: usize) -> usize {
 pub fn record(input: Input<'_>) -> Result<Plan> {
     let Input { graph, outputs, parameters, carry, target, label, stages } = input;
     let mut buffers = Buffers::new(&graph, &outputs, parameters, target);
+    buffers.rolling = rolling(&graph, &outputs, &stages);
     buffers.place_sources(&stages)?;
     for (at, stage) in stages.iter().enumerate() {
         for &node in stage.nodes() {
             buffers.place_output(node, at, &stages)?;
+            buffers.place_tables(node)?;
             buffers.place_states(node, &stages, carry.as_ref())?;
         }
         buffers.release(at);
     }
-    let Buffers { placed, states, mut locals, per_step, constants, feeds, .. } = buffers;
+    let Buffers { placed, states, rolling, mut locals, per_step, constants, tables, feeds, .. } = buffers;
 
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
@@ -55,6 +60,14 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let mut scratch: Vec<usize> = Vec::new();
     let (mut calls, mut cuts) = (Vec::with_capacity(stages.len()), Vec::new());
     let Dims { batch, steps } = graph.dims;
+    let read = |value: ValueId| {
+        let mut placed = view(&graph, value, &placed, &states);
+        if rolling.contains(&value) {
+            // Its rows are those of one step: they repeat.
+            placed.ty = Type::example(placed.ty.cols);
+        }
+        placed
+    };
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
         let on_host = |n: &&NodeId| graph.nodes[n.0].op.downcast::<Callback>().is_some();
@@ -73,8 +86,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             for &NodeId(n) in stage.nodes() {
                 let node = &graph.nodes[n];
                 let mut lower = Lower {
-                    inputs: node.inputs.iter().map(|v| view(&graph, *v, &placed, &states)).collect(),
+                    inputs: node.inputs.iter().map(|v| read(*v)).collect(),
                     output: placed[&node.output].clone(),
+                    rolls: rolling.contains(&node.output),
+                    tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
                     states: states.get(&node.output).cloned(),
                     dims: graph.dims,
                     in_loop,
@@ -83,7 +98,8 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     scratch: Vec::new(),
                     scratch_base: locals.len() + first,
                 };
-                body.extend(node.op.lower(&mut lower)?);
+                let rolls = lower.rolls;
+                body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
                 if let Some(callback) = node.op.downcast::<Callback>() {
                     let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
                     within.push((body.len(), Cut { at: 0, node: callback.node, input, output }));
@@ -122,6 +138,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let recording = Recording { label: label.to_string(), locals, commands };
     let floats_per_step = per_step.iter().sum();
     Ok(Plan { recording, outputs, feeds, constants, stages, cuts, calls, floats_per_step, graph })
+}
+
+fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
+    placed.iter().find(|(_, t)| t == table).map(|(binding, _)| *binding)
 }
 
 /// Bytes of a step's values that stay in the second-level cache of one core, beside the weights.
@@ -228,10 +248,14 @@ struct Buffers<'a> {
     placed: HashMap<ValueId, Placed>,
     /// By the operator's output.
     states: HashMap<ValueId, PlacedStates>,
+    /// Values with the rows of one step.
+    rolling: HashSet<ValueId>,
     locals: Vec<(usize, String)>,
     /// For each of them how many floats it grows by with a step more.
     per_step: Vec<usize>,
     constants: Vec<(Placed, Vec<f32>)>,
+    /// Constant words that several operators may share.
+    tables: Vec<(Binding, Table)>,
     feeds: HashMap<usize, Placed>,
     /// Buffers that may be used again.
     free: Vec<usize>,
@@ -253,9 +277,11 @@ impl<'a> Buffers<'a> {
             target,
             placed: HashMap::new(),
             states: HashMap::new(),
+            rolling: HashSet::new(),
             locals: Vec::new(),
             per_step: Vec::new(),
             constants: Vec::new(),
+            tables: Vec::new(),
             feeds: HashMap::new(),
             free: Vec::new(),
             busy: Vec::new(),
@@ -326,6 +352,9 @@ impl<'a> Buffers<'a> {
             format!("the {} of '{}'", node.op.name(), node.owner)
         };
         let mut len = ty.elements(self.graph.dims);
+        if self.rolling.contains(&value) {
+            len = self.graph.dims.batch * ty.cols;
+        }
         if matches!(node.op.memory(), Memory::State { .. }) {
             // A history starts from a block that must stay as it is: its buffer is never used for anything else.
             len += self.graph.dims.batch * ty.cols;
@@ -350,13 +379,29 @@ impl<'a> Buffers<'a> {
             Some(i) => self.free.swap_remove(i),
             None => self.local(len, &name)?,
         };
-        self.grows(local, ty, 1);
+        if !self.rolling.contains(&value) {
+            self.grows(local, ty, 1);
+        }
         if self.outputs.iter().all(|o| o.value != value) {
             let reads = |s: &Stage| s.nodes().iter().any(|n| self.graph.nodes[n.0].inputs.contains(&value));
             let last = stages.iter().rposition(reads).unwrap_or(at);
             self.busy.push((local, last.max(at)));
         }
         self.placed.insert(value, self.whole(local, ty));
+        Ok(())
+    }
+
+    /// The operator's constant words, once for all operators that share them.
+    fn place_tables(&mut self, NodeId(n): NodeId) -> Result<()> {
+        let node = &self.graph.nodes[n];
+        for table in node.op.tables() {
+            if binding_of(&table, &self.tables).is_none() {
+                let local = self.local(table.words().len(), &format!("indices of '{}'", node.owner))?;
+                let placed = self.whole(local, Type::fixed(1, table.words().len()));
+                self.constants.push((placed.clone(), table.floats()));
+                self.tables.push((placed.binding, table));
+            }
+        }
         Ok(())
     }
 

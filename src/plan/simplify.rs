@@ -19,9 +19,14 @@ pub fn simplify(mut graph: Graph, mut outputs: Vec<Output>, before: &[Stage]) ->
     let same = merge_equal(&mut graph, &outputs);
     outputs.iter_mut().for_each(|o| o.value = same[o.value.0]);
     separate_outputs(&mut graph, &mut outputs);
-    let component = loop_of(&graph, before);
-    while fuse_once(&mut graph, &outputs, &component) {}
+    fuse(&mut graph, &outputs, before);
     (graph, outputs)
+}
+
+/// Fuses maps into what alone reads them, within the loops of `stages` and outside of them.
+pub fn fuse(graph: &mut Graph, outputs: &[Output], stages: &[Stage]) {
+    let component = loop_of(graph, stages);
+    while fuse_once(graph, outputs, &component) {}
 }
 
 /// For each node the number of its loop; 0 outside.
@@ -143,7 +148,7 @@ fn fuse_once(graph: &mut Graph, outputs: &[Output], component: &[usize]) -> bool
             let Some(NodeId(producer)) = graph.producer(value) else { continue };
             let alone =
                 readers[&value].iter().all(|r| r.0 == reader) && outputs.iter().all(|o| o.value != value);
-            if alone && part(producer) == part(reader) && fuse(graph, producer, reader, i) {
+            if alone && part(producer) == part(reader) && fuse_into(graph, producer, reader, i) {
                 return true;
             }
         }
@@ -152,7 +157,7 @@ fn fuse_once(graph: &mut Graph, outputs: &[Output], component: &[usize]) -> bool
 }
 
 /// Fuses `producer` into `reader`, whose input `i` it makes, if their kinds and sizes allow it.
-fn fuse(graph: &mut Graph, producer: usize, reader: usize, i: usize) -> bool {
+fn fuse_into(graph: &mut Graph, producer: usize, reader: usize, i: usize) -> bool {
     let (from, to) = (&graph.nodes[producer], &graph.nodes[reader]);
     let (made, wanted) = (graph.ty(from.output), graph.ty(to.output));
     if let (Some(map), Some(matmul)) = (to.op.downcast::<Map>(), from.op.downcast::<Matmul>()) {

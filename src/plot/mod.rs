@@ -1,199 +1,258 @@
-//! Curves as SVG files.
+//! Pictures of trainings and runs, as SVG and PNG files.
+//!
+//! A [`Picture`] is plain data. [`curves`], [`raster`], [`decoded`], [`voltages`] and [`rates`] make one from arrays, and
+//! [`Picture::save`] paints it in the format that the file's name asks for.
+//!
+//! ```
+//! use ndarray::array;
+//! use nengo_wgpu::plot;
+//!
+//! # fn main() -> nengo_wgpu::Result<()> {
+//! let spikes = array![[0.0, 1000.0], [0.0, 0.0], [1000.0, 0.0]]; // steps × neurons
+//! let picture = plot::raster("population", spikes.view(), 0.001, 100)?;
+//! assert!(picture.svg()?.contains("population"));
+//! # Ok(())
+//! # }
+//! ```
 
-use std::ops::Range;
+mod curves;
+mod draw;
+mod histogram;
+mod png;
+mod raster;
+mod traces;
+
+use std::ffi::OsStr;
 use std::path::Path;
 
-use plotters::coord::Shift;
-use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
-use plotters::prelude::*;
+use ndarray::ArrayView2;
+
+pub use curves::{Curve, Curves, curves};
+pub use histogram::rates;
+pub use raster::{looks_like_spikes, raster};
+pub use traces::{decoded, voltages};
 
 use crate::error::{Error, Result};
 use crate::io::atomic::write_atomic;
 
-/// A curve with a name for the legend.
+/// Panels under each other, with a title.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Curve {
-    /// Its name.
-    pub name: String,
-    /// Pairs of x and y; those that are not finite are left out.
-    pub points: Vec<(f64, f64)>,
+pub struct Picture {
+    /// What is shown.
+    pub title: String,
+    /// Remarks for a smaller line below the title, such as how much of the data is shown.
+    pub remarks: Vec<String>,
+    /// The panels, from above.
+    pub panels: Vec<Panel>,
 }
 
-/// Curves on common axes.
+/// Series on common axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Panel {
-    /// What the vertical axis shows.
+    /// The horizontal axis.
+    pub x: Axis,
+    /// The vertical axis.
+    pub y: Axis,
+    /// What is drawn, the first at the bottom.
+    pub series: Vec<Series>,
+    /// Words in the middle of the panel, where there is nothing to draw.
+    pub note: Option<String>,
+    /// Height in pixels, axis included.
+    pub height: u32,
+}
+
+/// An axis of a panel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Axis {
+    /// What it shows, with the unit; may be empty.
     pub label: String,
-    /// The curves; the panel is left out if none of them has points.
-    pub curves: Vec<Curve>,
+    /// The lower end; above zero on a logarithmic axis.
+    pub low: f64,
+    /// The upper end, above the lower.
+    pub high: f64,
+    /// How values are laid out on it.
+    pub scale: Scale,
 }
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008).
-const COLOURS: [RGBColor; 4] =
-    [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
-const INK: RGBColor = RGBColor(51, 51, 51);
-const GRID: RGBColor = RGBColor(225, 225, 225);
+/// How values are laid out on an axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// Evenly.
+    Linear,
+    /// Evenly, with labels at whole numbers alone.
+    Whole,
+    /// By their logarithm.
+    Log,
+}
+
+/// Marks of one colour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Its name in the legend; without a name it is not there.
+    pub name: String,
+    /// Index into the colours, which repeat.
+    pub colour: usize,
+    /// The marks.
+    pub marks: Marks,
+}
+
+/// What a series is drawn with. Pairs are x and y in the units of the axes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Marks {
+    /// A line through points; a point that is not finite leaves a gap.
+    Line(Vec<(f64, f64)>),
+    /// A dot at each point.
+    Dots(Vec<(f64, f64)>),
+    /// An upright stroke at each point.
+    Ticks {
+        /// The middles of the strokes.
+        at: Vec<(f64, f64)>,
+        /// Their length on the vertical axis.
+        length: f64,
+    },
+    /// Bars on zero: left, right and height.
+    Bars(Vec<(f64, f64, f64)>),
+}
+
+/// Pixels from side to side; a PNG has twice as many, and twice as many from top to bottom.
 const WIDTH: u32 = 800;
-const PANEL_HEIGHT: u32 = 320;
-const TITLE_HEIGHT: u32 = 44;
 
-/// Writes panels under each other, with one title, as an SVG file, atomically.
-///
-/// A vertical axis is logarithmic where its curves are above zero and span more than a factor of twenty.
-///
-/// # Errors
-/// No points at all, or a file that cannot be written.
-pub fn save(path: impl AsRef<Path>, title: &str, x_label: &str, panels: &[Panel]) -> Result<()> {
-    let path = path.as_ref();
-    let svg = draw(title, x_label, panels).map_err(|problem| Error::invalid("the plot", problem))?;
-    write_atomic(path, |to| to.write_all(svg.as_bytes()))
-}
-
-fn draw(title: &str, x_label: &str, panels: &[Panel]) -> Result<String, String> {
-    let finite = |curve: &Curve| Curve {
-        name: curve.name.clone(),
-        points: curve.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect(),
-    };
-    let mut shown: Vec<Panel> = Vec::new();
-    for panel in panels {
-        let curves: Vec<Curve> = panel.curves.iter().map(finite).filter(|c| !c.points.is_empty()).collect();
-        if !curves.is_empty() {
-            shown.push(Panel { label: panel.label.clone(), curves });
-        }
-    }
-    if shown.is_empty() {
-        return Err("there are no points to draw".into());
-    }
-    let mut svg = String::new();
-    {
-        let size = (WIDTH, TITLE_HEIGHT + PANEL_HEIGHT * shown.len() as u32);
-        let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
-        root.fill(&WHITE).map_err(text)?;
-        let area = root.titled(title, ("sans-serif", 22).into_font().color(&INK)).map_err(text)?;
-        let parts = area.split_evenly((shown.len(), 1));
-        for (i, (panel, area)) in shown.iter().zip(&parts).enumerate() {
-            let x_label = if i + 1 == shown.len() { x_label } else { "" };
-            let ys = || panel.curves.iter().flat_map(|c| &c.points).map(|p| p.1);
-            let (low, high) = range(ys());
-            if low > 0.0 && high / low > 20.0 {
-                axes(area, panel, x_label, (low / 1.2..high * 1.2).log_scale())?;
-            } else {
-                let margin = if high > low { 0.06 * (high - low) } else { 0.5 * high.abs().max(1.0) };
-                axes(area, panel, x_label, low - margin..high + margin)?;
-            }
-        }
-        root.present().map_err(text)?;
-    }
-    Ok(svg)
-}
-
-/// One panel with a vertical axis of any kind.
-fn axes<Y>(
-    area: &DrawingArea<SVGBackend<'_>, Shift>,
-    panel: &Panel,
-    x_label: &str,
-    y: Y,
-) -> Result<(), String>
-where
-    Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
-{
-    let (first, last) = range(panel.curves.iter().flat_map(|c| &c.points).map(|p| p.0));
-    let x: Range<f64> = if last > first { first..last } else { first - 0.5..last + 0.5 };
-    let mut chart = ChartBuilder::on(area)
-        .margin_left(12)
-        .margin_right(28)
-        .margin_top(8)
-        .margin_bottom(8)
-        .x_label_area_size(44)
-        .y_label_area_size(74)
-        .build_cartesian_2d(x, y)
-        .map_err(text)?;
-    let font = ("sans-serif", 15).into_font().color(&INK);
-    let ticks = (last - first).clamp(1.0, 10.0) as usize + 1;
-    chart
-        .configure_mesh()
-        .x_labels(ticks)
-        .y_labels(6)
-        .x_label_formatter(&|x| number(*x))
-        .y_label_formatter(&|y| number(*y))
-        .label_style(font.clone())
-        .axis_desc_style(("sans-serif", 17).into_font().color(&INK))
-        .x_desc(x_label)
-        .y_desc(&panel.label)
-        .axis_style(INK.stroke_width(1))
-        .bold_line_style(GRID.stroke_width(1))
-        .light_line_style(TRANSPARENT)
-        .draw()
-        .map_err(text)?;
-    for (curve, colour) in panel.curves.iter().zip(COLOURS.iter().cycle()) {
-        let style = colour.stroke_width(2);
-        let line = LineSeries::new(curve.points.iter().copied(), style);
-        let legend = move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22, y)], style);
-        chart.draw_series(line).map_err(text)?.label(&curve.name).legend(legend);
-        // A line of one point would not be seen, and marks show where epochs are.
-        if curve.points.len() <= 40 {
-            let marks = curve.points.iter().map(|p| Circle::new(*p, 3, colour.filled()));
-            chart.draw_series(marks).map_err(text)?;
-        }
-    }
-    let rises = panel.curves.iter().all(|c| c.points.last().map(|p| p.1) >= c.points.first().map(|p| p.1));
-    let place = if rises { SeriesLabelPosition::LowerRight } else { SeriesLabelPosition::UpperRight };
-    chart
-        .configure_series_labels()
-        .position(place)
-        .margin(12)
-        .legend_area_size(30)
-        .label_font(font)
-        .background_style(WHITE.mix(0.85))
-        .border_style(GRID)
-        .draw()
-        .map_err(text)
-}
-
-fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
-    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
-}
-
-/// A number with up to three digits that matter.
-fn number(x: f64) -> String {
-    if x == 0.0 {
-        return "0".into();
-    }
-    let digits = (2 - x.abs().log10().floor() as i32).clamp(0, 9) as usize;
-    let fixed = format!("{x:.digits$}");
-    if fixed.contains('.') { fixed.trim_end_matches('0').trim_end_matches('.').into() } else { fixed }
-}
-
-fn text(problem: impl std::fmt::Display) -> String {
-    problem.to_string()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_have_no_needless_digits() {
-        let texts = [0.0, 1.0, 10.0, 0.25, 0.0123456, 1234.5, -0.5].map(number);
-        assert_eq!(texts, ["0", "1", "10", "0.25", "0.0123", "1234", "-0.5"]);
+impl Picture {
+    /// With a further remark below the title.
+    pub fn remark(mut self, remark: impl Into<String>) -> Self {
+        self.remarks.push(remark.into());
+        self
     }
 
-    #[test]
-    fn curves_are_drawn_and_the_rest_is_left_out() {
-        let curve = |name: &str, points: &[(f64, f64)]| Curve { name: name.into(), points: points.into() };
-        let loss = Panel {
-            label: "loss".into(),
-            curves: vec![curve("training", &[(1.0, 2.0), (2.0, 0.01), (3.0, f64::NAN)]), curve("none", &[])],
+    /// Width and height in pixels, as an SVG gives them.
+    pub fn size(&self) -> (u32, u32) {
+        (WIDTH, self.panels.iter().fold(draw::TITLE_HEIGHT, |sum, panel| sum.saturating_add(panel.height)))
+    }
+
+    /// The text of an SVG file.
+    ///
+    /// # Errors
+    /// An axis that is empty, not finite, or outside of what float32 can hold.
+    pub fn svg(&self) -> Result<String> {
+        draw::svg(self).map_err(|problem| self.fault(problem))
+    }
+
+    /// The bytes of a PNG file, with two pixels for each of an SVG.
+    ///
+    /// # Errors
+    /// As [`Picture::svg`].
+    pub fn png(&self) -> Result<Vec<u8>> {
+        let (pixels, width, height) = draw::pixels(self).map_err(|problem| self.fault(problem))?;
+        png::encode(&pixels, width, height).map_err(|e| self.fault(e.to_string()))
+    }
+
+    /// Writes a file, atomically: SVG or PNG, as the extension of its name says.
+    ///
+    /// # Errors
+    /// Another extension, or a file that cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let extension = path.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
+        let bytes = match extension.as_deref() {
+            Some("svg") => self.svg()?.into_bytes(),
+            Some("png") => self.png()?,
+            _ => return Err(Error::file(path, "is no name for a picture: it must end in .svg or .png")),
         };
-        let empty = Panel { label: "empty".into(), curves: vec![curve("nothing", &[])] };
-        let svg = draw("a title", "epoch", &[loss, empty.clone()]).unwrap();
-        for part in ["<svg", "a title", "epoch", "loss", "training"] {
-            assert!(svg.contains(part), "{part}");
-        }
-        assert!(!svg.contains("nothing") && !svg.contains("NaN"));
-        assert!(draw("t", "x", &[empty]).is_err());
-        let one = Panel { label: "y".into(), curves: vec![curve("one point", &[(1.0, 0.5)])] };
-        assert!(draw("t", "x", &[one]).unwrap().contains("one point"));
+        write_atomic(path, |to| to.write_all(&bytes))
     }
+
+    fn fault(&self, problem: String) -> Error {
+        Error::invalid(format!("the picture '{}'", self.title), problem)
+    }
+}
+
+impl Axis {
+    /// An axis from `low` to `high` exactly.
+    fn new(label: impl Into<String>, low: f64, high: f64) -> Self {
+        Self { label: label.into(), low, high, scale: Scale::Linear }
+    }
+
+    /// An axis with room around all finite values; from -0.5 to 0.5 without any.
+    fn around(label: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
+        let (low, high) = range(values).unwrap_or((0.0, 0.0));
+        let largest = high.abs().max(low.abs());
+        // Where rounding would show, the values count as one.
+        let even = high - low <= (1e-9 * largest).max(LEAST);
+        let margin = if even { 0.5 * largest.max(1.0) } else { 0.06 * (high - low) };
+        Self::new(label, low - margin, high + margin)
+    }
+
+    /// Refuses what cannot be drawn.
+    fn check(&self) -> std::result::Result<(), String> {
+        let (low, high) = (self.low, self.high);
+        let largest = high.abs().max(low.abs());
+        let drawable = match self.scale {
+            Scale::Log => low >= LEAST && high > low && high <= MOST,
+            _ => largest <= MOST && high - low >= (1e-12 * largest).max(LEAST / 10.0),
+        };
+        let problem = || format!("the axis '{}' from {low} to {high} cannot be drawn", self.label);
+        if drawable { Ok(()) } else { Err(problem()) }
+    }
+
+    /// Simulated time of so many steps.
+    fn time(steps: usize, dt: f64) -> Self {
+        Self::new("time (s)", 0.0, steps as f64 * dt)
+    }
+}
+
+impl Panel {
+    fn new(x: Axis, y: Axis, height: u32) -> Self {
+        Self { x, y, series: Vec::new(), note: None, height }
+    }
+
+    fn with(mut self, name: impl Into<String>, colour: usize, marks: Marks) -> Self {
+        self.series.push(Series { name: name.into(), colour, marks });
+        self
+    }
+}
+
+/// All float32 lie within these. plotters looks for the ticks of axes that are much shorter or longer without end.
+const LEAST: f64 = 1e-60;
+const MOST: f64 = 1e60;
+
+/// The least and the greatest finite value.
+fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    values.filter(|v| v.is_finite()).fold(None, |range, v| match range {
+        None => Some((v, v)),
+        Some((low, high)) => Some((v.min(low), v.max(high))),
+    })
+}
+
+/// The time at the end of a step, as Nengo's probes give it.
+fn time(step: usize, dt: f64) -> f64 {
+    (step + 1) as f64 * dt
+}
+
+/// Refuses arrays without steps or columns and time steps that are none.
+fn check(what: &str, array: ArrayView2<'_, f32>, dt: f64) -> Result<()> {
+    let of = || format!("the picture of '{what}'");
+    if array.is_empty() {
+        let (steps, columns) = array.dim();
+        let problem = format!("there is nothing to draw: the array is {steps} steps × {columns} columns");
+        return Err(Error::invalid(of(), problem));
+    }
+    let seconds = dt * array.nrows() as f64;
+    if !(dt > 0.0 && seconds.is_finite()) {
+        return Err(Error::invalid(of(), format!("dt is {dt} s, but must be above 0 and finite")));
+    }
+    Ok(())
+}
+
+/// A remark on values that are not drawn, if there are any.
+fn not_finite(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 value is not finite".into()),
+        _ => Some(format!("{count} values are not finite")),
+    }
+}
+
+/// A remark on what is shown, if that is not all.
+fn shown(shown: usize, all: usize, what: &str) -> Option<String> {
+    (shown < all).then(|| format!("the first {shown} of {all} {what}"))
 }

@@ -327,3 +327,9 @@ pub fn raw(n: usize) -> Network {
 pub fn given_gradient() -> Objective {
     Objective::new().custom("product", |t| (t.output("p") * t.target("p")).sum_all())
 }
+
+/// The text of what is wrong.
+#[track_caller]
+pub fn problem<T>(result: nengo_wgpu::Result<T>) -> String {
+    result.err().map(|e| e.to_string()).expect("an error")
+}

@@ -59,6 +59,18 @@ impl Gemm {
         if self.m < 16 || (self.n >= 32 && 4 * self.n >= self.m) { Split::Cols(16) } else { Split::Rows(8) }
     }
 
+    /// Computes `C`, or adds the product to it; elements between its rows stay as they are.
+    ///
+    /// # Panics
+    ///
+    /// If a matrix is too short.
+    pub fn multiply(&self, a: &[f32], b: &[f32], c: &mut [f32], add: bool) {
+        let Self { m, n, ldc, .. } = *self;
+        assert!(m == 0 || (n <= ldc && (m - 1) * ldc + n <= c.len()), "C is too short");
+        // SAFETY: C holds all rows, as just checked, and is borrowed for us alone.
+        unsafe { self.block(a, b, c.as_mut_ptr(), 0..m, 0..n, add) }
+    }
+
     /// Computes the block `rows × cols` of `C`, overwriting it; other elements are neither read nor written.
     ///
     /// # Panics
@@ -70,6 +82,24 @@ impl Gemm {
     /// `c` must be valid for writes of `(m - 1) * ldc + n` elements, `ldc >= n`, and nothing else may access the
     /// block (elements `c[i * ldc + j]` for `i` in `rows`, `j` in `cols`) during the call.
     pub unsafe fn part(&self, a: &[f32], b: &[f32], c: *mut f32, rows: Range<usize>, cols: Range<usize>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.block(a, b, c, rows, cols, false) }
+    }
+
+    /// [`Gemm::part`], or the block plus the product.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Gemm::part`]; besides, if the product is added, the block must be valid for reads.
+    unsafe fn block(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        c: *mut f32,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        add: bool,
+    ) {
         let Self { form, m, n, k, lda, ldb, .. } = *self;
         assert!(rows.end <= m && cols.end <= n, "block {rows:?} x {cols:?} outside C ({m} x {n})");
         if rows.is_empty() || cols.is_empty() {
@@ -90,7 +120,7 @@ impl Gemm {
         for j in cols.clone().step_by(wide) {
             for i in rows.clone().step_by(high) {
                 // SAFETY: the tile is inside the block, which is inside C and ours; A and B were checked above.
-                unsafe { self.tile(a, b, c, i..rows.end.min(i + high), j..cols.end.min(j + wide)) };
+                unsafe { self.tile(a, b, c, i..rows.end.min(i + high), j..cols.end.min(j + wide), add) };
             }
         }
     }
@@ -99,8 +129,16 @@ impl Gemm {
     ///
     /// # Safety
     ///
-    /// As for [`Gemm::part`]; besides, `a` and `b` must be long enough and the tile inside `C`.
-    unsafe fn tile(&self, a: &[f32], b: &[f32], c: *mut f32, rows: Range<usize>, cols: Range<usize>) {
+    /// As for [`Gemm::block`]; besides, `a` and `b` must be long enough and the tile inside `C`.
+    unsafe fn tile(
+        &self,
+        a: &[f32],
+        b: &[f32],
+        c: *mut f32,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        add: bool,
+    ) {
         let (a_row, a_col) = if self.form == Form::Tn { (1, self.lda) } else { (self.lda, 1) };
         let (b_row, b_col) = if self.form == Form::Nt { (1, self.ldb) } else { (self.ldb, 1) };
         // SAFETY: by the contract A and B hold everything that is read (nothing where k is 0), the tile of C is valid
@@ -113,14 +151,14 @@ impl Gemm {
                 c.add(rows.start * self.ldc + cols.start),
                 1,
                 self.ldc as isize,
-                false,
+                add,
                 a.as_ptr().wrapping_add(rows.start * a_row),
                 a_col as isize,
                 a_row as isize,
                 b.as_ptr().wrapping_add(cols.start * b_col),
                 b_col as isize,
                 b_row as isize,
-                0.0,
+                if add { 1.0 } else { 0.0 },
                 1.0,
                 false,
                 false,
@@ -158,6 +196,8 @@ mod tests {
                 unsafe { g.part(&a, &b, c.as_mut_ptr(), i..m.min(i + block[0]), j..n.min(j + block[1])) };
             }
         }
+        let mut added: Vec<f32> = c.iter().map(|x| if x.is_nan() { *x } else { 0.5 }).collect();
+        g.multiply(&a, &b, &mut added, true);
         for i in 0..m {
             for j in 0..n {
                 let want: f64 = (0..k)
@@ -171,6 +211,11 @@ mod tests {
                 assert!(
                     (got - want).abs() <= 1e-6 * (k as f64 + 1.0),
                     "{g:?} {block:?} [{i}, {j}]: {got} != {want}"
+                );
+                let got = f64::from(added[i * g.ldc + j]) - 0.5;
+                assert!(
+                    (got - want).abs() <= 1e-6 * (k as f64 + 1.0),
+                    "{g:?} [{i}, {j}] added: {got} != {want}"
                 );
             }
             assert!(c[i * g.ldc + n..(i + 1) * g.ldc].iter().all(|x| x.is_nan()), "padding was written");

@@ -67,6 +67,7 @@ impl<'a> Io<'a> {
 struct Call {
     kernel: Arc<dyn Kernel>,
     bindings: Vec<(BufferId, Binding, Access)>,
+    rolls: bool,
     label: String,
 }
 
@@ -195,6 +196,7 @@ impl Engine for CpuEngine {
             Call {
                 kernel: d.kernel.clone(),
                 bindings: d.bindings.iter().zip(&access).map(with).collect(),
+                rolls: d.rolls,
                 label: d.label(),
             }
         };
@@ -298,7 +300,7 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
     let first = share.index == 0;
     match step {
         Step::Call(c) => {
-            call(c, views, io, 0, share);
+            call(c, views, io, [0, 0], share);
             barrier.wait();
         }
         Step::Repeat { steps, rows, backward, tiles } => {
@@ -307,7 +309,7 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
                 // All threads share each call.
                 for t in (0..*steps).map(time) {
                     for c in body {
-                        call(c, views, io, t * rows, share);
+                        call(c, views, io, [t * rows, 0], share);
                         barrier.wait();
                     }
                 }
@@ -316,7 +318,7 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
             // Each thread walks through all of time with its own tiles, and waits for nobody.
             for (row, body) in &tiles[share.range(tiles.len(), 1)] {
                 for t in (0..*steps).map(time) {
-                    body.iter().for_each(|c| call(c, views, io, t * rows + row, Share::ALONE));
+                    body.iter().for_each(|c| call(c, views, io, [t * rows + row, *row], Share::ALONE));
                 }
             }
             barrier.wait();
@@ -336,9 +338,9 @@ fn whole<'a>(views: &[View<'a>], id: BufferId, b: Binding) -> Own<'a> {
     Own::new(views[id.0].range(b.offset, b.len), super::Part::rows(0, 1), 0..b.len, b.len)
 }
 
-/// This thread's share of a dispatch.
-fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, row0: usize, share: Share) {
-    let split = c.kernel.split(row0);
+/// This thread's share of a dispatch on the rows from a first one on, in the run and in the step.
+fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, [row0, in_step]: [usize; 2], share: Share) {
+    let split = c.kernel.split(if c.rolls { in_step } else { row0 });
     let units: Range<usize> = share.range(split.units, split.grain);
     if !units.is_empty() {
         io.views.clear();

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use objects::{ConnectionSpec, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
+pub use objects::{ConnectionSpec, End, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
 
 use super::{Connection, Network};
 use crate::error::{Error, Result};
@@ -126,7 +126,7 @@ impl NetworkSpec {
             }
         }
         for connection in &self.connection {
-            let (pre, post) = (net.find(&connection.pre)?, net.find(&connection.post)?);
+            let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
             net.connect(pre, post, connection.build())?;
         }
         for probe in &self.probe {
@@ -189,8 +189,13 @@ impl NetworkSpec {
             for layer in
                 self.layer.iter().filter(|l| !inputs.contains_key(l.name.as_str())).collect::<Vec<_>>()
             {
-                let found =
-                    layer.size_in.or_else(|| self.sources(&layer.name).find_map(|s| outputs.get(s).copied()));
+                let found = layer.size_in.or_else(|| {
+                    let known = |(s, way): (&str, Option<&ConnectionSpec>)| {
+                        let size = *outputs.get(s)?;
+                        way.map_or(Some(size), |way| way.size_out(size))
+                    };
+                    self.sources(&layer.name).find_map(known)
+                });
                 if let Some(size) = found {
                     inputs.insert(&layer.name, size);
                     outputs.entry(&layer.name).or_insert(size);
@@ -205,7 +210,7 @@ impl NetworkSpec {
             // A wrong name is the likeliest reason, and more helpful than what follows from it.
             let names = self.node.iter().map(|n| &n.name).chain(self.layer.iter().map(|l| &l.name));
             let names: Vec<&str> = names.map(String::as_str).collect();
-            if let Some(wrong) = self.sources(&layer.name).find(|s| !names.contains(s)) {
+            if let Some((wrong, _)) = self.sources(&layer.name).find(|(s, _)| !names.contains(s)) {
                 return Err(Error::unknown("object", wrong, names));
             }
             let problem = "the size of its input does not follow from what is connected to it; \
@@ -215,12 +220,10 @@ impl NetworkSpec {
         Ok(inputs)
     }
 
-    /// Objects whose output must be as large as the input of `layer`.
-    fn sources<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = &'a str> {
-        let inputs = self.layer.iter().filter(move |l| l.name == layer).flat_map(|l| l.input.as_slice());
-        let dense =
-            |c: &ConnectionSpec| matches!(c.transform, Some(TransformSpec::Made(MadeTransform::Dense(_))));
-        let connected = self.connection.iter().filter(move |c| c.post == layer && !dense(c)).map(|c| &c.pre);
-        inputs.chain(connected).map(String::as_str)
+    /// Objects that are connected to `layer`, and by what connection if it is not the layer's own input.
+    fn sources<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a ConnectionSpec>)> {
+        let own = self.layer.iter().filter(move |l| l.name == layer).flat_map(|l| l.input.as_slice());
+        let others = self.connection.iter().filter(move |c| c.post.name == layer);
+        own.map(|name| (name.as_str(), None)).chain(others.map(|c| (c.pre.name.as_str(), Some(c))))
     }
 }

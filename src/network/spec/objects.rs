@@ -1,10 +1,17 @@
 //! Nodes, layers, connections and probes as a TOML file describes them.
 
+use std::fmt;
+
 use ndarray::Array2;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
-use crate::network::{Activation, Connection, Init, Layer, Node, ObjectId, Synapse, Target, Transform};
+use crate::network::{
+    Activation, Connection, Convolution, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Synapse, Target,
+    Transform,
+};
 
 /// A node: exactly one of the settings besides the name.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,28 +62,77 @@ pub struct LayerSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionSpec {
-    /// Where it starts.
-    pub pre: String,
-    /// Where it ends.
-    pub post: String,
-    /// What it multiplies by: a number, `{ dense = INIT }` or `{ vector = INIT }`.
+    /// Where it starts: an object, or some of its dimensions, as `"x[0:3]"` or `"x[[2, 0]]"`.
+    pub pre: End,
+    /// Where it ends, likewise.
+    pub post: End,
+    /// What it multiplies by: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`].
     pub transform: Option<TransformSpec>,
     /// Time constant of its lowpass filter in seconds; without one it does not delay.
     pub synapse: Option<f64>,
-    /// Whether a dense or vector transform is trained; true by default.
+    /// Whether the transform's weights are trained; true by default.
     pub trainable: Option<bool>,
     /// Its name; `pre->post` by default.
     pub name: Option<String>,
 }
 
+/// An object's name, and in brackets after it which of its dimensions are meant (see [`Slice`]).
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct End {
+    /// The object's name.
+    pub name: String,
+    /// Its dimensions; all if not given.
+    pub slice: Slice,
+}
+
+impl TryFrom<String> for End {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        match text.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
+            Some((name, slice)) => Ok(Self { name: name.trim_end().into(), slice: slice.parse()? }),
+            None => Ok(Self { name: text, slice: Slice::All }),
+        }
+    }
+}
+
 /// What a connection multiplies by.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a number, { dense = … } or { vector = … }")]
+#[derive(Clone, Debug)]
 pub enum TransformSpec {
     /// A number.
     Scalar(f32),
-    /// Numbers that start from an [`Init`].
+    /// Any other.
     Made(MadeTransform),
+}
+
+/// By hand, as serde's untagged enums forget what was wrong inside.
+impl<'de> Deserialize<'de> for TransformSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = TransformSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "a number or { KIND = … } with the kind dense, vector, sparse, convolution or pool",
+                )
+            }
+
+            fn visit_i64<E>(self, x: i64) -> Result<Self::Value, E> {
+                Ok(TransformSpec::Scalar(x as f32))
+            }
+
+            fn visit_f64<E>(self, x: f64) -> Result<Self::Value, E> {
+                Ok(TransformSpec::Scalar(x as f32))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                MadeTransform::deserialize(MapAccessDeserializer::new(map)).map(TransformSpec::Made)
+            }
+        }
+        from.deserialize_any(Any)
+    }
 }
 
 /// A transform with parameters.
@@ -87,6 +143,14 @@ pub enum MadeTransform {
     Dense(Init),
     /// A number for each dimension.
     Vector(Init),
+    /// A matrix of which few elements are not zero: `{ rows = [..], cols = [..], init = INIT }`.
+    Sparse(Sparse),
+    /// `{ n-filters = 8, input-shape = [28, 28, 1], .. }`
+    Convolution(Convolution),
+    /// Likewise.
+    ConvolutionTranspose(Convolution),
+    /// `{ of = "max", input-shape = [28, 28, 8], .. }`
+    Pool(Pool),
 }
 
 /// A probe: exactly one of `target`, `parameter` and `norm`.
@@ -182,14 +246,35 @@ impl LayerSpec {
 }
 
 impl ConnectionSpec {
+    fn transform(&self) -> Transform {
+        use MadeTransform::*;
+        match &self.transform {
+            None => Transform::Identity,
+            Some(TransformSpec::Scalar(x)) => Transform::Scalar(*x),
+            Some(TransformSpec::Made(Dense(init))) => Transform::Dense(init.clone()),
+            Some(TransformSpec::Made(Vector(init))) => Transform::Vector(init.clone()),
+            Some(TransformSpec::Made(MadeTransform::Sparse(sparse))) => Transform::Sparse(sparse.clone()),
+            Some(TransformSpec::Made(MadeTransform::Convolution(image))) => {
+                Transform::Convolution(image.clone())
+            }
+            Some(TransformSpec::Made(ConvolutionTranspose(image))) => {
+                Transform::ConvolutionTranspose(image.clone())
+            }
+            Some(TransformSpec::Made(MadeTransform::Pool(image))) => Transform::Pool(image.clone()),
+        }
+    }
+
+    /// Dimensions of the post object, if they follow from the `size` of the pre object.
+    pub(super) fn size_out(&self, size: usize) -> Option<usize> {
+        let size = self.pre.slice.indices(size).ok()?.len();
+        self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
+    }
+
     pub(super) fn build(&self) -> Connection {
         Connection {
-            transform: match &self.transform {
-                None => Transform::Identity,
-                Some(TransformSpec::Scalar(x)) => Transform::Scalar(*x),
-                Some(TransformSpec::Made(MadeTransform::Dense(init))) => Transform::Dense(init.clone()),
-                Some(TransformSpec::Made(MadeTransform::Vector(init))) => Transform::Vector(init.clone()),
-            },
+            pre: self.pre.slice.clone(),
+            post: self.post.slice.clone(),
+            transform: self.transform(),
             synapse: self.synapse.map(Synapse::Lowpass),
             trainable: self.trainable.unwrap_or(true),
             name: self.name.clone(),

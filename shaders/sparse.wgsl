@@ -1,0 +1,67 @@
+// Products with a sparse matrix. The table of `main` holds for each of its rows where its entries start (and where the
+// last one's end), then each entry's column, then where its weight lies; that of `weights` rows, then columns.
+
+#import fold
+
+struct Params {
+    row0: u32,
+    rows: u32,       // of the input
+    cols: u32,       // of the output; `weights`: chunks of rows
+    start: u32,
+    in_start: u32, in_period: u32, in_cols: u32,
+    other_start: u32, other_cols: u32,  // weights; `weights`: adjoint of the output
+    entries: u32,
+    chunk: u32,      // rows of a chunk
+}
+var<immediate> p: Params;
+
+@group(0) @binding(0) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> input: array<f32>;
+@group(0) @binding(2) var<storage, read> table: array<u32>;
+@group(0) @binding(3) var<storage, read> other: array<f32>;
+
+#import weight
+
+// A lane sums one element of the output: in the order of its entries, so always the same.
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * p.cols {
+        return;
+    }
+    let row = p.row0 + i / p.cols;
+    let col = i % p.cols;
+    let first = p.in_start + (row % p.in_period) * p.in_cols;
+    let end = table[col + 1u];
+    var sum = 0.0;
+    for (var e = table[col]; e < end; e++) {
+        sum += weight(e) * input[first + table[p.cols + 1u + e]];
+    }
+    output[p.start + row * p.cols + col] = sum;
+}
+
+// A lane sums one entry's adjoint over a chunk of rows.
+@compute @workgroup_size(64)
+fn weights(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.cols * p.entries {
+        return;
+    }
+    let e = i % p.entries;
+    let chunk = i / p.entries;
+    let end = min((chunk + 1u) * p.chunk, p.rows);
+    var sum = 0.0;
+    for (var row = chunk * p.chunk; row < end; row++) {
+        sum += other[p.other_start + row * p.other_cols + table[e]]
+            * input[p.in_start + row * p.in_cols + table[p.entries + e]];
+    }
+    output[p.start + i] = sum;
+}

@@ -1,0 +1,107 @@
+//! `--plot`: pictures of a run, and of a training's curves.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use ndarray::{Array2, ArrayView2, Axis};
+use nengo_wgpu::plot::{self, Picture};
+use nengo_wgpu::{Error, Result, Signal};
+
+/// Where pictures go.
+#[derive(clap::Args)]
+pub struct PlotArgs {
+    /// Directory for pictures
+    #[arg(long = "plot", value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// What the pictures are written as
+    #[arg(long = "plot-format", value_name = "FORMAT", default_value = "svg", requires = "dir")]
+    format: Format,
+}
+
+/// Kinds of files.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Svg,
+    Png,
+    Both,
+}
+
+/// Most panels of a trace picture, and most neurons of a raster.
+const MOST_PANELS: usize = 8;
+const MOST_NEURONS: usize = 100;
+
+/// A directory that pictures can be written into.
+pub struct Pictures {
+    pub dir: PathBuf,
+    extensions: &'static [&'static str],
+}
+
+impl PlotArgs {
+    /// Makes the directory, if there should be pictures, and tries to write there: better now than after a long run.
+    pub fn open(&self) -> Result<Option<Pictures>> {
+        let Some(dir) = &self.dir else { return Ok(None) };
+        std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+        tempfile::tempfile_in(dir).map_err(|e| Error::io("write into", dir, e))?;
+        let extensions: &[&str] = match self.format {
+            Format::Svg => &["svg"],
+            Format::Png => &["png"],
+            Format::Both => &["svg", "png"],
+        };
+        Ok(Some(Pictures { dir: dir.clone(), extensions }))
+    }
+}
+
+impl Pictures {
+    /// Writes a picture as `stem` and the extension of each format.
+    pub fn save(&self, stem: &str, picture: &Picture) -> Result<()> {
+        self.extensions.iter().try_for_each(|ext| picture.save(self.dir.join(format!("{stem}.{ext}"))))
+    }
+
+    /// Writes the pictures of what a probe recorded of the first of so many examples: its trace, and a raster and a histogram of
+    /// rates where it looks like spikes.
+    pub fn probe(
+        &self,
+        stem: &str,
+        name: &str,
+        (first, examples): (ArrayView2<'_, f32>, usize),
+        target: Option<&Signal>,
+        dt: f64,
+    ) -> Result<()> {
+        let remark = |picture: Picture| match examples {
+            1 => picture,
+            n => picture.remark(format!("example 0 of {n}")),
+        };
+        let target = target.and_then(of_first);
+        let size = first.ncols();
+        let (values, class) = match &target {
+            Some(t) if t.ncols() == size => (Some(t.view()), None),
+            Some(t) => (None, class_of(t.view())),
+            None => (None, None),
+        };
+        let mut trace = plot::decoded(name, first, values, dt, MOST_PANELS)?;
+        if let Some(class) = class {
+            trace = trace.remark(format!("the target is class {class}"));
+        }
+        self.save(stem, &remark(trace))?;
+        if plot::looks_like_spikes(first) {
+            self.save(&format!("{stem}-raster"), &remark(plot::raster(name, first, dt, MOST_NEURONS)?))?;
+            self.save(&format!("{stem}-rates"), &remark(plot::rates(name, first, dt)?))?;
+        }
+        Ok(())
+    }
+}
+
+/// The first example's rows, as (steps or 1, size).
+fn of_first(signal: &Signal) -> Option<Array2<f32>> {
+    match signal {
+        Signal::Held(a) if a.nrows() > 0 => Some(a.slice(ndarray::s![..1, ..]).to_owned()),
+        Signal::Steps(a) if a.len_of(Axis(0)) > 0 => Some(a.index_axis(Axis(0), 0).to_owned()),
+        _ => None,
+    }
+}
+
+/// The class that a single held number names.
+fn class_of(target: ArrayView2<'_, f32>) -> Option<u64> {
+    let class = *target.first().filter(|_| target.len() == 1)?;
+    (class >= 0.0 && class.fract() == 0.0).then_some(class as u64)
+}

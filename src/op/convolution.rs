@@ -1,0 +1,382 @@
+//! Convolutions in up to three dimensions, in three forms of which each is an adjoint of the others.
+
+use std::ops::Range;
+
+use super::reduce;
+use super::window::Window;
+use crate::engine::cpu::Io;
+use crate::engine::cpu::gemm::{self, Gemm};
+use crate::engine::shader::Source;
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::error::Result;
+use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+
+/// What a [`Convolution`] computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The small image from the large one and the weights.
+    Forward,
+    /// The large image from the small one and the weights: the transposed convolution.
+    Transposed,
+    /// The weights from the small image and the large one, summed over rows.
+    Kernel,
+}
+
+/// `small[q, i] = sum(weights[i, o, c] * large[q * stride + o - before, c])` over kernel elements `o` and the channels
+/// `c` of the group of channel `i`; or its adjoint for the large image or for the weights.
+///
+/// Images are rows with channels last. The weights are a fixed matrix of small channels × (kernel elements · large
+/// channels / groups), channels last: Nengo's kernel `[..kernel_size, in_channels / groups, out_channels]` as a matrix of
+/// `out_channels` columns, transposed. There is no flipping: it is a cross-correlation, as everywhere in deep learning.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Convolution {
+    /// Windows over the large image; the small one has a point for each.
+    pub window: Window,
+    /// Channels of the large image.
+    pub large: usize,
+    /// Channels of the small image.
+    pub small: usize,
+    /// Groups of channels, each with weights of its own; they divide both numbers of channels.
+    pub groups: usize,
+    /// What is computed.
+    pub form: Form,
+}
+
+impl Convolution {
+    /// Columns of a row of the large image.
+    pub fn large_cols(&self) -> usize {
+        self.window.points() * self.large
+    }
+
+    /// Columns of a row of the small image.
+    pub fn small_cols(&self) -> usize {
+        self.window.places() * self.small
+    }
+
+    /// Shape of the weights.
+    pub fn weights(&self) -> (usize, usize) {
+        (self.small, self.depth())
+    }
+
+    /// Weights of one channel of the small image.
+    fn depth(&self) -> usize {
+        self.window.area() * self.large / self.groups
+    }
+
+    fn with(&self, form: Form) -> Self {
+        Self { form, ..*self }
+    }
+}
+
+impl Operator for Convolution {
+    fn name(&self) -> &'static str {
+        "convolution"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        self.window.check()?;
+        let (a, b) = (inputs[0], inputs[1]);
+        let (large, small) = (self.large_cols(), self.small_cols());
+        let weights = Type::fixed(self.small, self.depth());
+        match self.form {
+            Form::Forward if a.cols == large && b == weights => Ok(a.with_cols(small)),
+            Form::Transposed if a.cols == small && b == weights => Ok(a.with_cols(large)),
+            Form::Kernel if a.with_cols(0) == b.with_cols(0) && (a.cols, b.cols) == (small, large) => {
+                Ok(weights)
+            }
+            form => Err(format!(
+                "{form:?} of {a} and {b} between images of {large} and {small}, weights {weights}"
+            )),
+        }
+    }
+
+    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        let [a, b] = at.inputs[..] else { return None };
+        let dy = at.adjoint.expand(at.output.ty());
+        let of = |form, x: Tensor<'s>, y| x.scope.apply(self.with(form), &[x, y]);
+        at.each(|i| match (self.form, i) {
+            (Form::Forward, 0) => of(Form::Transposed, dy, b),
+            (Form::Forward, _) => of(Form::Kernel, dy, a),
+            (Form::Transposed, 0) => of(Form::Forward, dy, b),
+            (Form::Transposed, _) => of(Form::Kernel, a, dy),
+            (Form::Kernel, 0) => of(Form::Forward, b, dy),
+            (Form::Kernel, _) => of(Form::Transposed, a, dy),
+        })
+    }
+
+    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
+        let (a, b) = (at.operand(0), at.operand(1));
+        let (a_period, b_period) = (a.period, b.period);
+        let mut kernel = ConvolutionKernel {
+            convolution: *self,
+            a: a.placed,
+            b: b.placed,
+            periods: [a_period, b_period],
+            output: at.output.clone(),
+            rows: at.rows(at.inputs[0].ty),
+            chunks: 1,
+        };
+        let inputs = [at.inputs[0].binding, at.inputs[1].binding];
+        let (sums, len) = (kernel.rows * self.window.places(), self.small * self.depth());
+        if self.form == Form::Kernel {
+            kernel.chunks = match at.target.family {
+                // Parts for the threads, whatever their number is; each adds up whole blocks.
+                Family::Cpu => (sums / 256).min((1 << 22) / len).clamp(1, 16),
+                _ => reduce::splits(sums, len),
+            };
+        }
+        if kernel.chunks == 1 {
+            let bindings = vec![at.output.binding, inputs[0], inputs[1]];
+            return Ok(vec![Dispatch::new(kernel, bindings)]);
+        }
+        let chunks = kernel.chunks;
+        let parts = at.scratch(chunks * len);
+        kernel.output = Placed { binding: parts, start: 0, ty: Type::fixed(chunks, len) };
+        let sum = reduce::over_parts(parts, chunks, len, at.output.clone(), at.target.family);
+        Ok(vec![Dispatch::new(kernel, vec![parts, inputs[0], inputs[1]]), sum])
+    }
+
+    fn reference(&self, at: &Reference) -> Vec<f64> {
+        let Self { window, large, small, groups, form } = *self;
+        let (large_group, small_group, depth) = (large / groups, small / groups, self.depth());
+        let rows = at.inputs[0].len() / at.types[0].cols;
+        let mut y = vec![0.0; at.rows * at.ty.cols];
+        for row in 0..rows {
+            window.each(|place, element, point| {
+                for i in 0..small {
+                    for c in 0..large_group {
+                        let of_small = place * small + i;
+                        let of_large = point * large + i / small_group * large_group + c;
+                        let weight = element * large_group + c;
+                        match form {
+                            Form::Forward => {
+                                y[row * at.ty.cols + of_small] +=
+                                    at.at(0, row, of_large) * at.at(1, i, weight);
+                            }
+                            Form::Transposed => {
+                                y[row * at.ty.cols + of_large] +=
+                                    at.at(0, row, of_small) * at.at(1, i, weight);
+                            }
+                            Form::Kernel => {
+                                y[i * depth + weight] += at.at(0, row, of_small) * at.at(1, row, of_large);
+                            }
+                        }
+                    }
+                }
+            });
+        }
+        y
+    }
+}
+
+/// One dispatch of `shaders/convolution.wgsl`.
+#[derive(Clone, Debug)]
+struct ConvolutionKernel {
+    convolution: Convolution,
+    a: Placed,
+    b: Placed,
+    /// Rows after which the inputs repeat.
+    periods: [usize; 2],
+    output: Placed,
+    /// Of the images.
+    rows: usize,
+    /// Parts in which the sums over rows are made.
+    chunks: usize,
+}
+
+impl ConvolutionKernel {
+    /// Elements of the output that belong together on the CPU, and how many such there are.
+    fn units(&self) -> (usize, usize) {
+        let c = &self.convolution;
+        match c.form {
+            Form::Forward => (c.small, self.rows * c.window.places()),
+            Form::Transposed => (c.large_cols(), self.rows),
+            Form::Kernel => (c.small * c.depth(), self.chunks),
+        }
+    }
+
+    /// Windows of all rows that one of the chunks sums over.
+    fn chunk(&self) -> usize {
+        (self.rows * self.convolution.window.places()).div_ceil(self.chunks)
+    }
+
+    /// Row `row` of an input.
+    fn row<'a>(&self, io: &Io<'a>, input: usize, row: usize) -> &'a [f32] {
+        let placed = if input == 0 { &self.a } else { &self.b };
+        let at = placed.start + row % self.periods[input] * placed.ty.cols;
+        &io.read(1 + input)[at..at + placed.ty.cols]
+    }
+}
+
+/// Floats of the patches that are multiplied at once: about what a core's cache holds.
+const BLOCK: usize = 32_768;
+
+impl Convolution {
+    /// Windows whose patches are made at once.
+    fn block(&self) -> usize {
+        (BLOCK / self.depth()).clamp(16, 512)
+    }
+
+    /// Copies what windows `places` see of the channels of a group: a row each, zeros outside of the image.
+    fn patches(&self, image: &[f32], places: Range<usize>, group: usize, patches: &mut Vec<f32>) {
+        let (n, depth) = (self.large / self.groups, self.depth());
+        patches.clear();
+        patches.resize(places.len() * depth, 0.0);
+        for (patch, place) in patches.chunks_exact_mut(depth).zip(places) {
+            self.window.runs(place, |element, point, len| {
+                let (to, from) = (element * n, point * self.large + group * n);
+                if self.groups == 1 {
+                    patch[to..to + len * n].copy_from_slice(&image[from..from + len * n]);
+                    return;
+                }
+                for i in 0..len {
+                    let from = from + i * self.large;
+                    patch[to + i * n..to + (i + 1) * n].copy_from_slice(&image[from..from + n]);
+                }
+            });
+        }
+    }
+
+    /// Adds patches back to where they came from: the adjoint of [`Convolution::patches`].
+    fn scatter(&self, image: &mut [f32], places: Range<usize>, group: usize, patches: &[f32]) {
+        let (n, depth) = (self.large / self.groups, self.depth());
+        for (patch, place) in patches.chunks_exact(depth).zip(places) {
+            self.window.runs(place, |element, point, len| {
+                for i in 0..len {
+                    let from = &patch[(element + i) * n..(element + i + 1) * n];
+                    let to = (point + i) * self.large + group * n;
+                    image[to..to + n].iter_mut().zip(from).for_each(|(to, x)| *to += x);
+                }
+            });
+        }
+    }
+}
+
+impl Kernel for ConvolutionKernel {
+    fn source(&self) -> Source {
+        let Convolution { window, large, small, groups, form } = self.convolution;
+        let entry = match form {
+            Form::Forward => "forward",
+            Form::Transposed => "transposed",
+            Form::Kernel => "kernel",
+        };
+        let channels =
+            format!("const LARGE = {large}u;\nconst SMALL = {small}u;\nconst GROUPS = {groups}u;\n");
+        Source::new("convolution", entry, &[("geometry", window.wgsl() + &channels)])
+    }
+
+    fn access(&self) -> Vec<Access> {
+        vec![Access::Write, Access::Read, Access::Read]
+    }
+
+    fn params(&self) -> Vec<u32> {
+        let [a_period, b_period] = self.periods;
+        let (a, b, output) = (self.a.start, self.b.start, self.output.start);
+        let sizes = [0, self.rows, output, a, a_period, b, b_period, self.chunk(), self.chunks];
+        sizes.map(|n| n as u32).to_vec()
+    }
+
+    fn grid(&self) -> [u32; 3] {
+        let (inner, units) = self.units();
+        fold((inner * units).div_ceil(64))
+    }
+
+    fn split(&self, row0: usize) -> Split {
+        let (inner, units) = self.units();
+        let c = &self.convolution;
+        let (row0, grain) = match c.form {
+            Form::Forward => (row0 * c.small_cols(), c.block().min(units.div_ceil(16)).max(1)),
+            Form::Transposed => (row0 * c.large_cols(), 1),
+            Form::Kernel => (0, 1),
+        };
+        Split { units, grain, parts: vec![Part::rows(self.output.start + row0, inner)] }
+    }
+
+    fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let c = &self.convolution;
+        let (places, depth) = (c.window.places(), c.depth());
+        let (n, first) = (c.small / c.groups, units.start);
+        let mut patches = std::mem::take(&mut io.work.terms);
+        // The windows of one row from `at` on, as many as are multiplied at once.
+        let block = |at: usize, end: usize| at..end.min(at + c.block()).min((at / places + 1) * places);
+        let gemm = |form, m, n, k, [lda, ldb, ldc]: [usize; 3]| Gemm { form, m, n, k, lda, ldb, ldc };
+        match c.form {
+            Form::Forward => {
+                let weights = &io.read(2)[self.b.start..];
+                let mut at = units.start;
+                while at < units.end {
+                    let range = block(at, units.end);
+                    let image = self.row(io, 0, row0 + at / places);
+                    let to = &mut io.output(0, 0).0[(at - first) * c.small..];
+                    let here = at % places..at % places + range.len();
+                    for group in 0..c.groups {
+                        c.patches(image, here.clone(), group, &mut patches);
+                        let product = gemm(gemm::Form::Nt, range.len(), n, depth, [depth, depth, c.small]);
+                        product.multiply(
+                            &patches,
+                            &weights[group * n * depth..],
+                            &mut to[group * n..],
+                            false,
+                        );
+                    }
+                    at = range.end;
+                }
+            }
+            Form::Transposed => {
+                let weights = &io.read(2)[self.b.start..];
+                for row in units {
+                    let small = self.row(io, 0, row0 + row);
+                    let image = io.output(0, 0).0;
+                    let image =
+                        &mut image[(row - first) * c.large_cols()..(row + 1 - first) * c.large_cols()];
+                    image.fill(0.0);
+                    let mut at = 0;
+                    while at < places {
+                        let range = block(at, places);
+                        for group in 0..c.groups {
+                            patches.clear();
+                            patches.resize(range.len() * depth, 0.0);
+                            let product =
+                                gemm(gemm::Form::Nn, range.len(), depth, n, [c.small, depth, depth]);
+                            let small = &small[at * c.small + group * n..];
+                            product.multiply(small, &weights[group * n * depth..], &mut patches, false);
+                            c.scatter(image, range.clone(), group, &patches);
+                        }
+                        at = range.end;
+                    }
+                }
+            }
+            Form::Kernel => {
+                for chunk in units {
+                    let len = c.small * depth;
+                    let to = &mut io.output(0, 0).0[(chunk - first) * len..(chunk + 1 - first) * len];
+                    to.fill(0.0);
+                    let (mut at, end) = (chunk * self.chunk(), (chunk + 1) * self.chunk());
+                    let end = end.min(self.rows * places);
+                    while at < end {
+                        let range = block(at, end);
+                        let here = at % places..at % places + range.len();
+                        let (small, image) = (self.row(io, 0, at / places), self.row(io, 1, at / places));
+                        for group in 0..c.groups {
+                            c.patches(image, here.clone(), group, &mut patches);
+                            let product =
+                                gemm(gemm::Form::Tn, n, depth, range.len(), [c.small, depth, depth]);
+                            let small = &small[here.start * c.small + group * n..];
+                            let to = &mut io.output(0, 0).0[(chunk - first) * len + group * n * depth..];
+                            product.multiply(small, &patches, to, true);
+                        }
+                        at = range.end;
+                    }
+                }
+            }
+        }
+        io.work.terms = patches;
+    }
+}
+
+impl<'s> Tensor<'s> {
+    /// This image convolved with `weights`, see [`Convolution`].
+    pub fn convolve(self, convolution: Convolution, weights: Tensor<'s>) -> Self {
+        self.scope.apply(convolution, &[self, weights])
+    }
+}

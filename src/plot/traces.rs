@@ -1,0 +1,179 @@
+//! Traces over time: what a network decodes beside what it should, and membrane voltages.
+
+use ndarray::{ArrayView1, ArrayView2, Axis as Dimension};
+
+use super::{Axis, Marks, Panel, Picture, Scale, check, not_finite, range, shown, time};
+use crate::error::{Error, Result};
+
+/// Longer traces are drawn by the least and the greatest value of each stretch, which looks the same.
+const STRETCHES: usize = 2000;
+/// A run of so few steps is marked step by step.
+const MOST_DOTS: usize = 40;
+/// Dimensions of a single step that are drawn.
+const MOST_BARS: usize = 1000;
+
+/// An output over time, one panel a dimension, with the targets behind it where there are any.
+///
+/// `output` and `target` are (steps, dimensions); a target of one row is held for all steps. NaN in a target means no
+/// target, in an output it is a gap and counted in a remark. At most `most` panels are drawn; a remark tells how many of
+/// how many. Step `k` is drawn at `(k + 1) · dt` seconds. A single step has no time to be drawn over: its values are bars
+/// side by side, a thousand at most, and its targets dots.
+///
+/// # Errors
+/// No steps, no dimensions, a `dt` in seconds that is not above 0, or a target of another shape.
+pub fn decoded(
+    name: &str,
+    output: ArrayView2<'_, f32>,
+    target: Option<ArrayView2<'_, f32>>,
+    dt: f64,
+    most: usize,
+) -> Result<Picture> {
+    check(name, output, dt)?;
+    let (steps, size) = output.dim();
+    let target = match target {
+        Some(t) if t.ncols() == size && (t.nrows() == 1 || t.nrows() == steps) => {
+            Some(t.broadcast((steps, size)).map_or_else(|| t.to_owned(), |t| t.to_owned()))
+        }
+        Some(t) => {
+            let shape = |a: ArrayView2<'_, f32>| format!("{} steps × {} dimensions", a.nrows(), a.ncols());
+            return Err(Error::shape(
+                format!("the output of '{name}'"),
+                shape(output),
+                "its target",
+                shape(t),
+            ));
+        }
+        None => None,
+    };
+    if steps == 1 {
+        return Ok(one_step(name, output.row(0), target.as_ref().map(|t| t.row(0))));
+    }
+    let panels = size.min(most.max(1));
+    let mut picture = Picture { title: name.into(), remarks: Vec::new(), panels: Vec::new() };
+    picture.remarks.extend(shown(panels, size, "dimensions"));
+    picture.remarks.extend(not_finite(output.iter().filter(|x| !x.is_finite()).count()));
+    for dimension in 0..panels {
+        let output = output.index_axis(Dimension(1), dimension);
+        let target = target.as_ref().map(|t| t.index_axis(Dimension(1), dimension));
+        let values = output.iter().chain(target.iter().flatten()).map(|x| f64::from(*x));
+        let label = if size == 1 { String::new() } else { format!("dimension {dimension}") };
+        let mut panel = Panel::new(Axis::time(steps, dt), Axis::around(label, values), 180);
+        if size == 1 {
+            panel.height = 320;
+        }
+        if dimension + 1 < panels {
+            panel.x.label.clear();
+            panel.height -= 24;
+        }
+        let alone = target.is_none();
+        for (series, colour, values) in [("target", 1, target), ("output", 0, Some(output))] {
+            let Some(values) = values else { continue };
+            let points = points(values, dt, 0.0);
+            if steps <= MOST_DOTS {
+                let finite = points.iter().copied().filter(|p| p.1.is_finite()).collect();
+                panel = panel.with("", colour, Marks::Dots(finite));
+            }
+            // One legend is enough.
+            let series = if alone || dimension > 0 { "" } else { series };
+            panel = panel.with(series, colour, Marks::Line(points));
+        }
+        if output.iter().all(|x| !x.is_finite()) {
+            panel.note = Some("no finite values".into());
+        }
+        picture.panels.push(panel);
+    }
+    Ok(picture)
+}
+
+/// The values of a single step over their dimensions.
+fn one_step(name: &str, output: ArrayView1<'_, f32>, target: Option<ArrayView1<'_, f32>>) -> Picture {
+    let drawn = output.len().min(MOST_BARS);
+    let points = |values: ArrayView1<'_, f32>| -> Vec<(f64, f64)> {
+        let all = values.iter().take(drawn).enumerate().map(|(i, x)| (i as f64, f64::from(*x)));
+        all.filter(|p| p.1.is_finite()).collect()
+    };
+    let (bars, dots) = (points(output), target.map(points).unwrap_or_default());
+    let heights = bars.iter().chain(&dots).map(|p| p.1).chain([0.0]);
+    let mut x = Axis::new("dimension", -0.5, drawn as f64 - 0.5);
+    x.scale = Scale::Whole;
+    let mut panel = Panel::new(x, Axis::around("", heights), 320);
+    if bars.is_empty() {
+        panel.note = Some("no finite values".into());
+    }
+    let alone = dots.is_empty();
+    let bars = bars.into_iter().map(|(i, height)| (i - 0.4, i + 0.4, height)).collect();
+    panel = panel.with(if alone { "" } else { "output" }, 0, Marks::Bars(bars));
+    if !alone {
+        panel = panel.with("target", 1, Marks::Dots(dots));
+    }
+    let mut picture = Picture { title: name.into(), remarks: Vec::new(), panels: vec![panel] };
+    picture.remarks.extend(shown(drawn, output.len(), "dimensions"));
+    picture.remarks.extend(not_finite(output.iter().filter(|x| !x.is_finite()).count()));
+    picture
+}
+
+/// Membrane voltages (steps × neurons) over each other, the first neuron's at the bottom, each from its own zero line.
+///
+/// The lines are as far apart as the largest swing of a neuron, rounded up. At most `most` neurons are drawn; a remark tells how
+/// many of how many.
+///
+/// # Errors
+/// No steps, no neurons, or a `dt` in seconds that is not above 0.
+pub fn voltages(name: &str, voltages: ArrayView2<'_, f32>, dt: f64, most: usize) -> Result<Picture> {
+    check(name, voltages, dt)?;
+    let (steps, neurons) = voltages.dim();
+    let drawn = neurons.min(most.max(1));
+    let columns = || voltages.axis_iter(Dimension(1)).take(drawn);
+    let ranges = columns().filter_map(|v| range(v.iter().map(|x| f64::from(*x))));
+    // Zero belongs to each neuron's swing, so that its line does not cross the next one's.
+    let swing = ranges.map(|(low, high)| high.max(0.0) - low.min(0.0)).fold(0.0, f64::max);
+    let apart = if swing > 0.0 { round_up(swing) } else { 1.0 };
+    let lines: Vec<Vec<(f64, f64)>> =
+        columns().enumerate().map(|(i, v)| points(v, dt, i as f64 * apart)).collect();
+    let label = if drawn == 1 {
+        "voltage".into()
+    } else {
+        format!("voltage, {} apart", super::draw::number(apart, 0.0))
+    };
+    let y = Axis::around(label, lines.iter().flatten().map(|p| p.1));
+    let mut panel = Panel::new(Axis::time(steps, dt), y, (140 + 40 * drawn as u32).clamp(240, 640));
+    if lines.iter().flatten().all(|p| !p.1.is_finite()) {
+        panel.note = Some("no finite values".into());
+    }
+    for (i, line) in lines.into_iter().enumerate() {
+        panel = panel.with("", i, Marks::Line(line));
+    }
+    let mut picture =
+        Picture { title: format!("voltages of {name}"), remarks: Vec::new(), panels: vec![panel] };
+    picture.remarks.extend(shown(drawn, neurons, "neurons"));
+    picture.remarks.extend(not_finite(voltages.iter().filter(|x| !x.is_finite()).count()));
+    Ok(picture)
+}
+
+/// Up to the next multiple of half its power of ten.
+fn round_up(x: f64) -> f64 {
+    let half = 10.0_f64.powf(x.log10().floor()) / 2.0;
+    (x / half).ceil() * half
+}
+
+/// Pairs of time and value + `offset`, in the order of time; long traces as the least and the greatest of each stretch.
+fn points(values: ArrayView1<'_, f32>, dt: f64, offset: f64) -> Vec<(f64, f64)> {
+    let all = || values.iter().enumerate().map(|(step, x)| (time(step, dt), f64::from(*x) + offset));
+    if values.len() <= 2 * STRETCHES {
+        return all().collect();
+    }
+    let all: Vec<(f64, f64)> = all().collect();
+    let mut points = Vec::with_capacity(2 * STRETCHES);
+    for stretch in all.chunks(values.len().div_ceil(STRETCHES)) {
+        let finite = || stretch.iter().copied().filter(|p| p.1.is_finite());
+        let least = finite().min_by(|a, b| a.1.total_cmp(&b.1));
+        let greatest = finite().max_by(|a, b| a.1.total_cmp(&b.1));
+        match (least, greatest) {
+            (Some(a), Some(b)) if a.0 < b.0 => points.extend([a, b]),
+            (Some(a), Some(b)) if a.0 > b.0 => points.extend([b, a]),
+            (Some(a), Some(_)) => points.push(a),
+            _ => points.push((stretch[0].0, f64::NAN)),
+        }
+    }
+    points
+}
