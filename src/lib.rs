@@ -57,6 +57,10 @@
 //! all steps of a window in one dispatch, a filter alone walks through time inside one dispatch, and only operators on a
 //! cycle are dispatched step by step ([`plan::stages`]). The gradient is planned by the same passes, so the weight
 //! gradient of a recurrent connection is one matrix product over the saved history, outside of the loop.
+//!
+//! Training goes back through the whole run at once, or window by window: truncated, or from states that a first pass saved
+//! at the borders, with the same gradient ([`train::Backprop`]). What that takes is planned before anything is allocated
+//! ([`Simulator::memory_estimate`]).
 
 pub mod build;
 pub mod engine;
@@ -73,6 +77,6 @@ pub mod train;
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{
-    Data, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Options, Outline, OutlinePart,
-    Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
+    CheckedGradient, Data, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Options, Outline,
+    OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
 };

@@ -544,3 +544,28 @@ fn wrong_use_ends_with_2_and_help_with_0() {
     let out = by_variable.env("NENGO_WGPU_DEVICE", "nothing").output().unwrap();
     assert_eq!(out.status.code(), Some(1));
 }
+
+#[test]
+fn check_prints_a_row_for_each_gradient_and_fails_where_one_is_off() {
+    let (head, tail) = (NETWORK.find("[data]").unwrap(), NETWORK.find("[train]").unwrap());
+    // Without data it draws random ones.
+    let bare = format!("{}{}", &NETWORK[..head], &NETWORK[tail..]);
+    for toml in [NETWORK, &bare] {
+        let dir = project(toml);
+        let (stdout, _) = good(&dir, &["check", "net.toml", "--device", "cpu", "--elements", "5"]);
+        for name in ["hidden/weights", "hidden/bias", "class/weights", "class/bias", "x"] {
+            let row = stdout.lines().find(|l| l.split_whitespace().next() == Some(name));
+            let row = row.unwrap_or_else(|| panic!("no {name} in {stdout}"));
+            let cells: Vec<&str> = row.split_whitespace().collect();
+            let elements: usize = cells[1].parse().unwrap();
+            assert_eq!(cells[2].parse::<usize>().unwrap(), elements.min(5), "{row}");
+            assert!(
+                cells[3].parse::<f64>().unwrap() < 1e-4 && cells[4].parse::<f64>().unwrap() < 1e-4,
+                "{row}"
+            );
+        }
+        // No device is exact.
+        let error = bad(&dir, &["check", "net.toml", "--device", "cpu", "--tolerance", "1e-12"]);
+        assert!(error.contains("gradient of '") && error.contains("off by"), "{error}");
+    }
+}

@@ -9,7 +9,9 @@ use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::network::{
     Bound, Connection, Init, Layer, Network, Node, Parameters, Synapse, TensorNode, Transform,
 };
-use nengo_wgpu::train::{Clip, Group, Loss, Objective, Optimiser, Penalty, Schedule, Select, Training};
+use nengo_wgpu::train::{
+    Backprop, Clip, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Training,
+};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
 
 /// Fails unless `result` is an error whose text holds all `parts`.
@@ -391,4 +393,73 @@ fn functions_of_time_that_fail_are_named() {
     says(in_call, &["tensor node 'fragile'", "no idea"]);
     says(result, &["'wave'", "out of coffee"]);
     says(run(Node::Array(Array2::zeros((5, 1)))), &["'wave'", "5 steps", "step 20"]);
+}
+
+#[test]
+fn what_windows_cannot_do_is_told_before_training() {
+    let run = |training: Training, y: Data| {
+        let mut sim = simulator(cpu());
+        sim.compile(training)?;
+        sim.fit(&data("x", (2, 3)), &y, &Fit { n_steps: Some(6), ..Fit::epochs(1) }).map(drop)
+    };
+    let held = || data("y", (2, 2));
+    let of = |over| Training::new(Objective::new().loss("y", Loss::MeanSquared).over(over), 0.1);
+    for backprop in [Backprop::Truncated(0), Backprop::Checkpointed(0)] {
+        says(run(loss().backprop(backprop), held()), &["window", "0 steps", "at least 1"]);
+    }
+    for over in [Over::Sum, Over::Mean] {
+        let windows = of(over).backprop(Backprop::Checkpointed(4));
+        says(run(windows, held()), &["'y'", "over time", "6 steps", "windows of 4", "full"]);
+        run(of(over).backprop(Backprop::Checkpointed(6)), held()).unwrap();
+        let each = Data::new().with("y", Array3::zeros((2, 6, 2)));
+        says(run(of(over), each), &["'y'", "each step", "over time", "one row an example"]);
+    }
+    let custom = Objective::new().custom("mine", |t| t.output("y").sum_all());
+    says(
+        run(Training::new(custom, 0.1).backprop(Backprop::Truncated(2)), held()),
+        &["'mine'", "whole run", "custom_mean", "windows of 2"],
+    );
+    says(
+        run(Training::new(Objective::new().over(Over::Last).loss("y", Loss::MeanSquared), 0.1), held()),
+        &["over", "after the loss"],
+    );
+    says(run(of(Over::Last).memory_budget(100), held()), &["100", "memory budget", "no window fits"]);
+    says(run(of(Over::Sum).memory_budget(100), held()), &["100", "'y'", "sum over time", "cannot be cut"]);
+    let other = Data::new().with("y", Array3::zeros((2, 5, 2)));
+    says(run(of(Over::Every), other), &["5 steps", "6 steps"]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_tells_the_state_that_is_not() {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(3)).unwrap();
+    let grow = net.unconnected_layer("grow", Layer::dense(2).init(Init::Values(vec![1e20; 4])), 2).unwrap();
+    let first = Transform::Dense(Init::Values(vec![0.0, 0.0, 0.0, 1.0, 1.0, 1.0]));
+    net.connect(x, grow, Connection::new().transform(first)).unwrap();
+    net.connect(grow, grow, Connection::new().synapse(Synapse::Lowpass(0.005)).named("loop")).unwrap();
+    net.probe("y", grow).unwrap();
+    for device in devices() {
+        for backprop in [Backprop::Full, Backprop::Truncated(3), Backprop::Checkpointed(4)] {
+            let mut sim =
+                Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
+            sim.compile(loss().backprop(backprop)).unwrap();
+            let fit = Fit { n_steps: Some(12), ..Fit::epochs(1) };
+            says(
+                sim.predict_steps(&data("x", (2, 3)), 12),
+                &["the output of probe 'y'", "the filter of 'loop'", "example 0", "after 12 time steps"],
+            );
+            let step = if backprop == Backprop::Checkpointed(4) { "4 time steps" } else { "12 time steps" };
+            says(
+                sim.fit(&data("x", (2, 3)), &data("y", (2, 2)), &fit),
+                &[
+                    "the loss of probe 'y'",
+                    "the filter of 'loop'",
+                    "example 0",
+                    "element 0",
+                    step,
+                    "learning rate",
+                ],
+            );
+        }
+    }
 }

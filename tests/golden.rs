@@ -2,56 +2,12 @@
 
 mod common;
 
-use std::fs::File;
-
+use common::golden::Golden;
 use ndarray::{Array2, Array3, ArrayD, Axis, Ix2, Ix3};
-use ndarray_npy::NpzReader;
 use nengo_wgpu::network::{Activation, Init, Layer, Network, Node};
 use nengo_wgpu::train::{EpsilonAt, Loss, Objective, Optimiser, Penalty, Select, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use serde_json::Value;
-
-/// A file of golden numbers.
-struct Golden {
-    file: NpzReader<File>,
-    meta: Value,
-    /// The largest share of its tolerance that an array has taken.
-    worst: f64,
-}
-
-impl Golden {
-    fn open(name: &str) -> Self {
-        let path = format!("{}/tests/golden/{name}.npz", env!("CARGO_MANIFEST_DIR"));
-        let mut file = NpzReader::new(File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).unwrap();
-        let meta: ArrayD<u8> = file.by_name("meta").unwrap();
-        let meta = serde_json::from_slice(meta.as_slice().unwrap()).unwrap();
-        Self { file, meta, worst: 0.0 }
-    }
-
-    fn input(&mut self, name: &str) -> ArrayD<f32> {
-        self.file.by_name(name).unwrap_or_else(|e| panic!("{name}: {e}"))
-    }
-
-    /// The names and settings of the cases.
-    fn cases(&self) -> Vec<(String, Value)> {
-        let cases = self.meta["cases"].as_object().unwrap();
-        cases.iter().map(|(name, case)| (name.clone(), case.clone())).collect()
-    }
-
-    /// Fails unless an array is as near to the golden one as its tolerance says.
-    fn check(&mut self, name: &str, device: &Device, ours: &[f64]) {
-        let golden: ArrayD<f64> = self.file.by_name(name).unwrap_or_else(|e| panic!("{name}: {e}"));
-        let tolerance =
-            self.meta["tolerance"][name].as_f64().unwrap_or_else(|| panic!("{name}: no tolerance"));
-        assert_eq!(ours.len(), golden.len(), "{name}: another size");
-        let largest = golden.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
-        let off = ours.iter().zip(&golden).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        assert!(ours.iter().all(|x| x.is_finite()), "{name} on {device}: not finite");
-        let limit = if largest > 1e-30 { tolerance * largest } else { tolerance };
-        assert!(off <= limit, "{name} on {device}: off by {off:.2e}, allowed {limit:.2e}");
-        self.worst = self.worst.max(off / limit);
-    }
-}
 
 fn number(value: &Value, name: &str) -> f32 {
     value[name].as_f64().unwrap_or_else(|| panic!("no number {name} in {value}")) as f32

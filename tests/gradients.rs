@@ -9,8 +9,10 @@ use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::cpu::gemm::Form;
 use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::convolution::{self, Convolution};
+use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
-use nengo_wgpu::op::{Delay, Lowpass, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
+use nengo_wgpu::op::scan::Scan;
+use nengo_wgpu::op::{Delay, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
 use nengo_wgpu::train::Loss;
 
 /// For each extent, as [`of_type`].
@@ -221,9 +223,9 @@ fn dropout_has_its_derivative_in_a_run_of_one_step() {
 #[test]
 fn filters_and_delays_have_their_derivatives() {
     for (delays, backward) in [(false, false), (false, true), (true, false), (true, true)] {
-        let filter = Lowpass { a: 0.7, b: 0.4, delays, backward };
+        let filter = Scan { backward, ..lowpass(0.7, 0.4, delays) };
         for ty in [Type::sequence(5), Type::example(5), Type::fixed(1, 5)] {
-            of_type(&format!("{filter:?}"), dims(3, 6), ty, |_, x| x.lowpass(filter).lowpass(filter));
+            of_type(&format!("{filter:?}"), dims(3, 6), ty, |_, x| x.filter(&filter).filter(&filter));
         }
     }
     for backward in [false, true] {
@@ -255,7 +257,7 @@ fn the_last_step_has_its_derivative() {
 }
 
 /// A network with a recurrent connection: its output at each step.
-fn recurrent<'s>(c: &'s Case, n: usize, filter: Option<Lowpass>) -> Tensor<'s> {
+fn recurrent<'s>(c: &'s Case, n: usize, filter: Option<Scan>) -> Tensor<'s> {
     let (x, w) = (c.feed(Type::sequence(3)), c.parameter(n, n));
     let (input, bias) = (c.parameter(n, 3), c.parameter(1, n));
     let ty = Type::sequence(n);
@@ -270,12 +272,12 @@ fn recurrent<'s>(c: &'s Case, n: usize, filter: Option<Lowpass>) -> Tensor<'s> {
 
 #[test]
 fn recurrent_weights_have_their_gradients_through_many_steps() {
-    let filter = Lowpass { a: 0.8, b: 0.2, delays: true, backward: false };
+    let filter = lowpass(0.8, 0.2, true);
     for (batch, n, steps) in [(1, 1, 5), (3, 5, 8), (2, 4, 20)] {
-        for filter in [None, Some(filter)] {
+        for filter in [None, Some(filter.clone())] {
             let what = format!("{filter:?}, {n} units, {batch} examples, {steps} steps");
             check_gradients(&what, dims(batch, steps), |c| {
-                let y = recurrent(c, n, filter).dot(c.parameter(2, n));
+                let y = recurrent(c, n, filter.clone()).dot(c.parameter(2, n));
                 y.residual(c.feed(Type::sequence(2))).square().mean_all()
             });
         }
@@ -287,8 +289,8 @@ fn every_operator_has_its_derivative_in_a_loop() {
     check_gradients("a loop of everything", dims(3, 6), |c| {
         let x = c.feed(Type::sequence(5));
         let state = c.scope.open(Arc::new(Delay { backward: false }), x.ty());
-        let inner = state.lowpass(Lowpass { a: 0.5, b: 0.5, delays: false, backward: false });
-        let later = inner.lowpass(Lowpass { a: 0.6, b: 0.4, delays: true, backward: false });
+        let inner = state.filter(&lowpass(0.5, 0.5, false));
+        let later = inner.filter(&lowpass(0.6, 0.4, true));
         let mixed = (x + inner * c.parameter(1, 5) + later).softmax();
         let wide = mixed.concat(&[c.feed(Type::example(1)), state]).dot(c.parameter(4, 11));
         let some = c.feed(Type::sequence(4)).abs();
@@ -313,9 +315,9 @@ fn every_operator_has_its_derivative_in_a_loop() {
         (y * c.feed(Type::sequence(5))).mean_all()
     });
     check_gradients("two loops in a row, each with its own delay", dims(2, 7), |c| {
-        let filter = Lowpass { a: 0.3, b: 0.7, delays: true, backward: false };
-        let first = recurrent(c, 3, Some(filter));
-        let second = c.scope.open(Arc::new(filter), Type::sequence(3));
+        let filter = lowpass(0.3, 0.7, true);
+        let first = recurrent(c, 3, Some(filter.clone()));
+        let second = c.scope.open(Arc::new(filter.clone()), Type::sequence(3));
         let y = (first.dot(c.parameter(3, 3)) + second).tanh();
         c.scope.close(second, y.dot(c.parameter(3, 3)).scale(0.5));
         (y * first).mean_all()
@@ -331,7 +333,7 @@ fn every_operator_has_its_derivative_in_a_loop() {
 /// A narrow signal that a wide population of `groups` parts keeps up: wide values follow from narrow ones.
 fn population<'s>(c: &'s Case, groups: usize, smooth: Unary) -> Tensor<'s> {
     let (narrow, wide) = (2 * groups, 12 * groups);
-    let filter = Lowpass { a: 0.7, b: 0.3, delays: true, backward: false };
+    let filter = lowpass(0.7, 0.3, true);
     let signal = c.scope.open(Arc::new(filter), Type::sequence(narrow));
     let currents = signal.dot_groups(c.parameter(wide, 2), groups) + c.parameter(1, wide);
     // A derivative that needs the currents and not only what follows from them.

@@ -6,6 +6,8 @@ use common::{Case, Ready, compare, devices, dims, targets};
 use nengo_wgpu::engine::cpu::gemm::Form;
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::Matmul;
+use nengo_wgpu::op::filter::lowpass;
+use nengo_wgpu::op::scan::Scan;
 
 /// Rows of the first input, and sizes of the product: one, odd, whole vectors, and around the sizes of tiles.
 const SIZES: [(usize, usize, usize); 14] = [
@@ -97,13 +99,13 @@ fn epilogues_with_every_kind_of_operand_agree() {
 
 #[test]
 fn operands_that_start_anywhere_in_their_buffer_agree() {
-    // The output of a filter that does not delay starts one step into its history.
+    // The output of a delaying filter that runs backward starts one step into its history.
     for (m, n, k) in [(1, 4, 4), (3, 5, 7), (5, 12, 8), (3, 64, 3), (17, 33, 34)] {
-        let filter = |delays| nengo_wgpu::op::Lowpass { a: 0.5, b: 0.5, delays, backward: false };
+        let filter = |backward| Scan { backward, ..lowpass(0.5, 0.5, true) };
         let case = common::build(dims(m, 3), |c| {
             let (x, z) = (c.feed(Type::sequence(k)), c.feed(Type::sequence(n)));
             let w = c.parameter(n, k);
-            let (x, z) = (x.lowpass(filter(false)), z.lowpass(filter(true)));
+            let (x, z) = (x.filter(&filter(true)), z.filter(&filter(false)));
             vec![x.dot(w), product(Form::Nn, 1, z, w), product(Form::Tn, 1, z, x), x.dot(w).relu() * z]
         });
         check(&format!("{m} x {n} x {k}"), &case, 1e-5);

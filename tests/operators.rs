@@ -6,9 +6,11 @@ use common::{Case, build, check, devices, dims};
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::convolution::{Convolution, Form};
 use nengo_wgpu::op::expr::Expr;
+use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
 use nengo_wgpu::op::pool::{Of, Pool};
-use nengo_wgpu::op::{Lowpass, Pad, Pattern, Reduce, SparseWeights, Unary, Window};
+use nengo_wgpu::op::scan::Scan;
+use nengo_wgpu::op::{Pad, Pattern, Reduce, SparseWeights, Unary, Window};
 use std::sync::Arc;
 
 /// Rows and columns: one, odd, whole vectors, and around the sizes of tiles.
@@ -172,8 +174,8 @@ fn rows_past_the_limit_of_workgroups_are_computed() {
     });
     check("35,000 steps of 2", dims(2, 35_000), 1e-4, |c| {
         let x = c.feed(Type::sequence(3));
-        let filter = Lowpass { a: 0.9, b: 0.1, delays: true, backward: false };
-        vec![x.relu(), x.reduce_to(Type::example(3)), x.delay(), x.lowpass(filter), x.dot(c.parameter(2, 3))]
+        let filter = lowpass(0.9, 0.1, true);
+        vec![x.relu(), x.reduce_to(Type::example(3)), x.delay(), x.filter(&filter), x.dot(c.parameter(2, 3))]
     });
 }
 
@@ -355,9 +357,9 @@ fn delays_and_filters_agree_in_both_directions_of_time() {
                 let mut all = vec![x.delay(), x.delay().delay().relu(), held.delay(), row.delay()];
                 all.push(x.scope.apply(nengo_wgpu::op::Delay { backward: true }, &[x]));
                 for (delays, backward) in [(false, false), (false, true), (true, false), (true, true)] {
-                    let filter = Lowpass { a: 0.8, b: 0.3, delays, backward };
-                    all.extend([x, held, row].map(|v| v.lowpass(filter)));
-                    all.push(x.tanh().lowpass(filter).lowpass(filter) * held);
+                    let filter = Scan { backward, ..lowpass(0.8, 0.3, delays) };
+                    all.extend([x, held, row].map(|v| v.filter(&filter)));
+                    all.push(x.tanh().filter(&filter).filter(&filter) * held);
                 }
                 all
             });
@@ -389,7 +391,7 @@ fn operators_in_a_loop_over_time_agree() {
             let square = pattern(cols, cols);
             let turned: Vec<usize> = (0..cols).map(|i| (3 * i + 1) % cols).collect();
             let select = Arc::new(Pattern::select(cols, &turned).unwrap());
-            let filter = |delays| Lowpass { a: 0.7, b: 0.3, delays, backward: false };
+            let filter = |delays| lowpass(0.7, 0.3, delays);
             let all = [
                 in_loop(x, |x| x.tanh()),
                 in_loop(x, |x| (x * held + row * column).sigmoid()),
@@ -410,8 +412,8 @@ fn operators_in_a_loop_over_time_agree() {
                 in_loop(x, |x| {
                     (x + held.convolve(same, c.parameter(1, 3))).convolve(back, c.parameter(1, 3)).tanh()
                 }),
-                in_loop(x, |x| x.lowpass(filter(false)) + row),
-                in_loop(x, |x| x.lowpass(filter(true)) * held),
+                in_loop(x, |x| x.filter(&filter(false)) + row),
+                in_loop(x, |x| x.filter(&filter(true)) * held),
                 in_loop(x, |x| x.delay().scale(0.5) + x),
                 in_loop(x, |x| if cols > 1 { x.cross_entropy(class).scale(0.1) + row } else { x }),
                 in_loop(x, |x| x.cross_entropy(held.abs()).scale(0.1) + x.is_class(held) * row),

@@ -10,7 +10,8 @@ use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::Command;
 use nengo_wgpu::graph::{Extent, Tensor, Type};
 use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Node, Synapse, Transform};
-use nengo_wgpu::op::{Delay, Lowpass, Unary};
+use nengo_wgpu::op::filter::lowpass;
+use nengo_wgpu::op::{Delay, Unary};
 use nengo_wgpu::plan::report::StageKind;
 use nengo_wgpu::plan::{Plan, Report, Stage};
 use nengo_wgpu::{Data, Device, Error, Options, Simulator};
@@ -34,7 +35,7 @@ fn plan(case: &Ready) -> Plan {
 #[test]
 fn a_network_without_cycles_has_no_loop() {
     let case = common::build(dims(3, 50), |c| {
-        let x = c.feed(Type::sequence(4)).lowpass(Lowpass { a: 0.5, b: 0.5, delays: true, backward: false });
+        let x = c.feed(Type::sequence(4)).filter(&lowpass(0.5, 0.5, true));
         let y = (x.dot(c.parameter(5, 4)) + c.parameter(1, 5)).relu().delay();
         vec![y.dot(c.parameter(2, 5))]
     });
@@ -488,7 +489,7 @@ fn wide_values_of_a_loop_are_computed_again_instead_of_kept() {
     let floats = |steps: usize, backward: bool| -> usize {
         let c = Case::new(dims(8, steps));
         let outputs = {
-            let filter = Lowpass { a: 0.7, b: 0.3, delays: true, backward: false };
+            let filter = lowpass(0.7, 0.3, true);
             let signal = c.scope.open(Arc::new(filter), Type::sequence(4));
             let activity = (signal.dot(c.parameter(64, 4)) + c.parameter(1, 64)).tanh();
             let decoded = activity.dot(c.parameter(4, 64));

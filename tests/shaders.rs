@@ -10,12 +10,13 @@ use nengo_wgpu::engine::shader::{STEMS, validate};
 use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
 use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::accumulate::accumulate;
+use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::norm::{NormBindings, Of, norms};
 use nengo_wgpu::op::real::Real;
 use nengo_wgpu::op::scan::{Emits, Scan};
 use nengo_wgpu::op::step::Step;
 use nengo_wgpu::op::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
-use nengo_wgpu::op::{Lowpass, Pad};
+use nengo_wgpu::op::{Noise, Pad};
 
 /// A graph with every operator, and its gradient.
 fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
@@ -26,18 +27,21 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let random = c.feed(Type::fixed(1, 4));
         let class = c.feed_of(Type::sequence(1), |_, _| 0.0);
         let phase = c.feed_of(Type::fixed(1, 1), |_, _| 0.0);
-        let filter = Lowpass { a: 0.5, b: 0.5, delays: false, backward: false };
+        let filter = lowpass(0.5, 0.5, false);
         let y = (x.dot(c.parameter(n, n)) + c.parameter(1, n)).sigmoid().dropout(0.5, random);
-        let state = c.scope.open(std::sync::Arc::new(Lowpass { delays: true, ..filter }), y.ty());
+        let state = c.scope.open(std::sync::Arc::new(lowpass(0.5, 0.5, true)), y.ty());
         let step = Step::new(2, |x| vec![x[0] * x[1], (x[0] + x[1]).unary(nengo_wgpu::op::Unary::Tanh)]);
         let states = vec![nengo_wgpu::graph::State::at("s", 0.5)];
         let (emits, name) = (Emits::Result, "steps");
         let y = y.dot(c.parameter(n, n).transpose(1));
         let scan = Scan { name, step, states, emits, linear: false, backward: false };
         let y = c.scope.apply(scan, &[y]);
-        let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().lowpass(filter).softmax();
+        let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().filter(&filter).softmax();
         c.scope.close(state, z);
         let wide = c.scope.apply(Pad { start: 1, cols: 2 * n + 2 }, &[z.concat(&[x]).delay()]);
+        let clock = c.feed(Type::fixed(1, nengo_wgpu::op::noise::CLOCK));
+        let noise = Noise { cols: n, normal: true, offset: 0.0, factor: 1.0 };
+        let z = z + c.scope.apply(noise, &[clock]);
         let pattern = std::sync::Arc::new(nengo_wgpu::op::Pattern::new(2, n, &[(0, 0), (1, n - 1)]).unwrap());
         let sparse = x
             .sparse(&pattern, Some(c.parameter(1, 2)))

@@ -2,9 +2,10 @@
 
 use ndarray::Array2;
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, Network, NetworkSpec, Node, Synapse, Target, Transform,
+    Activation, Connection, Distribution, Init, Interpolation, Layer, LinearFilter, Method, Network,
+    NetworkSpec, Node, Noise, Process, StateSpace, Synapse, Target, Transform, WhiteSignal,
 };
-use nengo_wgpu::train::{Decay, Loss, Metric, Optimiser, Penalty, Select};
+use nengo_wgpu::train::{Backprop, Decay, Loss, Metric, Optimiser, Over, Penalty, Select};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
 
 fn parse(toml: &str) -> Result<NetworkSpec, Error> {
@@ -153,6 +154,136 @@ fn an_array_is_a_row_for_each_step() {
     sim.run_steps(3, &Data::new()).unwrap();
     let data = sim.data(net.find_probe("p").unwrap()).unwrap();
     assert_eq!(data.iter().copied().collect::<Vec<_>>(), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+}
+
+#[test]
+fn synapses_and_processes_are_those_built_by_calls() {
+    let toml = r#"
+[[node]]
+name = "signal"
+size = 2
+process = { white-signal = { period = 0.1, high = 50, rms = 0.3, y0 = 0.1 } }
+
+[[node]]
+name = "images"
+process = { present-input = { inputs = [[1, 2], [3, 4]], presentation-time = 0.01 } }
+
+[[node]]
+name = "pieces"
+process.piecewise = { times = [0.01, 0.02], values = [[1, 0], [0, 2]], interpolation = "linear" }
+
+[[node]]
+name = "white"
+size = 2
+process.white-noise = { distribution = { uniform = [-1, 1] }, scale = false }
+
+[[node]]
+name = "filtered"
+size = 2
+process.filtered-noise = { synapse = { alpha = 0.01 }, seed = 5 }
+
+[[node]]
+name = "brown"
+size = 2
+process.brown-noise = { distribution = { normal = [0, 0.5] } }
+
+[[node]]
+name = "sum"
+passthrough = 2
+
+[[connection]]
+pre = "signal"
+post = "sum"
+synapse = 0.005
+
+[[connection]]
+pre = "images"
+post = "sum"
+synapse.triangle = 0.01
+
+[[connection]]
+pre = "pieces"
+post = "sum"
+synapse.linear = { numerator = [1], denominator = [0.0003, 0.03, 1], method = "bilinear" }
+
+[[connection]]
+pre = "white"
+post = "sum"
+synapse.state-space = { a = [[0.5, 0.1], [0, 0.3]], b = [1, 2], c = [0.5, 0.25], d = 0.125, analog = false }
+
+[[connection]]
+pre = "filtered"
+post = "sum"
+
+[[connection]]
+pre = "brown"
+post = "sum"
+synapse.lowpass = 0.01
+
+[[probe]]
+name = "p"
+target = "sum"
+synapse.alpha = 0.002
+"#;
+    let calls = || {
+        let mut net = Network::new(0);
+        let signal = net.node("signal", Node::process(WhiteSignal::new(2, 0.1, 50.0).rms(0.3).y0(0.1)))?;
+        let images = Process::present_input(ndarray::array![[1.0, 2.0], [3.0, 4.0]], 0.01);
+        let images = net.node("images", Node::process(images))?;
+        let pieces = ndarray::array![[1.0, 0.0], [0.0, 2.0]];
+        let pieces = Process::interpolated(&[0.01, 0.02], pieces, Interpolation::Linear);
+        let pieces = net.node("pieces", Node::process(pieces))?;
+        let white = Noise::white(2).distribution(Distribution::Uniform(-1.0, 1.0)).unscaled();
+        let white = net.node("white", Node::process(white))?;
+        let filtered =
+            net.node("filtered", Node::process(Noise::filtered(2, Synapse::Alpha(0.01)).seed(5)))?;
+        let brown = Noise::brown(2).distribution(Distribution::Normal(0.0, 0.5));
+        let brown = net.node("brown", Node::process(brown))?;
+        let sum = net.node("sum", Node::Passthrough(2))?;
+        net.connect(signal, sum, Connection::new().synapse(Synapse::Lowpass(0.005)))?;
+        net.connect(images, sum, Connection::new().synapse(Synapse::Triangle(0.01)))?;
+        let bilinear = LinearFilter::new(&[1.0], &[0.0003, 0.03, 1.0]).method(Method::Bilinear);
+        net.connect(pieces, sum, Connection::new().synapse(bilinear))?;
+        let system = StateSpace {
+            a: ndarray::array![[0.5, 0.1], [0.0, 0.3]],
+            b: ndarray::array![[1.0], [2.0]],
+            c: ndarray::array![[0.5, 0.25]],
+            d: 0.125,
+        };
+        net.connect(white, sum, Connection::new().synapse(LinearFilter::state_space(system).digital()))?;
+        net.connect(filtered, sum, Connection::new())?;
+        net.connect(brown, sum, Connection::new().synapse(Synapse::Lowpass(0.01)))?;
+        net.add_probe("p", Target::Output(sum, Some(Synapse::Alpha(0.002))))?;
+        Ok::<_, Error>(net)
+    };
+    let run = |net: Network| {
+        let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+        sim.run_steps(60, &Data::new()).unwrap();
+        sim.data(net.find_probe("p").unwrap()).unwrap()
+    };
+    let (ours, theirs) = (run(build(toml).unwrap()), run(calls().unwrap()));
+    assert_eq!(ours, theirs);
+    assert!(ours.iter().skip(2).all(|x| *x != 0.0), "{ours}");
+}
+
+#[test]
+fn synapses_and_processes_that_make_no_sense_are_told_of() {
+    let signal = "[[node]]\nname = \"a\"\n";
+    let text =
+        problem(&format!("{signal}size = 3\nprocess.piecewise = {{ times = [0], values = [[1, 2]] }}"));
+    assert!(text.contains("node 'a'") && text.contains("is 3") && text.contains("is 2"), "{text}");
+    let text = problem(&format!("{signal}constant = [1]\nprocess.white-noise = {{}}"));
+    assert!(text.contains("node 'a'") && text.contains("process"), "{text}");
+    let text = problem(&format!("{signal}process.piecewise = {{ times = [0, 1], values = [[1, 2], [3]] }}"));
+    assert!(text.contains("node 'a'") && text.contains("row 2"), "{text}");
+    let probe = "size = 1\n[[probe]]\nname = \"p\"\ntarget = \"a\"\n";
+    let text =
+        problem(&format!("{signal}{probe}synapse.linear = {{ numerator = [1], denominator = [1, 0] }}"));
+    assert!(text.contains("probe 'p'") && text.contains("pole 1.0"), "{text}");
+    let (line, _, message) = place(&format!("{signal}{probe}synapse = \"slow\""));
+    assert!(line == 7 && message.contains("time constant") && message.contains("triangle"), "{message}");
+    let (line, _, message) = place(&format!("{signal}process.white-noise = {{ mean = 1 }}"));
+    assert!(line == 3 && message.contains("`mean`"), "{message}");
 }
 
 #[test]
@@ -331,4 +462,37 @@ fn settings_without_effect_are_refused() {
     assert!(with("warm-up = 2", "every = 3").contains("every"));
     assert!(with("kind = \"cosine\"", "kind = \"step\"").contains("factor"));
     assert!(with("l2-sum = 0.3", "").contains("no strength"));
+}
+
+#[test]
+fn windows_budgets_and_what_a_loss_sees_are_said_in_the_file() {
+    let training = |lines: &str| {
+        let spec = parse(&TRAIN.replace("epochs = 4", &format!("epochs = 4\n{lines}"))).unwrap();
+        spec.training(&spec.build().unwrap(), 5)
+    };
+    let of = |lines: &str| training(lines).map(|t| (t.backprop, t.memory_budget)).unwrap();
+    assert_eq!(of(""), (None, None));
+    assert_eq!(of("backprop = \"full\""), (Some(Backprop::Full), None));
+    assert_eq!(of("backprop = \"truncated\"\nwindow = 5"), (Some(Backprop::Truncated(5)), None));
+    let both = of("backprop = \"checkpointed\"\nwindow = 7\nmemory-budget = 1000");
+    assert_eq!(both, (Some(Backprop::Checkpointed(7)), Some(1000)));
+    for (text, bytes) in [("2 GiB", 2 << 30), ("1.5 kB", 1500), ("64MiB", 64 << 20), ("12 B", 12)] {
+        assert_eq!(of(&format!("memory-budget = \"{text}\"")).1, Some(bytes), "{text}");
+    }
+    for text in ["2", "GiB", "two GiB", "-1 GiB", "1 TX"] {
+        let (line, _, message) =
+            place(&TRAIN.replace("epochs = 4", &format!("memory-budget = \"{text}\"\nepochs = 4")));
+        assert!(line > 10 && message.contains(text), "{text}: {message}");
+    }
+    for lines in ["window = 5", "backprop = \"full\"\nwindow = 5", "backprop = \"truncated\""] {
+        let text = training(lines).unwrap_err().to_string();
+        assert!(text.contains("window"), "{text}");
+    }
+    assert!(training("over = \"last\"").unwrap_err().to_string().contains("[[train.loss]]"));
+    for (name, over) in
+        [("every", Over::Every), ("last", Over::Last), ("sum", Over::Sum), ("mean", Over::Mean)]
+    {
+        let spec = parse(&TRAIN.replace("weight = 2", &format!("over = \"{name}\""))).unwrap();
+        assert_eq!(spec.training(&spec.build().unwrap(), 5).unwrap().objective.terms[0].over, over);
+    }
 }

@@ -58,8 +58,8 @@ fn a_sliced_connection_is_the_dense_one_built_by_hand() {
         ),
     ] {
         for synapse in [None, Some(Synapse::Lowpass(0.003))] {
-            let by_hand = Connection { synapse, ..c().transform(dense(&rows)) };
-            let sliced = network(Connection { synapse, ..spec.clone() }).unwrap();
+            let by_hand = Connection { synapse: synapse.clone(), ..c().transform(dense(&rows)) };
+            let sliced = network(Connection { synapse: synapse.clone(), ..spec.clone() }).unwrap();
             let by_hand = network(by_hand).unwrap();
             for device in devices() {
                 let (ours, theirs) = (outputs(&sliced, device, 5), outputs(&by_hand, device, 5));

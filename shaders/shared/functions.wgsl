@@ -94,3 +94,17 @@ fn arctan_slope(x: F, a: f32) -> F {
     let d = 1.5707964 * a * x;
     return 0.5 * a / (1.0 + d * d);
 }
+
+// The number of events of Poisson's law with a mean of at most 64 that the share `u` of all draws stays below.
+fn poisson(mean: F, u: F) -> F {
+    let m = min(mean, F(64.0));
+    var n = F(0.0);
+    var chance = exp(-m);
+    var below = chance;
+    for (var k = 1u; k <= 128u; k++) {
+        n += select(F(0.0), F(1.0), below <= u);
+        chance *= m / f32(k);
+        below += chance;
+    }
+    return n;
+}

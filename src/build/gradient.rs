@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
-use crate::graph::{Adjoint, NodeId, Scope, Tensor, ValueId};
+use crate::graph::{Adjoint, Graph, Node, NodeId, Scope, Source, Tensor, ValueId};
 
 /// Adjoints of `loss` (one number) for each of `wanted`; nothing where the loss does not depend on it.
 ///
@@ -24,12 +24,20 @@ pub fn gradient<'s>(
         for (n, node) in graph.nodes.iter().enumerate() {
             node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(n));
         }
+        let mut states: HashMap<NodeId, Vec<ValueId>> = HashMap::new();
+        for (v, value) in graph.values.iter().enumerate() {
+            if let Source::State { node, .. } = value.source {
+                states.entry(node).or_default().push(ValueId(v));
+            }
+        }
         let mut depends = vec![false; graph.values.len()];
         let mut stack: Vec<ValueId> = wanted.to_vec();
         while let Some(value) = stack.pop() {
             if !std::mem::replace(&mut depends[value.0], true) {
-                let nodes = readers.get(&value).into_iter().flatten();
-                stack.extend(nodes.map(|&n| graph.nodes[n].output));
+                for &n in readers.get(&value).into_iter().flatten() {
+                    stack.push(graph.nodes[n].output);
+                    stack.extend(states.get(&NodeId(n)).into_iter().flatten());
+                }
             }
         }
         let order = order(graph, loss.id, &depends);
@@ -42,7 +50,10 @@ pub fn gradient<'s>(
     for &NodeId(n) in &order {
         let node = scope.read(|g| g.nodes[n].clone());
         if node.op.memory().delays() {
-            let reversed = node.op.reversed().ok_or_else(|| no_gradient(&node, wanted, &name))?;
+            let reversed = node
+                .op
+                .reversed()
+                .ok_or_else(|| scope.read(|g| no_gradient(g, n, operator(&node), wanted, &name)))?;
             scope.set_owner(&node.owner);
             let ty = scope.tensor(node.output).ty();
             let adjoint = scope.open(reversed, ty);
@@ -72,9 +83,14 @@ pub fn gradient<'s>(
             adjoint,
             wanted: node.inputs.iter().map(|v| depends[v.0]).collect(),
         };
-        let parts = node.op.gradient(&at).ok_or_else(|| no_gradient(&node, wanted, &name))?;
+        let parts = node.op.gradient(&at);
+        let parts = parts.ok_or_else(|| scope.read(|g| no_gradient(g, n, operator(&node), wanted, &name)))?;
         for (&input, part) in node.inputs.iter().zip(parts) {
             if let Some(part) = part.filter(|_| depends[input.0]) {
+                // The adjoint of a state has no way into the operator that carries it.
+                if let Some(error) = scope.read(|g| state_error(g, input, wanted, &name)) {
+                    return Err(error);
+                }
                 adjoints.entry(input).or_default().push(part);
             }
         }
@@ -93,13 +109,45 @@ pub fn gradient<'s>(
     Ok(results.collect())
 }
 
-fn no_gradient(node: &crate::graph::Node, wanted: &[ValueId], name: &impl Fn(ValueId) -> String) -> Error {
-    let operator = match &*node.owner {
+/// An operator by the user's object that it belongs to.
+fn operator(node: &Node) -> String {
+    match &*node.owner {
         "" => format!("the operator {}", node.op.name()),
         owner => format!("the {} of '{owner}'", node.op.name()),
-    };
-    let parameter = wanted.first().map_or_else(|| "a parameter".into(), |&v| name(v));
-    Error::NoGradient { operator, parameter }
+    }
+}
+
+/// The error for `operator`, of node `n`, with a wanted value that it depends on.
+fn no_gradient(
+    graph: &Graph,
+    n: usize,
+    operator: String,
+    wanted: &[ValueId],
+    name: &impl Fn(ValueId) -> String,
+) -> Error {
+    let (mut seen, mut stack) = (vec![false; graph.nodes.len()], vec![n]);
+    let mut parameter = None;
+    while let Some(n) = stack.pop().filter(|_| parameter.is_none()) {
+        if !std::mem::replace(&mut seen[n], true) {
+            let inputs = &graph.nodes[n].inputs;
+            parameter = inputs.iter().find(|v| wanted.contains(v)).map(|&v| name(v));
+            stack.extend(inputs.iter().filter_map(|&v| graph.producer(v)).map(|p| p.0));
+        }
+    }
+    Error::NoGradient { operator, parameter: parameter.unwrap_or_else(|| "a parameter".into()) }
+}
+
+/// The error for a value that is a state.
+fn state_error(
+    graph: &Graph,
+    value: ValueId,
+    wanted: &[ValueId],
+    name: &impl Fn(ValueId) -> String,
+) -> Option<Error> {
+    let Source::State { node, index, .. } = graph.values[value.0].source else { return None };
+    let of = graph.node(node);
+    let state = format!("the state '{}' of {}", of.op.states()[index].name, operator(of));
+    Some(no_gradient(graph, node.0, state, wanted, name))
 }
 
 /// The operators between the wanted values and the loss, each after those it reads from in the same step.

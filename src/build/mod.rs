@@ -6,8 +6,12 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
-use crate::network::{Activation, Bound, Kind, Network, Node, ObjectId, Product, Synapse, Target};
-use crate::op::{Callback, Lowpass, Unary};
+use crate::network::{
+    self, Activation, Bound, Distribution, Kind, Network, Node, ObjectId, Process, Product, Target,
+};
+use crate::op::filter::filter;
+use crate::op::neuron::{Setting, Spiking};
+use crate::op::{self, Callback, Unary};
 
 /// What is uploaded into a feed before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -20,6 +24,8 @@ pub enum Feed {
     Ends,
     /// Time in seconds of each step.
     Time,
+    /// Key, first step and first example of a noise: five words.
+    Clock(ObjectId),
     /// The output of a node.
     Node(ObjectId),
     /// Steps done modulo so many: how long ago the last row of probes was that record a row in so many steps.
@@ -34,8 +40,10 @@ pub struct Settings<'a> {
     pub dims: Dims,
     /// Length of a step in seconds.
     pub dt: f64,
-    /// Dropout is active.
+    /// Dropout is active, and spikes are trained through.
     pub training: bool,
+    /// How spikes are trained through.
+    pub spiking: Spiking,
     /// Whether an input node's data are held for the run (one row an example) or have a row for each step.
     pub held: &'a dyn Fn(ObjectId) -> bool,
 }
@@ -69,6 +77,8 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
         settings,
         parameters,
         outputs: vec![None; network.objects.len()],
+        inputs: vec![None; network.objects.len()],
+        currents: vec![None; network.objects.len()],
         path: Vec::new(),
         filtered: vec![None; network.links.len()],
         feeds: Vec::new(),
@@ -76,9 +86,10 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
     };
     // What comes through a filter comes from the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
-        if let Some(Synapse::Lowpass(tau)) = link.spec.synapse {
+        if let Some(synapse) = &link.spec.synapse {
             scope.set_owner(&link.name);
-            let filter = scope.open(Arc::new(Lowpass::synapse(tau, settings.dt)), Type::sequence(link.put.1));
+            let synapse = synapse.discretise(&format!("connection '{}'", link.name), settings.dt)?;
+            let filter = scope.open(Arc::new(filter(&synapse, true)), Type::sequence(link.put.1));
             builder.filtered[i] = Some(filter);
         }
     }
@@ -115,6 +126,10 @@ struct Builder<'a, 's> {
     settings: &'a Settings<'a>,
     parameters: Vec<Tensor<'s>>,
     outputs: Vec<Option<Tensor<'s>>>,
+    /// What comes into an object; of neurons their current.
+    inputs: Vec<Option<Tensor<'s>>>,
+    /// Currents of an object's neurons.
+    currents: Vec<Option<Tensor<'s>>>,
     /// Objects whose output is being built: meeting one again closes a cycle.
     path: Vec<ObjectId>,
     filtered: Vec<Option<Tensor<'s>>>,
@@ -149,12 +164,31 @@ impl<'s> Builder<'_, 's> {
                 self.scope.set_owner(name);
                 tensor.norm()
             }
+            Target::Input(object) => {
+                self.output(*object)?;
+                let zero = || self.scope.constant(0.0);
+                self.inputs[object.0].unwrap_or_else(zero)
+            }
+            Target::State(object, state) => {
+                let output = self.output(*object)?;
+                let at =
+                    self.network.object(*object)?.population.as_ref().map(|p| p.state(state)).transpose()?;
+                let (index, current) = (at.unwrap_or_default(), self.currents[object.0]);
+                // In training the neurons may be others: those of a run give the state.
+                match current.filter(|_| self.settings.training) {
+                    Some(current) => self.fire(*object, current, None)?.state(index, true),
+                    None => output.state(index, true),
+                }
+            }
             Target::Output(object, synapse) => {
                 let output = self.output(*object)?;
                 self.scope.set_owner(name);
                 match synapse {
                     None => output,
-                    Some(Synapse::Lowpass(tau)) => output.lowpass(Lowpass::synapse(*tau, self.settings.dt)),
+                    Some(synapse) => {
+                        let synapse = synapse.discretise(&format!("probe '{name}'"), self.settings.dt)?;
+                        output.filter(&filter(&synapse, true))
+                    }
                 }
             }
         })
@@ -179,7 +213,20 @@ impl<'s> Builder<'_, 's> {
             Kind::Layer(layer) => {
                 let x = self.input(id, object.size_in)?;
                 self.scope.set_owner(&object.name);
-                self.layer(&object.name, layer, x)?
+                self.layer(id, &object.name, layer, x)?
+            }
+            Kind::Neurons => {
+                let x = self.input(id, object.size_in)?;
+                self.scope.set_owner(&object.name);
+                let parameter = |suffix: &str| {
+                    Ok::<_, Error>(
+                        self.parameters
+                            [self.network.parameter_index(&format!("{}/{suffix}", object.name))?],
+                    )
+                };
+                let current = x * parameter("gain")? + parameter("bias")?;
+                self.inputs[id.0] = Some(current);
+                self.neurons(id, current)?
             }
             Kind::Tensor(node) => {
                 let x = self.input(id, object.size_in)?;
@@ -228,7 +275,25 @@ impl<'s> Builder<'_, 's> {
                 self.callbacks.push(output);
                 output
             }
+            Node::Process(Process::Noise(noise)) => self.noise(id, noise)?,
+            Node::Process(process) => self.feed(Feed::Node(id), Type::sequence(process.size())),
         })
+    }
+
+    fn noise(&mut self, id: ObjectId, noise: &network::Noise) -> Result<Tensor<'s>> {
+        let clock = self.feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));
+        let name = self.network.name(id);
+        self.scope.set_owner(name);
+        let k = noise.factor(self.settings.dt);
+        let scaled = |x: f32| (k * f64::from(x)) as f32;
+        let (normal, offset, factor) = match noise.distribution {
+            Distribution::Normal(mean, std) => (true, scaled(mean), scaled(std)),
+            Distribution::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
+        };
+        let draws = op::Noise { cols: noise.size, normal, offset, factor };
+        let draws = self.scope.apply(draws, &[clock]);
+        let synapse = noise.discretise(&format!("node '{name}'"), self.settings.dt)?;
+        Ok(synapse.map_or(draws, |synapse| draws.filter(&filter(&synapse, false))))
     }
 
     /// The sum of what the connections into an object bring.
@@ -246,10 +311,12 @@ impl<'s> Builder<'_, 's> {
             parts.push(link.put.0.place(part, size));
         }
         self.scope.set_owner(self.network.name(id));
-        if parts.is_empty() {
-            return Ok(self.scope.constant(0.0).expand(Type::fixed(1, size)));
-        }
-        Ok(self.scope.sum(&parts))
+        let sum = match &parts[..] {
+            [] => self.scope.constant(0.0).expand(Type::fixed(1, size)),
+            parts => self.scope.sum(parts),
+        };
+        self.inputs[id.0] = Some(sum);
+        Ok(sum)
     }
 
     /// What a connection's transform sends.
@@ -264,7 +331,42 @@ impl<'s> Builder<'_, 's> {
         Ok(link.product.apply(link.take.0.take(x, link.take.1), weights))
     }
 
-    fn layer(&mut self, name: &str, layer: &crate::network::Layer, x: Tensor<'s>) -> Result<Tensor<'s>> {
+    /// The output of an object's neurons for their current.
+    fn neurons(&mut self, id: ObjectId, current: Tensor<'s>) -> Result<Tensor<'s>> {
+        self.currents[id.0] = Some(current);
+        self.fire(id, current, self.settings.training.then_some(self.settings.spiking))
+    }
+
+    fn fire(&mut self, id: ObjectId, current: Tensor<'s>, training: Option<Spiking>) -> Result<Tensor<'s>> {
+        let network = self.network;
+        let object = network.object(id)?;
+        let Some(population) = &object.population else { return Ok(current) };
+        let dt = self.settings.dt;
+        population.neuron_type.check_dt(&format!("'{}'", object.name), dt)?;
+        self.scope.set_owner(&object.name);
+        // A row for each example at least: examples do not share states.
+        let current = if current.ty().extent == Extent::Fixed {
+            current.expand(Type::example(current.ty().cols))
+        } else {
+            current
+        };
+        // Rates that take the place of spikes draw nothing; the planner drops the draws.
+        let random = population.neuron_type.is_random().then(|| {
+            let clock = self.shared_feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));
+            let draws = op::Noise { cols: object.size_out, normal: false, offset: 0.0, factor: 1.0 };
+            self.scope.apply(draws, &[clock])
+        });
+        let setting = Setting { dt, training, states: &population.states, random };
+        Ok(population.neuron_type.output(current, &setting))
+    }
+
+    fn layer(
+        &mut self,
+        id: ObjectId,
+        name: &str,
+        layer: &crate::network::Layer,
+        x: Tensor<'s>,
+    ) -> Result<Tensor<'s>> {
         let parameter = |suffix: &str| {
             Ok::<_, Error>(self.parameters[self.network.parameter_index(&format!("{name}/{suffix}"))?])
         };
@@ -274,6 +376,9 @@ impl<'s> Builder<'_, 's> {
             if layer.bias {
                 y = y + parameter("bias")?;
             }
+        }
+        if layer.neurons.is_some() {
+            y = self.neurons(id, y)?;
         }
         y = match layer.activation {
             Activation::Softmax => y.softmax(),

@@ -1,5 +1,6 @@
 //! `nengo-wgpu bench`: how fast this device is, beside what it could do at best.
 
+mod neurons;
 mod time;
 
 use std::time::Instant;
@@ -27,6 +28,8 @@ pub enum What {
     Elementwise,
     /// The L2 norm of each parameter
     L2Norm,
+    /// Steps of each neuron type on one thread
+    Neurons,
     /// Whole training steps of a classifier
     Train,
     /// A recurrent network through 100 steps, training and forward
@@ -84,7 +87,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if !args.json {
         println!("device: {device}");
     }
-    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Train, What::Rnn];
+    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Neurons, What::Train, What::Rnn];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None };
     for what in chosen {
@@ -92,6 +95,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             What::Matmul => bench.matmul(args.size)?,
             What::Elementwise => bench.elementwise()?,
             What::L2Norm => bench.l2_norm()?,
+            What::Neurons => {
+                let bandwidth = bench.bandwidth()?;
+                neurons::run(&bench.device, bench.repeats, bandwidth)?
+            }
             What::Train => bench.train(args)?,
             What::Rnn => bench.rnn(args)?,
         };

@@ -1,6 +1,7 @@
 //! What a user types, and what they see.
 
 mod bench;
+mod check;
 mod info;
 mod log;
 mod pictures;
@@ -32,6 +33,7 @@ const AFTER: &str = "Example: nengo-wgpu train examples/digits.toml\n\
 enum Command {
     Train(train::TrainArgs),
     Run(run::RunArgs),
+    Check(check::CheckArgs),
     Plan(plan::PlanArgs),
     Info(info::InfoArgs),
     /// Measures how fast this machine simulates and trains.
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Train(args) => train::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),

@@ -296,6 +296,12 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
         &[]
     }
 
+    /// Whether its gradient is the derivative of its output: not where it is another function's, as of a spike. Only then
+    /// can differences of outputs tell whether it is right.
+    fn own_derivative(&self) -> bool {
+        true
+    }
+
     /// For an operator that [delays](Memory): the same operator with time running the other way. It is its adjoint.
     fn reversed(&self) -> Option<Arc<dyn Operator>> {
         None

@@ -51,8 +51,8 @@ impl Connection {
     }
 
     /// With a filter.
-    pub fn synapse(mut self, synapse: Synapse) -> Self {
-        self.synapse = Some(synapse);
+    pub fn synapse(mut self, synapse: impl Into<Synapse>) -> Self {
+        self.synapse = Some(synapse.into());
         self
     }
 

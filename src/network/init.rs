@@ -21,6 +21,8 @@ pub enum Init {
     Glorot,
     /// Normal with standard deviation sqrt(2 / size_in) (He et al. 2015).
     He,
+    /// Each one of these, all with the same chance.
+    Choice(Vec<f32>),
     /// These values, row by row.
     Values(Vec<f32>),
 }
@@ -45,6 +47,11 @@ impl Init {
             Init::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && *std >= 0.0) => {
                 invalid(format!("normal with mean {mean} and standard deviation {std}"))
             }
+            Init::Choice(values) if values.is_empty() => invalid("it is a choice from nothing".into()),
+            Init::Choice(values) => match values.iter().find(|x| !x.is_finite()) {
+                Some(bad) => invalid(format!("it may choose {bad}")),
+                None => Ok(()),
+            },
             Init::Constant(c) if !c.is_finite() => invalid(format!("it is {c}")),
             _ => Ok(()),
         }
@@ -79,17 +86,27 @@ impl Init {
             }
             Init::Normal(mean, std) => normal(&mut rng, n, *mean, *std),
             Init::He => normal(&mut rng, n, 0.0, (2.0 / cols as f32).sqrt()),
+            Init::Choice(values) => {
+                (0..n).map(|_| values[(rng.random::<f64>() * values.len() as f64) as usize]).collect()
+            }
             Init::Values(values) => values.clone(),
         }
     }
 }
 
-/// Normal numbers (Box and Muller 1958).
+/// A seed that belongs to a name, so that one more parameter changes no other (FNV-1a).
+pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
+    let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    name.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// Normal numbers.
 fn normal(rng: &mut Pcg64Mcg, n: usize, mean: f32, std: f32) -> Vec<f32> {
-    (0..n)
-        .map(|_| {
-            let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
-            mean + std * ((-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()) as f32
-        })
-        .collect()
+    (0..n).map(|_| mean + std * standard_normal(rng) as f32).collect()
+}
+
+/// A normal number of mean 0 and standard deviation 1 (Box and Muller 1958).
+pub(super) fn standard_normal(rng: &mut Pcg64Mcg) -> f64 {
+    let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
 }

@@ -2,6 +2,7 @@
 
 use super::Init;
 use crate::op::Unary;
+use crate::op::neuron::NeuronType;
 
 /// An elementwise function at the end of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -66,6 +67,8 @@ pub struct Layer {
     pub bias: bool,
     /// The elementwise function.
     pub activation: Activation,
+    /// Neurons in place of an activation: `W x + b` is their current.
+    pub neurons: Option<NeuronType>,
     /// Share of outputs that training sets to zero.
     pub dropout: f32,
     /// How `W` starts.
@@ -83,6 +86,7 @@ impl Layer {
             units: Some(units),
             bias: true,
             activation: Activation::Identity,
+            neurons: None,
             dropout: 0.0,
             weights_init: Init::Glorot,
             bias_init: Init::Zeros,
@@ -98,6 +102,12 @@ impl Layer {
     /// With another activation.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
+        self
+    }
+
+    /// With neurons in place of an activation; their states start as those of [`super::Neurons`].
+    pub fn neurons(mut self, neurons: impl Into<NeuronType>) -> Self {
+        self.neurons = Some(neurons.into());
         self
     }
 

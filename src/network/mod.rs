@@ -1,11 +1,15 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
 mod connection;
+mod discretise;
 mod image;
 mod init;
 mod layer;
+mod neurons;
 mod node;
+mod noise;
 mod probe;
+mod process;
 mod slice;
 pub mod spec;
 mod synapse;
@@ -15,17 +19,22 @@ mod transform;
 use std::sync::Arc;
 
 pub use connection::Connection;
+pub use discretise::{Method, StateSpace};
 pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
+pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
+pub(crate) use neurons::Population;
+pub use neurons::{Neurons, Tuning};
 pub use node::{CallbackFunction, Node, TimeFunction};
+pub use noise::{Distribution, Noise, NoiseFilter};
 use probe::ProbeSpec;
 pub use probe::Target;
+pub use process::{Interpolation, Process, WhiteSignal};
 pub(crate) use slice::Columns;
 pub use slice::Slice;
 pub use spec::NetworkSpec;
-pub use synapse::Synapse;
-use synapse::check_tau;
+pub use synapse::{Discrete, LinearFilter, Synapse, System};
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
 use transform::Between;
 pub(crate) use transform::Product;
@@ -49,6 +58,7 @@ pub struct ProbeId(pub(crate) usize);
 pub(crate) enum Kind {
     Node(Node),
     Layer(Layer),
+    Neurons,
     Tensor(Arc<dyn TensorNode>),
 }
 
@@ -58,6 +68,8 @@ pub(crate) struct Object {
     pub kind: Kind,
     pub size_in: usize,
     pub size_out: usize,
+    /// Of neurons, and of a layer that ends in some.
+    pub population: Option<Population>,
 }
 
 #[derive(Clone)]
@@ -106,9 +118,12 @@ impl Network {
     /// Adds a node.
     ///
     /// # Errors
-    /// A name that is taken, or a size of zero.
+    /// A name that is taken, a size of zero, values that are not finite, or a process that makes no sense.
     pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
         let size = node.size();
+        if let Node::Process(process) = &node {
+            process.check(&format!("node '{name}'"))?;
+        }
         let values = match &node {
             Node::Constant(values) => values.as_slice(),
             Node::Array(rows) => rows.as_slice_memory_order().unwrap_or_default(),
@@ -146,14 +161,40 @@ impl Network {
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
         let units = layer.units;
+        let n = units.unwrap_or(size_in);
+        if layer.neurons.is_some() && layer.activation != Activation::Identity {
+            let problem =
+                "it has an activation and neurons; neurons are an activation, so give it one of the two";
+            return Err(Error::invalid(format!("layer '{name}'"), problem));
+        }
+        let of = |neurons| Population::new(name, n, neurons, &[], self.seed);
+        let population = layer.neurons.as_ref().map(of).transpose()?;
         self.whole_or_nothing(|net| {
-            let id = net.add(name, Kind::Layer(layer.clone()), size_in, units.unwrap_or(size_in))?;
+            let id = net.add(name, Kind::Layer(layer.clone()), size_in, n)?;
+            net.objects[id.0].population = population;
             if let Some(units) = units {
                 net.define(&format!("{name}/weights"), units, size_in, layer.weights_init, layer.trainable)?;
                 if layer.bias {
                     net.define(&format!("{name}/bias"), 1, units, layer.bias_init, layer.trainable)?;
                 }
             }
+            Ok(id)
+        })
+    }
+
+    /// Adds a population of neurons, to be connected with [`Network::connect`].
+    ///
+    /// # Errors
+    /// A name that is taken, no neurons, constants or rates that make no sense, or an unknown state.
+    pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
+        let Neurons { n, train_bias, train_gain, .. } = neurons;
+        let population = Population::new(name, n, &neurons.neuron_type, &neurons.states, self.seed)?;
+        let (gain, bias) = neurons.gain_bias(name, self.seed)?;
+        self.whole_or_nothing(|net| {
+            let id = net.add(name, Kind::Neurons, n, n)?;
+            net.objects[id.0].population = Some(population);
+            net.define(&format!("{name}/gain"), 1, n, gain, train_gain)?;
+            net.define(&format!("{name}/bias"), 1, n, bias, train_bias)?;
             Ok(id)
         })
     }
@@ -183,8 +224,7 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse with a negative time
-    /// constant.
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse that makes no sense.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
@@ -197,8 +237,8 @@ impl Network {
         if same(&name) {
             return Err(Error::DuplicateName { name });
         }
-        if let Some(Synapse::Lowpass(tau)) = spec.synapse {
-            check_tau(&format!("connection '{name}'"), tau)?;
+        if let Some(synapse) = &spec.synapse {
+            synapse.check(&format!("connection '{name}'"))?;
         }
         if to.size_in == 0 {
             let problem = format!("it takes no input, but '{}' is connected to it", from.name);
@@ -244,7 +284,7 @@ impl Network {
     /// Adds a probe.
     ///
     /// # Errors
-    /// A name that is taken, a parameter that does not exist, or a synapse with a negative time constant.
+    /// A name that is taken, a parameter that does not exist, or a synapse that makes no sense.
     pub fn add_probe(&mut self, name: &str, target: Target) -> Result<ProbeId> {
         self.insert_probe(name, target, None)
     }
@@ -260,7 +300,7 @@ impl Network {
         if !(seconds.is_finite() && seconds > 0.0) {
             return invalid(format!("it samples every {seconds} s, but that must be above 0"));
         }
-        if matches!(target, Target::Parameter(_) | Target::Norm(_)) {
+        if target.is_parameter() {
             return invalid("it reads a parameter, which gives one value at the end of a run: leave out how often it samples".into());
         }
         self.insert_probe(name, target, Some(seconds))
@@ -273,9 +313,24 @@ impl Network {
         match &target {
             Target::Output(object, synapse) => {
                 self.object(*object)?;
-                if let Some(Synapse::Lowpass(tau)) = synapse {
-                    check_tau(&format!("probe '{name}'"), *tau)?;
+                if let Some(synapse) = synapse {
+                    synapse.check(&format!("probe '{name}'"))?;
                 }
+            }
+            Target::Input(object) => {
+                let object = self.object(*object)?;
+                if object.size_in == 0 {
+                    let problem = format!("it probes the input of '{}', which takes none", object.name);
+                    return Err(Error::invalid(format!("probe '{name}'"), problem));
+                }
+            }
+            Target::State(object, state) => {
+                let object = self.object(*object)?;
+                let none = || {
+                    let problem = format!("it probes a state of '{}', which has no neurons", object.name);
+                    Error::invalid(format!("probe '{name}'"), problem)
+                };
+                object.population.as_ref().ok_or_else(none)?.state(state)?;
             }
             Target::Parameter(parameter) | Target::Norm(parameter) => {
                 self.parameter_index(parameter)?;
@@ -368,7 +423,7 @@ impl Network {
         if size_out == 0 {
             return Err(Error::invalid(format!("'{name}'"), "it has no dimensions; give it at least 1"));
         }
-        self.objects.push(Object { name: name.into(), kind, size_in, size_out });
+        self.objects.push(Object { name: name.into(), kind, size_in, size_out, population: None });
         Ok(ObjectId(self.objects.len() - 1))
     }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
+use super::Process;
+
 /// A function of time, in seconds, evaluated on the host ahead of a run.
 pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
 
@@ -22,6 +24,8 @@ pub enum Node {
     Array(Array2<f32>),
     /// A function of time that gives this many values.
     Function(usize, TimeFunction),
+    /// A signal that follows a rule, or noise.
+    Process(Process),
     /// The sum of what comes in, this many values.
     Passthrough(usize),
     /// A function of time and of what comes in: values in, values out, and the function; see [`Node::callback`].
@@ -55,10 +59,16 @@ impl Node {
         }
     }
 
+    /// A signal that follows a rule, or noise.
+    pub fn process(process: impl Into<Process>) -> Self {
+        Self::Process(process.into())
+    }
+
     pub(super) fn size(&self) -> usize {
         match self {
             Node::Constant(values) => values.len(),
             Node::Array(rows) => rows.ncols(),
+            Node::Process(process) => process.size(),
             Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) | Node::Callback(_, n, _) => *n,
         }
     }
@@ -71,6 +81,7 @@ impl fmt::Debug for Node {
             Node::Input(n) => write!(f, "Input({n})"),
             Node::Array(rows) => write!(f, "Array({} x {})", rows.nrows(), rows.ncols()),
             Node::Function(n, _) => write!(f, "Function({n})"),
+            Node::Process(process) => write!(f, "Process({process:?})"),
             Node::Passthrough(n) => write!(f, "Passthrough({n})"),
             Node::Callback(n, m, _) => write!(f, "Callback({n}, {m})"),
         }

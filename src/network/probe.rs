@@ -8,6 +8,10 @@ use crate::error::{Error, Result};
 pub enum Target {
     /// The output of an object at each step, through a filter if there is one.
     Output(ObjectId, Option<Synapse>),
+    /// The sum of what comes into an object at each step; of neurons their current `gain * input + bias`.
+    Input(ObjectId),
+    /// A state of an object's neurons after each step, by its name.
+    State(ObjectId, String),
     /// A parameter, by its name.
     Parameter(String),
     /// The L2 norm of a parameter, by its name.
@@ -45,5 +49,12 @@ impl ProbeSpec {
             return Err(Error::invalid(what(), problem));
         }
         Ok(steps as usize)
+    }
+}
+
+impl Target {
+    /// Whether it is of a parameter, and so has no steps.
+    pub(crate) fn is_parameter(&self) -> bool {
+        matches!(self, Target::Parameter(_) | Target::Norm(_))
     }
 }

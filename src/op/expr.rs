@@ -59,6 +59,13 @@ impl Expr {
         expr
     }
 
+    /// Whether its derivative is that of its value: nothing in it has a surrogate's, or that of something else.
+    pub fn own_derivative(&self) -> bool {
+        self.tape
+            .iter()
+            .all(|i| !matches!(i, Instr::Unary(Unary::Spike(_), _) | Instr::Binary(Binary::Instead, ..)))
+    }
+
     /// Whether it is the element of its only input.
     pub fn is_identity(&self) -> bool {
         self.tape == [Instr::Input(0)]
@@ -89,6 +96,7 @@ impl Expr {
                 (_, Some(x), Some(y)) => Instr::Constant(f.value(x, y)),
                 (Binary::Mul, _, Some(1.0)) | (Binary::Add | Binary::Sub, _, Some(0.0)) => return a,
                 (Binary::Mul, Some(1.0), _) | (Binary::Add, Some(0.0), _) => return b,
+                (Binary::Max, _, Some(f32::NEG_INFINITY)) => return a,
                 (Binary::Mul, Some(0.0), _) => return a,
                 (Binary::Mul, _, Some(0.0)) => return b,
                 _ => instr,
@@ -266,7 +274,7 @@ impl Expr {
                         let value = out.add(Instr::Select(second, dy, zero));
                         give(out, b, value);
                     }
-                    Binary::Less => {}
+                    Binary::Less | Binary::Poisson => {}
                     Binary::Instead => give(out, b, dy),
                 },
             }

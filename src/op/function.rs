@@ -111,6 +111,9 @@ pub enum Binary {
     Less,
     /// `a`, with the derivative of `b`: for a value whose own derivative is of no use.
     Instead,
+    /// The number of events of Poisson's law with mean `a` (at most 64: larger means count as 64) below which the share `b`
+    /// of all draws is: a random number, if `b` is uniform in 0 … 1. Without derivative.
+    Poisson,
 }
 
 /// A derivative in terms of what a function read and made.
@@ -387,6 +390,11 @@ impl Unary {
 const GELU_A: f32 = 0.797_884_6;
 const GELU_B: f32 = 0.044_715;
 
+/// The largest mean of [`Binary::Poisson`]; `e^-64` is still far from denormal.
+const POISSON_MOST: f64 = 64.0;
+/// Events at which [`Binary::Poisson`] stops: at the largest mean, one draw in 10^12 would have more.
+const POISSON_EVENTS: f64 = 128.0;
+
 impl Binary {
     /// The expression in WGSL.
     pub fn wgsl(self, a: &str, b: &str) -> String {
@@ -400,6 +408,7 @@ impl Binary {
             Binary::Min => format!("min({a}, {b})"),
             Binary::Less => format!("select(F(0.0), F(1.0), {a} < {b})"),
             Binary::Instead => a.to_string(),
+            Binary::Poisson => format!("poisson({a}, {b})"),
         }
     }
 
@@ -440,6 +449,17 @@ impl Binary {
                 }
             }
             Binary::Instead => a,
+            Binary::Poisson => {
+                let mean = if a < POISSON_MOST as f32 { a } else { POISSON_MOST as f32 };
+                let (mut n, mut chance) = (0.0, math::exp(-mean));
+                let mut below = chance;
+                while below <= b && n < POISSON_EVENTS as f32 {
+                    n += 1.0;
+                    chance *= mean / n;
+                    below += chance;
+                }
+                n
+            }
         }
     }
 
@@ -461,6 +481,17 @@ impl Binary {
             Binary::Min => a.min(b),
             Binary::Less => f64::from(a < b),
             Binary::Instead => a,
+            Binary::Poisson => {
+                let mean = a.min(POISSON_MOST);
+                let (mut n, mut chance) = (0.0, (-mean).exp());
+                let mut below = chance;
+                while below <= b && n < POISSON_EVENTS {
+                    n += 1.0;
+                    chance *= mean / n;
+                    below += chance;
+                }
+                n
+            }
         }
     }
 }

@@ -104,6 +104,10 @@ impl Operator for Map {
         true
     }
 
+    fn own_derivative(&self) -> bool {
+        self.expr.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         self.lower_to(at, true)
     }

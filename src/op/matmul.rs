@@ -88,6 +88,10 @@ impl Operator for Matmul {
         self.form != Form::Tn
     }
 
+    fn own_derivative(&self) -> bool {
+        self.epilogue.as_ref().is_none_or(Expr::own_derivative)
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let (a, b, c) = (&at.inputs[0], &at.inputs[1], &at.output);
         let g = self.groups;

@@ -65,6 +65,10 @@ impl Operator for Reduce {
         })
     }
 
+    fn own_derivative(&self) -> bool {
+        self.expr.own_derivative()
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let types: Vec<Type> = at.inputs.iter().map(|i| i.ty).collect();
         let from = self.source_type(&types).map_err(|e| crate::Error::invalid(self.name(), e))?;

@@ -62,6 +62,9 @@ impl Operator for Scan {
 
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let scope = at.adjoint.scope;
+        if !self.step.is_differentiable() {
+            return None;
+        }
         if self.linear {
             let dy = at.adjoint.expand(at.output.ty());
             return at.each(|i| {
@@ -120,6 +123,10 @@ impl Operator for Scan {
 
     fn rolls(&self) -> bool {
         true
+    }
+
+    fn own_derivative(&self) -> bool {
+        self.step.own_derivative()
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
@@ -341,7 +348,12 @@ impl ScanKernel {
                 i if i < operands + count => Lane::Slice(&before[(1 + i - operands) * BLOCK..][..n]),
                 _ => Lane::Slice(&before[..n]),
             };
-            self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]));
+            match self.step.compiled() {
+                Some(compiled) => compiled.run(n, lane, after),
+                None => {
+                    self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]))
+                }
+            }
             let to = match (self.rolls, self.delayed()) {
                 (true, _) => 0,
                 (_, true) => next,

@@ -5,9 +5,10 @@
 
 use std::cell::RefCell;
 
+use super::compiled::{Compiled, System};
 use super::expr::{Expr, Instr, Lane, Slots};
 use super::function::{Binary, Unary};
-use super::real::Var;
+use super::real::{Real, Var};
 
 /// A step. Its first result is the output, the others are the next states.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,9 +16,39 @@ pub struct Step {
     expr: Expr,
     results: Vec<usize>,
     slots: Slots,
+    /// The same as machine code, where it was written as a [`System`].
+    compiled: Option<Compiled>,
+    /// Whether it has an adjoint.
+    differentiable: bool,
 }
 
 impl Step {
+    /// The step of a system.
+    pub fn of_system<S: System>(system: S) -> Self {
+        let step = Self::new(S::OPERANDS + S::STATES, |inputs| {
+            let mut next = vec![Var::number(0.0); 1 + S::STATES];
+            system.step(inputs, &mut next);
+            next
+        });
+        Self { compiled: Some(Compiled::new(system)), ..step }
+    }
+
+    /// Without an adjoint: an error where one is asked for.
+    pub fn without_gradient(self) -> Self {
+        Self { differentiable: false, ..self }
+    }
+
+    /// Whether it has an adjoint.
+    pub fn is_differentiable(&self) -> bool {
+        self.differentiable
+    }
+
+    /// Its output as an expression of its inputs, where that is all it gives.
+    pub fn expression(&self) -> Option<&Expr> {
+        let last = self.expr.tape.len().checked_sub(1)?;
+        (self.results == [last]).then_some(&self.expr)
+    }
+
     /// The step that `f` makes of `inputs` numbers: the operands first, then the states.
     pub fn new(inputs: usize, f: impl for<'t> FnOnce(&[Var<'t>]) -> Vec<Var<'t>>) -> Self {
         let tape = RefCell::new(Expr::default());
@@ -30,7 +61,7 @@ impl Step {
     fn of(expr: &Expr, results: &[usize]) -> Self {
         let (expr, results) = expr.needed(results);
         let slots = Slots::new(&expr, &results);
-        Self { expr, results, slots }
+        Self { expr, results, slots, compiled: None, differentiable: true }
     }
 
     /// Number of results.
@@ -43,9 +74,14 @@ impl Step {
         self.expr.tape.contains(&Instr::Input(i))
     }
 
+    /// See [`Expr::own_derivative`].
+    pub fn own_derivative(&self) -> bool {
+        self.expr.own_derivative()
+    }
+
     /// The same with its inputs renumbered.
     pub fn renumber(&self, numbers: &[usize]) -> Self {
-        Self { expr: self.expr.renumber(numbers), ..self.clone() }
+        Self { expr: self.expr.renumber(numbers), compiled: None, ..self.clone() }
     }
 
     /// Without what is there for derivatives alone.
@@ -59,7 +95,7 @@ impl Step {
             });
         }
         let results: Vec<usize> = self.results.iter().map(|&r| map[r]).collect();
-        Self::of(&out, &results)
+        Self { compiled: self.compiled.clone(), ..Self::of(&out, &results) }
     }
 
     /// The adjoint step for operand `wrt` of a step with `operands` and then `states` inputs. Its inputs are those of
@@ -108,6 +144,11 @@ impl Step {
         store: impl FnMut(usize, Lane<'_>),
     ) {
         self.expr.run_all(&self.slots, &self.results, n, lane, scratch, store);
+    }
+
+    /// The machine code, where there is some.
+    pub fn compiled(&self) -> Option<&Compiled> {
+        self.compiled.as_ref()
     }
 
     /// Floats of memory that [`Step::run`] needs.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::Simulator;
 use super::programs::{PARAMETERS, SLOTS};
+use super::{Simulator, processes};
 use crate::error::{Error, Result};
 use crate::io::params::{self, Metadata, Tensors};
 use crate::train::Optimiser;
@@ -87,6 +87,7 @@ impl Simulator {
             self.write_named(buffer, &prefix, &tensors)?;
         }
         self.seed = counters.seed;
+        self.processes = processes::functions(&self.network, self.dt, self.seed)?;
         if let Some(compiled) = &mut self.compiled {
             (compiled.step, compiled.epoch) = (counters.step, counters.epoch);
         }

@@ -1,11 +1,13 @@
 //! The simulator: a network on a device, run, trained, read and written.
 
 mod callbacks;
+mod check;
 mod checkpoint;
 mod data;
 mod fit;
 mod outline;
 mod parameters;
+mod processes;
 mod programs;
 mod run;
 mod states;
@@ -18,6 +20,7 @@ use std::collections::HashMap;
 
 use ndarray::Array3;
 
+pub use check::CheckedGradient;
 pub use data::{Data, Signal};
 pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 
@@ -28,7 +31,7 @@ pub use windows::MemoryEstimate;
 use crate::engine::dry::DryEngine;
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
-use crate::network::{Network, ProbeId};
+use crate::network::{Network, ProbeId, TimeFunction};
 use programs::{Layout, Loaded, PlanKey};
 use states::{StateKey, States};
 use train::Compiled;
@@ -61,6 +64,8 @@ pub struct Simulator {
     minibatch: usize,
     dt: f64,
     seed: u64,
+    /// The processes that are functions of time, by the node's name.
+    processes: HashMap<String, TimeFunction>,
     steps_done: u64,
     /// By who carries them, and how many floats they are.
     states: HashMap<(StateKey, usize), States>,
@@ -101,7 +106,8 @@ impl Simulator {
     /// A simulator of `network` on `device` with one example at a time and steps of a millisecond.
     ///
     /// # Errors
-    /// A cycle without a delay, a tensor node that does not fit, or a device that cannot hold the parameters.
+    /// A cycle without a delay, a tensor node that does not fit, a synapse or process that makes no sense at this time
+    /// step, or a device that cannot hold the parameters.
     pub fn new(network: &Network, device: &Device) -> Result<Self> {
         Self::with(network, device, Options::default())
     }
@@ -134,6 +140,7 @@ impl Simulator {
             return Err(Error::invalid("dt", format!("it is {dt} s, but must be above 0")));
         }
         let layout = Layout::new(network);
+        let seed = seed.unwrap_or(network.seed);
         let mut sim = Self {
             network: network.clone(),
             device: device.clone(),
@@ -141,7 +148,8 @@ impl Simulator {
             shared: Vec::new(),
             minibatch,
             dt,
-            seed: seed.unwrap_or(network.seed),
+            processes: processes::functions(network, dt, seed)?,
+            seed,
             steps_done: 0,
             states: HashMap::new(),
             plans: HashMap::new(),

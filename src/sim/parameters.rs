@@ -8,6 +8,7 @@ use super::Simulator;
 use super::programs::{GRADIENTS, PARAMETERS, SHARED};
 use crate::error::{Error, Result};
 use crate::io::params;
+use crate::network;
 
 impl Simulator {
     pub(super) fn allocate_parameters(&mut self) -> Result<()> {
@@ -31,7 +32,7 @@ impl Simulator {
     /// Parameters as their initialisers make them.
     pub(super) fn initial_parameters(&mut self) -> Result<()> {
         for (i, p) in self.network.parameters.iter().enumerate() {
-            let values = p.init.values(p.rows, p.cols, seed_of(self.seed, &p.name));
+            let values = p.init.values(p.rows, p.cols, network::seed_of(self.seed, &p.name));
             let offset = self.layout.places[i].offset;
             self.engine.write(self.shared[PARAMETERS], offset, &values)?;
         }
@@ -148,10 +149,4 @@ impl Simulator {
         };
         self.network.parameters.iter().zip(&self.layout.places).map(named).collect()
     }
-}
-
-/// A seed that belongs to a name, so that one more parameter changes no other (FNV-1a).
-fn seed_of(seed: u64, name: &str) -> u64 {
-    let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    name.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }

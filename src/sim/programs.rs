@@ -7,12 +7,14 @@ use ndarray::Array3;
 use super::Simulator;
 use super::callbacks::Call;
 use super::data::{Data, by_example};
+use super::processes::clock;
 use super::states::{self, StateKey};
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{BufferId, BufferRef, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Tensor, Type};
 use crate::network::{Kind, Network, Node, ObjectId, ProbeId};
+use crate::op::neuron::Spiking;
 use crate::op::update::{LINE, Segment, Segments};
 use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
 
@@ -117,7 +119,8 @@ impl Simulator {
     pub(super) fn check_network(&mut self) -> Result<()> {
         let dims = Dims { batch: self.minibatch, steps: 1 };
         let scope = Scope::new(dims);
-        let settings = Settings { dims, dt: self.dt, training: false, held: &|_| true };
+        let spiking = Spiking::default();
+        let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &|_| true };
         let built = build::build(&self.network, &scope, &settings)?;
         let outputs: Vec<Output> = built
             .probes
@@ -202,7 +205,8 @@ impl Simulator {
     pub(super) fn plan_forward(&self, key: &PlanKey) -> Result<Planned> {
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
-        let settings = Settings { dims: key.dims, dt: self.dt, training: false, held: &held };
+        let (dims, spiking) = (key.dims, Spiking::default());
+        let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &held };
         let Built { probes, mut feeds, callbacks, .. } = build::build(&self.network, &scope, &settings)?;
         let outputs = self
             .sampled(probes, &mut feeds)
@@ -299,6 +303,11 @@ impl Simulator {
                         }
                     })?;
                 }
+                Feed::Clock(id) => {
+                    let (object, example) = (self.network.object(id)?, batch.first().copied());
+                    let words = clock(object, self.seed, training_step, first, example.unwrap_or(0));
+                    self.engine.write(buffer, 0, &words)?;
+                }
                 Feed::Node(id) => {
                     let object = self.network.object(id)?;
                     if let Kind::Node(Node::Input(_)) = object.kind {
@@ -326,7 +335,7 @@ impl Simulator {
         Ok(())
     }
 
-    /// What a node gives by itself: constants, arrays and functions of time.
+    /// What a node gives by itself: constants, arrays, functions of time and processes.
     fn upload_node(
         &mut self,
         object: &crate::network::Object,
@@ -353,7 +362,12 @@ impl Simulator {
                     }
                 })
             }
-            Kind::Node(Node::Function(_, f)) => {
+            Kind::Node(Node::Function(..) | Node::Process(_)) => {
+                let f = match &object.kind {
+                    Kind::Node(Node::Function(_, f)) => Some(f),
+                    _ => self.processes.get(&object.name),
+                };
+                let Some(f) = f.cloned() else { return Ok(()) };
                 let mut values = Vec::with_capacity(dims.steps * size);
                 for step in 0..dims.steps as u64 {
                     let t = (first + step + 1) as f64 * self.dt;

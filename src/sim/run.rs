@@ -11,7 +11,7 @@ use super::states::StateKey;
 use super::stream::Recorded;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
-use crate::network::{ObjectId, ProbeId, Target};
+use crate::network::{ObjectId, ProbeId};
 use crate::plan::Stage;
 
 impl Simulator {
@@ -41,7 +41,8 @@ impl Simulator {
     /// Data have as many examples as the simulator's minibatch, and one row (held) or `n_steps` rows for each.
     ///
     /// # Errors
-    /// Data that do not fit, a run of no steps, or a lost device.
+    /// Data that do not fit, a run of no steps, a probe's output that is not finite (with the state that is not), or a lost
+    /// device.
     pub fn run_steps(&mut self, n_steps: usize, inputs: &Data) -> Result<()> {
         let mut recorded = std::mem::take(&mut self.recorded);
         let (keep, of_parameter) = (self.keep_history, self.probes_of_parameters());
@@ -65,7 +66,7 @@ impl Simulator {
     /// probe on a parameter gives (1, 1, size).
     ///
     /// # Errors
-    /// Data that do not fit, or a lost device.
+    /// As [`Simulator::run_steps`].
     pub fn predict(&mut self, inputs: &Data) -> Result<HashMap<ProbeId, Array3<f32>>> {
         self.predict_steps(inputs, inputs.steps()?.unwrap_or(1))
     }
@@ -109,7 +110,7 @@ impl Simulator {
 
     /// Whether a probe has one value at the end of a run, and not a row for each step.
     pub(super) fn of_parameter(&self, probe: ProbeId) -> bool {
-        matches!(self.network.probes[probe.0].target, Target::Parameter(_) | Target::Norm(_))
+        self.network.probes[probe.0].target.is_parameter()
     }
 
     fn probes_of_parameters(&self) -> Vec<bool> {

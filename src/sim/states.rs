@@ -147,7 +147,7 @@ impl Simulator {
         for buffer in [current, initial] {
             self.engine.write(self.shared[buffer], 0, &layout.start)?;
         }
-        let reset = self.copies("reset", &[((initial, 0), (current, 0), len)])?;
+        let reset = self.copy("reset", (initial, 0), (current, 0), len)?;
         let Layout { forward, named, .. } = layout;
         let states = States { current, initial, forward, len, reset, named, backup: None, borders: None };
         self.states.insert((key, len), states);
@@ -164,8 +164,8 @@ impl Simulator {
                 Some(backup) => backup.clone(),
                 None => {
                     let buffer = self.share(len, "a copy of the states")?;
-                    let save = self.copies("save", &[((current, 0), (buffer, 0), len)])?;
-                    let restore = self.copies("restore", &[((buffer, 0), (current, 0), len)])?;
+                    let save = self.copy("save", (current, 0), (buffer, 0), len)?;
+                    let restore = self.copy("restore", (buffer, 0), (current, 0), len)?;
                     Backup { buffer, save, restore }
                 }
             };
@@ -191,14 +191,14 @@ impl Simulator {
             0 => None,
             floats => Some(self.share(floats, "states at the borders of windows")?),
         };
-        let reset_forward = self.copies("reset", &[((initial, 0), (current, 0), forward)])?;
-        let adjoint = ((initial, forward), (current, forward), len - forward);
-        let reset_adjoint = self.copies("reset of the gradient", &[adjoint])?;
+        let reset_forward = self.copy("reset", (initial, 0), (current, 0), forward)?;
+        let (start, now) = ((initial, forward), (current, forward));
+        let reset_adjoint = self.copy("reset of the gradient", start, now, len - forward)?;
         let (mut save, mut restore) = (Vec::new(), Vec::new());
         for i in 0..count {
             let border = (buffer.unwrap_or(current), i * forward);
-            save.push(self.copies("save", &[((current, 0), border, forward)])?);
-            restore.push(self.copies("restore", &[(border, (current, 0), forward)])?);
+            save.push(self.copy("save", (current, 0), border, forward)?);
+            restore.push(self.copy("restore", border, (current, 0), forward)?);
         }
         if let Some(states) = self.states.get_mut(&key) {
             states.borders = Some(Borders { buffer, reset_forward, reset_adjoint, save, restore });
@@ -206,16 +206,11 @@ impl Simulator {
         Ok(())
     }
 
-    /// A program of copies between shared buffers: from, to (buffer and first float), and floats.
-    pub(super) fn copies(
-        &mut self,
-        label: &str,
-        list: &[((usize, usize), (usize, usize), usize)],
-    ) -> Result<Program> {
-        let at = |(buffer, offset), len| Binding { buffer: BufferRef::Shared(buffer), offset, len };
-        let commands = list.iter().filter(|(_, _, len)| *len > 0);
-        let commands =
-            commands.map(|&(from, to, len)| Command::Copy { from: at(from, len), to: at(to, len) }).collect();
+    /// A program that copies so many floats from one place in the shared buffers (buffer and first float) to another.
+    fn copy(&mut self, label: &str, from: (usize, usize), to: (usize, usize), len: usize) -> Result<Program> {
+        let at = |(buffer, offset)| Binding { buffer: BufferRef::Shared(buffer), offset, len };
+        let copy = (len > 0).then(|| Command::Copy { from: at(from), to: at(to) });
+        let commands = copy.into_iter().collect();
         let recording = Recording { label: label.into(), locals: Vec::new(), commands };
         self.engine.load(&recording, &self.shared)
     }
@@ -234,8 +229,8 @@ impl Simulator {
         if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
     }
 
-    /// The first state of `key` that is not finite, in words, and its value.
-    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<(String, f32)>> {
+    /// The first state of `key` that is not finite, in words.
+    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<String>> {
         let all: Vec<(usize, usize, Vec<Named>)> = self
             .states
             .iter()
@@ -252,7 +247,7 @@ impl Simulator {
                         "{} is {} at example {example} of the minibatch, element {element}",
                         state.name, own[i]
                     );
-                    return Ok(Some((text, own[i])));
+                    return Ok(Some(text));
                 }
             }
         }

@@ -241,7 +241,7 @@ impl Simulator {
     fn not_finite(&mut self, what: String, value: f32, of: &Pending) -> Error {
         let advice = "lower the learning rate or clip the gradient; the last checkpoint is kept";
         let hint = match self.bad_state(of.key.states()) {
-            Ok(Some((state, _))) => format!("{state}, after {} time steps; {advice}", of.states_at),
+            Ok(Some(state)) => format!("{state}, after {} time steps; {advice}", of.states_at),
             // What is wrong with the device, if anything, matters less than the loss.
             _ => advice.to_string(),
         };

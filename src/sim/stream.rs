@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use ndarray::Array3;
+use ndarray::{Array3, Axis};
 
 use super::Simulator;
 use super::data::Data;
@@ -221,7 +221,7 @@ impl Simulator {
         let rows =
             Rows { inputs, targets, batch, first, data_first, share: 1.0, ends: true, training_step: 0 };
         let start = Instant::now();
-        let result = (|| {
+        let result: Result<Vec<Array3<f32>>> = (|| {
             self.upload(&loaded, &rows)?;
             self.submit_restorable(&loaded, key.states, first)?;
             (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
@@ -232,7 +232,32 @@ impl Simulator {
             let most = pace(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
             self.paces.insert(of, most);
         }
-        result
+        let outputs = result?;
+        self.check_finite(&outputs, key, first)?;
+        Ok(outputs)
+    }
+
+    /// Refuses what a window has recorded if it is not finite, with the state that is not.
+    fn check_finite(&mut self, outputs: &[Array3<f32>], key: &PlanKey, first: u64) -> Result<()> {
+        for (probe, output) in outputs.iter().enumerate() {
+            let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) else {
+                continue;
+            };
+            let what = format!("the output of probe '{}'", self.network.probes[probe].name);
+            let after = first + key.dims.steps as u64;
+            let hint = match self.bad_state(key.states)? {
+                Some(state) => format!("{state}, after {after} time steps"),
+                None => "no state is, so it comes from the inputs of that step or the parameters".into(),
+            };
+            let later = (output.len_of(Axis(1)) - 1 - t) as u64;
+            let every = self.sample_every(ProbeId(probe)) as u64;
+            let step = match self.of_parameter(ProbeId(probe)) {
+                true => after - 1,
+                false => (after / every - later) * every - 1,
+            };
+            return Err(Error::NotFinite { what, value, step, hint });
+        }
+        Ok(())
     }
 }
 

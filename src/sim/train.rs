@@ -87,6 +87,7 @@ impl Simulator {
         training.optimiser.check()?;
         training.schedule.check()?;
         training.clip.check()?;
+        training.spiking.check()?;
         if let Some(backprop) = training.backprop {
             backprop.check()?;
         }
@@ -252,7 +253,13 @@ impl Simulator {
     pub(super) fn plan_training(&self, key: &TrainKey, compiled: &Compiled) -> Result<Planned> {
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
-        let settings = Settings { dims: key.dims, dt: self.dt, training: key.update, held: &held };
+        let settings = Settings {
+            dims: key.dims,
+            dt: self.dt,
+            training: key.update,
+            spiking: compiled.training.spiking,
+            held: &held,
+        };
         let mut built = build::build(&self.network, &scope, &settings)?;
         let parts = self.parts(&scope, &mut built, key, &compiled.training)?;
         let (report, gradients) = match key.part {
@@ -365,6 +372,17 @@ impl Simulator {
             metrics.push(part_of_run(metric.tensor(output, target), over));
         }
         Ok(Parts { losses, metrics })
+    }
+
+    /// The sum of the losses of a built network.
+    pub(super) fn total<'s>(
+        &self,
+        scope: &'s Scope,
+        built: &mut Built<'s>,
+        key: &TrainKey,
+        training: &Training,
+    ) -> Result<Tensor<'s>> {
+        Ok(scope.sum(&self.parts(scope, built, key, training)?.losses))
     }
 
     /// Gradients of the losses' sum for each parameter that is trained, by its number.

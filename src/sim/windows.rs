@@ -174,23 +174,24 @@ impl Simulator {
             Err(error) => return Err(error),
         };
         let kind = if wanted == Backprop::Full { Backprop::Checkpointed(1) } else { wanted };
-        let whole = compiled.training.objective.needs_whole();
-        let found = if whole.is_some() { Err(None) } else { largest(key.dims.steps, kind, budget, &bytes)? };
+        let found = match compiled.training.objective.needs_whole() {
+            Some(who) => Found::Whole(who),
+            None => largest(key.dims.steps, kind, budget, &bytes)?,
+        };
         // An evaluation has no gradient that windows could change.
         let free = compiled.training.backprop.is_none() || !key.update;
         let hint = match found {
-            Ok(fits) if free => return Ok(fits),
-            Ok(fits) => {
+            Found::Fits(fits) if free => return Ok(fits),
+            Found::Fits(fits) => {
                 let window = fits.window(key.dims.steps);
                 format!("{fits:?} would fit: say a window of {window} steps, or allow more memory")
             }
-            Err(Some((least, window))) => format!(
+            Found::Least(least, window) => format!(
                 "no window fits: windows of {window} steps need least, {least} bytes; use a smaller minibatch or \
                  allow more memory"
             ),
-            Err(None) => format!(
-                "{}, so it cannot be cut into windows; use a smaller minibatch or allow more memory",
-                whole.unwrap_or_default()
+            Found::Whole(who) => format!(
+                "{who}, so the run cannot be cut into windows; use a smaller minibatch or allow more memory"
             ),
         };
         let Dims { batch, steps } = key.dims;
@@ -207,32 +208,41 @@ impl Simulator {
     }
 }
 
+/// What came of a search for windows that fit.
+enum Found {
+    /// The largest that were found.
+    Fits(Backprop),
+    /// None; the least bytes that any needed, and its steps.
+    Least(u64, usize),
+    /// The run cannot be cut, for this reason.
+    Whole(String),
+}
+
 /// Windows that fit into `budget`, as long as they can be, so that they are of equal length where that is possible; or the
 /// least memory that was found, with its window.
-#[allow(clippy::type_complexity, reason = "used once")]
 fn largest(
     steps: usize,
     kind: Backprop,
     budget: u64,
     bytes: &dyn Fn(Backprop) -> Result<u64>,
-) -> Result<Result<Backprop, Option<(u64, usize)>>> {
+) -> Result<Found> {
     let of = |count: usize| kind.with_window(steps.div_ceil(count));
     let needed = |count: usize| match bytes(of(count)) {
         Err(Error::TooLarge { .. }) => Ok(u64::MAX),
         other => other,
     };
     // The inside shrinks with the number of windows while their borders grow, so the least lies somewhere between.
-    let (mut count, mut last, mut least) = (2, 1, None);
+    let (mut count, mut last, mut least) = (2, 1, (u64::MAX, 0));
     loop {
         let now = needed(count.min(steps))?;
         if now <= budget {
             break;
         }
-        if least.is_none_or(|(bytes, _)| now < bytes) {
-            least = Some((now, steps.div_ceil(count.min(steps))));
+        if now < least.0 {
+            least = (now, steps.div_ceil(count.min(steps)));
         }
         if count >= steps {
-            return Ok(Err(least));
+            return Ok(Found::Least(least.0, least.1));
         }
         (last, count) = (count, 2 * count);
     }
@@ -241,5 +251,5 @@ fn largest(
         let middle = last + (fits - last) / 2;
         if needed(middle)? <= budget { fits = middle } else { last = middle }
     }
-    Ok(Ok(of(fits)))
+    Ok(Found::Fits(of(fits)))
 }

@@ -14,6 +14,8 @@ pub use penalty::{Group, Penalty, Select};
 pub use schedule::{Decay, Schedule};
 pub use spec::TrainSpec;
 
+pub use crate::op::Surrogate;
+pub use crate::op::neuron::Spiking;
 pub use crate::op::update::EpsilonAt;
 
 /// Everything that [`crate::Simulator::compile`] needs.
@@ -37,6 +39,8 @@ pub struct Training {
     pub report_every: usize,
     /// Whether examples are shuffled before each epoch, by the simulator's seed.
     pub shuffle: bool,
+    /// How spikes are trained through.
+    pub spiking: Spiking,
     /// How far back in time gradients go. Without it, through the whole run if that fits into `memory_budget`, else
     /// [`Backprop::Checkpointed`] with the largest window that does.
     pub backprop: Option<Backprop>,
@@ -57,6 +61,7 @@ impl Training {
             metrics: Vec::new(),
             report_every: 10,
             shuffle: true,
+            spiking: Spiking::default(),
             backprop: None,
             memory_budget: None,
         }
@@ -95,6 +100,12 @@ impl Training {
     /// With a metric.
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metrics.push(metric);
+        self
+    }
+
+    /// With another way to train through spikes.
+    pub fn spiking(mut self, spiking: Spiking) -> Self {
+        self.spiking = spiking;
         self
     }
 

@@ -1,6 +1,8 @@
 //! What the tests share: devices, small graphs with random sources, and their values in f64.
 #![allow(dead_code)]
 
+pub mod golden;
+
 use std::cell::{Cell, RefCell};
 use std::sync::OnceLock;
 

@@ -23,14 +23,21 @@
 //! target = "digit"
 //! ```
 
+mod neurons;
 mod objects;
+mod signals;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use neurons::NeuronsSpec;
 pub use objects::{ConnectionSpec, End, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
+pub use signals::{
+    FilteredNoiseSpec, NoiseSpec, PiecewiseSpec, PresentSpec, ProcessSpec, StateSpaceSpec, SynapseKind,
+    SynapseSpec, TransferSpec, WhiteSignalSpec,
+};
 
 use super::{Connection, Network};
 use crate::error::{Error, Result};
@@ -56,6 +63,9 @@ pub struct NetworkSpec {
     /// Layers.
     #[serde(default)]
     pub layer: Vec<LayerSpec>,
+    /// Populations of neurons.
+    #[serde(default)]
+    pub neurons: Vec<NeuronsSpec>,
     /// Connections besides those that the layers' `input` makes.
     #[serde(default)]
     pub connection: Vec<ConnectionSpec>,
@@ -115,6 +125,9 @@ impl NetworkSpec {
         for node in &self.node {
             net.node(&node.name, node.build()?)?;
         }
+        for neurons in &self.neurons {
+            net.neurons(&neurons.name, neurons.build()?)?;
+        }
         let sizes = self.input_sizes()?;
         for layer in &self.layer {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
@@ -125,9 +138,15 @@ impl NetworkSpec {
                 net.connect(net.find(input)?, post, Connection::new())?;
             }
         }
+        for neurons in &self.neurons {
+            let post = net.find(&neurons.name)?;
+            for input in neurons.input.as_slice() {
+                net.connect(net.find(input)?, post, Connection::new())?;
+            }
+        }
         for connection in &self.connection {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
-            net.connect(pre, post, connection.build())?;
+            net.connect(pre, post, connection.build()?)?;
         }
         for probe in &self.probe {
             let target = probe.build(|name| net.find(name))?;
@@ -179,6 +198,9 @@ impl NetworkSpec {
         for node in &self.node {
             outputs.insert(&node.name, node.size_out());
         }
+        for neurons in &self.neurons {
+            outputs.insert(&neurons.name, neurons.n);
+        }
         for layer in &self.layer {
             if let Some(units) = layer.units {
                 outputs.insert(&layer.name, units);
@@ -209,6 +231,7 @@ impl NetworkSpec {
         if let Some(layer) = self.layer.iter().find(|l| !inputs.contains_key(l.name.as_str())) {
             // A wrong name is the likeliest reason, and more helpful than what follows from it.
             let names = self.node.iter().map(|n| &n.name).chain(self.layer.iter().map(|l| &l.name));
+            let names = names.chain(self.neurons.iter().map(|n| &n.name));
             let names: Vec<&str> = names.map(String::as_str).collect();
             if let Some((wrong, _)) = self.sources(&layer.name).find(|(s, _)| !names.contains(s)) {
                 return Err(Error::unknown("object", wrong, names));

@@ -2,18 +2,19 @@
 
 use std::fmt;
 
-use ndarray::Array2;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::network::{
-    Activation, Connection, Convolution, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Synapse, Target,
-    Transform,
+    Activation, Connection, Convolution, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Target, Transform,
 };
+use crate::op::neuron::NeuronType;
 
-/// A node: exactly one of the settings besides the name.
+use super::signals::{ProcessSpec, SynapseSpec, matrix};
+
+/// A node: exactly one of the settings besides the name; with a process also its size.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
@@ -27,6 +28,8 @@ pub struct NodeSpec {
     pub array: Option<Vec<Vec<f32>>>,
     /// The sum of what comes in, this many values.
     pub passthrough: Option<usize>,
+    /// A signal that follows a rule, or noise, of `size` values; of 1 if not given.
+    pub process: Option<ProcessSpec>,
 }
 
 /// A layer: `dropout(activation(W x + b))`, without `W` and `b` if there are no units.
@@ -43,6 +46,8 @@ pub struct LayerSpec {
     /// The elementwise function.
     #[serde(default)]
     pub activation: Activation,
+    /// Neurons in place of an activation: `"lif"`, or `{ lif = { tau-rc = 0.02 } }`.
+    pub neurons: Option<NeuronType>,
     /// Share of outputs that training sets to zero.
     #[serde(default)]
     pub dropout: f32,
@@ -68,8 +73,8 @@ pub struct ConnectionSpec {
     pub post: End,
     /// What it multiplies by: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`].
     pub transform: Option<TransformSpec>,
-    /// Time constant of its lowpass filter in seconds; without one it does not delay.
-    pub synapse: Option<f64>,
+    /// Its filter: the time constant of a lowpass in seconds, or another; without one it does not delay.
+    pub synapse: Option<SynapseSpec>,
     /// Whether the transform's weights are trained; true by default.
     pub trainable: Option<bool>,
     /// Its name; `pre->post` by default.
@@ -153,7 +158,7 @@ pub enum MadeTransform {
     Pool(Pool),
 }
 
-/// A probe: exactly one of `target`, `parameter` and `norm`.
+/// A probe: exactly one of `target`, `input`, `parameter` and `norm`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSpec {
@@ -161,12 +166,16 @@ pub struct ProbeSpec {
     pub name: String,
     /// The object whose output is recorded at each step.
     pub target: Option<String>,
+    /// Of the target's neurons, this state in place of the output.
+    pub state: Option<String>,
+    /// The object whose input is recorded at each step; of neurons their current.
+    pub input: Option<String>,
     /// The parameter that is recorded.
     pub parameter: Option<String>,
     /// The parameter whose L2 norm is recorded.
     pub norm: Option<String>,
-    /// Time constant of a lowpass filter in seconds on an object's output.
-    pub synapse: Option<f64>,
+    /// A filter on an object's output: the time constant of a lowpass in seconds, or another.
+    pub synapse: Option<SynapseSpec>,
     /// Seconds from one recorded row to the next, a multiple of the time step; each step by default.
     #[serde(rename = "sample-every")]
     pub sample_every: Option<f64>,
@@ -202,28 +211,32 @@ impl NodeSpec {
     pub(super) fn size_out(&self) -> usize {
         let rows = self.array.as_ref().and_then(|rows| rows.first()).map(Vec::len);
         let values = self.constant.as_ref().map(Vec::len);
-        self.size.or(self.passthrough).or(values).or(rows).unwrap_or(0)
+        let of_process = self.process.as_ref().and_then(|p| p.size().or(self.size).or(Some(1)));
+        of_process.or(self.size).or(self.passthrough).or(values).or(rows).unwrap_or(0)
     }
 
     pub(super) fn build(&self) -> Result<Node> {
         let what = || format!("node '{}'", self.name);
+        if let Some(process) = &self.process {
+            if self.constant.is_some() || self.array.is_some() || self.passthrough.is_some() {
+                return Err(Error::invalid(what(), "with a process it takes nothing but a size besides"));
+            }
+            let size = self.size_out();
+            if let Some(wanted) = self.size.filter(|&wanted| wanted != size) {
+                return Err(Error::shape(what(), wanted, "a row of its process", size));
+            }
+            return process.build(&what(), size).map(Node::Process);
+        }
         match (self.size, &self.constant, &self.array, self.passthrough) {
             (Some(size), None, None, None) => Ok(Node::Input(size)),
             (None, Some(values), None, None) => Ok(Node::Constant(values.clone())),
             (None, None, None, Some(size)) => Ok(Node::Passthrough(size)),
             (None, None, Some(rows), None) => {
-                let size = self.size_out();
-                if let Some((i, row)) = rows.iter().enumerate().find(|(_, row)| row.len() != size) {
-                    let (left, right) =
-                        (format!("row 1 of the array of {}", what()), format!("row {}", i + 1));
-                    let values = |n: usize| format!("{n} values");
-                    return Err(Error::shape(left, values(size), right, values(row.len())));
-                }
-                let rows = Array2::from_shape_vec((rows.len(), size), rows.concat());
-                rows.map(Node::Array).map_err(|e| Error::invalid(what(), e.to_string()))
+                matrix(rows, &format!("the array of {}", what())).map(Node::Array)
             }
             _ => {
-                let problem = "give it exactly one of size (an input), constant, array and passthrough";
+                let problem =
+                    "give it exactly one of size (an input), constant, array, passthrough and process";
                 Err(Error::invalid(what(), problem))
             }
         }
@@ -237,6 +250,7 @@ impl LayerSpec {
             units: self.units,
             bias: weights && self.bias.unwrap_or(true),
             activation: self.activation,
+            neurons: self.neurons.clone(),
             dropout: self.dropout,
             weights_init: self.init.clone().unwrap_or(Init::Glorot),
             bias_init: self.bias_init.clone().unwrap_or(Init::Zeros),
@@ -270,29 +284,39 @@ impl ConnectionSpec {
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
     }
 
-    pub(super) fn build(&self) -> Connection {
-        Connection {
+    pub(super) fn build(&self) -> Result<Connection> {
+        let name = self.name.clone().unwrap_or_else(|| format!("{}->{}", self.pre.name, self.post.name));
+        let synapse = self.synapse.as_ref().map(|s| s.build(&format!("connection '{name}'")));
+        Ok(Connection {
             pre: self.pre.slice.clone(),
             post: self.post.slice.clone(),
             transform: self.transform(),
-            synapse: self.synapse.map(Synapse::Lowpass),
+            synapse: synapse.transpose()?,
             trainable: self.trainable.unwrap_or(true),
             name: self.name.clone(),
-        }
+        })
     }
 }
 
 impl ProbeSpec {
     pub(super) fn build(&self, find: impl Fn(&str) -> Result<ObjectId>) -> Result<Target> {
         let invalid = |problem: &str| Err(Error::invalid(format!("probe '{}'", self.name), problem));
-        match (&self.target, &self.parameter, &self.norm) {
-            (Some(object), None, None) => {
-                Ok(Target::Output(find(object)?, self.synapse.map(Synapse::Lowpass)))
+        if self.state.is_some() && (self.target.is_none() || self.synapse.is_some()) {
+            return invalid("a state is one of a target's neurons, without a synapse");
+        }
+        match (&self.target, &self.input, &self.parameter, &self.norm) {
+            (Some(object), None, None, None) => {
+                let synapse = self.synapse.as_ref().map(|s| s.build(&format!("probe '{}'", self.name)));
+                Ok(match &self.state {
+                    Some(state) => Target::State(find(object)?, state.clone()),
+                    None => Target::Output(find(object)?, synapse.transpose()?),
+                })
             }
             _ if self.synapse.is_some() => invalid("a synapse is for the output of an object, with target"),
-            (None, Some(parameter), None) => Ok(Target::Parameter(parameter.clone())),
-            (None, None, Some(parameter)) => Ok(Target::Norm(parameter.clone())),
-            _ => invalid("give it exactly one of target, parameter and norm"),
+            (None, Some(object), None, None) => Ok(Target::Input(find(object)?)),
+            (None, None, Some(parameter), None) => Ok(Target::Parameter(parameter.clone())),
+            (None, None, None, Some(parameter)) => Ok(Target::Norm(parameter.clone())),
+            _ => invalid("give it exactly one of target, input, parameter and norm"),
         }
     }
 }

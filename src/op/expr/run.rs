@@ -255,5 +255,5 @@ fn binary(f: Binary, a: Lane<'_>, b: Lane<'_>, to: &mut [f32]) {
             }
         };
     }
-    each!(Add Sub Mul Div Residual Max Min Less Instead);
+    each!(Add Sub Mul Div Residual Max Min Less Instead Poisson);
 }

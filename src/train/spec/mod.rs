@@ -3,6 +3,8 @@
 mod settings;
 
 use ndarray::Array2;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
 use serde::Deserialize;
 
 pub use settings::{ActivitySpec, BackpropName, Bytes, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
@@ -11,6 +13,7 @@ use super::{Backprop, Clip, Group, Loss, Metric, Objective, Optimiser, Over, Sch
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::network::{Network, NetworkSpec, Target};
+use crate::op::neuron::Spiking;
 use crate::sim::{Data, EarlyStopping};
 use settings::select;
 
@@ -59,6 +62,10 @@ pub struct TrainSpec {
     /// Whether examples are shuffled before each epoch; true by default.
     #[serde(default = "yes")]
     pub shuffle: bool,
+    /// How spikes are trained through: `"rate-swap"` by default, `{ smooth-rate-swap = WIDTH }`,
+    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ rate-gradient = WIDTH }`.
+    #[serde(default)]
+    pub spiking: Spiking,
     /// How far back in time gradients go: `"full"`, `"truncated"` or `"checkpointed"`; what fits into `memory-budget` if
     /// nothing is said.
     pub backprop: Option<BackpropName>,
@@ -223,6 +230,7 @@ impl NetworkSpec {
         }
         training.metrics = train.metrics(&terms);
         training.shuffle = train.shuffle;
+        training.spiking = train.spiking;
         training.report_every = train.report_every;
         training.backprop = train.backprop()?;
         training.memory_budget = train.memory_budget.map(|b| b.0);
@@ -255,12 +263,58 @@ impl NetworkSpec {
     }
 }
 
+impl NetworkSpec {
+    /// Random inputs between -1 and 1 for each input node, and targets that fit the losses and metrics of `[train]`: for
+    /// checks of a network without data.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::training`].
+    pub fn random_signals(&self, network: &Network, examples: usize) -> Result<(Data, Data)> {
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mut uniform =
+            |size: usize| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0);
+        let mut inputs = Data::new();
+        for node in &self.node {
+            if let Some(size) = node.size {
+                inputs = inputs.with(&node.name, uniform(size));
+            }
+        }
+        let train = self.train()?;
+        let terms = train.terms(network)?;
+        let mut targets = Data::new();
+        for term in &terms {
+            let size = output_size(network, &term.probe)?;
+            let class = matches!(term.target, None | Some(TargetSpec::Class));
+            let values = uniform(size);
+            let values = if term.loss == Loss::CrossEntropy && class { classes(&values) } else { values };
+            targets = targets.with(&term.probe, values);
+        }
+        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
+            targets = targets.with(metric.probe(), uniform(output_size(network, metric.probe())?));
+        }
+        Ok((inputs, targets))
+    }
+}
+
+/// The column of the largest element of each row.
+fn classes(rows: &Array2<f32>) -> Array2<f32> {
+    let largest = |row: ndarray::ArrayView1<'_, f32>| {
+        let place = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        place.map_or(0.0, |(i, _)| i as f32)
+    };
+    rows.map_axis(ndarray::Axis(1), largest).insert_axis(ndarray::Axis(1))
+}
+
+fn output_size(network: &Network, probe: &str) -> Result<usize> {
+    match &network.probes[network.find_probe(probe)?.0].target {
+        Target::Output(object, _) | Target::Input(object) => network.size_out(*object),
+        _ => Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
+    }
+}
+
 /// A row for each example with 1 at its class.
 fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
-    let size = match &network.probes[network.find_probe(probe)?.0].target {
-        Target::Output(object, _) => network.size_out(*object)?,
-        _ => return Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
-    };
+    let size = output_size(network, probe)?;
     let mut rows = Array2::zeros((classes.nrows(), size));
     for (mut row, &class) in rows.rows_mut().into_iter().zip(classes) {
         let problem = || format!("they hold the class {class}, but it has {size} dimensions");

@@ -1,0 +1,78 @@
+// Random numbers for each step: output = offset + factor * (a standard normal, or a uniform number from 0 up to 1). They
+// depend on the key, the step since the last reset and the element of that step alone, so that a window of any length
+// and a minibatch of any size give the same.
+
+#import fold
+#import philox
+
+struct Params {
+    row0: u32,
+    steps: u32,
+    width: u32,    // elements of a step
+    cols: u32,
+    start: u32,
+    normal: u32,   // 1: normal, 0: uniform
+    offset: f32,
+    factor: f32,
+}
+var<immediate> p: Params;
+
+@group(0) @binding(0) var<storage, read_write> output: array<f32>;
+@group(0) @binding(1) var<storage, read> clock: array<u32>;  // key (2 words), first step (2 words), first example
+
+// ln x for 0 < x <= 1. The one built into drivers may be off by 5e-7 near 1, where the root of it would be off by 7e-4.
+fn natural_logarithm(x: f32) -> f32 {
+    let i = bitcast<i32>(x) - 0x3f3504f3;
+    let k = f32(i >> 23u);
+    let f = bitcast<f32>((i & 0x007fffff) + 0x3f3504f3) - 1.0;
+    let s = f / (2.0 + f);
+    let z = s * s;
+    let w = z * z;
+    let series = z * (0.6666666 + w * 0.28498787) + w * (0.40000972 + w * 0.24279079);
+    let half = 0.5 * f * f;
+    return s * (half + series) + k * 9.058001e-6 - half + f + k * 0.6931381;
+}
+
+// Two normal numbers from two words (Box and Muller 1958). The angle's upper two bits are its quadrant; the others go
+// from -pi/4 to pi/4, where short series give cosine and sine.
+fn normal_pair(a: u32, b: u32) -> vec2<f32> {
+    let radius = sqrt(-2.0 * min(natural_logarithm(f32((a >> 8u) + 1u) * 5.9604645e-8), 0.0));
+    let x = (f32((b >> 8u) & 0x3fffffu) * 2.3841858e-7 - 0.5) * 1.5707964;
+    let z = x * x;
+    let c = 1.0 + z * (-0.5 + z * (0.041666668 + z * (-0.0013888889 + z * 2.4801588e-5)));
+    let s = x + x * z * (-0.16666667 + z * (0.008333333 + z * (-1.984127e-4 + z * 2.7557319e-6)));
+    let quadrant = b >> 30u;
+    let turned = select(vec2<f32>(c, s), vec2<f32>(-s, c), (quadrant & 1u) == 1u);
+    return radius * select(turned, -turned, quadrant >= 2u);
+}
+
+// A lane owns the four elements of a step that one call of philox gives.
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    // One more than the whole fours: the first and the last may be cut by the minibatch's borders.
+    let fours = p.width / 4u + 2u;
+    let job = linear(group, groups) * 64u + lane;
+    if job >= fours * p.steps {
+        return;
+    }
+    let step = p.row0 * p.cols / p.width + job / fours;
+    let begin = clock[4] * p.cols;
+    let four = begin / 4u + job % fours;
+    let low = clock[2] + step;
+    let high = clock[3] + select(0u, 1u, low < step);
+    let words = philox(vec4<u32>(four, 0u, low, high), vec2<u32>(clock[0], clock[1]));
+    var drawn = vec4<f32>(words >> vec4<u32>(8u)) * 5.9604645e-8;
+    if p.normal == 1u {
+        drawn = vec4<f32>(normal_pair(words.x, words.y), normal_pair(words.z, words.w));
+    }
+    for (var i = 0u; i < 4u; i++) {
+        let e = four * 4u + i;
+        if e >= begin && e < begin + p.width {
+            output[p.start + step * p.width + e - begin] = p.offset + p.factor * drawn[i];
+        }
+    }
+}

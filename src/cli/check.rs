@@ -1,0 +1,85 @@
+//! `nengo-wgpu check`.
+
+use std::path::PathBuf;
+
+use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::{Error, Options, Result, Simulator};
+
+use super::{DeviceArg, note, say, table};
+
+/// Checks the gradients of the network of a TOML file on a device.
+///
+/// For each trained parameter and each input: the device's gradient against that of the same graph in 64-bit numbers, and
+/// that against central differences of the loss. With the first training examples of [data], or random ones where there is
+/// no [data].
+#[derive(clap::Args)]
+#[command(after_help = "Example: nengo-wgpu check examples/digits.toml --device gpu")]
+pub struct CheckArgs {
+    /// The TOML file with the network and [train]
+    file: PathBuf,
+    #[command(flatten)]
+    device: DeviceArg,
+    /// Examples to check on
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    examples: usize,
+    /// Elements of each gradient to compare with differences
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    elements: usize,
+    /// Largest error that passes, as a share of the gradient's largest element
+    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    tolerance: f64,
+    /// Parameters to check with, as train writes them; without them parameters are as they start
+    #[arg(long, value_name = "FILE")]
+    params: Option<PathBuf>,
+}
+
+/// Checks.
+pub fn run(args: &CheckArgs) -> Result<()> {
+    if args.examples == 0 {
+        return Err(Error::invalid("--examples", "it is 0, but must be at least 1"));
+    }
+    let spec = NetworkSpec::read(&args.file)?;
+    let network = spec.build()?;
+    let train = spec.train()?;
+    let (inputs, targets) = match &spec.data {
+        Some(_) => {
+            let all = spec.load_data()?.train;
+            let first: Vec<usize> = (0..args.examples.min(all.len())).collect();
+            spec.signals(&network, &all.select(&first))?
+        }
+        None => spec.random_signals(&network, args.examples)?,
+    };
+    let device = args.device.open()?;
+    note(&format!("device: {device}"));
+    let options = Options { minibatch: args.examples, dt: spec.dt, seed: None };
+    let mut sim = Simulator::with(&network, &device, options)?;
+    if let Some(params) = &args.params {
+        sim.load_parameters(params)?;
+    }
+    sim.compile(spec.training(&network, args.examples)?)?;
+    let checked = sim.check_gradients(&inputs, &targets, Some(train.steps), args.elements)?;
+    let head = ["gradient of", "elements", "compared", "differences", "device", "worst at"];
+    let mut rows = vec![head.map(String::from).to_vec()];
+    for c in &checked {
+        let differences =
+            if c.comparable { format!("{:.1e}", c.differences) } else { "not comparable".into() };
+        let counts = [c.elements, c.checked].map(|n| n.to_string());
+        let mut row = vec![c.name.clone()];
+        row.extend(counts);
+        row.extend([differences, format!("{:.1e}", c.device), c.at.clone()]);
+        rows.push(row);
+    }
+    say(&table(&rows));
+    match checked.iter().find(|c| c.error() > args.tolerance) {
+        None => Ok(()),
+        Some(c) => {
+            let problem = format!(
+                "it is off by {:.1e} of its largest element at {}, more than {:.1e}",
+                c.error(),
+                c.at,
+                args.tolerance
+            );
+            Err(Error::invalid(format!("the gradient of '{}'", c.name), problem))
+        }
+    }
+}

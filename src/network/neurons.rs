@@ -1,0 +1,160 @@
+//! Populations of neurons.
+
+use super::Init;
+use super::init::seed_of;
+use crate::error::{Error, Result};
+use crate::graph::State;
+use crate::op::neuron::NeuronType;
+
+/// `n` neurons with the currents `J = gain * input + bias`; gain and bias are the parameters `NAME/gain` and `NAME/bias`.
+///
+/// ```
+/// use nengo_wgpu::network::{Network, Neurons};
+/// use nengo_wgpu::op::neuron::NeuronType;
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let mut net = Network::new(0);
+/// let hidden = net.neurons("hidden", Neurons::new(50, NeuronType::lif()))?;
+/// # let _ = hidden;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Neurons {
+    /// How many.
+    pub n: usize,
+    /// What they make of their current.
+    pub neuron_type: NeuronType,
+    /// Where gains and biases come from.
+    pub tuning: Tuning,
+    /// How states start that do not start as Nengo's do, by name.
+    pub states: Vec<(String, Init)>,
+    /// Whether the biases are trained.
+    pub train_bias: bool,
+    /// Whether the gains are trained.
+    pub train_gain: bool,
+}
+
+/// Where gains and biases come from. What is drawn is drawn from the network's seed and the object's name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Tuning {
+    /// From the rate at an input of 1 in Hz, and the input at which a neuron begins to fire.
+    Rates {
+        /// Highest rates in Hz.
+        max_rates: Init,
+        /// Inputs, below 1.
+        intercepts: Init,
+    },
+    /// As they are.
+    Given {
+        /// Factors on the input.
+        gain: Init,
+        /// Currents without input.
+        bias: Init,
+    },
+}
+
+impl Tuning {
+    /// Rates between 200 and 400 Hz and intercepts between -1 and 0.9 as in Nengo; a gain of 1 and no bias for types that know
+    /// no rates in Hz.
+    pub fn of(neuron_type: &NeuronType) -> Self {
+        match neuron_type {
+            NeuronType::Leaky(_) | NeuronType::Synaptic(_) => {
+                Tuning::Given { gain: Init::Constant(1.0), bias: Init::Zeros }
+            }
+            _ => {
+                Tuning::Rates { max_rates: Init::Uniform(200.0, 400.0), intercepts: Init::Uniform(-1.0, 0.9) }
+            }
+        }
+    }
+}
+
+impl Neurons {
+    /// `n` neurons, tuned by [`Tuning::of`] their type, with trained biases.
+    pub fn new(n: usize, neuron_type: impl Into<NeuronType>) -> Self {
+        let neuron_type = neuron_type.into();
+        let tuning = Tuning::of(&neuron_type);
+        Self { n, neuron_type, tuning, states: Vec::new(), train_bias: true, train_gain: false }
+    }
+
+    /// With gains and biases from highest rates in Hz and intercepts.
+    pub fn rates(mut self, max_rates: Init, intercepts: Init) -> Self {
+        self.tuning = Tuning::Rates { max_rates, intercepts };
+        self
+    }
+
+    /// With these gains and biases.
+    pub fn tuned(mut self, gain: Init, bias: Init) -> Self {
+        self.tuning = Tuning::Given { gain, bias };
+        self
+    }
+
+    /// With another start of a state.
+    pub fn state(mut self, name: &str, start: Init) -> Self {
+        self.states.push((name.into(), start));
+        self
+    }
+
+    /// Without trained biases.
+    pub fn frozen(mut self) -> Self {
+        (self.train_bias, self.train_gain) = (false, false);
+        self
+    }
+
+    /// The starts of gains and biases.
+    pub(super) fn gain_bias(&self, name: &str, seed: u64) -> Result<(Init, Init)> {
+        let (max_rates, intercepts) = match &self.tuning {
+            Tuning::Given { gain, bias } => return Ok((gain.clone(), bias.clone())),
+            Tuning::Rates { max_rates, intercepts } => (max_rates, intercepts),
+        };
+        let draw = |init: &Init, what: &str| -> Result<Vec<f64>> {
+            let key = format!("{name}/{what}");
+            init.check(&key, 1, self.n)?;
+            Ok(init.values(1, self.n, seed_of(seed, &key)).into_iter().map(f64::from).collect())
+        };
+        let (max_rates, intercepts) = (draw(max_rates, "max_rates")?, draw(intercepts, "intercepts")?);
+        let what = format!("neurons '{name}'");
+        let (gain, bias) = self.neuron_type.gain_bias(&what, &max_rates, &intercepts)?;
+        let values = |list: Vec<f64>| Init::Values(list.into_iter().map(|x| x as f32).collect());
+        Ok((values(gain), values(bias)))
+    }
+}
+
+/// Neurons of an object: their type, and their states as they start.
+#[derive(Clone, Debug)]
+pub(crate) struct Population {
+    pub neuron_type: NeuronType,
+    pub states: Vec<State>,
+}
+
+impl Population {
+    /// States start as `starts` says, else as the type does, by numbers drawn from the seed and the names.
+    pub fn new(
+        name: &str,
+        n: usize,
+        neuron_type: &NeuronType,
+        starts: &[(String, Init)],
+        seed: u64,
+    ) -> Result<Self> {
+        neuron_type.check(&format!("'{name}'"))?;
+        let known = neuron_type.states();
+        if let Some((wrong, _)) = starts.iter().find(|(s, _)| known.iter().all(|k| k.0 != s)) {
+            return Err(Error::unknown("state", wrong, known.iter().map(|k| k.0)));
+        }
+        let mut states = Vec::with_capacity(known.len());
+        for (state, [low, high]) in known {
+            let given = starts.iter().find(|(s, _)| s == state).map(|(_, init)| init.clone());
+            let init = given.unwrap_or(Init::Uniform(low, high));
+            let key = format!("{name}/{state}");
+            init.check(&key, 1, n)?;
+            states.push(State { name: state, start: init.values(1, n, seed_of(seed, &key)) });
+        }
+        Ok(Self { neuron_type: neuron_type.clone(), states })
+    }
+
+    /// The number of a state.
+    pub fn state(&self, name: &str) -> Result<usize> {
+        let found = self.states.iter().position(|s| s.name == name);
+        found.ok_or_else(|| Error::unknown("state", name, self.states.iter().map(|s| s.name)))
+    }
+}

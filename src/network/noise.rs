@@ -1,0 +1,125 @@
+//! Random numbers at each step, drawn on the device.
+
+use super::discretise::{Method, StateSpace};
+use super::{Discrete, LinearFilter, Synapse};
+use crate::error::{Error, Result};
+
+/// Random numbers, drawn anew for each step, example and dimension, and filtered or not.
+///
+/// A number depends on the seed, the step since the last reset, the example and the dimension alone, so a run gives the
+/// same numbers in one go or in parts, and in minibatches of any size. In training each update draws others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Noise {
+    /// Dimensions.
+    pub size: usize,
+    /// What is drawn.
+    pub distribution: Distribution,
+    /// Numbers are multiplied by `1 / sqrt(dt)`, so that the power of the filtered noise does not depend on the time
+    /// step.
+    pub scale: bool,
+    /// What is done with them.
+    pub filter: NoiseFilter,
+    /// Seed of its own; follows from the network's seed and the node's name if not given.
+    pub seed: Option<u64>,
+}
+
+/// What is done with the numbers of a [`Noise`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum NoiseFilter {
+    /// Nothing: white noise.
+    None,
+    /// A synapse, without a delay.
+    Synapse(Synapse),
+    /// They are summed up over time: brown noise, a random walk.
+    Integral,
+}
+
+/// What random numbers are drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distribution {
+    /// Uniform from the first number up to the second, which it does not reach.
+    Uniform(f32, f32),
+    /// Normal with a mean and a standard deviation.
+    Normal(f32, f32),
+}
+
+impl Default for Distribution {
+    /// Normal with mean 0 and standard deviation 1.
+    fn default() -> Self {
+        Self::Normal(0.0, 1.0)
+    }
+}
+
+impl Noise {
+    fn with(size: usize, filter: NoiseFilter) -> Self {
+        Self { size, distribution: Distribution::default(), scale: true, filter, seed: None }
+    }
+
+    /// Standard normal numbers, scaled by `1 / sqrt(dt)`.
+    pub fn white(size: usize) -> Self {
+        Self::with(size, NoiseFilter::None)
+    }
+
+    /// White noise through a synapse, which does not delay here.
+    pub fn filtered(size: usize, synapse: impl Into<Synapse>) -> Self {
+        Self::with(size, NoiseFilter::Synapse(synapse.into()))
+    }
+
+    /// The integral of white noise: after t seconds its standard deviation is `sqrt(t)`.
+    pub fn brown(size: usize) -> Self {
+        Self::with(size, NoiseFilter::Integral)
+    }
+
+    /// With another distribution.
+    pub fn distribution(self, distribution: Distribution) -> Self {
+        Self { distribution, ..self }
+    }
+
+    /// Not multiplied by `1 / sqrt(dt)`.
+    pub fn unscaled(self) -> Self {
+        Self { scale: false, ..self }
+    }
+
+    /// With a seed of its own.
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    pub(super) fn check(&self, what: &str) -> Result<()> {
+        let invalid = |problem: String| Err(Error::invalid(what, problem));
+        match self.distribution {
+            Distribution::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {
+                return invalid(format!(
+                    "its noise is uniform between {low} and {high}: the first must be the smaller"
+                ));
+            }
+            Distribution::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && std >= 0.0) => {
+                return invalid(format!("its noise is normal with mean {mean} and standard deviation {std}"));
+            }
+            _ => {}
+        }
+        match &self.filter {
+            NoiseFilter::Synapse(synapse) => synapse.check(what),
+            NoiseFilter::None | NoiseFilter::Integral => Ok(()),
+        }
+    }
+
+    /// What the numbers are multiplied by.
+    pub(crate) fn factor(&self, dt: f64) -> f64 {
+        if self.scale { 1.0 / dt.sqrt() } else { 1.0 }
+    }
+
+    /// The filter at steps of `dt` seconds, where there is one. It sees a step's numbers at that step.
+    pub(crate) fn discretise(&self, what: &str, dt: f64) -> Result<Option<Discrete>> {
+        match &self.filter {
+            NoiseFilter::None => Ok(None),
+            NoiseFilter::Synapse(synapse) => synapse.discretise(what, dt).map(Some),
+            NoiseFilter::Integral => {
+                let integral = LinearFilter::new(&[1.0], &[1.0, 0.0]).method(Method::Euler);
+                let system: Result<StateSpace, String> = integral.at(dt);
+                system.map(|s| Some(Discrete::Linear(s))).map_err(|e| Error::invalid(what, e))
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! Leaky integrate-and-fire neurons, with and without adaptation, as rates and as spikes.
+//!
+//! Between spikes the voltage follows `tau_rc dv/dt = J - v`. Above 1 the neuron fires: its voltage is zero for `tau_ref`
+//! from the moment at which it crossed 1 within the step. So it fires at `1 / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))` Hz.
+
+use serde::{Deserialize, Serialize};
+
+use super::Derivative;
+use super::rate::{Rates, SoftLifRate};
+use crate::op::compiled::System;
+use crate::op::real::Real;
+
+/// The rate of a leaky integrate-and-fire neuron, `amplitude / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))`; zero for `J <= 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LifRate {
+    /// Time constant of the membrane in seconds.
+    pub tau_rc: f64,
+    /// Refractory time in seconds.
+    pub tau_ref: f64,
+    /// Factor on the output.
+    pub amplitude: f64,
+}
+
+impl Default for LifRate {
+    fn default() -> Self {
+        Self { tau_rc: 0.02, tau_ref: 0.002, amplitude: 1.0 }
+    }
+}
+
+impl LifRate {
+    /// The same with a soft threshold of this width.
+    pub fn soft(self, sigma: f64) -> SoftLifRate {
+        let Self { tau_rc, tau_ref, amplitude } = self;
+        SoftLifRate { sigma, tau_rc, tau_ref, amplitude }
+    }
+}
+
+impl Rates for LifRate {
+    #[inline(always)]
+    fn rates<T: Real>(&self, j: T, _: &[T], _: &mut [T]) -> T {
+        let above = j - T::number(1.0);
+        let on = T::number(0.0).less(above);
+        // Where it is silent, a number whose logarithm and derivative are finite.
+        let q = (T::number(1.0) / on.select(above, T::number(1.0))).ln_1p();
+        let rate = T::number(self.amplitude) / (T::number(self.tau_ref) + T::number(self.tau_rc) * q);
+        on.select(rate, T::number(0.0))
+    }
+}
+
+/// A spiking leaky integrate-and-fire neuron. States: `voltage`, `refractory_time`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Lif {
+    /// Time constant of the membrane in seconds.
+    pub tau_rc: f64,
+    /// Refractory time in seconds.
+    pub tau_ref: f64,
+    /// The lowest voltage; minus infinity for none.
+    pub min_voltage: f64,
+    /// Factor on the output: a spike is `amplitude / dt` high.
+    pub amplitude: f64,
+}
+
+impl Default for Lif {
+    fn default() -> Self {
+        Self { tau_rc: 0.02, tau_ref: 0.002, min_voltage: 0.0, amplitude: 1.0 }
+    }
+}
+
+impl Lif {
+    /// Its rate.
+    pub fn rate(self) -> LifRate {
+        LifRate { tau_rc: self.tau_rc, tau_ref: self.tau_ref, amplitude: self.amplitude }
+    }
+}
+
+/// The step of [`Lif`]. `SHORT` steps are at most a quarter of `tau_rc`: there, series take the place of exponential and
+/// logarithm, to the last digit, at a third of their cost.
+#[derive(Clone)]
+pub(super) struct LifStep<const SHORT: bool> {
+    pub lif: Lif,
+    pub dt: f64,
+    pub derivative: Derivative,
+    /// The farthest that [`LifStep::since`] goes.
+    farthest: f64,
+}
+
+/// Whether a step is short beside the membrane's time constant.
+pub(super) fn is_short(dt: f64, tau_rc: f64) -> bool {
+    dt <= 0.25 * tau_rc
+}
+
+/// `x c[0] + x^2 c[1] + ...`
+#[inline(always)]
+fn series<T: Real, const N: usize>(x: T, c: [f64; N]) -> T {
+    let mut sum = T::number(c[N - 1]);
+    for k in (0..N - 1).rev() {
+        sum = sum * x + T::number(c[k]);
+    }
+    sum * x
+}
+
+impl<const SHORT: bool> LifStep<SHORT> {
+    pub fn new(lif: Lif, dt: f64, derivative: Derivative) -> Self {
+        let steps = dt / lif.tau_rc;
+        let farthest = if SHORT { (0.5 * steps).tanh() } else { -(-steps).exp_m1() };
+        Self { lif, dt, derivative, farthest }
+    }
+
+    /// `exp(-time / tau_rc) - 1` for a time of at most a step.
+    #[inline(always)]
+    fn decay<T: Real>(&self, time: T) -> T {
+        let x = time * T::number(-1.0 / self.lif.tau_rc);
+        if SHORT {
+            series(x, [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0])
+        } else {
+            x.exp_m1()
+        }
+    }
+
+    /// The time from the threshold to the end of the step, of a voltage that is `above` it by so much, and whose current is
+    /// above it by `drive`: `-tau_rc ln(1 - above / drive)`, at most a step.
+    #[inline(always)]
+    fn since<T: Real>(&self, above: T, drive: T) -> T {
+        let (tau_rc, zero) = (self.lif.tau_rc, T::number(0.0));
+        if SHORT {
+            // ln((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + ...)
+            let s = (above / (drive + drive - above)).max(zero).min(T::number(self.farthest));
+            T::number(2.0 * tau_rc) * (s + s * series(s * s, [1.0 / 3.0, 1.0 / 5.0, 1.0 / 7.0]))
+        } else {
+            let share = (above / drive).max(zero).min(T::number(self.farthest));
+            T::number(-tau_rc) * (-share).ln_1p()
+        }
+    }
+
+    /// Output, next voltage and next refractory time.
+    ///
+    /// The reset is a constant for the derivative: of a surrogate's gradient, what goes through it is mostly noise.
+    #[inline(always)]
+    fn fire<T: Real>(&self, j: T, v: T, refractory: T) -> (T, T, T) {
+        let Self { lif, dt, derivative, .. } = self;
+        let (zero, one, step) = (T::number(0.0), T::number(1.0), T::number(*dt));
+        let rest = refractory - step;
+        // The part of the step in which the membrane integrates.
+        let active = (step - rest).max(zero).min(step).detach();
+        let v = v - (j - v) * self.decay(active);
+        let above = v - one;
+        let spiked = match derivative {
+            Derivative::Threshold(surrogate) => above.spike(*surrogate),
+            Derivative::Rate(_) => zero.less(above),
+        };
+        // Where it did not cross the threshold, numbers whose quotient is finite.
+        let since = self.since(spiked.select(above, zero), spiked.select(j - one, one));
+        // While a neuron is silent this would fall without bound, and lose digits.
+        let rest = spiked.select(T::number(lif.tau_ref + dt) - since, rest.max(-step)).detach();
+        let v = spiked.select(zero, v.max(T::number(lif.min_voltage)).flush());
+        let out = spiked * T::number(lif.amplitude / dt);
+        match derivative {
+            Derivative::Threshold(_) => (out, v, rest),
+            Derivative::Rate(sigma) => {
+                (out.with_gradient_of(lif.rate().soft(*sigma).rates(j, &[], &mut [])), v.detach(), rest)
+            }
+        }
+    }
+}
+
+impl<const SHORT: bool> System for LifStep<SHORT> {
+    const OPERANDS: usize = 1;
+    const STATES: usize = 2;
+
+    #[inline(always)]
+    fn step<T: Real>(&self, x: &[T], next: &mut [T]) {
+        (next[0], next[1], next[2]) = self.fire(x[0], x[1], x[2]);
+    }
+}
+
+/// The rate of an adaptive neuron. State: `adaptation`, which follows the output with `tau_n` and, times `inc_n`, is
+/// subtracted from the current (Koch 1999, chapter 14).
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AdaptiveLifRate {
+    /// Time constant of the membrane in seconds.
+    pub tau_rc: f64,
+    /// Refractory time in seconds.
+    pub tau_ref: f64,
+    /// Factor on the output.
+    pub amplitude: f64,
+    /// Time constant of the adaptation in seconds.
+    pub tau_n: f64,
+    /// Adaptation for each Hz of the output.
+    pub inc_n: f64,
+}
+
+impl Default for AdaptiveLifRate {
+    fn default() -> Self {
+        AdaptiveLif::default().rate()
+    }
+}
+
+impl AdaptiveLifRate {
+    /// The neuron without its adaptation.
+    pub fn still(self) -> LifRate {
+        LifRate { tau_rc: self.tau_rc, tau_ref: self.tau_ref, amplitude: self.amplitude }
+    }
+}
+
+/// An adaptive neuron's rate at a time step.
+#[derive(Clone)]
+pub struct AdaptiveRates {
+    /// The neuron.
+    pub neuron: AdaptiveLifRate,
+    /// Length of a step in seconds.
+    pub dt: f64,
+}
+
+impl Rates for AdaptiveRates {
+    const STATES: usize = 1;
+
+    #[inline(always)]
+    fn rates<T: Real>(&self, j: T, states: &[T], next: &mut [T]) -> T {
+        let AdaptiveLifRate { tau_n, inc_n, .. } = self.neuron;
+        let out = self.neuron.still().rates(j - states[0], &[], &mut []);
+        next[0] = adapt(states[0], out, inc_n, self.dt / tau_n);
+        out
+    }
+}
+
+#[inline(always)]
+fn adapt<T: Real>(n: T, out: T, inc_n: f64, share: f64) -> T {
+    (n + T::number(share) * (T::number(inc_n) * out - n)).flush()
+}
+
+/// A spiking neuron with adaptation. States: `voltage`, `refractory_time`, `adaptation`.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct AdaptiveLif {
+    /// Time constant of the membrane in seconds.
+    pub tau_rc: f64,
+    /// Refractory time in seconds.
+    pub tau_ref: f64,
+    /// The lowest voltage; minus infinity for none.
+    pub min_voltage: f64,
+    /// Factor on the output: a spike is `amplitude / dt` high.
+    pub amplitude: f64,
+    /// Time constant of the adaptation in seconds.
+    pub tau_n: f64,
+    /// Adaptation for each Hz of the output.
+    pub inc_n: f64,
+}
+
+impl Default for AdaptiveLif {
+    fn default() -> Self {
+        let Lif { tau_rc, tau_ref, min_voltage, amplitude } = Lif::default();
+        Self { tau_rc, tau_ref, min_voltage, amplitude, tau_n: 1.0, inc_n: 0.01 }
+    }
+}
+
+impl AdaptiveLif {
+    /// The neuron without its adaptation.
+    pub fn still(self) -> Lif {
+        let Self { tau_rc, tau_ref, min_voltage, amplitude, .. } = self;
+        Lif { tau_rc, tau_ref, min_voltage, amplitude }
+    }
+
+    /// Its rate.
+    pub fn rate(self) -> AdaptiveLifRate {
+        let Self { tau_rc, tau_ref, amplitude, tau_n, inc_n, .. } = self;
+        AdaptiveLifRate { tau_rc, tau_ref, amplitude, tau_n, inc_n }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct AdaptiveLifStep<const SHORT: bool> {
+    pub lif: LifStep<SHORT>,
+    pub tau_n: f64,
+    pub inc_n: f64,
+}
+
+impl<const SHORT: bool> System for AdaptiveLifStep<SHORT> {
+    const OPERANDS: usize = 1;
+    const STATES: usize = 3;
+
+    #[inline(always)]
+    fn step<T: Real>(&self, x: &[T], next: &mut [T]) {
+        let (out, v, rest) = self.lif.fire(x[0] - x[3], x[1], x[2]);
+        let n = adapt(x[3], out, self.inc_n, self.lif.dt / self.tau_n);
+        next[..4].copy_from_slice(&[out, v, rest, n]);
+    }
+}

@@ -1,0 +1,422 @@
+//! Neuron types: from an input current to rates or spikes. One file a family, with one definition of a step each.
+//!
+//! A step written with [`Real`](crate::op::real::Real) numbers gives the shader, the CPU twin, the reference in f64 and the
+//! adjoint. Types without a state are elementwise maps, which the planner fuses into what makes their current; the others
+//! are [`Scan`]s. The current of a step acts in that step: neurons do not delay.
+
+mod check;
+mod count;
+mod izhikevich;
+mod leaky;
+mod lif;
+mod rate;
+pub mod tuning;
+
+use serde::de::value::{MapAccessDeserializer, MapDeserializer};
+use serde::{Deserialize, Deserializer, Serialize, de};
+
+pub use izhikevich::Izhikevich;
+pub use leaky::{Leaky, Reset, Synaptic};
+pub use lif::{AdaptiveLif, AdaptiveLifRate, Lif, LifRate};
+pub use rate::{LeakyRelu, RectifiedLinear, Sigmoid, SoftLifRate, Tanh};
+
+use super::function::Surrogate;
+use super::map::Map;
+use super::scan::{Emits, Scan};
+use super::step::Step;
+use crate::graph::{State, Tensor};
+use count::{Regular, Stochastic};
+use izhikevich::IzhikevichStep;
+use leaky::{LeakyStep, SynapticStep};
+use lif::{AdaptiveLifStep, AdaptiveRates, LifStep, is_short};
+use rate::{RateStep, Rates};
+
+/// What a neuron makes of its input current.
+///
+/// Outputs are rates in Hz; a spike is `amplitude / dt` high, so that its mean is the rate. [`Leaky`] and [`Synaptic`], which
+/// know no seconds, have spikes of height 1.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(remote = "Self", rename_all = "kebab-case")]
+pub enum NeuronType {
+    /// A line from zero on.
+    RectifiedLinear(RectifiedLinear),
+    /// Spikes of [`NeuronType::RectifiedLinear`], several in a step if need be. State: `voltage`.
+    SpikingRectifiedLinear(RectifiedLinear),
+    /// Two lines.
+    LeakyRelu(LeakyRelu),
+    /// Spikes of [`NeuronType::LeakyRelu`], negative ones below zero. State: `voltage`.
+    SpikingLeakyRelu(LeakyRelu),
+    /// The logistic function.
+    Sigmoid(Sigmoid),
+    /// The hyperbolic tangent.
+    Tanh(Tanh),
+    /// The rate of [`NeuronType::Lif`].
+    LifRate(LifRate),
+    /// Leaky integrate-and-fire.
+    Lif(Lif),
+    /// The rate of [`NeuronType::Lif`] with a soft threshold.
+    SoftLifRate(SoftLifRate),
+    /// The rate of [`NeuronType::AdaptiveLif`].
+    AdaptiveLifRate(AdaptiveLifRate),
+    /// Leaky integrate-and-fire with adaptation.
+    AdaptiveLif(AdaptiveLif),
+    /// Izhikevich's.
+    Izhikevich(Izhikevich),
+    /// Regular spikes of any rate. States: those of the rate, then `voltage`.
+    RegularSpiking(FromRates),
+    /// Spikes of any rate, what is left of a spike by chance.
+    StochasticSpiking(FromRates),
+    /// Spikes of any rate by Poisson's law; at most 64 are expected in a step, higher rates count as that.
+    PoissonSpiking(FromRates),
+    /// snnTorch's leaky neuron.
+    Leaky(Leaky),
+    /// snnTorch's leaky neuron with a decaying current.
+    Synaptic(Synaptic),
+}
+
+/// Spikes that are made of the rates of another type.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FromRates {
+    /// A type without spikes.
+    pub base: Box<NeuronType>,
+    /// Factor on the output: a spike is `amplitude / dt` high.
+    #[serde(default = "one")]
+    pub amplitude: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// A type by its name alone, with the constants as they are by default, or with some of them.
+impl<'de> Deserialize<'de> for NeuronType {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = NeuronType;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a neuron type, \"lif\" or { lif = { tau-rc = 0.02 } }")
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<NeuronType, E> {
+                let nothing = std::collections::BTreeMap::<String, String>::new();
+                NeuronType::deserialize(MapAccessDeserializer::new(MapDeserializer::new(std::iter::once((
+                    name, nothing,
+                )))))
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<NeuronType, A::Error> {
+                NeuronType::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+impl Serialize for NeuronType {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        NeuronType::serialize(self, to)
+    }
+}
+
+macro_rules! from {
+    ($($name:ident)*) => {
+        $(impl From<$name> for NeuronType {
+            fn from(neuron: $name) -> Self {
+                NeuronType::$name(neuron)
+            }
+        })*
+    };
+}
+from!(RectifiedLinear LeakyRelu Sigmoid Tanh LifRate Lif SoftLifRate AdaptiveLifRate AdaptiveLif Izhikevich Leaky Synaptic);
+
+/// How spikes are trained through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spiking {
+    /// In training, rates take the place of spikes (Hunsberger and Eliasmith 2016); states do not move.
+    #[default]
+    RateSwap,
+    /// The same, with [`SoftLifRate`] of this width in place of [`Lif`].
+    SmoothRateSwap(f64),
+    /// Spikes, with a surrogate for the derivative of the threshold; resets are constants for it.
+    Surrogate(Surrogate),
+    /// Spikes, with the derivative of the rate, for [`Lif`] of that with a soft threshold of this width.
+    RateGradient(f64),
+}
+
+/// What stands for the derivative of spikes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Derivative {
+    /// At the threshold, through time.
+    Threshold(Surrogate),
+    /// That of the rate in this step alone.
+    Rate(f64),
+}
+
+/// What [`NeuronType::output`] needs besides the current.
+#[derive(Clone, Copy)]
+pub struct Setting<'a, 's> {
+    /// Length of a step in seconds.
+    pub dt: f64,
+    /// How spikes are trained through; nothing if they are not.
+    pub training: Option<Spiking>,
+    /// The type's states as they start, in its order.
+    pub states: &'a [State],
+    /// For types that [draw](NeuronType::is_random), a number uniform in 0 … 1 for each output.
+    pub random: Option<Tensor<'s>>,
+}
+
+impl NeuronType {
+    /// [`Lif`] with the constants that it has by default.
+    pub fn lif() -> Self {
+        Lif::default().into()
+    }
+
+    /// Regular spikes of the rates of `base`.
+    pub fn regular_spiking(base: impl Into<NeuronType>) -> Self {
+        Self::RegularSpiking(FromRates { base: Box::new(base.into()), amplitude: 1.0 })
+    }
+
+    /// Spikes of the rates of `base`, what is left of a spike by chance.
+    pub fn stochastic_spiking(base: impl Into<NeuronType>) -> Self {
+        Self::StochasticSpiking(FromRates { base: Box::new(base.into()), amplitude: 1.0 })
+    }
+
+    /// Spikes of the rates of `base` by Poisson's law.
+    pub fn poisson_spiking(base: impl Into<NeuronType>) -> Self {
+        Self::PoissonSpiking(FromRates { base: Box::new(base.into()), amplitude: 1.0 })
+    }
+
+    /// What such neurons are called, for messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NeuronType::RectifiedLinear(_) => "rectified linear neurons",
+            NeuronType::SpikingRectifiedLinear(_) => "spiking rectified linear neurons",
+            NeuronType::LeakyRelu(_) => "leaky ReLU neurons",
+            NeuronType::SpikingLeakyRelu(_) => "spiking leaky ReLU neurons",
+            NeuronType::Sigmoid(_) => "sigmoid neurons",
+            NeuronType::Tanh(_) => "tanh neurons",
+            NeuronType::LifRate(_) => "LIF rate neurons",
+            NeuronType::Lif(_) => "LIF neurons",
+            NeuronType::SoftLifRate(_) => "soft LIF rate neurons",
+            NeuronType::AdaptiveLifRate(_) => "adaptive LIF rate neurons",
+            NeuronType::AdaptiveLif(_) => "adaptive LIF neurons",
+            NeuronType::Izhikevich(_) => "Izhikevich neurons",
+            NeuronType::RegularSpiking(_) => "regularly spiking neurons",
+            NeuronType::StochasticSpiking(_) => "stochastically spiking neurons",
+            NeuronType::PoissonSpiking(_) => "Poisson spiking neurons",
+            NeuronType::Leaky(_) => "leaky neurons",
+            NeuronType::Synaptic(_) => "synaptic neurons",
+        }
+    }
+
+    /// Whether the output is a rate.
+    pub fn is_rate(&self) -> bool {
+        self.with_rates(1.0, Any).is_some()
+    }
+
+    /// Whether it needs random numbers.
+    pub fn is_random(&self) -> bool {
+        matches!(self, NeuronType::StochasticSpiking(_) | NeuronType::PoissonSpiking(_))
+    }
+
+    /// Names of the states, and the range in which each starts if nothing else is said, evenly spread as in Nengo.
+    pub fn states(&self) -> Vec<(&'static str, [f32; 2])> {
+        let (any, zero) = ([0.0, 1.0], [0.0, 0.0]);
+        match self {
+            NeuronType::SpikingRectifiedLinear(_) | NeuronType::SpikingLeakyRelu(_) => vec![("voltage", any)],
+            NeuronType::Lif(_) => vec![("voltage", any), ("refractory_time", zero)],
+            NeuronType::AdaptiveLifRate(_) => vec![("adaptation", zero)],
+            NeuronType::AdaptiveLif(_) => {
+                vec![("voltage", any), ("refractory_time", zero), ("adaptation", zero)]
+            }
+            NeuronType::Izhikevich(_) => vec![("voltage", any), ("recovery", any)],
+            NeuronType::RegularSpiking(from) => {
+                let mut states = from.base.states();
+                states.push(("voltage", any));
+                states
+            }
+            NeuronType::StochasticSpiking(from) | NeuronType::PoissonSpiking(from) => from.base.states(),
+            NeuronType::Leaky(_) => vec![("voltage", zero)],
+            NeuronType::Synaptic(_) => vec![("current", zero), ("voltage", zero)],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The type whose rates take the place of spikes in training, and a factor on them; nothing where there is none.
+    pub fn rate_type(&self, smoothing: Option<f64>) -> Option<(NeuronType, f64)> {
+        Some(match self {
+            NeuronType::SpikingRectifiedLinear(p) => ((*p).into(), 1.0),
+            NeuronType::SpikingLeakyRelu(p) => ((*p).into(), 1.0),
+            NeuronType::Lif(p) => match smoothing {
+                None => (p.rate().into(), 1.0),
+                Some(sigma) => (p.rate().soft(sigma).into(), 1.0),
+            },
+            NeuronType::AdaptiveLif(p) => (p.rate().into(), 1.0),
+            NeuronType::RegularSpiking(from)
+            | NeuronType::StochasticSpiking(from)
+            | NeuronType::PoissonSpiking(from) => ((*from.base).clone(), from.amplitude),
+            NeuronType::Izhikevich(_) | NeuronType::Leaky(_) | NeuronType::Synaptic(_) => return None,
+            rate => (rate.clone(), 1.0),
+        })
+    }
+
+    /// The output for the current `j`, in the same step. Of the operator that makes it, the states are the type's, unless
+    /// rates have taken the place of spikes.
+    pub fn output<'s>(&self, j: Tensor<'s>, at: &Setting<'_, 's>) -> Tensor<'s> {
+        let smoothing = match at.training {
+            Some(Spiking::RateSwap) => Some(None),
+            Some(Spiking::SmoothRateSwap(sigma)) => Some(Some(sigma)),
+            _ => None,
+        };
+        if let Some((rate, factor)) = smoothing.filter(|_| !self.is_rate()).and_then(|s| self.rate_type(s)) {
+            let wanted: Vec<&str> = rate.states().iter().map(|s| s.0).collect();
+            let states: Vec<State> = at.states.iter().filter(|s| wanted.contains(&s.name)).cloned().collect();
+            let out = rate.output(j, &Setting { training: None, states: &states, random: None, dt: at.dt });
+            return if factor == 1.0 { out } else { out.scale(factor as f32) };
+        }
+        let (derivative, trained) = match at.training {
+            Some(Spiking::Surrogate(surrogate)) => (Derivative::Threshold(surrogate), true),
+            Some(Spiking::RateGradient(sigma)) => (Derivative::Rate(sigma), self.rate_type(None).is_some()),
+            _ => (Derivative::Threshold(Surrogate::StraightThrough), self.is_rate()),
+        };
+        let step = self.step(at.dt, derivative);
+        if at.states.is_empty()
+            && self.is_rate()
+            && let Some(expr) = step.expression()
+        {
+            return j.scope.apply(Map::new(expr.clone()), &[j]);
+        }
+        let step = if trained { step } else { step.without_gradient() };
+        let scan = Scan {
+            name: self.name(),
+            step,
+            states: at.states.to_vec(),
+            emits: Emits::Result,
+            linear: false,
+            backward: false,
+        };
+        let inputs: Vec<Tensor<'s>> = std::iter::once(j).chain(at.random).collect();
+        // Each neuron has its own state, also where all get the same current.
+        j.scope.apply(scan, &inputs)
+    }
+
+    /// The step at a time step of `dt` seconds.
+    pub(crate) fn step(&self, dt: f64, derivative: Derivative) -> Step {
+        let stochastic = |from: &FromRates, poisson| {
+            let visit = MakeStochastic { amplitude: from.amplitude, dt, poisson };
+            from.base.with_rates(dt, visit).unwrap_or_else(silent)
+        };
+        let regular = |amplitude, towards_zero| MakeRegular { amplitude, dt, towards_zero, derivative };
+        match self {
+            NeuronType::SpikingRectifiedLinear(p) => {
+                regular(p.amplitude, false).visit(RectifiedLinear { amplitude: 1.0 })
+            }
+            NeuronType::SpikingLeakyRelu(p) => {
+                regular(p.amplitude, true).visit(LeakyRelu { amplitude: 1.0, ..*p })
+            }
+            NeuronType::Lif(p) if is_short(dt, p.tau_rc) => lif_step::<true>(p, dt, derivative),
+            NeuronType::Lif(p) => lif_step::<false>(p, dt, derivative),
+            NeuronType::AdaptiveLif(p) if is_short(dt, p.tau_rc) => adaptive_step::<true>(p, dt, derivative),
+            NeuronType::AdaptiveLif(p) => adaptive_step::<false>(p, dt, derivative),
+            NeuronType::Izhikevich(p) => Step::of_system(IzhikevichStep { neuron: *p, dt, derivative }),
+            NeuronType::RegularSpiking(from) => {
+                from.base.with_rates(dt, regular(from.amplitude, false)).unwrap_or_else(silent)
+            }
+            NeuronType::StochasticSpiking(from) => stochastic(from, false),
+            NeuronType::PoissonSpiking(from) => stochastic(from, true),
+            NeuronType::Leaky(p) => Step::of_system(LeakyStep { neuron: *p, derivative }),
+            NeuronType::Synaptic(p) => {
+                let neuron = Leaky { beta: p.beta, threshold: p.threshold, reset: p.reset };
+                Step::of_system(SynapticStep { leaky: LeakyStep { neuron, derivative }, alpha: p.alpha })
+            }
+            rate => rate.with_rates(dt, MakeRate).unwrap_or_else(silent),
+        }
+    }
+
+    /// Calls `visit` with the rates of a type that has them for its output.
+    pub(crate) fn with_rates<V: Visit>(&self, dt: f64, visit: V) -> Option<V::Out> {
+        Some(match *self {
+            NeuronType::RectifiedLinear(p) => visit.visit(p),
+            NeuronType::LeakyRelu(p) => visit.visit(p),
+            NeuronType::Sigmoid(p) => visit.visit(p),
+            NeuronType::Tanh(p) => visit.visit(p),
+            NeuronType::LifRate(p) => visit.visit(p),
+            NeuronType::SoftLifRate(p) => visit.visit(p),
+            NeuronType::AdaptiveLifRate(neuron) => visit.visit(AdaptiveRates { neuron, dt }),
+            _ => return None,
+        })
+    }
+}
+
+fn lif_step<const SHORT: bool>(lif: &Lif, dt: f64, derivative: Derivative) -> Step {
+    Step::of_system(LifStep::<SHORT>::new(*lif, dt, derivative))
+}
+
+fn adaptive_step<const SHORT: bool>(p: &AdaptiveLif, dt: f64, derivative: Derivative) -> Step {
+    let lif = LifStep::<SHORT>::new(p.still(), dt, derivative);
+    Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
+}
+
+/// Of a base that spikes itself, which [`NeuronType::check`] refuses.
+fn silent() -> Step {
+    Step::new(1, |x| vec![x[0]]).without_gradient()
+}
+
+/// Something to be done with rates of any type.
+pub(crate) trait Visit {
+    type Out;
+    fn visit<R: Rates>(self, rates: R) -> Self::Out;
+}
+
+struct Any;
+
+impl Visit for Any {
+    type Out = ();
+    fn visit<R: Rates>(self, _: R) {}
+}
+
+struct MakeRate;
+
+impl Visit for MakeRate {
+    type Out = Step;
+    fn visit<R: Rates>(self, rates: R) -> Step {
+        Step::of_system(RateStep(rates))
+    }
+}
+
+struct MakeRegular {
+    amplitude: f64,
+    dt: f64,
+    towards_zero: bool,
+    derivative: Derivative,
+}
+
+impl Visit for MakeRegular {
+    type Out = Step;
+    fn visit<R: Rates>(self, rates: R) -> Step {
+        let Self { amplitude, dt, towards_zero, derivative } = self;
+        Step::of_system(Regular { rates, amplitude, dt, towards_zero, derivative })
+    }
+}
+
+struct MakeStochastic {
+    amplitude: f64,
+    dt: f64,
+    poisson: bool,
+}
+
+impl Visit for MakeStochastic {
+    type Out = Step;
+    fn visit<R: Rates>(self, rates: R) -> Step {
+        let Self { amplitude, dt, .. } = self;
+        if self.poisson {
+            Step::of_system(Stochastic::<R, true> { rates, amplitude, dt })
+        } else {
+            Step::of_system(Stochastic::<R, false> { rates, amplitude, dt })
+        }
+    }
+}
