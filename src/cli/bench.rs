@@ -34,6 +34,10 @@ pub enum What {
     Train,
     /// A recurrent network through 100 steps, training and forward
     Rnn,
+    /// A spiking network through 25 steps, trained with a surrogate
+    Spiking,
+    /// A Legendre memory unit through 1000 steps
+    Lmu,
 }
 
 /// Measures speed, beside ceilings measured on the same device.
@@ -87,7 +91,16 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if !args.json {
         println!("device: {device}");
     }
-    let all = [What::Matmul, What::Elementwise, What::L2Norm, What::Neurons, What::Train, What::Rnn];
+    let all = [
+        What::Matmul,
+        What::Elementwise,
+        What::L2Norm,
+        What::Neurons,
+        What::Train,
+        What::Rnn,
+        What::Spiking,
+        What::Lmu,
+    ];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None };
     for what in chosen {
@@ -101,6 +114,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             }
             What::Train => bench.train(args)?,
             What::Rnn => bench.rnn(args)?,
+            What::Spiking => bench.spiking(args)?,
+            What::Lmu => bench.lmu(args)?,
         };
         for m in results {
             let fraction = m.value / m.ceiling;

@@ -76,7 +76,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         _ => Data::new(),
     };
     let inputs = match examples {
-        Some(examples) => Some(Data::new().with(spec.input_node()?, examples.inputs)),
+        Some(examples) => Some(Data::new().with(spec.input_node()?, spec.input_signal(&examples.inputs)?)),
         None => None,
     };
     note(&format!("device: {device}"));

@@ -2,10 +2,15 @@
 
 use std::time::Instant;
 
-use ndarray::Array3;
-use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Node, ObjectId, Synapse, Transform};
-use nengo_wgpu::train::{Loss, Objective, Training};
-use nengo_wgpu::{Data, Fit, Options, Result, Simulator};
+use ndarray::{Array2, Array3, Axis};
+use nengo_wgpu::network::{
+    Activation, Connection, Init, Layer, LegendreMemory, Network, Neurons, Node, ObjectId, Synapse,
+    Transform, Tuning,
+};
+use nengo_wgpu::op::Surrogate;
+use nengo_wgpu::op::neuron::{Lif, Spiking};
+use nengo_wgpu::train::{Loss, Objective, Optimiser, Over, Training};
+use nengo_wgpu::{Data, Fit, Options, Result, Signal, Simulator};
 
 use super::{Bench, BenchArgs, Measured, measured, print_profile};
 
@@ -16,12 +21,14 @@ struct Case {
     sizes: [usize; 2],
     minibatch: usize,
     steps: usize,
+    /// The input is the same at each step.
+    held: bool,
     /// Multiplications and additions of a forward step of one example; a training step has about three times as many.
     flop: f64,
 }
 
 /// Minibatches of one timed pass.
-const PASS: usize = 5;
+const PASS: usize = 4;
 
 /// Numbers without any pattern that matters, between -1 and 1.
 fn numbers(shape: (usize, usize, usize), factor: usize) -> Array3<f32> {
@@ -53,40 +60,96 @@ fn recurrent() -> Result<Case> {
     network.probe("y", y)?;
     let flop = 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs) as f64;
     let (name, sizes) = ("rnn 64-256-10, 100 steps, batch 32", [inputs, outputs]);
-    Ok(Case { name, network, sizes, minibatch: 32, steps: 100, flop })
+    Ok(Case { name, network, sizes, minibatch: 32, steps: 100, held: false, flop })
+}
+
+/// 784 inputs that are held, 512 leaky integrate-and-fire neurons, 10 outputs.
+fn spiking() -> Result<Case> {
+    let (inputs, hidden, outputs) = (784, 512, 10);
+    let mut network = Network::new(0);
+    let x = network.node("x", Node::Input(inputs))?;
+    let lif = Lif { amplitude: 0.01, ..Lif::default() };
+    let mut neurons = Neurons::new(hidden, lif);
+    neurons.tuning = Tuning::Given { gain: Init::Constant(1.0), bias: Init::Constant(1.0) };
+    let h = network.neurons("h", neurons)?;
+    dense(&mut network, x, h, 2.0, None)?;
+    let y = network.layer("out", Layer::dense(outputs), h)?;
+    network.probe("y", y)?;
+    let steps = 25;
+    // The image is multiplied once, not at each step.
+    let flop = 2.0 * ((inputs * hidden) as f64 / steps as f64 + (hidden * outputs) as f64);
+    let (name, sizes) = ("spiking 784-512-10, 25 steps, batch 128", [inputs, outputs]);
+    Ok(Case { name, network, sizes, minibatch: 128, steps, held: true, flop })
+}
+
+/// A Legendre memory unit of 212 units and order 256, as in NengoDL's benchmark.
+fn memory() -> Result<Case> {
+    let lmu = LegendreMemory { units: 212, order: 256, theta: 784.0 };
+    let mut network = Network::new(0);
+    let x = network.node("x", Node::Input(1))?;
+    let h = network.legendre_memory("h", x, lmu)?;
+    let y = network.layer("out", Layer::dense(10).no_bias(), h)?;
+    network.probe("y", y)?;
+    let LegendreMemory { units, order, .. } = lmu;
+    let flop = 2.0 * (order * order + units * (order + units) + 2 * order + 12 * units) as f64;
+    let name = "lmu 212 units, order 256, 1000 steps, batch 100";
+    Ok(Case { name, network, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
 }
 
 impl Bench {
+    /// A feed-forward spiking network trained with a surrogate.
+    pub(super) fn spiking(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
+        self.through_time(spiking()?, args)
+    }
+
+    /// A memory unit through 1000 steps.
+    pub(super) fn lmu(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
+        self.through_time(memory()?, args)
+    }
+
     /// A recurrent network: training, then forward.
     pub(super) fn rnn(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
         self.through_time(recurrent()?, args)
     }
 
     fn through_time(&mut self, case: Case, args: &BenchArgs) -> Result<Vec<Measured>> {
-        let Case { name, network, sizes: [inputs, outputs], minibatch, steps, flop } = case;
+        let Case { name, network, sizes: [inputs, outputs], minibatch, steps, held, flop } = case;
         let peak = 1e9 * self.peak()?;
         let options = Options { minibatch, ..Options::default() };
         let mut sim = Simulator::with(&network, &self.device, options)?;
-        let objective = Objective::new().loss("y", Loss::MeanSquared);
-        sim.compile(Training::new(objective, 1e-3).in_order())?;
-        let x = Data::new().with("x", numbers((PASS * minibatch, steps, inputs), 17));
-        let y = Data::new().with("y", numbers((PASS * minibatch, steps, outputs), 7919));
-        sim.fit(&x, &y, &Fit::epochs(1))?;
+        // Of spikes, what they add up to counts, as a class.
+        let objective = match held {
+            true => Objective::new().loss("y", Loss::CrossEntropy).over(Over::Sum),
+            false => Objective::new().loss("y", Loss::MeanSquared),
+        };
+        let optimiser = if held { Optimiser::adam() } else { Optimiser::sgd() };
+        let surrogate = Spiking::Surrogate(Surrogate::FastSigmoid(10.0));
+        sim.compile(Training::new(objective, 1e-3).in_order().spiking(surrogate).optimiser(optimiser))?;
+        let x = numbers((PASS * minibatch, if held { 1 } else { steps }, inputs), 17);
+        let x =
+            Data::new().with("x", if held { Signal::Held(x.remove_axis(Axis(1))) } else { Signal::Steps(x) });
+        let examples = PASS * minibatch;
+        let classes = || Array2::from_shape_fn((examples, 1), |(b, _)| ((b * 7919) % outputs) as f32);
+        let y: Signal =
+            if held { classes().into() } else { numbers((examples, steps, outputs), 7919).into() };
+        let y = Data::new().with("y", y);
+        let fit = Fit { n_steps: Some(steps), ..Fit::epochs(1) };
+        sim.fit(&x, &y, &fit)?;
         if args.profile {
             let total: f64 = print_profile(sim.profile(&x, &y, 10)?);
             println!("{:>9.1} µs  all", 1e6 * total);
         }
         let mut seconds = Vec::new();
         for _ in 0..self.repeats {
-            seconds.push(sim.fit(&x, &y, &Fit::epochs(1))?[0].seconds / PASS as f64);
+            seconds.push(sim.fit(&x, &y, &fit)?[0].seconds / PASS as f64);
         }
         let whole = flop * (minibatch * steps) as f64;
         let training = measured(format!("{name}: training"), "it/s", 1.0, seconds, peak / (3.0 * whole));
-        sim.predict(&x)?;
+        sim.predict_steps(&x, steps)?;
         let mut seconds = Vec::new();
         for _ in 0..self.repeats {
             let start = Instant::now();
-            sim.predict(&x)?;
+            sim.predict_steps(&x, steps)?;
             seconds.push(start.elapsed().as_secs_f64() / PASS as f64);
         }
         let work = steps as f64;

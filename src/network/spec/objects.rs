@@ -22,6 +22,9 @@ pub struct NodeSpec {
     pub name: String,
     /// An input of this many values, given to each run.
     pub size: Option<usize>,
+    /// Steps over which the numbers of an example are given to an input, `size` of them at each; without it they are
+    /// given at once and held.
+    pub steps: Option<usize>,
     /// Always these values.
     pub constant: Option<Vec<f32>>,
     /// A row of values for each time step.
@@ -217,6 +220,10 @@ impl NodeSpec {
 
     pub(super) fn build(&self) -> Result<Node> {
         let what = || format!("node '{}'", self.name);
+        if self.steps == Some(0) || (self.steps.is_some() && (self.size.is_none() || self.process.is_some()))
+        {
+            return Err(Error::invalid(what(), "steps are for an input of a size, and at least 1"));
+        }
         if let Some(process) = &self.process {
             if self.constant.is_some() || self.array.is_some() || self.passthrough.is_some() {
                 return Err(Error::invalid(what(), "with a process it takes nothing but a size besides"));

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 use crate::network::{Network, NetworkSpec, Target};
 use crate::op::neuron::Spiking;
-use crate::sim::{Data, EarlyStopping};
+use crate::sim::{Data, EarlyStopping, Signal};
 use settings::select;
 
 /// How a network is trained.
@@ -243,7 +243,7 @@ impl NetworkSpec {
     /// As [`NetworkSpec::input_node`] and [`NetworkSpec::training`]; a class that an output has no place for.
     pub fn signals(&self, network: &Network, examples: &Dataset) -> Result<(Data, Data)> {
         let train = self.train()?;
-        let inputs = Data::new().with(self.input_node()?, examples.inputs.clone());
+        let inputs = Data::new().with(self.input_node()?, self.input_signal(&examples.inputs)?);
         let terms = train.terms(network)?;
         let mut targets = Data::new();
         for term in &terms {
@@ -264,6 +264,25 @@ impl NetworkSpec {
 }
 
 impl NetworkSpec {
+    /// What the input node is given of examples: their numbers at once, or in the node's number of steps.
+    ///
+    /// # Errors
+    /// No input node, or examples that are not `size` numbers for each step.
+    pub fn input_signal(&self, examples: &Array2<f32>) -> Result<Signal> {
+        let name = self.input_node()?;
+        let node = self.node.iter().find(|n| n.name == name);
+        let Some((size, steps)) = node.and_then(|n| Some((n.size?, n.steps?))) else {
+            return Ok(examples.clone().into());
+        };
+        let shape = (examples.nrows(), steps, size);
+        let split = examples.as_standard_layout().into_owned().into_shape_with_order(shape);
+        split.map(Signal::from).map_err(|_| {
+            let node = format!("node '{name}'");
+            let wanted = format!("{steps} steps of {size} numbers");
+            Error::shape(node, wanted, "an example of the data", format!("{} numbers", examples.ncols()))
+        })
+    }
+
     /// Random inputs between -1 and 1 for each input node, and targets that fit the losses and metrics of `[train]`: for
     /// checks of a network without data.
     ///
