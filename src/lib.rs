@@ -77,6 +77,6 @@ pub mod train;
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{
-    CheckedGradient, Data, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Options, Progress,
-    Signal, Simulator, StepReport,
+    CheckedGradient, Data, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Options, Outline,
+    OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
 };

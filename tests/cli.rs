@@ -270,6 +270,14 @@ fn a_run_shows_and_writes_its_probes() {
         &["run", "net.toml", "--device", "cpu", "--params", params, "--out", "o", "--examples", "5"],
     );
     assert!(stdout.contains("output") && stdout.contains("norm"), "{stdout}");
+    let read: ndarray::Array3<f32> = ndarray_npy::read_npy(dir.path().join("o/output.npy")).unwrap();
+    assert_eq!(read.dim(), (5, 1, 3));
+    let run = ["run", "net.toml", "--device", "cpu", "--params", params, "--examples", "5", "--out"];
+    let (_, _) = good(&dir, &[&run[..], &["o", "--format", "csv"]].concat());
+    good(&dir, &[&run[..], &["o/all.npz"]].concat());
+    let file = std::fs::File::open(dir.path().join("o/all.npz")).unwrap();
+    let all: ndarray::Array3<f32> = ndarray_npy::NpzReader::new(file).unwrap().by_name("output").unwrap();
+    assert_eq!(all, read);
     let text = std::fs::read_to_string(dir.path().join("o/output.csv")).unwrap();
     assert_eq!(text.lines().next(), Some("example,time,0,1,2"));
     assert_eq!(text.lines().count(), 6);
@@ -427,6 +435,78 @@ fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint() {
     assert!(error.contains("at step") && error.contains("learning rate"), "{error}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_full_disk_in_the_middle_of_a_run_leaves_no_half_file() {
+    let dir = project(
+        "[[node]]\nname = \"c\"\nconstant = [1, 2]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\nsynapse = 0.01\n",
+    );
+    let program = env!("CARGO_BIN_EXE_nengo-wgpu");
+    for out in ["o", "o/all.npz"] {
+        // A block of 512 bytes holds a part of the 8000 alone.
+        let limited = format!(
+            "trap '' XFSZ; ulimit -f 8; exec '{program}' run net.toml --device cpu --steps 1000 --out {out}"
+        );
+        let run = Command::new("sh").args(["-c", &limited]).current_dir(dir.path()).output().unwrap();
+        let stderr = String::from_utf8(run.stderr).unwrap();
+        assert_eq!(run.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("error: cannot write o/") && !stderr.contains("panicked"), "{stderr}");
+        assert_eq!(std::fs::read_dir(dir.path().join("o")).unwrap().count(), 0, "{out}");
+    }
+    good(&dir, &["run", "net.toml", "--device", "cpu", "--steps", "1000", "--out", "o"]);
+    let read: ndarray::Array3<f32> = ndarray_npy::read_npy(dir.path().join("o/p.npy")).unwrap();
+    assert_eq!(read.dim(), (1, 1000, 2));
+}
+
+#[test]
+fn a_probe_samples_as_the_file_says() {
+    let text =
+        "[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\nsynapse = 0.01\n";
+    let dir = project(&format!("{text}sample-every = 0.02\n"));
+    let run = ["run", "net.toml", "--device", "cpu", "--time", "0.11", "--out", "o", "--format", "csv"];
+    good(&dir, &run);
+    let csv = std::fs::read_to_string(dir.path().join("o/p.csv")).unwrap();
+    let times: Vec<&str> = csv.lines().skip(1).map(|l| l.split(',').nth(1).unwrap()).collect();
+    assert_eq!(times, ["0.020000", "0.040000", "0.060000", "0.080000", "0.100000"]);
+    let dir = project(&format!("{text}sample-every = 0.0025\n"));
+    let error = bad(&dir, &run);
+    assert!(error.contains("probe 'p'") && error.contains("multiple"), "{error}");
+}
+
+#[test]
+fn runs_of_no_length_are_refused_with_what_was_given() {
+    let dir = project("[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\n");
+    for (option, given) in
+        [("--steps", "0"), ("--time", "0"), ("--time", "-1"), ("--time", "nan"), ("--time", "inf")]
+    {
+        let error = bad(&dir, &["run", "net.toml", "--device", "cpu", &format!("{option}={given}")]);
+        let said = if given == "nan" { "NaN" } else { given };
+        assert!(error.contains(option) && error.contains(said) && error.contains("at least"), "{error}");
+    }
+    let error = bad(&dir, &["plan", "net.toml", "--device", "cpu", "--steps", "0"]);
+    assert!(error.contains("--steps"), "{error}");
+}
+
+#[test]
+fn a_plan_shows_stages_dispatches_and_bytes() {
+    let dir = project(NETWORK);
+    let (text, _) = good(&dir, &["plan", "net.toml", "--device", "cpu"]);
+    for part in ["batched", "hidden", "matmul", "dispatches", "bytes in all"] {
+        assert!(text.contains(part), "'{part}' in {text}");
+    }
+    let json = |more: &[&str]| {
+        let args = [&["plan", "net.toml", "--device", "cpu", "--json"], more].concat();
+        serde_json::from_str::<serde_json::Value>(&good(&dir, &args).0).unwrap()
+    };
+    let (run, train) = (json(&["--steps", "10", "--minibatch", "7"]), json(&["--train"]));
+    assert_eq!((run["steps"].as_u64(), run["minibatch"].as_u64()), (Some(10), Some(7)));
+    let dispatches = |v: &serde_json::Value| v["dispatches"].as_u64().unwrap();
+    assert!(dispatches(&train) > dispatches(&run));
+    assert!(train["parameter_bytes"].as_u64() > run["parameter_bytes"].as_u64());
+    assert!(train["parts"][0]["program"]["stages"][0]["operators"].is_array());
+    assert!(!dir.path().join("runs").exists(), "a plan writes nothing");
+}
+
 #[test]
 fn wrong_use_ends_with_2_and_help_with_0() {
     let dir = tempfile::tempdir().unwrap();
@@ -442,12 +522,17 @@ fn wrong_use_ends_with_2_and_help_with_0() {
     ] {
         assert_eq!(code(args), Some(2), "{args:?}");
     }
-    for args in
-        [&["--help"][..], &["--version"], &["train", "--help"], &["run", "--help"], &["info", "--help"]]
-    {
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["train", "--help"],
+        &["run", "--help"],
+        &["plan", "--help"],
+        &["info", "--help"],
+    ] {
         assert_eq!(code(args), Some(0), "{args:?}");
     }
-    for command in ["train", "run", "info"] {
+    for command in ["train", "run", "plan", "info"] {
         let (help, _) = good(&dir, &[command, "--help"]);
         assert!(help.contains("Example: nengo-wgpu") && help.contains("--device"), "{help}");
     }

@@ -446,14 +446,14 @@ fn a_loss_that_is_not_finite_tells_the_state_that_is_not() {
             let fit = Fit { n_steps: Some(12), ..Fit::epochs(1) };
             says(
                 sim.predict_steps(&data("x", (2, 3)), 12),
-                &["the output of probe 'y'", "the lowpass of 'loop'", "example 0", "after 12 time steps"],
+                &["the output of probe 'y'", "the filter of 'loop'", "example 0", "after 12 time steps"],
             );
             let step = if backprop == Backprop::Checkpointed(4) { "4 time steps" } else { "12 time steps" };
             says(
                 sim.fit(&data("x", (2, 3)), &data("y", (2, 2)), &fit),
                 &[
                     "the loss of probe 'y'",
-                    "the lowpass of 'loop'",
+                    "the filter of 'loop'",
                     "example 0",
                     "element 0",
                     step,

@@ -12,7 +12,8 @@ use nengo_wgpu::graph::{Extent, Tensor, Type};
 use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Node, Synapse, Transform};
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::{Delay, Unary};
-use nengo_wgpu::plan::{Plan, Stage};
+use nengo_wgpu::plan::report::StageKind;
+use nengo_wgpu::plan::{Plan, Report, Stage};
 use nengo_wgpu::{Data, Device, Error, Options, Simulator};
 use proptest::prelude::*;
 
@@ -91,6 +92,64 @@ fn the_gradient_of_recurrent_weights_is_one_product_after_the_loop() {
     assert_eq!(backward, [false, true]);
     assert_eq!(operators(&plan, false, "matmul"), [Type::fixed(4, 4)]);
     assert_eq!(operators(&plan, true, "matmul").len(), 2, "one in each direction of time");
+}
+
+/// `tanh(x + W y of the step before)`.
+fn recurrent<'s>(c: &'s Case, x: Tensor<'s>) -> Tensor<'s> {
+    let cols = x.ty().cols;
+    let state = c.scope.open(Arc::new(Delay { backward: false }), Type::sequence(cols));
+    let y = (x + state.dot(c.parameter(cols, cols))).tanh();
+    c.scope.close(state, y);
+    y
+}
+
+#[test]
+fn loops_that_do_not_wait_for_each_other_run_as_one() {
+    let case = common::build(dims(3, 20), |c| {
+        let a = recurrent(c, c.feed(Type::sequence(4)).dot(c.parameter(4, 4)));
+        let b = recurrent(c, c.feed(Type::sequence(5)));
+        // Of one loop alone, and of both.
+        let sum = a.dot(c.parameter(2, 4)) + b.dot(c.parameter(2, 5));
+        vec![a.scale(2.0), sum]
+    });
+    for device in devices() {
+        let plan = case.plan(device.target());
+        assert_eq!(loops(&plan).len(), 1, "{:?}", plan.stages);
+        let repeats = plan.recording.commands.iter().filter(|c| matches!(c, Command::Repeat { .. }));
+        assert_eq!(repeats.count(), 1);
+    }
+    case.check("two loops abreast", 1e-5);
+}
+
+#[test]
+fn a_loop_that_reads_from_another_runs_after_it() {
+    let case = common::build(dims(3, 20), |c| {
+        let a = recurrent(c, c.feed(Type::sequence(4)));
+        let b = recurrent(c, a.dot(c.parameter(5, 4)));
+        // A third one could run with either, and joins the first.
+        vec![b, recurrent(c, c.feed(Type::sequence(3)))]
+    });
+    let plan = plan(&case);
+    let sizes: Vec<usize> = loops(&plan).iter().map(|s| s.nodes().len()).collect();
+    assert_eq!(sizes.len(), 2);
+    assert_eq!(sizes[0], 2 * sizes[1]);
+    case.check("two loops in a row and one beside", 1e-5);
+}
+
+#[test]
+fn gradients_of_loops_abreast_run_abreast_in_the_other_direction() {
+    let case = Case::new(dims(2, 8));
+    let outputs: Vec<_> = {
+        let [a, b] = [3, 4].map(|n| recurrent(&case, case.feed(Type::sequence(n))));
+        let loss = a.square().mean_all() + b.square().mean_all();
+        let adjoints = gradient(&case.scope, loss, &case.parameter_ids(), |_| "w".into()).unwrap();
+        adjoints.into_iter().map(|a| a.unwrap().id).collect()
+    };
+    let case = case.ready(outputs);
+    let backward: Vec<bool> =
+        loops(&plan(&case)).iter().map(|s| matches!(s, Stage::Loop { backward: true, .. })).collect();
+    assert_eq!(backward, [false, true]);
+    case.check("gradients of two loops", 1e-5);
 }
 
 #[test]
@@ -289,6 +348,137 @@ fn many_runs_take_no_more_memory() {
             sim.predict(&inputs).unwrap();
         }
         assert_eq!(sim.allocated_bytes(), before, "{device}");
+    }
+}
+
+/// A held input through two layers with filters between them, 16 examples at once.
+fn feed_forward() -> Network {
+    let mut net = Network::new(1);
+    let x = net.node("x", Node::Input(6)).unwrap();
+    let a = net.layer("a", Layer::dense(8).activation(Activation::Tanh), x).unwrap();
+    let b = net.unconnected_layer("b", Layer::dense(4), 8).unwrap();
+    net.connect(a, b, Connection::new().synapse(Synapse::Lowpass(0.01))).unwrap();
+    net.add_probe("p", nengo_wgpu::network::Target::Output(b, Some(Synapse::Lowpass(0.02)))).unwrap();
+    net
+}
+
+fn planner(net: &Network, device: &Device) -> Simulator {
+    Simulator::planner(net, device, Options { minibatch: 16, ..Options::default() }).unwrap()
+}
+
+#[test]
+fn a_feed_forward_network_costs_the_same_dispatches_for_100_steps_and_1000() {
+    for device in devices() {
+        let sim = planner(&feed_forward(), device);
+        let [short, long] = [100, 1000].map(|steps| sim.outline(steps).unwrap());
+        for outline in [&short, &long] {
+            let program = &outline.parts[0].program;
+            assert!(program.stages.iter().all(|s| s.kind != StageKind::Loop), "{program}");
+            assert_eq!((outline.parts.len(), program.dispatches_per_step), (1, 0));
+        }
+        assert_eq!(short.dispatches, long.dispatches, "{device}");
+        // The layer that the held input goes through has a row for each example, the one behind a filter for each step.
+        let rows = |object: &str| {
+            let stages = short.parts[0].program.stages.iter();
+            let own =
+                stages.filter(|s| s.objects.iter().any(|o| o == object) && s.kind == StageKind::Batched);
+            own.map(|s| s.rows).collect::<Vec<_>>()
+        };
+        assert_eq!(rows("a"), [16]);
+        assert_eq!(rows("b"), [1600]);
+        assert_eq!(short.parts[0].program.stages.iter().filter(|s| s.kind == StageKind::Scan).count(), 2);
+    }
+}
+
+#[test]
+fn a_plan_allocates_nothing_and_counts_what_a_run_would() {
+    for device in devices() {
+        let (net, inputs) = (feed_forward(), Data::new().with("x", Array2::ones((16, 6))));
+        let outline = planner(&net, device).outline(200).unwrap();
+        let mut sim = Simulator::with(&net, device, Options { minibatch: 16, ..Options::default() }).unwrap();
+        sim.run_steps(200, &inputs).unwrap();
+        assert_eq!(outline.bytes, sim.allocated_bytes(), "{device}");
+        let error = planner(&net, device).run_steps(1, &inputs).unwrap_err();
+        assert!(error.to_string().contains("only plans"), "{error}");
+        // What does not fit into any memory is planned all the same, as far as the device can bind it.
+        let mut large = Network::new(0);
+        let x = large.node("x", Node::Input(4)).unwrap();
+        let wide = large.layer("wide", Layer::dense(4_000_000), x).unwrap();
+        large.probe("p", wide).unwrap();
+        match planner(&large, device).outline(100) {
+            Ok(outline) => assert!(outline.bytes > 200 << 20),
+            Err(error) => assert!(matches!(error, Error::TooLarge { .. }), "{error}"),
+        }
+    }
+}
+
+#[test]
+fn bytes_a_step_are_what_a_longer_window_takes_more() {
+    for device in devices() {
+        for net in [feed_forward(), remembering()] {
+            let sim = planner(&net, device);
+            let program = |steps| sim.outline(steps).unwrap().parts[0].program.clone();
+            let (a, b) = (program(64), program(128));
+            assert!(a.bytes_per_step > 0);
+            assert_eq!(a.bytes_per_step, b.bytes_per_step);
+            assert_eq!(b.bytes - a.bytes, 64 * a.bytes_per_step, "{device}");
+        }
+    }
+}
+
+#[test]
+fn a_training_step_multiplies_recurrent_weights_gradient_outside_of_the_loop() {
+    let mut net = Network::new(2);
+    let x = net.node("x", Node::Input(3)).unwrap();
+    let a = net.layer("a", Layer::dense(5).activation(Activation::Tanh), x).unwrap();
+    let dense = Connection::new().transform(Transform::Dense(Init::Glorot)).named("back");
+    net.connect(a, a, dense.synapse(Synapse::Lowpass(0.005))).unwrap();
+    net.probe("p", a).unwrap();
+    for device in devices() {
+        let mut sim = planner(&net, device);
+        let objective = nengo_wgpu::train::Objective::new().loss("p", nengo_wgpu::train::Loss::MeanSquared);
+        sim.compile(nengo_wgpu::train::Training::new(objective, 0.1)).unwrap();
+        let inputs = Data::new().with("x", Array2::ones((16, 3)));
+        let targets = Data::new().with("p", Array2::ones((16, 5)));
+        let outline = sim.outline_training(&inputs, &targets, Some(40)).unwrap();
+        let program = &outline.parts[0].program;
+        assert!(program.other_dispatches > 0, "the update");
+        let loops: Vec<_> = program.stages.iter().filter(|s| s.kind == StageKind::Loop).collect();
+        assert_eq!(loops.iter().map(|s| s.backward).collect::<Vec<_>>(), [false, true], "{program}");
+        let products = |s: &&nengo_wgpu::plan::report::StageReport| {
+            s.objects.iter().any(|o| o == "back") && s.operators.contains(&"matmul")
+        };
+        // Forward and backward in the loops; the gradient, whose rows are those of the weights, outside.
+        assert!(loops.iter().all(products), "{program}");
+        let outside = program.stages.iter().filter(|s| s.kind == StageKind::Batched);
+        let outside: Vec<usize> = outside.filter(products).map(|s| s.rows).collect();
+        assert_eq!(outside, [3], "{program}");
+        assert_eq!(program.dispatches_per_step, loops.iter().map(|s| s.dispatches).sum::<usize>());
+    }
+}
+
+#[test]
+fn a_report_counts_the_dispatches_that_are_recorded() {
+    let case = common::build(dims(3, 20), |c| {
+        let y = recurrent(c, c.feed(Type::sequence(4)).dot(c.parameter(4, 4)));
+        vec![y.dot(c.parameter(2, 4)).softmax()]
+    });
+    for device in devices() {
+        let plan = case.plan(device.target());
+        let mut recorded = 0;
+        for command in &plan.recording.commands {
+            recorded += match command {
+                Command::Dispatch(_) => 1,
+                Command::Repeat { steps, tiles, .. } => steps * tiles[0].body.len(),
+                Command::Copy { .. } => 0,
+            };
+        }
+        let report = Report::of(&plan);
+        assert_eq!((report.dispatches, report.other_dispatches), (recorded, 0));
+        let text = report.to_string();
+        for part in ["loop", "batched", "matmul", "a step", "a window"] {
+            assert!(text.contains(part), "'{part}' in\n{text}");
+        }
     }
 }
 

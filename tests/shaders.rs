@@ -26,6 +26,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let x = c.feed(Type::sequence(n)) * c.parameter(1, n);
         let random = c.feed(Type::fixed(1, 4));
         let class = c.feed_of(Type::sequence(1), |_, _| 0.0);
+        let phase = c.feed_of(Type::fixed(1, 1), |_, _| 0.0);
         let filter = lowpass(0.5, 0.5, false);
         let y = (x.dot(c.parameter(n, n)) + c.parameter(1, n)).sigmoid().dropout(0.5, random);
         let state = c.scope.open(std::sync::Arc::new(lowpass(0.5, 0.5, true)), y.ty());
@@ -71,7 +72,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
         let adjoints = adjoints.into_iter().map(|a| a.unwrap().id);
-        adjoints.chain([loss.id, z.is_class(class).id]).collect()
+        adjoints.chain([loss.id, z.is_class(class).id, z.sample(2, phase).id]).collect()
     };
     let mut all = Vec::new();
     for command in case.ready(outputs).plan(target).recording.commands {

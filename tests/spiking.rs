@@ -249,7 +249,12 @@ fn surrogate_gradient(neuron: &NeuronType, training: Spiking, forward: &dyn Fn(f
         .collect();
     assert!(want.iter().filter(|x| x.abs() > 1e-3).count() > 1, "no gradient to speak of: {want:?}");
     for device in devices() {
-        common::compare(&format!("{neuron:?} on {device}"), &ready.run(device), &[want.clone()], 2e-4);
+        common::compare(
+            &format!("{neuron:?} on {device}"),
+            &ready.run(device),
+            std::slice::from_ref(&want),
+            2e-4,
+        );
     }
 }
 

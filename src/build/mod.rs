@@ -11,7 +11,7 @@ use crate::network::{
 };
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
-use crate::op::{self, Unary};
+use crate::op::{self, Callback, Unary};
 
 /// What is uploaded into a feed before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,6 +28,8 @@ pub enum Feed {
     Clock(ObjectId),
     /// The output of a node.
     Node(ObjectId),
+    /// Steps done modulo so many: how long ago the last row of probes was that record a row in so many steps.
+    Phase(usize),
     /// The target of a probe, by its number.
     Target(usize),
 }
@@ -54,6 +56,8 @@ pub struct Built<'s> {
     pub probes: Vec<Tensor<'s>>,
     /// What each of the graph's feeds holds.
     pub feeds: Vec<Feed>,
+    /// What nodes on the host give: they are called also where nothing reads it.
+    pub callbacks: Vec<Tensor<'s>>,
 }
 
 /// Builds a network into a scope.
@@ -78,6 +82,7 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
         path: Vec::new(),
         filtered: vec![None; network.links.len()],
         feeds: Vec::new(),
+        callbacks: Vec::new(),
     };
     // What comes through a filter comes from the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
@@ -103,8 +108,8 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
             scope.close(filter, input);
         }
     }
-    let Builder { parameters, feeds, .. } = builder;
-    Ok(Built { parameters, probes, feeds })
+    let Builder { parameters, feeds, callbacks, .. } = builder;
+    Ok(Built { parameters, probes, feeds, callbacks })
 }
 
 /// Calls what the user wrote; a panic there becomes an error.
@@ -129,6 +134,7 @@ struct Builder<'a, 's> {
     path: Vec<ObjectId>,
     filtered: Vec<Option<Tensor<'s>>>,
     feeds: Vec<Feed>,
+    callbacks: Vec<Tensor<'s>>,
 }
 
 impl<'s> Builder<'_, 's> {
@@ -260,6 +266,15 @@ impl<'s> Builder<'_, 's> {
             Node::Input(size) if (self.settings.held)(id) => self.feed(Feed::Node(id), Type::example(*size)),
             Node::Input(size) | Node::Function(size, _) => self.feed(Feed::Node(id), Type::sequence(*size)),
             Node::Array(rows) => self.feed(Feed::Node(id), Type::sequence(rows.ncols())),
+            Node::Callback(size_in, size_out, f) => {
+                let x = self.input(id, *size_in)?.expand(Type::sequence(*size_in));
+                let t = self.shared_feed(Feed::Time, Type::sequence(1));
+                self.scope.set_owner(self.network.name(id));
+                let op = Callback { node: id, size_out: *size_out, function: f.clone() };
+                let output = self.scope.apply(op, &[x, t]);
+                self.callbacks.push(output);
+                output
+            }
             Node::Process(Process::Noise(noise)) => self.noise(id, noise)?,
             Node::Process(process) => self.feed(Feed::Node(id), Type::sequence(process.size())),
         })

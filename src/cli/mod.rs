@@ -5,7 +5,9 @@ mod check;
 mod info;
 mod log;
 mod pictures;
+mod plan;
 mod progress;
+mod record;
 mod run;
 mod train;
 
@@ -32,6 +34,7 @@ enum Command {
     Train(train::TrainArgs),
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Plan(plan::PlanArgs),
     Info(info::InfoArgs),
     /// Measures how fast this machine simulates and trains.
     Bench(bench::BenchArgs),
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Train(args) => train::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Plan(args) => plan::run(&args),
         Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

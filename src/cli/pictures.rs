@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis};
 use nengo_wgpu::plot::{self, Picture};
 use nengo_wgpu::{Error, Result, Signal};
 
@@ -57,21 +57,16 @@ impl Pictures {
         self.extensions.iter().try_for_each(|ext| picture.save(self.dir.join(format!("{stem}.{ext}"))))
     }
 
-    /// Writes the pictures of what a probe recorded of the first example: its trace, and a raster and a histogram of
+    /// Writes the pictures of what a probe recorded of the first of so many examples: its trace, and a raster and a histogram of
     /// rates where it looks like spikes.
     pub fn probe(
         &self,
         stem: &str,
         name: &str,
-        data: &Array3<f32>,
+        (first, examples): (ArrayView2<'_, f32>, usize),
         target: Option<&Signal>,
         dt: f64,
     ) -> Result<()> {
-        let examples = data.len_of(Axis(0));
-        if examples == 0 {
-            return Err(Error::invalid(format!("the picture of '{name}'"), "there are no examples"));
-        }
-        let first = data.index_axis(Axis(0), 0);
         let remark = |picture: Picture| match examples {
             1 => picture,
             n => picture.remark(format!("example 0 of {n}")),

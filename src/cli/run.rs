@@ -1,15 +1,14 @@
 //! `nengo-wgpu run`.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use ndarray::Array3;
-use nengo_wgpu::io::atomic::write_atomic;
+use ndarray::Axis;
 use nengo_wgpu::io::dataset::Dataset;
-use nengo_wgpu::network::{NetworkSpec, Target};
+use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Data, Error, Options, Result, Simulator};
 
 use super::pictures::PlotArgs;
+use super::record::{Files, Format, Record};
 use super::{DeviceArg, note, say, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
@@ -18,7 +17,7 @@ use super::{DeviceArg, note, say, table};
 /// each probe of an output, with its targets, and a raster and a histogram of rates where the values are spikes.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Example: nengo-wgpu run examples/digits.toml --params runs/digits/params.safetensors --out answers"
+    after_help = "Example: nengo-wgpu run examples/digits.toml --params runs/digits/params.safetensors --out answers.npz"
 )]
 pub struct RunArgs {
     /// The TOML file with the network
@@ -34,9 +33,12 @@ pub struct RunArgs {
     /// Parameters to run with, as train writes them; without them parameters are as they start
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// Directory for a CSV file of each probe
-    #[arg(long, value_name = "DIR")]
+    /// Where to write what probes record: a directory for a file of each probe, or one FILE.npz
+    #[arg(long, value_name = "DIR|FILE.npz")]
     out: Option<PathBuf>,
+    /// Files to write [default: npz for FILE.npz, else npy]; csv keeps the whole run in memory
+    #[arg(id = "out-format", long = "format", value_enum, requires = "out")]
+    format: Option<Format>,
     /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -64,9 +66,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
     // Better now than after a long run.
-    if let Some(out) = &args.out {
-        std::fs::create_dir_all(out).map_err(|e| Error::io("create", out, e))?;
-    }
+    let files = args.out.as_ref().map(|out| Files::create(out, args.format)).transpose()?;
     let pictures = args.plot.open()?;
     let targets = match &examples {
         // The first example alone is drawn.
@@ -81,40 +81,33 @@ pub fn run(args: &RunArgs) -> Result<()> {
     };
     note(&format!("device: {device}"));
 
-    let steps = n_steps(args, &spec, takes_data)?;
+    let steps = n_steps(args.steps, args.time, &spec, takes_data)?;
     let minibatch = if takes_data { spec.train.as_ref().map_or(32, |t| t.minibatch) } else { 1 };
     let mut sim = Simulator::with(&network, &device, Options { minibatch, dt: spec.dt, seed: None })?;
     if let Some(params) = &args.params {
         sim.load_parameters(params)?;
     }
-    let recorded: HashMap<_, _> = match &inputs {
-        Some(inputs) => sim.predict_steps(inputs, steps)?,
-        // Only a run that goes on in time can be longer than the device's memory.
-        None => {
-            sim.run_steps(steps, &Data::new())?;
-            let data = network.probe_ids().map(|probe| Ok((probe, sim.data(probe)?)));
-            data.collect::<Result<_>>()?
-        }
-    };
-    let mut rows =
-        vec![["probe", "examples", "steps", "size", "mean", "norm", "last"].map(String::from).to_vec()];
-    for probe in network.probe_ids() {
-        rows.push(row(network.probe_name(probe), &recorded[&probe]));
+    sim.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
+    // Windows are summed up and written as they come, so a long run takes no more memory than a short one.
+    let examples = inputs.as_ref().map_or(Ok(None), Data::examples)?.unwrap_or(minibatch);
+    let mut record = Record::new(&sim, examples, steps, inputs.is_some(), files);
+    record.keep_first(pictures.is_some());
+    match &inputs {
+        Some(inputs) => sim.predict_with(inputs, steps, &mut |window| record.take(window))?,
+        None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,
     }
-    say(&table(&rows));
-    let stems = file_stems(network.probe_ids().map(|probe| network.probe_name(probe)));
-    if let Some(out) = &args.out {
-        for (probe, stem) in network.probe_ids().zip(&stems) {
-            save(&out.join(format!("{stem}.csv")), &recorded[&probe], spec.dt)?;
-        }
-        say(&format!("a file of each probe is in {}", out.display()));
+    say(&table(&record.table()));
+    let kept = record.first_examples()?;
+    if let Some(done) = record.finish()? {
+        say(&done);
     }
     if let Some(pictures) = &pictures {
-        for (probe, stem) in network.probe_ids().zip(&stems) {
-            let name = network.probe_name(probe);
-            if let Some(Target::Output(..)) = network.probe_target(probe) {
-                pictures.probe(stem, name, &recorded[&probe], targets.get(name), spec.dt)?;
-            }
+        for (probe, stem, rows) in &kept {
+            let (name, every) = (network.probe_name(*probe), sim.sample_every(*probe));
+            // Targets have a row for each step, or one that is held.
+            let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
+            let of = (rows.index_axis(Axis(0), 0), examples);
+            pictures.probe(stem, name, of, target, every as f64 * spec.dt)?;
         }
         say(&format!("pictures are in {}", pictures.dir.display()));
     }
@@ -139,8 +132,14 @@ fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset>
     Ok(examples_of(splits.test.unwrap_or(splits.train)))
 }
 
-fn n_steps(args: &RunArgs, spec: &NetworkSpec, data: bool) -> Result<usize> {
-    match (args.steps, args.time) {
+pub(super) fn n_steps(
+    steps: Option<usize>,
+    time: Option<f64>,
+    spec: &NetworkSpec,
+    data: bool,
+) -> Result<usize> {
+    match (steps, time) {
+        (Some(0), _) => Err(Error::invalid("--steps", "it is 0, but must be at least 1")),
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
             let steps = (time / spec.dt).round();
@@ -156,59 +155,4 @@ fn n_steps(args: &RunArgs, spec: &NetworkSpec, data: bool) -> Result<usize> {
             Ok(rows.unwrap_or(1000))
         }
     }
-}
-
-/// A probe's row of the table.
-fn row(name: &str, data: &Array3<f32>) -> Vec<String> {
-    let (examples, steps, size) = data.dim();
-    let n = data.len().max(1) as f64;
-    let mean = data.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-    let norm = data.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
-    let last: Vec<String> =
-        data.iter().skip(data.len().saturating_sub(size)).take(4).map(|x| format!("{x:.4}")).collect();
-    let more = if size > 4 { " …" } else { "" };
-    let counts = [examples, steps, size].map(|n| n.to_string());
-    let numbers = [format!("{mean:.4}"), format!("{norm:.4}"), format!("{}{more}", last.join(" "))];
-    std::iter::once(name.to_string()).chain(counts).chain(numbers).collect()
-}
-
-/// Names of files for probes, all different: what a file system may not take is replaced, and names are cut.
-fn file_stems<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut stems: Vec<String> = Vec::new();
-    for name in names {
-        let plain: String = name.chars().map(file_char).take(50).collect();
-        let candidates = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
-        // Some file systems take capitals for small letters.
-        let taken = |c: &String| stems.iter().any(|s| s.to_lowercase() == c.to_lowercase());
-        stems.extend(candidates.skip_while(taken).take(1).collect::<Vec<_>>());
-    }
-    stems
-}
-
-/// Characters that every file system takes.
-fn file_char(c: char) -> char {
-    if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }
-}
-
-/// A row for each example and step.
-fn save(path: &Path, data: &Array3<f32>, dt: f64) -> Result<()> {
-    write_atomic(path, |to| {
-        let (examples, steps, size) = data.dim();
-        write!(to, "example,time")?;
-        for i in 0..size {
-            write!(to, ",{i}")?;
-        }
-        writeln!(to)?;
-        for example in 0..examples {
-            for step in 0..steps {
-                // Nengo's probes give the time at the end of a step.
-                write!(to, "{example},{:.6}", (step + 1) as f64 * dt)?;
-                for i in 0..size {
-                    write!(to, ",{}", data[[example, step, i]])?;
-                }
-                writeln!(to)?;
-            }
-        }
-        Ok(())
-    })
 }

@@ -6,6 +6,7 @@
 pub mod ceiling;
 pub mod cpu;
 mod device;
+pub mod dry;
 pub mod shader;
 pub mod wgpu;
 

@@ -1,7 +1,8 @@
 //! Files that are either the old one or the new one, whole, whatever fails in between.
 
+use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
@@ -17,28 +18,66 @@ pub fn write_atomic(
     path: impl AsRef<Path>,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
 ) -> Result<()> {
-    let path = path.as_ref();
-    // A rename over `/dev/null` would replace the device.
-    if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
-        return Err(Error::file(path, "cannot be written: this is not a regular file"));
-    }
-    try_write(path, fill).map_err(|e| Error::io("write", path, e))
+    let mut file = NewFile::create(path)?;
+    let mut writer = BufWriter::new(file.file());
+    let filled = fill(&mut writer).and_then(|()| writer.flush());
+    drop(writer);
+    filled.map_err(|e| file.error(e))?;
+    file.finish()
 }
 
-fn try_write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
-    let directory = match path.parent() {
+/// A file under construction beside the place that it takes in the end. Dropped before, it leaves nothing behind.
+pub struct NewFile {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Starts a file that will be at `path`.
+    ///
+    /// # Errors
+    /// As [`write_atomic`].
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        // A rename over `/dev/null` would replace the device.
+        if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+            return Err(Error::file(path, "cannot be written: this is not a regular file"));
+        }
+        let file = new_file(directory(path)).map_err(|e| Error::io("write", path, e))?;
+        Ok(Self { file, path: path.into() })
+    }
+
+    /// The file as it is so far.
+    pub fn file(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// An error of this file, under the name that it will have.
+    pub fn error(&self, error: std::io::Error) -> Error {
+        Error::io("write", &self.path, error)
+    }
+
+    /// Puts the file in its place, when it is on the disk.
+    ///
+    /// # Errors
+    /// When the disk or the rename fails.
+    pub fn finish(self) -> Result<()> {
+        let Self { file, path } = self;
+        let end = || {
+            file.as_file().sync_all()?;
+            file.persist(&path).map_err(|e| e.error)?;
+            sync_directory(directory(&path))
+        };
+        end().map_err(|e| Error::io("write", &path, e))
+    }
+}
+
+/// The directory that a file lies in.
+pub(super) fn directory(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
-    // From here on, leaving early drops `file`, which removes it.
-    let mut file = new_file(directory)?;
-    let mut writer = BufWriter::new(file.as_file_mut());
-    fill(&mut writer)?;
-    writer.flush()?;
-    drop(writer);
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|e| e.error)?;
-    sync_directory(directory)
+    }
 }
 
 /// A temporary file that others may read as far as the umask lets them (tempfile's own default is the owner

@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod csv;
 pub mod dataset;
 pub mod idx;
+pub mod npy;
 pub mod params;
 pub mod split;
 

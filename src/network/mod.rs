@@ -28,8 +28,9 @@ pub use layer::{Activation, Layer};
 pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
-pub use node::{Node, TimeFunction};
+pub use node::{CallbackFunction, Node, TimeFunction};
 pub use noise::{Distribution, Noise, NoiseFilter};
+use probe::ProbeSpec;
 pub use probe::Target;
 pub use process::{Interpolation, Process, WhiteSignal};
 pub(crate) use slice::Columns;
@@ -86,12 +87,6 @@ pub(crate) struct Link {
     pub product: Product,
 }
 
-#[derive(Clone)]
-pub(crate) struct ProbeSpec {
-    pub name: String,
-    pub target: Target,
-}
-
 /// A network: objects, the connections between them, and probes on them.
 ///
 /// ```
@@ -139,7 +134,11 @@ impl Network {
         if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
             return Err(Error::invalid(format!("node '{name}'"), format!("its output holds {bad}")));
         }
-        let size_in = if matches!(node, Node::Passthrough(_)) { size } else { 0 };
+        let size_in = node.size_in();
+        if matches!(node, Node::Callback(0, ..)) {
+            let problem = "its callback takes no input; a function of time alone is a Node::function";
+            return Err(Error::invalid(format!("node '{name}'"), problem));
+        }
         self.add(name, Kind::Node(node), size_in, size)
     }
 
@@ -289,6 +288,27 @@ impl Network {
     /// # Errors
     /// A name that is taken, a parameter that does not exist, or a synapse that makes no sense.
     pub fn add_probe(&mut self, name: &str, target: Target) -> Result<ProbeId> {
+        self.insert_probe(name, target, None)
+    }
+
+    /// Adds a probe that records a row every `seconds`, a multiple of the time step: with `k` steps from one row to the
+    /// next those after steps k, 2k, … since the start. Training sees all steps all the same.
+    ///
+    /// # Errors
+    /// As [`Network::add_probe`], a time that is not above 0, or a parameter, which has no rows in time. Whether it is a
+    /// multiple of the time step is seen when a simulator is made.
+    pub fn probe_every(&mut self, name: &str, target: Target, seconds: f64) -> Result<ProbeId> {
+        let invalid = |problem: String| Err(Error::invalid(format!("probe '{name}'"), problem));
+        if !(seconds.is_finite() && seconds > 0.0) {
+            return invalid(format!("it samples every {seconds} s, but that must be above 0"));
+        }
+        if target.is_parameter() {
+            return invalid("it reads a parameter, which gives one value at the end of a run: leave out how often it samples".into());
+        }
+        self.insert_probe(name, target, Some(seconds))
+    }
+
+    fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
         if self.probes.iter().any(|p| p.name == name) {
             return Err(Error::DuplicateName { name: name.into() });
         }
@@ -318,7 +338,7 @@ impl Network {
                 self.parameter_index(parameter)?;
             }
         }
-        self.probes.push(ProbeSpec { name: name.into(), target });
+        self.probes.push(ProbeSpec { name: name.into(), target, every });
         Ok(ProbeId(self.probes.len() - 1))
     }
 

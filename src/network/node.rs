@@ -10,6 +10,9 @@ use super::Process;
 /// A function of time, in seconds, evaluated on the host ahead of a run.
 pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
 
+/// A function of time, in seconds, and of the row that comes into a node, called on the host.
+pub type CallbackFunction = Arc<dyn Fn(f64, &[f32]) -> Vec<f32> + Send + Sync>;
+
 /// Where a signal comes from that the network does not compute.
 #[derive(Clone)]
 pub enum Node {
@@ -25,12 +28,35 @@ pub enum Node {
     Process(Process),
     /// The sum of what comes in, this many values.
     Passthrough(usize),
+    /// A function of time and of what comes in: values in, values out, and the function; see [`Node::callback`].
+    Callback(usize, usize, CallbackFunction),
 }
 
 impl Node {
     /// A function of time in seconds that gives `size` values.
     pub fn function(size: usize, f: impl Fn(f64) -> Vec<f32> + Send + Sync + 'static) -> Self {
         Self::Function(size, Arc::new(f))
+    }
+
+    /// A function of time in seconds and of the `size_in` values that come in at a step; it gives `size_out` values. It is
+    /// called on the host for each step and example, the examples of a step one after the other.
+    ///
+    /// Outside of cycles it is called for a whole window at once, between two parts of the run. Where its output comes
+    /// back to its input, the network runs one step at a time. It has no gradient, so nothing before it can be trained.
+    pub fn callback(
+        size_in: usize,
+        size_out: usize,
+        f: impl Fn(f64, &[f32]) -> Vec<f32> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Callback(size_in, size_out, Arc::new(f))
+    }
+
+    /// Dimensions of the input.
+    pub(super) fn size_in(&self) -> usize {
+        match self {
+            Node::Passthrough(n) | Node::Callback(n, ..) => *n,
+            _ => 0,
+        }
     }
 
     /// A signal that follows a rule, or noise.
@@ -43,7 +69,7 @@ impl Node {
             Node::Constant(values) => values.len(),
             Node::Array(rows) => rows.ncols(),
             Node::Process(process) => process.size(),
-            Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) => *n,
+            Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) | Node::Callback(_, n, _) => *n,
         }
     }
 }
@@ -57,6 +83,7 @@ impl fmt::Debug for Node {
             Node::Function(n, _) => write!(f, "Function({n})"),
             Node::Process(process) => write!(f, "Process({process:?})"),
             Node::Passthrough(n) => write!(f, "Passthrough({n})"),
+            Node::Callback(n, m, _) => write!(f, "Callback({n}, {m})"),
         }
     }
 }

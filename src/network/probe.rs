@@ -1,6 +1,7 @@
 //! What is recorded.
 
 use super::{ObjectId, Synapse};
+use crate::error::{Error, Result};
 
 /// What a probe reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,40 @@ pub enum Target {
     Parameter(String),
     /// The L2 norm of a parameter, by its name.
     Norm(String),
+}
+
+/// A probe of a network.
+#[derive(Clone)]
+pub(crate) struct ProbeSpec {
+    pub name: String,
+    pub target: Target,
+    /// Seconds from one row to the next, if not every step is recorded.
+    pub every: Option<f64>,
+}
+
+/// Most steps from one row to the next: up to here a 32-bit float counts exactly.
+const MOST_BETWEEN: f64 = 16_777_216.0;
+
+impl ProbeSpec {
+    /// Steps of `dt` seconds from one row to the next.
+    pub fn steps_between(&self, dt: f64) -> Result<usize> {
+        let Some(every) = self.every else { return Ok(1) };
+        let steps = (every / dt).round();
+        let what = || format!("probe '{}'", self.name);
+        if steps > MOST_BETWEEN {
+            let problem =
+                format!("it samples every {every} s, which is {steps} steps; at most {MOST_BETWEEN}");
+            return Err(Error::invalid(what(), problem));
+        }
+        if steps < 1.0 || (every / dt - steps).abs() > 1e-6 {
+            let problem = format!(
+                "it samples every {every} s, but that must be a multiple of the time step of {dt} s; the nearest is {} s",
+                steps.max(1.0) * dt
+            );
+            return Err(Error::invalid(what(), problem));
+        }
+        Ok(steps as usize)
+    }
 }
 
 impl Target {

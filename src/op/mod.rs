@@ -3,6 +3,7 @@
 
 pub mod accumulate;
 pub mod accuracy;
+pub mod callback;
 mod chunks;
 pub mod columns;
 pub mod compiled;
@@ -24,6 +25,7 @@ pub mod pool;
 pub mod real;
 pub mod reduce;
 mod rows;
+pub mod sample;
 pub mod scan;
 pub mod softmax;
 pub mod sparse;
@@ -33,6 +35,7 @@ pub mod update;
 pub mod window;
 
 pub use accuracy::Accuracy;
+pub use callback::Callback;
 pub use columns::{Concat, Pad, Slice};
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;

@@ -1,13 +1,17 @@
 //! Graph → schedule → recording: pure passes on plain data.
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
-//! [`recompute`] and [`order`] keep few values at once, [`record`] places buffers and writes down the dispatches.
+//! [`recompute`] and [`order`] keep few values at once, [`abreast`] joins loops that do not wait for each other,
+//! [`record`] places buffers and writes down the dispatches.
 
+pub mod abreast;
 pub mod carry;
+pub mod cut;
 pub mod layout;
 pub mod order;
 pub mod recompute;
 pub mod record;
+pub mod report;
 pub mod simplify;
 pub mod stages;
 
@@ -15,6 +19,7 @@ use std::collections::HashMap;
 
 pub use carry::Carry;
 pub use record::record;
+pub use report::Report;
 pub use stages::Stage;
 
 use crate::engine::{Recording, Target};
@@ -83,6 +88,12 @@ pub struct Plan {
     pub constants: Vec<(Placed, Vec<f32>)>,
     /// What runs in which way, with the user's objects.
     pub stages: Vec<Stage>,
+    /// Where the host interrupts the recording.
+    pub cuts: Vec<cut::Cut>,
+    /// For each stage its dispatches; of a loop those of one step.
+    pub calls: Vec<usize>,
+    /// Floats of buffers that each step more takes; memory inside of operators is not counted.
+    pub floats_per_step: usize,
     /// The graph after simplification.
     pub graph: Graph,
 }
@@ -104,6 +115,6 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
     if layout::layout(&mut graph, &stages, target) {
         stages = recompute::sink(&graph, &outputs, stages::stages(&graph, &outputs)?);
     }
-    let stages = order::order(&graph, &outputs, stages);
+    let stages = order::order(&graph, &outputs, abreast::abreast(&graph, stages));
     record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

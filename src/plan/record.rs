@@ -2,11 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::cut::Cut;
 use super::order::rolling;
 use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId};
+use crate::graph::{
+    Dims, Extent, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId,
+};
+use crate::op::Callback;
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -48,12 +52,13 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
         }
         buffers.release(at);
     }
-    let Buffers { placed, states, rolling, mut locals, constants, tables, feeds, .. } = buffers;
+    let Buffers { placed, states, rolling, mut locals, per_step, constants, tables, feeds, .. } = buffers;
 
     let borders = carry.as_ref().map_or(Vec::new(), |c| borders(&graph, &stages, c, &placed, &states));
     let mut commands: Vec<Command> =
         borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
     let mut scratch: Vec<usize> = Vec::new();
+    let (mut calls, mut cuts) = (Vec::with_capacity(stages.len()), Vec::new());
     let Dims { batch, steps } = graph.dims;
     let read = |value: ValueId| {
         let mut placed = view(&graph, value, &placed, &states);
@@ -65,8 +70,15 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     };
     for stage in &stages {
         let in_loop = matches!(stage, Stage::Loop { .. });
-        let tile = if in_loop { tile_rows(&graph, stage.nodes(), target) } else { batch };
-        let mut tiles = Vec::new();
+        let on_host = |n: &&NodeId| graph.nodes[n.0].op.downcast::<Callback>().is_some();
+        let hosted = stage.nodes().iter().find(on_host);
+        if let Some(node) = hosted.filter(|_| in_loop && steps > 1) {
+            let problem = "it is a callback on a cycle, which can run only one step at a time";
+            return Err(Error::invalid(format!("node '{}'", graph.nodes[node.0].owner), problem));
+        }
+        // The host is asked for all examples at once.
+        let tile = if in_loop && hosted.is_none() { tile_rows(&graph, stage.nodes(), target) } else { batch };
+        let (mut tiles, mut within, mut tails) = (Vec::new(), Vec::new(), Vec::new());
         for row in (0..batch).step_by(tile) {
             let mut body: Vec<Dispatch> = Vec::new();
             // Tiles run side by side, each with memory of its own.
@@ -88,6 +100,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                 };
                 let rolls = lower.rolls;
                 body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
+                if let Some(callback) = node.op.downcast::<Callback>() {
+                    let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
+                    within.push((body.len(), Cut { at: 0, node: callback.node, input, output }));
+                }
                 for (i, len) in lower.scratch.into_iter().enumerate() {
                     check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;
                     scratch.resize(scratch.len().max(first + i + 1), 0);
@@ -96,18 +112,32 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             }
             tiles.push(Tile { row, body });
         }
-        match stage {
-            Stage::Loop { backward, .. } => {
-                commands.push(Command::Repeat { steps, rows: batch, backward: *backward, tiles });
+        calls.push(tiles.first().map_or(0, |t| t.body.len()));
+        // What a stage does before and after each call of the host.
+        for (at, cut) in within.into_iter().rev() {
+            let after = tiles.last_mut().map_or(Vec::new(), |t| t.body.split_off(at));
+            tails.push((cut, after));
+        }
+        let of_stage = |tiles: Vec<Tile>| -> Vec<Command> {
+            match stage {
+                Stage::Loop { backward, .. } => {
+                    vec![Command::Repeat { steps, rows: batch, backward: *backward, tiles }]
+                }
+                _ => tiles.into_iter().flat_map(|t| t.body).map(Command::Dispatch).collect(),
             }
-            _ => commands.extend(tiles.into_iter().flat_map(|t| t.body).map(Command::Dispatch)),
+        };
+        commands.extend(of_stage(tiles));
+        while let Some((cut, body)) = tails.pop() {
+            cuts.push(Cut { at: commands.len(), ..cut });
+            commands.extend(of_stage(vec![Tile { row: 0, body }]));
         }
     }
     commands.extend(borders.iter().map(|b| Command::Copy { from: b.end, to: b.carried }));
     locals.extend(scratch.into_iter().enumerate().map(|(i, len)| (len, format!("scratch {i}"))));
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
-    Ok(Plan { recording, outputs, feeds, constants, stages, graph })
+    let floats_per_step = per_step.iter().sum();
+    Ok(Plan { recording, outputs, feeds, constants, stages, cuts, calls, floats_per_step, graph })
 }
 
 fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
@@ -221,6 +251,8 @@ struct Buffers<'a> {
     /// Values with the rows of one step.
     rolling: HashSet<ValueId>,
     locals: Vec<(usize, String)>,
+    /// For each of them how many floats it grows by with a step more.
+    per_step: Vec<usize>,
     constants: Vec<(Placed, Vec<f32>)>,
     /// Constant words that several operators may share.
     tables: Vec<(Binding, Table)>,
@@ -247,6 +279,7 @@ impl<'a> Buffers<'a> {
             states: HashMap::new(),
             rolling: HashSet::new(),
             locals: Vec::new(),
+            per_step: Vec::new(),
             constants: Vec::new(),
             tables: Vec::new(),
             feeds: HashMap::new(),
@@ -258,7 +291,16 @@ impl<'a> Buffers<'a> {
     fn local(&mut self, len: usize, name: &str) -> Result<usize> {
         check_size(len, name, self.target)?;
         self.locals.push((padded(len), name.to_string()));
+        self.per_step.push(0);
         Ok(self.locals.len() - 1)
+    }
+
+    /// A buffer holds `count` rows of `ty` for each step and example, if it holds one for each.
+    fn grows(&mut self, local: usize, ty: Type, count: usize) {
+        if ty.extent == Extent::Sequence {
+            let floats = count * self.graph.dims.batch * ty.cols;
+            self.per_step[local] = self.per_step[local].max(floats);
+        }
     }
 
     fn whole(&self, local: usize, ty: Type) -> Placed {
@@ -282,6 +324,7 @@ impl<'a> Buffers<'a> {
                 }
                 Source::Feed(i) => {
                     let local = self.local(ty.elements(self.graph.dims), &format!("input {i}"))?;
+                    self.grows(local, ty, 1);
                     let placed = self.whole(local, ty);
                     self.feeds.insert(i, placed.clone());
                     placed
@@ -316,6 +359,7 @@ impl<'a> Buffers<'a> {
             // A history starts from a block that must stay as it is: its buffer is never used for anything else.
             len += self.graph.dims.batch * ty.cols;
             let local = self.local(len, &name)?;
+            self.grows(local, ty, 1);
             self.placed.insert(value, self.whole(local, ty));
             return Ok(());
         }
@@ -335,6 +379,9 @@ impl<'a> Buffers<'a> {
             Some(i) => self.free.swap_remove(i),
             None => self.local(len, &name)?,
         };
+        if !self.rolling.contains(&value) {
+            self.grows(local, ty, 1);
+        }
         if self.outputs.iter().all(|o| o.value != value) {
             let reads = |s: &Stage| s.nodes().iter().any(|n| self.graph.nodes[n.0].inputs.contains(&value));
             let last = stages.iter().rposition(reads).unwrap_or(at);
@@ -386,6 +433,7 @@ impl<'a> Buffers<'a> {
             carried => {
                 let blocks = self.graph.dims.steps + 1;
                 let local = self.local(count * blocks * block, &format!("the states of '{}'", node.owner))?;
+                self.grows(local, ty, count);
                 let placed = self.whole(local, ty);
                 let first = node.op.memory().start_block(self.graph.dims.steps);
                 for (k, state) in node.op.states().iter().enumerate().filter(|_| carried.is_none()) {

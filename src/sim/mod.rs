@@ -1,15 +1,18 @@
 //! The simulator: a network on a device, run, trained, read and written.
 
+mod callbacks;
 mod check;
 mod checkpoint;
 mod data;
 mod fit;
+mod outline;
 mod parameters;
 mod processes;
 mod programs;
 mod run;
 mod states;
 mod step;
+mod stream;
 mod train;
 mod windows;
 
@@ -21,8 +24,11 @@ pub use check::CheckedGradient;
 pub use data::{Data, Signal};
 pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 
+pub use outline::{Outline, Part as OutlinePart};
+pub use stream::{Recorded, Sink, Window};
 pub use windows::MemoryEstimate;
 
+use crate::engine::dry::DryEngine;
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
 use crate::network::{Network, ProbeId, TimeFunction};
@@ -68,6 +74,14 @@ pub struct Simulator {
     windows: HashMap<PlanKey, usize>,
     recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
     keep_history: bool,
+    /// Most steps of a window, if the user says so.
+    window_limit: Option<usize>,
+    /// Most steps of a window for its pace, by the key of runs of its kind with no steps.
+    paces: HashMap<PlanKey, usize>,
+    /// Whether each step of a run is dispatched on its own.
+    loops: bool,
+    /// Callbacks because of which runs go one step at a time.
+    step_by_step: Vec<String>,
     compiled: Option<Compiled>,
 }
 
@@ -103,6 +117,21 @@ impl Simulator {
     /// # Errors
     /// As [`Simulator::new`], and options that make no sense.
     pub fn with(network: &Network, device: &Device, options: Options) -> Result<Self> {
+        let mut sim = Self::on(device.engine(), network, device, options)?;
+        sim.initial_parameters()?;
+        Ok(sim)
+    }
+
+    /// A simulator that only plans, for [`Simulator::outline`] and [`Simulator::memory_estimate`]: nothing is allocated on
+    /// the device, and a run is an error.
+    ///
+    /// # Errors
+    /// As [`Simulator::with`].
+    pub fn planner(network: &Network, device: &Device, options: Options) -> Result<Self> {
+        Self::on(Box::new(DryEngine::default()), network, device, options)
+    }
+
+    fn on(engine: Box<dyn Engine>, network: &Network, device: &Device, options: Options) -> Result<Self> {
         let Options { minibatch, dt, seed } = options;
         if minibatch == 0 {
             return Err(Error::invalid("minibatch", "it is 0, but must be at least 1"));
@@ -115,7 +144,7 @@ impl Simulator {
         let mut sim = Self {
             network: network.clone(),
             device: device.clone(),
-            engine: device.engine(),
+            engine,
             shared: Vec::new(),
             minibatch,
             dt,
@@ -127,6 +156,10 @@ impl Simulator {
             windows: HashMap::new(),
             recorded: HashMap::new(),
             keep_history: true,
+            window_limit: None,
+            paces: HashMap::new(),
+            loops: false,
+            step_by_step: Vec::new(),
             compiled: None,
             layout,
         };
@@ -143,6 +176,11 @@ impl Simulator {
     /// Time steps since the last reset.
     pub fn n_steps(&self) -> u64 {
         self.steps_done
+    }
+
+    /// Length of a time step in seconds.
+    pub fn dt(&self) -> f64 {
+        self.dt
     }
 
     /// The network.

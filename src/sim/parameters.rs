@@ -26,7 +26,7 @@ impl Simulator {
         let parameters = self.engine.allocate(len, "parameters")?;
         // Training gives the others buffers of their own.
         self.shared = vec![parameters; SHARED];
-        self.initial_parameters()
+        Ok(())
     }
 
     /// Parameters as their initialisers make them.

@@ -1,16 +1,19 @@
 //! From a simulator's network to programs on its engine.
 
+use std::collections::BTreeMap;
+
 use ndarray::Array3;
 
 use super::Simulator;
+use super::callbacks::Call;
 use super::data::{Data, by_example};
 use super::processes::clock;
 use super::states::{self, StateKey};
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{BufferId, BufferRef, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Graph, Placed, Scope, Type};
-use crate::network::{Kind, Network, Node, ObjectId};
+use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Tensor, Type};
+use crate::network::{Kind, Network, Node, ObjectId, ProbeId};
 use crate::op::neuron::Spiking;
 use crate::op::update::{LINE, Segment, Segments};
 use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
@@ -103,6 +106,8 @@ impl Planned {
 /// A program with its inputs and outputs found.
 pub(super) struct Loaded {
     pub program: Program,
+    /// What the host computes after the program, and the parts that come then.
+    pub calls: Vec<Call>,
     pub feeds: Vec<(Feed, BufferId, Type)>,
     pub outputs: Vec<Placed>,
     pub stages: Vec<Stage>,
@@ -114,12 +119,48 @@ impl Simulator {
     pub(super) fn check_network(&mut self) -> Result<()> {
         let dims = Dims { batch: self.minibatch, steps: 1 };
         let scope = Scope::new(dims);
-        build::build(
-            &self.network,
-            &scope,
-            &Settings { dims, dt: self.dt, training: false, spiking: Spiking::default(), held: &|_| true },
-        )?;
-        scope.finish().map(drop)
+        let spiking = Spiking::default();
+        let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &|_| true };
+        let built = build::build(&self.network, &scope, &settings)?;
+        let outputs: Vec<Output> = built
+            .probes
+            .iter()
+            .chain(&built.callbacks)
+            .map(|p| Output { value: p.id, place: Place::Keep })
+            .collect();
+        let graph = scope.finish()?;
+        for probe in &self.network.probes {
+            probe.steps_between(self.dt)?;
+        }
+        // What else is wrong is found when a run is planned.
+        let stages = plan::stages::stages(&graph, &outputs).unwrap_or_default();
+        self.find_callbacks_in_loops(&graph, &stages);
+        self.loops = stages.iter().any(|s| matches!(s, Stage::Loop { .. }));
+        Ok(())
+    }
+
+    /// How many steps lie between two rows of a probe; 1 unless it samples.
+    pub fn sample_every(&self, probe: ProbeId) -> usize {
+        let spec = self.network.probes.get(probe.0);
+        spec.and_then(|p| p.steps_between(self.dt).ok()).unwrap_or(1)
+    }
+
+    /// The probes' values at the steps that they record.
+    fn sampled<'s>(&self, probes: Vec<Tensor<'s>>, feeds: &mut Vec<Feed>) -> Vec<Tensor<'s>> {
+        let mut phases: BTreeMap<usize, Tensor<'s>> = BTreeMap::new();
+        let mut one = |(i, value): (usize, Tensor<'s>)| {
+            let every = self.sample_every(ProbeId(i));
+            if every == 1 || value.ty().extent != Extent::Sequence {
+                return value;
+            }
+            let phase = *phases.entry(every).or_insert_with(|| {
+                feeds.push(Feed::Phase(every));
+                value.scope.source(Type::fixed(1, 1), Source::Feed(feeds.len() - 1))
+            });
+            value.scope.set_owner(&self.network.probes[i].name);
+            value.sample(every, phase)
+        };
+        probes.into_iter().enumerate().map(&mut one).collect()
     }
 
     /// The input nodes of which `data` holds one row an example.
@@ -164,15 +205,15 @@ impl Simulator {
     pub(super) fn plan_forward(&self, key: &PlanKey) -> Result<Planned> {
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
-        let settings = Settings {
-            dims: key.dims,
-            dt: self.dt,
-            training: false,
-            spiking: Spiking::default(),
-            held: &held,
-        };
-        let Built { probes, feeds, .. } = build::build(&self.network, &scope, &settings)?;
-        let outputs = probes.iter().map(|p| Output { value: p.id, place: Place::Keep }).collect();
+        let (dims, spiking) = (key.dims, Spiking::default());
+        let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &held };
+        let Built { probes, mut feeds, callbacks, .. } = build::build(&self.network, &scope, &settings)?;
+        let outputs = self
+            .sampled(probes, &mut feeds)
+            .iter()
+            .chain(&callbacks)
+            .map(|p| Output { value: p.id, place: Place::Keep })
+            .collect();
         let graph = scope.finish()?;
         let nodes = graph.nodes.len();
         self.plan(graph, nodes, outputs, feeds, key.states, "run")
@@ -214,7 +255,7 @@ impl Simulator {
 
     /// Loads a plan into the engine.
     pub(super) fn load(&mut self, plan: Plan, feeds: &[Feed]) -> Result<Loaded> {
-        let program = self.engine.load(&plan.recording, &self.shared)?;
+        let (program, calls) = self.load_parts(&plan)?;
         for (placed, value) in &plan.constants {
             if let BufferRef::Local(i) = placed.binding.buffer {
                 self.engine.write(program.locals[i], placed.binding.offset + placed.start, value)?;
@@ -235,6 +276,7 @@ impl Simulator {
             stages: plan.stages,
             dims: plan.graph.dims,
             program,
+            calls,
         })
     }
 
@@ -250,6 +292,7 @@ impl Simulator {
                         [self.seed as u32, (self.seed >> 32) as u32, training_step as u32, first as u32];
                     self.engine.write(buffer, 0, &words.map(f32::from_bits))?;
                 }
+                Feed::Phase(every) => self.engine.write(buffer, 0, &[(first % every as u64) as f32])?,
                 Feed::Share => self.engine.write(buffer, 0, &[share])?,
                 Feed::Ends => self.engine.write(buffer, 0, &[f32::from(u8::from(ends))])?,
                 Feed::Time => {
@@ -350,28 +393,33 @@ impl Simulator {
         }
     }
 
-    /// A probe's output as (batch, steps, size), without history as (batch, 1, size); of a parameter as (1, 1, size).
-    pub(super) fn read_output(&mut self, probe: usize, loaded: &Loaded) -> Result<Array3<f32>> {
+    /// A probe's rows in a window that started at step `first`, as (batch, rows, size), without history the last of them
+    /// alone; of a parameter as (1, 1, size).
+    pub(super) fn read_output(&mut self, probe: usize, loaded: &Loaded, first: u64) -> Result<Array3<f32>> {
         let placed = &loaded.outputs[probe];
         let id = match placed.binding.buffer {
             BufferRef::Local(i) => loaded.program.locals[i],
             BufferRef::Shared(i) => self.shared[i],
         };
-        let (ty, mut dims) = (placed.ty, loaded.dims);
+        let (ty, Dims { batch, steps }) = (placed.ty, loaded.dims);
+        let (every, of_parameter) = (self.sample_every(ProbeId(probe)), self.of_parameter(ProbeId(probe)));
+        let rows = ((first + steps as u64) / every as u64 - first / every as u64) as usize;
+        let kept = if self.keep_history { rows } else { rows.min(1) };
+        let in_time =
+            ty.extent == Extent::Sequence || (every > 1 && ty.rows == batch * steps.div_ceil(every));
         let mut start = placed.binding.offset + placed.start;
-        if !self.keep_history {
-            if ty.extent == Extent::Sequence {
-                start += (dims.steps - 1) * dims.batch * ty.cols;
-            }
-            dims.steps = 1;
+        let dims = Dims { batch, steps: kept };
+        if in_time && !of_parameter {
+            start += (rows - kept) * batch * ty.cols;
+            let len = kept * batch * ty.cols;
+            let values = if len == 0 { Vec::new() } else { self.engine.read(id, start, len)? };
+            return Ok(by_example(&values, dims, ty.cols));
         }
         let values = self.engine.read(id, start, ty.elements(dims))?;
-        let of_parameter = self.network.probes[probe].target.is_parameter();
         let shape = match ty.extent {
-            Extent::Sequence => return Ok(by_example(&values, dims, ty.cols)),
             Extent::Fixed if of_parameter => (1, 1, values.len()),
-            Extent::Fixed => (1, 1, ty.cols),
-            Extent::Example => (dims.batch, 1, ty.cols),
+            Extent::Fixed | Extent::Sequence => (1, 1, ty.cols),
+            Extent::Example => (batch, 1, ty.cols),
         };
         let wrong =
             |problem: String| Error::invalid(format!("probe '{}'", self.network.probes[probe].name), problem);
@@ -379,7 +427,7 @@ impl Simulator {
         if of_parameter {
             return Ok(shaped);
         }
-        let full = shaped.broadcast((dims.batch, dims.steps, ty.cols)).map(|v| v.to_owned());
+        let full = shaped.broadcast((batch, kept, ty.cols)).map(|v| v.to_owned());
         full.ok_or_else(|| wrong("its values cannot be repeated".into()))
     }
 }

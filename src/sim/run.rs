@@ -1,22 +1,18 @@
 //! Runs without training: in time with states that carry on, or over examples from the start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ndarray::{Array3, Axis};
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::{PlanKey, Rows};
+use super::programs::PlanKey;
 use super::states::StateKey;
+use super::stream::Recorded;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::{ObjectId, ProbeId};
 use crate::plan::Stage;
-
-/// Most steps of one window.
-const WINDOW: usize = 1024;
-/// Most bytes that a window's buffers may take.
-const WINDOW_BYTES: u64 = 512 << 20;
 
 impl Simulator {
     /// Runs for `seconds` of simulated time, rounded to whole steps, without input data.
@@ -48,46 +44,16 @@ impl Simulator {
     /// Data that do not fit, a run of no steps, a probe's output that is not finite (with the state that is not), or a lost
     /// device.
     pub fn run_steps(&mut self, n_steps: usize, inputs: &Data) -> Result<()> {
-        if n_steps == 0 {
-            return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
-        }
-        self.check_inputs(inputs)?;
-        let (want, got) = (self.minibatch, inputs.examples()?.unwrap_or(self.minibatch));
-        if want != got {
-            return Err(Error::shape(
-                "the minibatch",
-                format!("{want} examples"),
-                "the data",
-                format!("{got} examples"),
-            ));
-        }
-        if let Some(steps) = inputs.steps()?.filter(|&s| s != n_steps) {
-            return Err(Error::shape(
-                "the run",
-                format!("{n_steps} steps"),
-                "the data",
-                format!("{steps} steps"),
-            ));
-        }
-        let held = self.held_inputs(inputs);
-        let batch: Vec<usize> = (0..self.minibatch).collect();
-        let mut done = 0;
-        while done < n_steps {
-            let key = self.window(self.minibatch, n_steps - done, &held, StateKey::Run)?;
-            // The data start with this run, the simulator's time with the last reset.
-            let outputs = self.run_window(&key, inputs, &batch, (self.steps_done, done))?;
-            for (probe, array) in self.network.probe_ids().zip(outputs) {
-                let last_only = !self.keep_history || self.of_parameter(probe);
-                let steps = self.recorded.entry(probe).or_default();
-                if last_only {
-                    steps.clear();
-                }
-                steps.push(array);
+        let mut recorded = std::mem::take(&mut self.recorded);
+        let (keep, of_parameter) = (self.keep_history, self.probes_of_parameters());
+        let result = self.run_steps_with(n_steps, inputs, &mut |window| {
+            for Recorded { probe, values, .. } in window.recorded {
+                keep_rows(recorded.entry(probe).or_default(), values, keep && !of_parameter[probe.0]);
             }
-            done += key.dims.steps;
-            self.steps_done += key.dims.steps as u64;
-        }
-        Ok(())
+            Ok(())
+        });
+        self.recorded = recorded;
+        result
     }
 
     /// Whether probes keep every step (at first they do), or the last step of a run alone, which then is all that is read
@@ -110,53 +76,24 @@ impl Simulator {
     /// # Errors
     /// As [`Simulator::predict`].
     pub fn predict_steps(&mut self, inputs: &Data, n_steps: usize) -> Result<HashMap<ProbeId, Array3<f32>>> {
-        self.check_inputs(inputs)?;
-        if n_steps == 0 {
-            return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
-        }
-        if let Some(steps) = inputs.steps()?.filter(|&s| s != n_steps) {
-            return Err(Error::shape(
-                "the run",
-                format!("{n_steps} steps"),
-                "the data",
-                format!("{steps} steps"),
-            ));
-        }
-        let examples = inputs.examples()?.unwrap_or(self.minibatch);
-        let held = self.held_inputs(inputs);
-        let mut parts: HashMap<ProbeId, Vec<Array3<f32>>> = HashMap::new();
-        let all: Vec<usize> = (0..examples).collect();
-        for batch in all.chunks(self.minibatch) {
-            let states = StateKey::Predict(batch.len());
-            let mut windows: HashMap<ProbeId, Vec<Array3<f32>>> = HashMap::new();
-            let mut done = 0;
-            while done < n_steps {
-                let key = self.window(batch.len(), n_steps - done, &held, states)?;
-                if done == 0 {
-                    self.forward(&key)?;
-                    self.reset_states(states)?;
-                }
-                let outputs = self.run_window(&key, inputs, batch, (done as u64, done))?;
-                for (probe, array) in self.network.probe_ids().zip(outputs) {
-                    let own = windows.entry(probe).or_default();
-                    if !self.keep_history || self.of_parameter(probe) {
-                        own.clear();
-                    }
-                    own.push(array);
-                }
-                done += key.dims.steps;
+        // By the first example of a minibatch, and then by windows.
+        let mut parts: BTreeMap<ProbeId, BTreeMap<usize, Vec<Array3<f32>>>> = BTreeMap::new();
+        let (keep, of_parameter) = (self.keep_history, self.probes_of_parameters());
+        self.predict_with(inputs, n_steps, &mut |window| {
+            for Recorded { probe, values, .. } in window.recorded {
+                // A parameter is the same for all examples.
+                let of_parameter = of_parameter[probe.0];
+                let first = if of_parameter { 0 } else { window.examples.start };
+                let rows = parts.entry(probe).or_default().entry(first).or_default();
+                keep_rows(rows, values, keep && !of_parameter);
             }
-            for (probe, own) in windows {
-                parts.entry(probe).or_default().push(joined(Axis(1), &own)?);
-            }
-        }
-        let mut whole = HashMap::new();
-        for (probe, parts) in parts {
-            // A parameter is the same for all examples.
-            let parts = if self.of_parameter(probe) { &parts[..1] } else { &parts[..] };
-            whole.insert(probe, joined(Axis(0), parts)?);
-        }
-        Ok(whole)
+            Ok(())
+        })?;
+        let whole = parts.into_iter().map(|(probe, batches)| {
+            let batches = batches.values().map(|windows| joined(Axis(1), windows));
+            Ok((probe, joined(Axis(0), &batches.collect::<Result<Vec<_>>>()?)?))
+        });
+        whole.collect()
     }
 
     /// What runs in which way, in a run of `n_steps` steps with held inputs.
@@ -171,63 +108,25 @@ impl Simulator {
         Ok(self.plans[&key].stages.clone())
     }
 
-    fn of_parameter(&self, probe: ProbeId) -> bool {
+    /// Whether a probe has one value at the end of a run, and not a row for each step.
+    pub(super) fn of_parameter(&self, probe: ProbeId) -> bool {
         self.network.probes[probe.0].target.is_parameter()
     }
 
-    /// The longest window of at most `steps` steps that fits into the device and the budget. It is planned, not tried.
-    fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
-        let key = |steps| PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
-        let wanted = key(steps.min(WINDOW));
-        if let Some(&steps) = self.windows.get(&wanted) {
-            return Ok(key(steps));
-        }
-        let mut steps = wanted.dims.steps;
-        while !self.plans.contains_key(&key(steps)) {
-            match self.plan_forward(&key(steps)) {
-                Err(Error::TooLarge { .. }) if steps > 1 => steps = steps.div_ceil(2),
-                Err(error) => return Err(error),
-                Ok(planned) if planned.bytes() > WINDOW_BYTES && steps > 1 => steps = steps.div_ceil(2),
-                Ok(planned) => self.load_forward(&key(steps), planned)?,
-            }
-        }
-        self.windows.insert(wanted, steps);
-        Ok(key(steps))
+    fn probes_of_parameters(&self) -> Vec<bool> {
+        self.network.probe_ids().map(|probe| self.of_parameter(probe)).collect()
     }
+}
 
-    /// Runs a window for the examples `batch`, from the simulator's step and the data's row `first`.
-    fn run_window(
-        &mut self,
-        key: &PlanKey,
-        inputs: &Data,
-        batch: &[usize],
-        (first, data_first): (u64, usize),
-    ) -> Result<Vec<Array3<f32>>> {
-        self.forward(key)?;
-        let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
-        let targets = &Data::new();
-        let rows =
-            Rows { inputs, targets, batch, first, data_first, share: 1.0, ends: true, training_step: 0 };
-        let result: Result<Vec<Array3<f32>>> = (|| {
-            self.upload(&loaded, &rows)?;
-            self.engine.submit(&[&loaded.program], None)?;
-            (0..loaded.outputs.len()).map(|probe| self.read_output(probe, &loaded)).collect()
-        })();
-        self.plans.insert(key.clone(), loaded);
-        let outputs = result?;
-        for (probe, output) in outputs.iter().enumerate() {
-            if let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) {
-                let what = format!("the output of probe '{}'", self.network.probes[probe].name);
-                let after = first + key.dims.steps as u64;
-                let hint = match self.bad_state(key.states)? {
-                    Some(state) => format!("{state}, after {after} time steps"),
-                    None => "no state is, so it comes from the inputs of that step or the parameters".into(),
-                };
-                let kept = if self.keep_history { t } else { key.dims.steps - 1 };
-                return Err(Error::NotFinite { what, value, step: first + kept as u64, hint });
-            }
-        }
-        Ok(outputs)
+/// Appends a window's rows to the earlier ones, or puts them in their place.
+fn keep_rows(rows: &mut Vec<Array3<f32>>, values: Array3<f32>, all: bool) {
+    // A window may end before a probe's next row is due.
+    let none = values.dim().1 == 0;
+    if !all && !none {
+        rows.clear();
+    }
+    if !none || rows.is_empty() {
+        rows.push(values);
     }
 }
 

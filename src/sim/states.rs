@@ -76,8 +76,19 @@ pub(super) struct States {
     /// Sets them to their start.
     pub reset: Program,
     pub named: Vec<Named>,
+    /// A copy for windows that may fail, and its programs.
+    pub backup: Option<Backup>,
     /// What windows of a training need besides.
     pub borders: Option<Borders>,
+}
+
+/// A copy of states.
+#[derive(Clone)]
+pub(super) struct Backup {
+    /// The shared buffer.
+    buffer: usize,
+    pub save: Program,
+    pub restore: Program,
 }
 
 /// States at the borders of windows, and the programs that save and restore them.
@@ -99,6 +110,10 @@ impl States {
         engine.free(shared[self.current]);
         engine.free(shared[self.initial]);
         engine.unload(self.reset);
+        if let Some(Backup { buffer, save, restore }) = self.backup {
+            engine.free(shared[buffer]);
+            [save, restore].into_iter().for_each(|p| engine.unload(p));
+        }
         if let Some(borders) = self.borders {
             borders.drop(engine, shared);
         }
@@ -134,9 +149,32 @@ impl Simulator {
         }
         let reset = self.copy("reset", (initial, 0), (current, 0), len)?;
         let Layout { forward, named, .. } = layout;
-        let states = States { current, initial, forward, len, reset, named, borders: None };
+        let states = States { current, initial, forward, len, reset, named, backup: None, borders: None };
         self.states.insert((key, len), states);
         Ok(())
+    }
+
+    /// The copies of all states of `key`, made on first use.
+    pub(super) fn backups(&mut self, key: StateKey) -> Result<Vec<Backup>> {
+        let keys: Vec<_> = self.states.keys().filter(|(k, _)| *k == key).copied().collect();
+        let mut backups = Vec::new();
+        for key in keys {
+            let (current, len) = (self.states[&key].current, self.states[&key].len);
+            let backup = match &self.states[&key].backup {
+                Some(backup) => backup.clone(),
+                None => {
+                    let buffer = self.share(len, "a copy of the states")?;
+                    let save = self.copy("save", (current, 0), (buffer, 0), len)?;
+                    let restore = self.copy("restore", (buffer, 0), (current, 0), len)?;
+                    Backup { buffer, save, restore }
+                }
+            };
+            if let Some(states) = self.states.get_mut(&key) {
+                states.backup = Some(backup.clone());
+            }
+            backups.push(backup);
+        }
+        Ok(backups)
     }
 
     /// Makes what a training in windows with `count` saved borders needs, where there are states.

@@ -175,18 +175,19 @@ impl Simulator {
             self.upload(loaded, &rows(i))?;
             let mut programs: Vec<&Program> = before.iter().collect();
             programs.extend((norms && at == last).then_some(&compiled.norms));
-            programs.push(&loaded.program);
+            let mut after: Vec<&Program> = Vec::new();
             if let (Part::Window, Some(sums)) = (part, &compiled.sums) {
-                programs.push(match (key.update, first) {
+                after.push(match (key.update, first) {
                     (true, true) => &sums.set,
                     (true, false) => &sums.add,
                     (false, true) => &sums.set_report,
                     (false, false) => &sums.add_report,
                 });
-                programs.extend((key.update && at == last).then_some(&sums.update));
+                after.extend((key.update && at == last).then_some(&sums.update));
                 first = false;
             }
-            self.engine.submit(&programs, (at == last).then_some(report))?;
+            let report = (at == last).then_some(report);
+            self.submit_with_calls(&programs, loaded, &after, report, rows(i).first)?;
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
         Ok(Pending { step, examples: batch.examples.len(), norms, key: key.clone(), states_at })

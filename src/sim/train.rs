@@ -126,7 +126,7 @@ impl Simulator {
 
     fn drop_training(&mut self) {
         if let Some(compiled) = self.compiled.take() {
-            compiled.programs.into_values().for_each(|l| self.engine.unload(l.program));
+            compiled.programs.into_values().for_each(|l| l.drop(self.engine.as_mut()));
             self.engine.unload(compiled.norms);
             compiled.sums.into_iter().for_each(|s| s.drop(self.engine.as_mut()));
             let keys =
@@ -233,16 +233,20 @@ impl Simulator {
             return Ok(());
         }
         let mut planned = self.plan_training(key, compiled)?;
-        if key.update && key.part == Part::Whole {
-            let (scalars, training) = (compiled.scalars(), &compiled.training);
-            self.append_update(&mut planned.plan.recording, scalars, training);
-        }
+        self.append_own_update(key, &mut planned, compiled);
         self.make_states(key.states(), planned.layout)?;
         let loaded = self.load(planned.plan, &planned.feeds)?;
         if let Some(compiled) = &mut self.compiled {
             compiled.programs.insert(key.clone(), loaded);
         }
         Ok(())
+    }
+
+    /// The update, where it is a part of the program.
+    pub(super) fn append_own_update(&self, key: &TrainKey, planned: &mut Planned, compiled: &Compiled) {
+        if key.update && key.part == Part::Whole {
+            self.append_update(&mut planned.plan.recording, compiled.scalars(), &compiled.training);
+        }
     }
 
     /// The plan of a training or evaluation program, without its update; nothing is allocated.

@@ -56,6 +56,18 @@ impl Windows {
     }
 }
 
+impl Windows {
+    /// How often a run takes one of its [`Windows::parts`].
+    pub fn times(&self, part: Part, steps: usize) -> usize {
+        match part {
+            Part::Whole => 1,
+            Part::Forward => self.count() - 1,
+            Part::Window if steps == self.window => self.steps / self.window,
+            Part::Window => 1,
+        }
+    }
+}
+
 /// The memory that training takes on the device, in bytes; see [`Simulator::memory_estimate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryEstimate {

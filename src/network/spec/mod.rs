@@ -150,7 +150,10 @@ impl NetworkSpec {
         }
         for probe in &self.probe {
             let target = probe.build(|name| net.find(name))?;
-            net.add_probe(&probe.name, target)?;
+            match probe.sample_every {
+                Some(seconds) => net.probe_every(&probe.name, target, seconds)?,
+                None => net.add_probe(&probe.name, target)?,
+            };
         }
         Ok(net)
     }

@@ -179,6 +179,9 @@ pub struct ProbeSpec {
     pub norm: Option<String>,
     /// A filter on an object's output: the time constant of a lowpass in seconds, or another.
     pub synapse: Option<SynapseSpec>,
+    /// Seconds from one recorded row to the next, a multiple of the time step; each step by default.
+    #[serde(rename = "sample-every")]
+    pub sample_every: Option<f64>,
 }
 
 /// A name or a list of names.

@@ -16,7 +16,7 @@ impl NeuronType {
             let (fits, must) = match rule {
                 Rule::Positive => (value.is_finite() && value > 0.0, "above 0"),
                 Rule::NotNegative => (value.is_finite() && value >= 0.0, "at least 0"),
-                Rule::NotAbove(limit) if limit == 1.0 => ((0.0..=1.0).contains(&value), "between 0 and 1"),
+                Rule::NotAbove(1.0) => ((0.0..=1.0).contains(&value), "between 0 and 1"),
                 Rule::NotAbove(limit) => (value <= limit, "at most 0"),
                 Rule::Finite => (value.is_finite(), "finite"),
             };

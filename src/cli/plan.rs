@@ -1,0 +1,65 @@
+//! `nengo-wgpu plan`.
+
+use std::path::PathBuf;
+
+use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::{Error, Options, Result, Simulator};
+
+use super::run::n_steps;
+use super::{DeviceArg, say};
+
+/// Shows what a run of a network would do and cost: what loops in time, dispatches and memory.
+///
+/// Nothing is run, and nothing is allocated on the device.
+#[derive(clap::Args)]
+#[command(after_help = "Example: nengo-wgpu plan examples/digits.toml --train --device cpu")]
+pub struct PlanArgs {
+    /// The TOML file with the network
+    file: PathBuf,
+    /// Steps of the run [default: as run and train take them]
+    #[arg(long, value_name = "N")]
+    steps: Option<usize>,
+    /// Examples at once [default: that of [train], or as run takes them]
+    #[arg(long, value_name = "N")]
+    minibatch: Option<usize>,
+    #[command(flatten)]
+    device: DeviceArg,
+    /// A training step, as [train] describes it, in place of a run
+    #[arg(long)]
+    train: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the plan.
+pub fn run(args: &PlanArgs) -> Result<()> {
+    let spec = NetworkSpec::read(&args.file)?;
+    let network = spec.build()?;
+    let device = args.device.open()?;
+    let takes_data = spec.node.iter().any(|n| n.size.is_some());
+    let file = || spec.train.as_ref().filter(|_| takes_data || args.train).map(|t| t.minibatch);
+    let minibatch = args.minibatch.or_else(file).unwrap_or(if takes_data { 32 } else { 1 });
+    let options = Options { minibatch, dt: spec.dt, seed: None };
+    let mut sim = Simulator::planner(&network, &device, options)?;
+    let outline = if args.train {
+        let splits = spec.load_data()?;
+        sim.compile(spec.training(&network, splits.train.len())?)?;
+        let (inputs, targets) = spec.signals(&network, &splits.train)?;
+        let steps = args.steps.unwrap_or(spec.train()?.steps);
+        sim.outline_training(&inputs, &targets, Some(steps))?
+    } else {
+        if network.probe_ids().next().is_none() {
+            let problem = "it has no probe, so nothing would be computed; add a [[probe]]";
+            return Err(Error::invalid("the network", problem));
+        }
+        sim.outline(n_steps(args.steps, None, &spec, takes_data)?)?
+    };
+    if args.json {
+        let text = serde_json::to_string_pretty(&outline);
+        say(&text.map_err(|e| Error::invalid("the plan", e.to_string()))?);
+    } else {
+        say(&outline.to_string());
+    }
+    Ok(())
+}

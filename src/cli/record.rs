@@ -1,0 +1,267 @@
+//! What `nengo-wgpu run` makes of what probes record, window by window: sums for its table, and files.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+use ndarray::{Array3, Axis, s};
+use nengo_wgpu::io::atomic::write_atomic;
+use nengo_wgpu::io::npy::{NpyFile, NpzFile};
+use nengo_wgpu::network::ProbeId;
+use nengo_wgpu::{Error, Recorded, Result, Simulator, Window};
+
+/// Files for what probes record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A NumPy file of each probe, (examples, rows, size)
+    Npy,
+    /// One NumPy archive of all probes
+    Npz,
+    /// A table of each probe, a line for each example and row
+    Csv,
+}
+
+/// Files that have been begun.
+pub enum Files {
+    /// A directory, and each probe's file once its shape is known.
+    Npy(PathBuf, Vec<(ProbeId, NpyFile)>),
+    /// The file, and each probe's number in it once its shape is known.
+    Npz(PathBuf, Box<NpzFile>, Vec<(ProbeId, usize)>),
+    /// A directory, and each probe's rows.
+    Csv(PathBuf, Vec<(ProbeId, Array3<f32>)>),
+}
+
+impl Files {
+    /// Makes the directory or begins the file. Without a format the name's ending decides.
+    pub fn create(out: &Path, format: Option<Format>) -> Result<Self> {
+        let archive = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
+        let format = format.unwrap_or(if archive { Format::Npz } else { Format::Npy });
+        let directory = if format == Format::Npz { out.parent().unwrap_or(out) } else { out };
+        if directory != Path::new("") {
+            std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
+        }
+        Ok(match format {
+            Format::Npy => Files::Npy(out.into(), Vec::new()),
+            Format::Npz => Files::Npz(out.into(), Box::new(NpzFile::create(out)?), Vec::new()),
+            Format::Csv => Files::Csv(out.into(), Vec::new()),
+        })
+    }
+
+    fn write(&mut self, probe: &Probe, example: usize, recorded: &Recorded) -> Result<()> {
+        let Recorded { probe: id, first_row, values } = recorded;
+        let shape = [probe.examples, probe.rows, values.dim().2];
+        match self {
+            Files::Npy(directory, files) => {
+                if files.iter().all(|(of, _)| of != id) {
+                    let path = directory.join(format!("{}.npy", probe.stem));
+                    files.push((*id, NpyFile::create(path, shape)?));
+                }
+                let mut own = files.iter_mut().filter(|(of, _)| of == id);
+                own.try_for_each(|(_, file)| file.write(example, *first_row, values.view()))
+            }
+            Files::Npz(_, file, arrays) => {
+                if arrays.iter().all(|(of, _)| of != id) {
+                    arrays.push((*id, file.add(&probe.name, shape)?));
+                }
+                let mut own = arrays.iter().filter(|(of, _)| of == id);
+                own.try_for_each(|(_, array)| file.write(*array, example, *first_row, values.view()))
+            }
+            Files::Csv(_, arrays) => {
+                if arrays.iter().all(|(of, _)| of != id) {
+                    arrays.push((*id, Array3::zeros(shape)));
+                }
+                let (examples, rows, _) = values.dim();
+                for (_, array) in arrays.iter_mut().filter(|(of, _)| of == id) {
+                    let (to, end) = (example + examples, first_row + rows);
+                    array.slice_mut(s![example..to, *first_row..end, ..]).assign(values);
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What is known of a probe's rows.
+struct Probe {
+    name: String,
+    /// Name of its files, without an extension.
+    stem: String,
+    /// (1 for a parameter)
+    examples: usize,
+    rows: usize,
+    /// Seconds between rows.
+    interval: f64,
+    of_parameter: bool,
+    size: usize,
+    sum: f64,
+    squares: f64,
+    last: Vec<f32>,
+    /// Rows of the first example, if they are kept.
+    first: Option<Vec<Array3<f32>>>,
+}
+
+/// Takes a run's windows.
+pub struct Record {
+    probes: Vec<(ProbeId, Probe)>,
+    files: Option<Files>,
+    keep_first: bool,
+}
+
+impl Record {
+    /// For a run of `steps` steps over so many examples, each `from_start` or from where the simulator stands.
+    pub fn new(
+        sim: &Simulator,
+        examples: usize,
+        steps: usize,
+        from_start: bool,
+        files: Option<Files>,
+    ) -> Self {
+        let network = sim.network();
+        let stems = file_stems(network.probe_ids().map(|id| network.probe_name(id)));
+        let probes = network.probe_ids().zip(stems).map(|(id, stem)| {
+            let of_parameter = sim.is_of_parameter(id);
+            let rows = if from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
+            let probe = Probe {
+                name: network.probe_name(id).to_string(),
+                stem,
+                examples: if of_parameter { 1 } else { examples },
+                rows,
+                interval: sim.sample_every(id) as f64 * sim.dt(),
+                of_parameter,
+                size: 0,
+                sum: 0.0,
+                squares: 0.0,
+                last: Vec::new(),
+                first: None,
+            };
+            (id, probe)
+        });
+        Self { probes: probes.collect(), files, keep_first: false }
+    }
+
+    /// Keeps what is recorded of the first example.
+    pub fn keep_first(&mut self, keep: bool) {
+        self.keep_first = keep;
+    }
+
+    /// What probes of objects have recorded of the first example, (1, rows, size), with the stems of their files.
+    pub fn first_examples(&mut self) -> Result<Vec<(ProbeId, String, Array3<f32>)>> {
+        let mut all = Vec::new();
+        for (id, probe) in &mut self.probes {
+            if let Some(parts) = probe.first.take() {
+                let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
+                let rows = ndarray::concatenate(Axis(1), &views)
+                    .map_err(|e| Error::invalid(format!("probe '{}'", probe.name), e.to_string()))?;
+                all.push((*id, probe.stem.clone(), rows));
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes a window.
+    pub fn take(&mut self, window: Window) -> Result<()> {
+        for recorded in &window.recorded {
+            let own = self.probes.iter_mut().find(|(id, _)| *id == recorded.probe);
+            let Some((_, probe)) = own else { continue };
+            let values = &recorded.values;
+            probe.size = values.dim().2;
+            if probe.of_parameter {
+                (probe.sum, probe.squares) = (0.0, 0.0);
+            }
+            probe.sum += values.iter().map(|&x| f64::from(x)).sum::<f64>();
+            probe.squares += values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+            if values.dim().1 > 0 {
+                let last = values.axis_iter(Axis(0)).next_back();
+                probe.last = last.map_or(Vec::new(), |rows| rows.slice(s![-1, ..]).to_vec());
+            }
+            if self.keep_first && !probe.of_parameter && window.examples.start == 0 {
+                probe.first.get_or_insert_default().push(values.slice(s![..1, .., ..]).to_owned());
+            }
+            if let Some(files) = &mut self.files {
+                let example = if probe.of_parameter { 0 } else { window.examples.start };
+                files.write(probe, example, recorded)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A line for each probe.
+    pub fn table(&self) -> Vec<Vec<String>> {
+        let head = ["probe", "examples", "rows", "size", "mean", "norm", "last"].map(String::from).to_vec();
+        let row = |(_, p): &(ProbeId, Probe)| {
+            let n = (p.examples * p.rows * p.size).max(1) as f64;
+            let last: Vec<String> = p.last.iter().take(4).map(|x| format!("{x:.4}")).collect();
+            let more = if p.size > 4 { " …" } else { "" };
+            let numbers = [p.examples, p.rows, p.size].map(|n| n.to_string());
+            let values = [p.sum / n, p.squares.sqrt()].map(|x| format!("{x:.4}"));
+            let last = format!("{}{more}", last.join(" "));
+            [vec![p.name.clone()], numbers.to_vec(), values.to_vec(), vec![last]].concat()
+        };
+        [head].into_iter().chain(self.probes.iter().map(row)).collect()
+    }
+
+    /// Puts the files in their places; says where they are.
+    pub fn finish(self) -> Result<Option<String>> {
+        let place = match self.files {
+            None => return Ok(None),
+            Some(Files::Npy(directory, files)) => {
+                files.into_iter().try_for_each(|(_, file)| file.finish())?;
+                format!("a file of each probe is in {}", directory.display())
+            }
+            Some(Files::Npz(path, file, _)) => {
+                file.finish()?;
+                format!("all probes are in {}", path.display())
+            }
+            Some(Files::Csv(directory, arrays)) => {
+                for (id, array) in &arrays {
+                    if let Some((_, probe)) = self.probes.iter().find(|(of, _)| of == id) {
+                        let path = directory.join(format!("{}.csv", probe.stem));
+                        save_csv(&path, array, probe.interval)?;
+                    }
+                }
+                format!("a file of each probe is in {}", directory.display())
+            }
+        };
+        Ok(Some(place))
+    }
+}
+
+/// Names of files for probes, all different: what a file system may not take is replaced, and names are cut.
+fn file_stems<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut stems: Vec<String> = Vec::new();
+    for name in names {
+        let plain: String = name.chars().map(file_char).take(50).collect();
+        let candidates = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
+        // Some file systems take capitals for small letters.
+        let taken = |c: &String| stems.iter().any(|s| s.to_lowercase() == c.to_lowercase());
+        stems.extend(candidates.skip_while(taken).take(1).collect::<Vec<_>>());
+    }
+    stems
+}
+
+/// Characters that every file system takes.
+fn file_char(c: char) -> char {
+    if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }
+}
+
+/// A line for each example and row.
+fn save_csv(path: &Path, data: &Array3<f32>, interval: f64) -> Result<()> {
+    write_atomic(path, |to| {
+        let (examples, rows, size) = data.dim();
+        write!(to, "example,time")?;
+        for i in 0..size {
+            write!(to, ",{i}")?;
+        }
+        writeln!(to)?;
+        for example in 0..examples {
+            for row in 0..rows {
+                // Nengo's probes give the time at the end of a step.
+                write!(to, "{example},{:.6}", (row + 1) as f64 * interval)?;
+                for i in 0..size {
+                    write!(to, ",{}", data[[example, row, i]])?;
+                }
+                writeln!(to)?;
+            }
+        }
+        Ok(())
+    })
+}

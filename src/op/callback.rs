@@ -1,0 +1,59 @@
+//! A function of the user's that runs on the host, between two parts of a program.
+
+use std::fmt;
+
+use crate::engine::Dispatch;
+use crate::error::Result;
+use crate::graph::{Adjoint, Extent, Lower, Operator, Reference, Tensor, Type};
+use crate::network::{CallbackFunction, ObjectId};
+
+/// What a node computes on the host: a row for each step and example from the row of its input.
+///
+/// Inputs: the node's input, and time in seconds (one column). It has no dispatch: [`record`](crate::plan::record) cuts
+/// the program here, and the simulator calls the function between the two parts.
+pub struct Callback {
+    /// The node.
+    pub node: ObjectId,
+    /// Columns of its output.
+    pub size_out: usize,
+    /// The function of time in seconds and a row of the input.
+    pub function: CallbackFunction,
+}
+
+impl fmt::Debug for Callback {
+    // Two nodes are never the same operator, so the node is named.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Callback({:?}, {})", self.node, self.size_out)
+    }
+}
+
+impl Operator for Callback {
+    fn name(&self) -> &'static str {
+        "callback"
+    }
+
+    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
+        match inputs[0].extent {
+            Extent::Sequence => Ok(Type::sequence(self.size_out)),
+            _ => Err(format!("{} has no steps", inputs[0])),
+        }
+    }
+
+    fn gradient<'s>(&self, _: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
+        None
+    }
+
+    fn lower(&self, _: &mut Lower) -> Result<Vec<Dispatch>> {
+        Ok(Vec::new())
+    }
+
+    fn reference(&self, at: &Reference) -> Vec<f64> {
+        let row = |b: usize| {
+            let x: Vec<f32> = (0..at.types[0].cols).map(|c| at.at(0, b, c) as f32).collect();
+            let mut y = (self.function)(at.at(1, b, 0), &x);
+            y.resize(self.size_out, f32::NAN);
+            y.into_iter().map(f64::from)
+        };
+        (0..at.rows).flat_map(row).collect()
+    }
+}

@@ -1,0 +1,48 @@
+//! Loops that do not wait for each other walk through time together.
+
+use super::Stage;
+use crate::graph::Graph;
+
+/// Makes one loop of loops that run in the same direction of time and do not read from each other, so that what a step
+/// costs besides its operators is paid once. A loop joins the first such loop that it could run with, counted in
+/// loops that must have run before it.
+///
+/// `stages` are in an order in which each comes after those it reads from, and so is the result.
+pub fn abreast(graph: &Graph, stages: Vec<Stage>) -> Vec<Stage> {
+    let depths = depths(graph, &stages);
+    let place = |at: usize| (depths[at], matches!(stages[at], Stage::Loop { .. }));
+    let equal = |a: usize, b: usize| match (&stages[a], &stages[b]) {
+        (Stage::Loop { backward: a_back, .. }, Stage::Loop { backward: b_back, .. }) => {
+            a_back == b_back && depths[a] == depths[b]
+        }
+        _ => false,
+    };
+    if (0..stages.len()).all(|b| (0..b).all(|a| !equal(a, b))) {
+        return stages;
+    }
+    // What waits for as many loops as a loop does is not behind that loop, so it may come before it.
+    let mut order: Vec<usize> = (0..stages.len()).collect();
+    order.sort_by_key(|&at| place(at));
+    let mut joined: Vec<(usize, Stage)> = Vec::with_capacity(stages.len());
+    for at in order {
+        match joined.iter_mut().find(|(first, _)| equal(*first, at)) {
+            Some((_, Stage::Loop { nodes, .. })) => nodes.extend_from_slice(stages[at].nodes()),
+            _ => joined.push((at, stages[at].clone())),
+        }
+    }
+    joined.into_iter().map(|(_, stage)| stage).collect()
+}
+
+/// For each stage the most loops, one behind the other, that must have run before it.
+fn depths(graph: &Graph, stages: &[Stage]) -> Vec<usize> {
+    let mut stage_of = vec![usize::MAX; graph.nodes.len()];
+    let mut depths: Vec<usize> = Vec::with_capacity(stages.len());
+    for (at, stage) in stages.iter().enumerate() {
+        stage.nodes().iter().for_each(|n| stage_of[n.0] = at);
+        let inputs = stage.nodes().iter().flat_map(|n| &graph.nodes[n.0].inputs);
+        let before = inputs.filter_map(|&v| graph.producer(v)).map(|p| stage_of[p.0]).filter(|&s| s < at);
+        let depth = before.map(|s| depths[s] + usize::from(matches!(stages[s], Stage::Loop { .. }))).max();
+        depths.push(depth.unwrap_or(0));
+    }
+    depths
+}

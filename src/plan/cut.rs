@@ -1,0 +1,49 @@
+//! Programs that the host interrupts: where, and in which parts.
+
+use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Tile};
+use crate::graph::Placed;
+use crate::network::ObjectId;
+
+/// A call of the host between two commands of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cut {
+    /// It comes before this command.
+    pub at: usize,
+    /// The node whose function is called.
+    pub node: ObjectId,
+    /// Its input.
+    pub input: Placed,
+    /// Its output.
+    pub output: Placed,
+}
+
+/// The parts of a recording between its cuts. They share its buffers: `Local(i)` becomes `Shared(base + i)`, and none has
+/// local buffers of its own.
+pub fn parts(recording: &Recording, cuts: &[Cut], base: usize) -> Vec<Recording> {
+    let ends = cuts.iter().map(|c| c.at).chain([recording.commands.len()]);
+    let mut first = 0;
+    ends.map(|end| {
+        let commands = recording.commands[first..end].iter().map(|c| shared(c, base)).collect();
+        first = end;
+        Recording { label: recording.label.clone(), locals: Vec::new(), commands }
+    })
+    .collect()
+}
+
+fn shared(command: &Command, base: usize) -> Command {
+    let binding = |b: &Binding| match b.buffer {
+        BufferRef::Local(i) => Binding { buffer: BufferRef::Shared(base + i), ..*b },
+        BufferRef::Shared(_) => *b,
+    };
+    let dispatch =
+        |d: &Dispatch| Dispatch { bindings: d.bindings.iter().map(binding).collect(), ..d.clone() };
+    match command {
+        Command::Dispatch(d) => Command::Dispatch(dispatch(d)),
+        Command::Repeat { steps, rows, backward, tiles } => {
+            let tile = |t: &Tile| Tile { row: t.row, body: t.body.iter().map(dispatch).collect() };
+            let tiles = tiles.iter().map(tile).collect();
+            Command::Repeat { steps: *steps, rows: *rows, backward: *backward, tiles }
+        }
+        Command::Copy { from, to } => Command::Copy { from: binding(from), to: binding(to) },
+    }
+}

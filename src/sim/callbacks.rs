@@ -1,0 +1,151 @@
+//! Nodes that compute on the host: their programs in parts, and what is called between the parts.
+
+use super::Simulator;
+use super::programs::Loaded;
+use super::states::StateKey;
+use crate::build;
+use crate::engine::{BufferId, BufferRef, Engine, Program};
+use crate::error::{Error, Result};
+use crate::graph::{Dims, Graph, Placed};
+use crate::network::{Kind, Node, ObjectId};
+use crate::op::Callback;
+use crate::plan::cut::parts;
+use crate::plan::{Plan, Stage};
+
+/// A call of the host, and the part of the program that comes after it.
+pub(super) struct Call {
+    pub node: ObjectId,
+    pub input: (BufferId, Placed),
+    pub output: (BufferId, Placed),
+    pub then: Program,
+}
+
+impl Simulator {
+    /// What a user should know about how this network runs, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let warning = |name: &String| {
+            format!(
+                "node '{name}' is a callback, and its output comes back to its input: the network runs one step at a \
+                 time, since the host must be asked at each"
+            )
+        };
+        self.step_by_step.iter().map(warning).collect()
+    }
+
+    /// Loads a plan; where the host interrupts it, as programs that share their buffers.
+    pub(super) fn load_parts(&mut self, plan: &Plan) -> Result<(Program, Vec<Call>)> {
+        if plan.cuts.is_empty() {
+            return Ok((self.engine.load(&plan.recording, &self.shared)?, Vec::new()));
+        }
+        let mut locals: Vec<BufferId> = Vec::new();
+        let mut programs: Vec<Program> = Vec::new();
+        let mut make = || {
+            for (len, label) in &plan.recording.locals {
+                locals.push(self.engine.allocate(*len, label)?);
+            }
+            let all: Vec<BufferId> = self.shared.iter().chain(&locals).copied().collect();
+            for part in parts(&plan.recording, &plan.cuts, self.shared.len()) {
+                programs.push(self.engine.load(&part, &all)?);
+            }
+            Ok(())
+        };
+        if let Err(error) = make() {
+            programs.into_iter().for_each(|p| self.engine.unload(p));
+            locals.into_iter().for_each(|id| self.engine.free(id));
+            return Err(error);
+        }
+        let find = |placed: &Placed| match placed.binding.buffer {
+            BufferRef::Local(i) => (locals[i], placed.clone()),
+            BufferRef::Shared(i) => (self.shared[i], placed.clone()),
+        };
+        let mut programs = programs.into_iter();
+        let first = programs.next().map(|p| Program { locals: locals.clone(), ..p });
+        let calls = plan.cuts.iter().zip(programs).map(|(cut, then)| Call {
+            node: cut.node,
+            input: find(&cut.input),
+            output: find(&cut.output),
+            then,
+        });
+        let missing = || Error::invalid("a program", "it has no parts");
+        Ok((first.ok_or_else(missing)?, calls.collect()))
+    }
+
+    /// Submits `before`, a loaded program and `after`; the host is called where the program is cut. `first` is the window's
+    /// first step.
+    pub(super) fn submit_with_calls(
+        &mut self,
+        before: &[&Program],
+        loaded: &Loaded,
+        after: &[&Program],
+        report: Option<(BufferId, usize)>,
+        first: u64,
+    ) -> Result<()> {
+        let mut queue: Vec<&Program> = before.to_vec();
+        queue.push(&loaded.program);
+        for call in &loaded.calls {
+            self.engine.submit(&queue, None)?;
+            self.call(call, loaded.dims, first)?;
+            queue = vec![&call.then];
+        }
+        queue.extend(after);
+        self.engine.submit(&queue, report)
+    }
+
+    /// Reads a node's input, calls its function for each step and example, and writes its output.
+    fn call(&mut self, call: &Call, dims: Dims, first: u64) -> Result<()> {
+        let object = self.network.object(call.node)?;
+        let Kind::Node(Node::Callback(size_in, size_out, f)) = &object.kind else { return Ok(()) };
+        let at = |p: &Placed| p.binding.offset + p.start;
+        let (rows, (from, input)) = (dims.batch * dims.steps, &call.input);
+        let x = self.engine.read(*from, at(input), rows * size_in)?;
+        let mut y = Vec::with_capacity(rows * size_out);
+        for (r, x) in x.chunks_exact(*size_in).enumerate() {
+            let step = first + (r / dims.batch) as u64;
+            let t = (step + 1) as f64 * self.dt;
+            let what = || format!("node '{}'", object.name);
+            let row = build::guarded(&format!("{} at {t} s", what()), || f(t, x))?;
+            if row.len() != *size_out {
+                let got = format!("{} values at {t} s", row.len());
+                return Err(Error::shape(what(), size_out, "what its function gives", got));
+            }
+            if let Some(&value) = row.iter().find(|x| !x.is_finite()) {
+                let hint = format!("its function must give finite numbers, also at {t} s");
+                return Err(Error::NotFinite { what: what(), value, step, hint });
+            }
+            y.extend(row);
+        }
+        let (to, output) = &call.output;
+        self.engine.write(*to, at(output), &y)
+    }
+
+    /// Submits a window of a run. Where the host fails, states are as they were before it.
+    pub(super) fn submit_restorable(&mut self, loaded: &Loaded, key: StateKey, first: u64) -> Result<()> {
+        if loaded.calls.is_empty() {
+            return self.engine.submit(&[&loaded.program], None);
+        }
+        let save = self.backups(key)?.into_iter().map(|b| b.save).collect::<Vec<_>>();
+        let before: Vec<&Program> = save.iter().collect();
+        let result = self.submit_with_calls(&before, loaded, &[], None, first);
+        if result.is_err() {
+            let restore = self.backups(key)?.into_iter().map(|b| b.restore).collect::<Vec<_>>();
+            self.engine.submit(&restore.iter().collect::<Vec<_>>(), None)?;
+        }
+        result
+    }
+
+    /// Notes which callbacks are on a cycle.
+    pub(super) fn find_callbacks_in_loops(&mut self, graph: &Graph, stages: &[Stage]) {
+        let looped = stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).flat_map(Stage::nodes);
+        let nodes = looped.map(|n| graph.node(*n));
+        let nodes = nodes.filter(|n| n.op.downcast::<Callback>().is_some());
+        self.step_by_step = nodes.map(|n| n.owner.to_string()).collect();
+    }
+}
+
+impl Loaded {
+    /// Frees everything.
+    pub(super) fn drop(self, engine: &mut dyn Engine) {
+        self.calls.into_iter().for_each(|c| engine.unload(c.then));
+        engine.unload(self.program);
+    }
+}

@@ -1,0 +1,126 @@
+//! What a run or a training does and costs, before anything is allocated.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Simulator;
+use super::data::Data;
+use super::programs::PlanKey;
+use super::states::StateKey;
+use super::train::TrainKey;
+use crate::error::{Error, Result};
+use crate::graph::Dims;
+use crate::network::ObjectId;
+use crate::plan::Report;
+use crate::plan::report::Bytes;
+
+/// What a run or a training step does and costs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Outline {
+    /// The device.
+    pub device: String,
+    /// Examples at once.
+    pub minibatch: usize,
+    /// Steps of the run.
+    pub steps: usize,
+    /// Programs that are run, each as often as it says.
+    pub parts: Vec<Part>,
+    /// Dispatches of the whole run for one minibatch.
+    pub dispatches: usize,
+    /// Bytes of parameters, and in training of their gradients and the optimiser's slots.
+    pub parameter_bytes: u64,
+    /// Bytes of states that are carried from window to window.
+    pub state_bytes: u64,
+    /// Bytes of all buffers on the device.
+    pub bytes: u64,
+}
+
+/// A program of an [`Outline`].
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Part {
+    /// How often it is run for one minibatch.
+    pub times: usize,
+    /// What it does.
+    pub program: Report,
+}
+
+impl Simulator {
+    /// What a run of `n_steps` steps from here does and costs, with held inputs.
+    ///
+    /// # Errors
+    /// A run of no steps, or a network that cannot be planned.
+    pub fn outline(&self, n_steps: usize) -> Result<Outline> {
+        if n_steps == 0 {
+            return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
+        }
+        let held: Vec<ObjectId> = (0..self.network.objects.len()).map(ObjectId).collect();
+        let key = |steps| {
+            let dims = Dims { batch: self.minibatch, steps };
+            PlanKey { dims, held: held.clone(), states: StateKey::Run }
+        };
+        let fixed = self.window_limit.is_some() || !self.step_by_step.is_empty();
+        let most = if fixed { self.most_steps(&key(0)) } else { super::stream::WINDOW };
+        let (first, planned) = self.fitting_window(key(n_steps.min(most)))?;
+        let (window, states) = (first.dims.steps, planned.layout.start.len());
+        let mut parts = vec![Part { times: n_steps / window, program: Report::of(&planned.plan) }];
+        if !n_steps.is_multiple_of(window) {
+            let rest = self.plan_forward(&key(n_steps % window))?;
+            parts.push(Part { times: 1, program: Report::of(&rest.plan) });
+        }
+        Ok(self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64))
+    }
+
+    /// What a training step on a minibatch of these data does and costs, as it was compiled.
+    ///
+    /// # Errors
+    /// As [`Simulator::fit`] for data that do not fit, and those of a run that cannot be planned.
+    pub fn outline_training(&self, inputs: &Data, targets: &Data, n_steps: Option<usize>) -> Result<Outline> {
+        let (_, key) = self.key(inputs, targets, n_steps, true)?;
+        let compiled = self.compiled()?;
+        let windows = self.windows(&key, key.dims.batch)?;
+        let (mut parts, mut states) = (Vec::new(), 0);
+        for (part, steps) in windows.parts() {
+            let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key.clone() };
+            let mut planned = self.plan_training(&key, compiled)?;
+            self.append_own_update(&key, &mut planned, compiled);
+            states = states.max(planned.layout.start.len());
+            parts.push(Part { times: windows.times(part, steps), program: Report::of(&planned.plan) });
+        }
+        let sizes = self.training_sizes(compiled.scalars(), &compiled.training);
+        let floats = self.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
+        Ok(self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64))
+    }
+
+    fn outlined(&self, steps: usize, parts: Vec<Part>, parameter_bytes: u64, state_bytes: u64) -> Outline {
+        Outline {
+            device: self.device.name().to_string(),
+            minibatch: self.minibatch,
+            steps,
+            dispatches: parts.iter().map(|p| p.times * p.program.dispatches).sum(),
+            parameter_bytes,
+            state_bytes,
+            bytes: parameter_bytes + state_bytes + parts.iter().map(|p| p.program.bytes).sum::<u64>(),
+            parts,
+        }
+    }
+}
+
+impl fmt::Display for Outline {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Part { times, program } in &self.parts {
+            writeln!(f, "{times} x {program}")?;
+        }
+        let (parameters, states) = (Bytes(self.parameter_bytes), Bytes(self.state_bytes));
+        write!(
+            f,
+            "{} steps of {} examples on {}: {} dispatches\nbytes in all: {}, of them parameters {parameters}, states \
+             {states}",
+            self.steps,
+            self.minibatch,
+            self.device,
+            self.dispatches,
+            Bytes(self.bytes)
+        )
+    }
+}

@@ -1,0 +1,291 @@
+//! Runs window by window: what is recorded goes to a sink as it comes, so that memory does not grow with the run.
+
+use std::ops::Range;
+use std::time::Instant;
+
+use ndarray::{Array3, Axis};
+
+use super::Simulator;
+use super::data::Data;
+use super::programs::{PlanKey, Planned, Rows};
+use super::states::StateKey;
+use crate::engine::DeviceKind;
+use crate::error::{Error, Result};
+use crate::graph::Dims;
+use crate::network::{ObjectId, ProbeId};
+
+/// Most steps of one window.
+pub(super) const WINDOW: usize = 1024;
+/// Most bytes that a window's buffers may take.
+const WINDOW_BYTES: u64 = 512 << 20;
+/// Steps of an adapter's first window, whose pace is not known yet, where each step is dispatched on its own.
+const FIRST: usize = 64;
+/// A longer submission, in seconds, makes a desktop stutter, and a few times longer ones are killed by drivers.
+const LONG: f64 = 0.25;
+
+/// What the probes recorded in one window of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
+    /// The examples, counted in the run's data.
+    pub examples: Range<usize>,
+    /// The steps, counted from the start of the run.
+    pub steps: Range<usize>,
+    /// What each probe recorded, in the probes' order.
+    pub recorded: Vec<Recorded>,
+}
+
+/// What one probe recorded in a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// The probe.
+    pub probe: ProbeId,
+    /// The first row's place among the rows that the probe records in the run.
+    pub first_row: usize,
+    /// (examples, rows, size); of a probe on a parameter (1, 1, size).
+    pub values: Array3<f32>,
+}
+
+/// What takes a run's windows as they come.
+pub type Sink<'a> = dyn FnMut(Window) -> Result<()> + 'a;
+
+/// A run of one minibatch.
+pub(super) struct Run<'a> {
+    pub inputs: &'a Data,
+    pub batch: &'a [usize],
+    pub n_steps: usize,
+    pub held: &'a [ObjectId],
+    pub states: StateKey,
+}
+
+impl Simulator {
+    /// Runs like [`Simulator::run_steps`], but gives what probes record to `sink`, window by window, and keeps nothing.
+    ///
+    /// # Errors
+    /// As [`Simulator::run_steps`], and those of `sink`; the simulator then stands at the end of the window.
+    pub fn run_steps_with(&mut self, n_steps: usize, inputs: &Data, sink: &mut Sink<'_>) -> Result<()> {
+        self.check_run(n_steps, inputs)?;
+        let (want, got) = (self.minibatch, inputs.examples()?.unwrap_or(self.minibatch));
+        if want != got {
+            let (want, got) = (format!("{want} examples"), format!("{got} examples"));
+            return Err(Error::shape("the minibatch", want, "the data", got));
+        }
+        let held = self.held_inputs(inputs);
+        let batch: Vec<usize> = (0..self.minibatch).collect();
+        self.run_batch(&Run { inputs, batch: &batch, n_steps, held: &held, states: StateKey::Run }, sink)
+    }
+
+    /// Runs like [`Simulator::predict_steps`], but gives what probes record to `sink`, window by window of one minibatch
+    /// after the other.
+    ///
+    /// # Errors
+    /// As [`Simulator::predict_steps`], and those of `sink`.
+    pub fn predict_with(&mut self, inputs: &Data, n_steps: usize, sink: &mut Sink<'_>) -> Result<()> {
+        self.check_run(n_steps, inputs)?;
+        let held = self.held_inputs(inputs);
+        let all: Vec<usize> = (0..inputs.examples()?.unwrap_or(self.minibatch)).collect();
+        for batch in all.chunks(self.minibatch) {
+            let states = StateKey::Predict(batch.len());
+            self.run_batch(&Run { inputs, batch, n_steps, held: &held, states }, sink)?;
+        }
+        Ok(())
+    }
+
+    /// Refuses runs without steps, and data that do not fit.
+    fn check_run(&self, n_steps: usize, inputs: &Data) -> Result<()> {
+        if n_steps == 0 {
+            return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
+        }
+        self.check_inputs(inputs)?;
+        match inputs.steps()?.filter(|&s| s != n_steps) {
+            None => Ok(()),
+            Some(steps) => {
+                let (want, got) = (format!("{n_steps} steps"), format!("{steps} steps"));
+                Err(Error::shape("the run", want, "the data", got))
+            }
+        }
+    }
+
+    fn run_batch(&mut self, run: &Run<'_>, sink: &mut Sink<'_>) -> Result<()> {
+        let goes_on = run.states == StateKey::Run;
+        let start = if goes_on { self.steps_done } else { 0 };
+        let mut done = 0;
+        while done < run.n_steps {
+            let key = self.window(run.batch.len(), run.n_steps - done, run.held, run.states)?;
+            if done == 0 && !goes_on {
+                self.reset_states(run.states)?;
+            }
+            // The data start with this run, the simulator's time with the last reset.
+            let first = start + done as u64;
+            let outputs = self.run_window(&key, run, (first, done))?;
+            let steps = done..done + key.dims.steps;
+            done = steps.end;
+            if goes_on {
+                self.steps_done = start + done as u64;
+            }
+            let recorded = self.network.probe_ids().zip(outputs).map(|(probe, values)| {
+                let every = self.sample_every(probe) as u64;
+                let first_row = ((start + steps.end as u64) / every - start / every) as usize;
+                let of_time = !self.of_parameter(probe);
+                let first_row = if of_time { first_row.saturating_sub(values.dim().1) } else { 0 };
+                Recorded { probe, first_row, values }
+            });
+            let recorded = recorded.collect();
+            let first = run.batch.first().copied().unwrap_or(0);
+            sink(Window { examples: first..first + run.batch.len(), steps, recorded })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a probe reads a parameter: it has one value at the end of a run, and not a row for each step.
+    pub fn is_of_parameter(&self, probe: ProbeId) -> bool {
+        self.of_parameter(probe)
+    }
+
+    /// How many rows a probe records in a run of `n_steps` steps from where the last run ended. A probe on a parameter
+    /// has one.
+    pub fn rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
+        self.rows_from(probe, self.steps_done, n_steps)
+    }
+
+    /// The same for a prediction, which starts anew.
+    pub fn predicted_rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
+        self.rows_from(probe, 0, n_steps)
+    }
+
+    fn rows_from(&self, probe: ProbeId, start: u64, n_steps: usize) -> usize {
+        let every = self.sample_every(probe) as u64;
+        let rows = (start + n_steps as u64) / every - start / every;
+        if self.of_parameter(probe) { 1 } else { rows as usize }
+    }
+
+    /// Limits windows to so many steps, or leaves their length to the simulator again. Results do not depend on it.
+    ///
+    /// # Errors
+    /// A limit of no steps.
+    pub fn limit_windows(&mut self, steps: Option<usize>) -> Result<()> {
+        if steps == Some(0) {
+            return Err(Error::invalid("the limit of windows", "it is 0 steps, but must be at least 1"));
+        }
+        self.window_limit = steps;
+        Ok(())
+    }
+
+    /// The longest window of at most `steps` steps that is allowed, and fits into the device and the budget.
+    fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
+        let key = |steps| PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
+        let wanted = key(steps.min(self.most_steps(&key(0))));
+        if let Some(&steps) = self.windows.get(&wanted) {
+            self.forward(&key(steps))?;
+            return Ok(key(steps));
+        }
+        let (fits, planned) = self.fitting_window(wanted.clone())?;
+        if !self.plans.contains_key(&fits) {
+            self.load_forward(&fits, planned)?;
+        }
+        self.windows.insert(wanted, fits.dims.steps);
+        Ok(fits)
+    }
+
+    /// The longest window up to that of `key` that fits into the device and the budget. It is planned, not tried.
+    pub(super) fn fitting_window(&self, mut key: PlanKey) -> Result<(PlanKey, Planned)> {
+        loop {
+            let steps = key.dims.steps;
+            match self.plan_forward(&key) {
+                Err(Error::TooLarge { .. }) if steps > 1 => key.dims.steps = steps.div_ceil(2),
+                Err(error) => return Err(error),
+                Ok(planned) if planned.bytes() > WINDOW_BYTES && steps > 1 => {
+                    key.dims.steps = steps.div_ceil(2);
+                }
+                Ok(planned) => return Ok((key, planned)),
+            }
+        }
+    }
+
+    /// Most steps of a window of runs of this kind, which is `of` with no steps.
+    pub(super) fn most_steps(&self, of: &PlanKey) -> usize {
+        let unknown = if self.loops && self.device.kind() != DeviceKind::Cpu { FIRST } else { WINDOW };
+        let known = self.paces.get(of).copied();
+        let most = self.window_limit.unwrap_or_else(|| known.unwrap_or(unknown));
+        if self.step_by_step.is_empty() { most } else { 1 }
+    }
+
+    /// Runs a window from the simulator's step and the data's row `first`.
+    fn run_window(
+        &mut self,
+        key: &PlanKey,
+        run: &Run<'_>,
+        (first, data_first): (u64, usize),
+    ) -> Result<Vec<Array3<f32>>> {
+        let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
+        let (targets, &Run { inputs, batch, .. }) = (&Data::new(), run);
+        let rows =
+            Rows { inputs, targets, batch, first, data_first, share: 1.0, ends: true, training_step: 0 };
+        let start = Instant::now();
+        let result: Result<Vec<Array3<f32>>> = (|| {
+            self.upload(&loaded, &rows)?;
+            self.submit_restorable(&loaded, key.states, first)?;
+            (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
+        })();
+        self.plans.insert(key.clone(), loaded);
+        if self.device.kind() != DeviceKind::Cpu {
+            let of = PlanKey { dims: Dims { steps: 0, ..key.dims }, ..key.clone() };
+            let most = pace(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
+            self.paces.insert(of, most);
+        }
+        let outputs = result?;
+        self.check_finite(&outputs, key, first)?;
+        Ok(outputs)
+    }
+
+    /// Refuses what a window has recorded if it is not finite, with the state that is not.
+    fn check_finite(&mut self, outputs: &[Array3<f32>], key: &PlanKey, first: u64) -> Result<()> {
+        for (probe, output) in outputs.iter().enumerate() {
+            let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) else {
+                continue;
+            };
+            let what = format!("the output of probe '{}'", self.network.probes[probe].name);
+            let after = first + key.dims.steps as u64;
+            let hint = match self.bad_state(key.states)? {
+                Some(state) => format!("{state}, after {after} time steps"),
+                None => "no state is, so it comes from the inputs of that step or the parameters".into(),
+            };
+            let later = (output.len_of(Axis(1)) - 1 - t) as u64;
+            let every = self.sample_every(ProbeId(probe)) as u64;
+            let step = match self.of_parameter(ProbeId(probe)) {
+                true => after - 1,
+                false => (after / every - later) * every - 1,
+            };
+            return Err(Error::NotFinite { what, value, step, hint });
+        }
+        Ok(())
+    }
+}
+
+/// Most steps of the next window, after one of `steps` steps took so many seconds: a power of two, so that few programs
+/// are made. Grows only where there is room to spare, so that it does not go to and fro.
+fn pace(most: usize, steps: usize, seconds: f64) -> usize {
+    let in_time = |limit: f64| {
+        let fit = (limit * steps as f64 / seconds.max(1e-9)).min(8.0 * steps as f64) as usize;
+        1 << fit.clamp(1, WINDOW).ilog2()
+    };
+    if seconds > LONG { in_time(LONG) } else { most.max(in_time(LONG / 2.0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_shrink_on_a_slow_device_and_grow_on_a_fast_one() {
+        assert_eq!(pace(64, 64, 6.4), 2, "0.1 s a step: two steps stay under 0.25 s");
+        assert_eq!(pace(64, 64, 64.0), 1, "at least one step, however long it takes");
+        assert_eq!(pace(64, 64, 0.001), 512, "at most eight times as long as what was seen");
+        assert_eq!(pace(512, 512, 0.001), WINDOW);
+        assert_eq!(pace(64, 64, 0.2), 64, "neither too long nor short enough for twice the steps");
+        assert_eq!(
+            pace(1024, 3, 0.01),
+            1024,
+            "a short rest at the end of a run says nothing about long windows"
+        );
+    }
+}
