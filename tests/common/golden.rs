@@ -5,6 +5,10 @@ use std::fs::File;
 use ndarray::ArrayD;
 use ndarray_npy::NpzReader;
 use nengo_wgpu::Device;
+use nengo_wgpu::op::neuron::{
+    AdaptiveLif, AdaptiveLifRate, FromRates, Izhikevich, LeakyRelu, Lif, LifRate, NeuronType,
+    RectifiedLinear, Sigmoid, Tanh,
+};
 use serde_json::Value;
 
 /// A file of golden numbers.
@@ -58,5 +62,51 @@ impl Golden {
         let limit = if largest > 1e-30 { tolerance * largest } else { tolerance };
         assert!(off <= limit, "{name} on {how}: off by {off:.2e}, allowed {limit:.2e}");
         self.worst = self.worst.max(off / limit);
+    }
+}
+
+/// A neuron type as the files write it.
+pub fn neuron(spec: &Value) -> NeuronType {
+    let get = |name: &str| spec[name].as_f64().unwrap_or_else(|| panic!("no number {name} in {spec}"));
+    let lif = || LifRate { tau_rc: get("tau_rc"), tau_ref: get("tau_ref"), amplitude: get("amplitude") };
+    let spiking = || {
+        let LifRate { tau_rc, tau_ref, amplitude } = lif();
+        let min_voltage = spec["min_voltage"].as_f64().unwrap_or(f64::NEG_INFINITY);
+        Lif { tau_rc, tau_ref, amplitude, min_voltage }
+    };
+    let leaky = || LeakyRelu { slope: get("negative_slope"), amplitude: get("amplitude") };
+    match spec["type"].as_str().unwrap() {
+        "RectifiedLinear" => RectifiedLinear { amplitude: get("amplitude") }.into(),
+        "SpikingRectifiedLinear" => {
+            NeuronType::SpikingRectifiedLinear(RectifiedLinear { amplitude: get("amplitude") })
+        }
+        "LeakyReLU" => leaky().into(),
+        "SpikingLeakyReLU" => NeuronType::SpikingLeakyRelu(leaky()),
+        "Sigmoid" => Sigmoid { tau_ref: get("tau_ref") }.into(),
+        "Tanh" => Tanh { tau_ref: get("tau_ref") }.into(),
+        "LIFRate" => lif().into(),
+        "SoftLIFRate" => lif().soft(get("sigma")).into(),
+        "LIF" => spiking().into(),
+        "AdaptiveLIFRate" => {
+            let LifRate { tau_rc, tau_ref, amplitude } = lif();
+            AdaptiveLifRate { tau_rc, tau_ref, amplitude, tau_n: get("tau_n"), inc_n: get("inc_n") }.into()
+        }
+        "AdaptiveLIF" => {
+            let Lif { tau_rc, tau_ref, min_voltage, amplitude } = spiking();
+            let (tau_n, inc_n) = (get("tau_n"), get("inc_n"));
+            AdaptiveLif { tau_rc, tau_ref, min_voltage, amplitude, tau_n, inc_n }.into()
+        }
+        "Izhikevich" => Izhikevich {
+            tau_recovery: get("tau_recovery"),
+            coupling: get("coupling"),
+            reset_voltage: get("reset_voltage"),
+            reset_recovery: get("reset_recovery"),
+        }
+        .into(),
+        "RegularSpiking" => NeuronType::RegularSpiking(FromRates {
+            base: Box::new(neuron(&spec["base_type"])),
+            amplitude: get("amplitude"),
+        }),
+        other => panic!("unknown type {other}"),
     }
 }
