@@ -2,16 +2,13 @@
 
 mod common;
 
-use common::golden::Golden;
+use common::golden::{Golden, neuron};
 use common::{Case, Ready, devices, dims};
 use ndarray::ArrayD;
 use nengo_wgpu::Device;
 use nengo_wgpu::engine::DeviceKind;
 use nengo_wgpu::graph::{State, Tensor, Type};
-use nengo_wgpu::op::neuron::{
-    AdaptiveLif, AdaptiveLifRate, FromRates, Izhikevich, LeakyRelu, Lif, LifRate, NeuronType,
-    RectifiedLinear, Setting, Sigmoid, SoftLifRate, Tanh,
-};
+use nengo_wgpu::op::neuron::{LifRate, NeuronType, Setting, SoftLifRate};
 use serde_json::Value;
 
 const FILES: [&str; 2] = ["neurons", "neurons_nengodl"];
