@@ -163,8 +163,8 @@ impl Reader {
 }
 
 /// How many times the file's tolerance an adapter may be off: its `exp` and logarithm may be off by several ulp.
-fn factor(kind: nengo_wgpu::DeviceKind) -> f64 {
-    if kind == nengo_wgpu::DeviceKind::Cpu { 1.0 } else { 4.0 }
+fn factor(kind: nengo_wgpu::engine::DeviceKind) -> f64 {
+    if kind == nengo_wgpu::engine::DeviceKind::Cpu { 1.0 } else { 4.0 }
 }
 
 fn check(file: &str) {

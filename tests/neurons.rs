@@ -9,7 +9,6 @@ use nengo_wgpu::Device;
 use nengo_wgpu::engine::DeviceKind;
 use nengo_wgpu::graph::{State, Tensor, Type};
 use nengo_wgpu::op::neuron::{LifRate, NeuronType, Setting, SoftLifRate};
-use serde_json::Value;
 
 const FILES: [&str; 2] = ["neurons", "neurons_nengodl"];
 
