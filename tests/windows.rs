@@ -356,7 +356,8 @@ fn long_predictions_run_in_windows_and_may_keep_the_last_step_alone() {
         assert!(off.fold(0.0, f32::max) < 1e-6, "{device}");
         sim.set_keep_history(false);
         let last = sim.predict_steps(&x, 2100).unwrap().remove(&probe).unwrap();
-        assert_eq!(last, long.slice(s![.., 2099.., ..]), "{device}");
+        let off = last.iter().zip(long.slice(s![.., 2099.., ..])).map(|(a, b)| (a - b).abs());
+        assert!(off.fold(0.0, f32::max) < 1e-6, "{device}");
         run.set_keep_history(false);
         run.run_steps(3, &own).unwrap();
         assert_eq!(run.data(probe).unwrap().dim(), (1, 1, 2));

@@ -20,6 +20,9 @@ pub(super) const WINDOW: usize = 1024;
 const WINDOW_BYTES: u64 = 512 << 20;
 /// Steps of an adapter's first window, whose pace is not known yet, where each step is dispatched on its own.
 const FIRST: usize = 64;
+/// Most steps of a window whose length depends on the time that others took. Shorter than what filters cut into chunks
+/// (`op/chunks.rs`), so that the same run gives the same bits however fast it was.
+const LONGEST: usize = 256;
 /// A longer submission, in seconds, makes a desktop stutter, and a few times longer ones are killed by drivers.
 const LONG: f64 = 0.25;
 
@@ -227,7 +230,7 @@ impl Simulator {
             (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
         })();
         self.plans.insert(key.clone(), loaded);
-        if self.device.kind() != DeviceKind::Cpu {
+        if self.loops && self.device.kind() != DeviceKind::Cpu {
             let of = PlanKey { dims: Dims { steps: 0, ..key.dims }, ..key.clone() };
             let most = pace(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
             self.paces.insert(of, most);
@@ -266,7 +269,7 @@ impl Simulator {
 fn pace(most: usize, steps: usize, seconds: f64) -> usize {
     let in_time = |limit: f64| {
         let fit = (limit * steps as f64 / seconds.max(1e-9)).min(8.0 * steps as f64) as usize;
-        1 << fit.clamp(1, WINDOW).ilog2()
+        1 << fit.clamp(1, LONGEST).ilog2()
     };
     if seconds > LONG { in_time(LONG) } else { most.max(in_time(LONG / 2.0)) }
 }
@@ -279,12 +282,12 @@ mod tests {
     fn windows_shrink_on_a_slow_device_and_grow_on_a_fast_one() {
         assert_eq!(pace(64, 64, 6.4), 2, "0.1 s a step: two steps stay under 0.25 s");
         assert_eq!(pace(64, 64, 64.0), 1, "at least one step, however long it takes");
-        assert_eq!(pace(64, 64, 0.001), 512, "at most eight times as long as what was seen");
-        assert_eq!(pace(512, 512, 0.001), WINDOW);
+        assert_eq!(pace(16, 16, 0.001), 128, "at most eight times as long as what was seen");
+        assert_eq!(pace(128, 128, 0.001), LONGEST);
         assert_eq!(pace(64, 64, 0.2), 64, "neither too long nor short enough for twice the steps");
         assert_eq!(
-            pace(1024, 3, 0.01),
-            1024,
+            pace(256, 3, 0.01),
+            256,
             "a short rest at the end of a run says nothing about long windows"
         );
     }
