@@ -84,6 +84,8 @@ pub(super) struct LifStep<const SHORT: bool> {
     pub derivative: Derivative,
     /// The farthest that [`LifStep::since`] goes.
     farthest: f64,
+    /// What [`LifStep::decay`] is of a whole step.
+    whole: f64,
 }
 
 /// Whether a step is short beside the membrane's time constant.
@@ -105,18 +107,20 @@ impl<const SHORT: bool> LifStep<SHORT> {
     pub fn new(lif: Lif, dt: f64, derivative: Derivative) -> Self {
         let steps = dt / lif.tau_rc;
         let farthest = if SHORT { (0.5 * steps).tanh() } else { -(-steps).exp_m1() };
-        Self { lif, dt, derivative, farthest }
+        Self { lif, dt, derivative, farthest, whole: (-steps).exp_m1() }
     }
 
     /// `exp(-time / tau_rc) - 1` for a time of at most a step.
     #[inline(always)]
     fn decay<T: Real>(&self, time: T) -> T {
         let x = time * T::number(-1.0 / self.lif.tau_rc);
-        if SHORT {
+        let part = if SHORT {
             series(x, [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0])
         } else {
             x.exp_m1()
-        }
+        };
+        // Most steps are whole. Theirs is a constant, without the rounding that would add up while a neuron charges.
+        time.less(T::number(self.dt)).select(part, T::number(self.whole))
     }
 
     /// The time from the threshold to the end of the step, of a voltage that is `above` it by so much, and whose current is
