@@ -34,14 +34,11 @@ fn population(neuron: &NeuronType, dt: f64, j: &ArrayD<f32>, start: &[(String, V
     case.ready(outputs)
 }
 
-/// How many times the tolerance a device may be off. That of the files is five times what one way of rounding `f32` with
-/// exact functions is off, and the CPU twin meets it but for one array: where a current is barely above the threshold, the
-/// time of a spike is the rounded rest of the voltage times `tau_rc / (J - 1)`, so another order of the same operations is
-/// off by several times as much. On an adapter `exp` and the logarithm may be off by several ulp; where voltages run on
+/// How many times the tolerance a device may be off. That of the files is five times what `f32` with exact functions is off,
+/// and the CPU twin meets it. On an adapter `exp` and the logarithm may be off by several ulp; where voltages run on
 /// without a floor or a long refractory time that adds up.
 fn factor(device: &Device, case: &str, array: &str) -> f64 {
     match device.kind() {
-        DeviceKind::Cpu if array == "state/voltage" && case == "lif_no_min_voltage" => 4.0,
         DeviceKind::Cpu => 1.0,
         _ if array == "state/voltage" && case == "lif_no_min_voltage" => 60.0,
         _ if array.starts_with("state/") => 4.0,
