@@ -5,7 +5,7 @@
 //! value one row per time step and item, row `t * batch + b`. An operator with inputs of several extents gives
 //! the largest of them, so that what does not change in time is not computed at each step.
 //!
-//! The only way back in time is an operator that [`Operator::delays`]: its output at a step does not depend
+//! The only way back in time is an operator that [delays](Memory): its output at a step does not depend
 //! on its input at that step. Every cycle must hold one.
 
 mod lower;

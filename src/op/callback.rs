@@ -9,7 +9,7 @@ use crate::network::{CallbackFunction, ObjectId};
 
 /// What a node computes on the host: a row for each step and example from the row of its input.
 ///
-/// Inputs: the node's input, and time in seconds (one column). It has no dispatch: [`record`](crate::plan::record) cuts
+/// Inputs: the node's input, and time in seconds (one column). It has no dispatch: [`record`](mod@crate::plan::record) cuts
 /// the program here, and the simulator calls the function between the two parts.
 pub struct Callback {
     /// The node.
