@@ -12,7 +12,7 @@ use nengo_wgpu::op::convolution::{self, Convolution};
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
 use nengo_wgpu::op::scan::Scan;
-use nengo_wgpu::op::{Delay, Matmul, Pad, Pattern, SparseWeights, Unary, Window};
+use nengo_wgpu::op::{Delay, Matmul, Pattern, SparseWeights, Unary, Window};
 use nengo_wgpu::train::Loss;
 
 /// For each extent, as [`of_type`].
@@ -117,7 +117,7 @@ fn reductions_have_their_derivatives() {
 #[test]
 fn columns_have_their_derivatives() {
     in_the_middle("slice", dims(3, 2), 5, |_, x| x.slice(1, 3));
-    in_the_middle("pad", dims(3, 2), 5, |c, x| c.scope.apply(Pad { start: 2, cols: 9 }, &[x]));
+    in_the_middle("pad", dims(3, 2), 5, |_, x| x.pad(2, 9));
     check_gradients("concat", dims(3, 2), |c| {
         let x = c.feed(Type::sequence(5)) * c.parameter(1, 5);
         let held = c.feed(Type::example(2)) * c.parameter(1, 2);

@@ -10,7 +10,7 @@ use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
 use nengo_wgpu::op::pool::{Of, Pool};
 use nengo_wgpu::op::scan::Scan;
-use nengo_wgpu::op::{Pad, Pattern, Reduce, SparseWeights, Unary, Window};
+use nengo_wgpu::op::{Pattern, Reduce, SparseWeights, Unary, Window};
 use std::sync::Arc;
 
 /// Rows and columns: one, odd, whole vectors, and around the sizes of tiles.
@@ -238,7 +238,7 @@ fn slices_pads_and_concatenations_agree() {
             let x = c.feed(Type::sequence(cols));
             let e = c.feed(Type::example(3));
             let row = c.feed(Type::fixed(1, 5));
-            let pad = |start, more| c.scope.apply(Pad { start, cols: cols + start + more }, &[x]);
+            let pad = |start, more| x.pad(start, cols + start + more);
             vec![
                 x.slice(0, cols),
                 x.slice(cols - 1, 1),
@@ -403,7 +403,7 @@ fn operators_in_a_loop_over_time_agree() {
                 in_loop(x, |x| x.square().sum_cols().scale(small) + held),
                 in_loop(x, |x| x.slice(cols - 1, 1).concat(&[x]).slice(0, cols)),
                 in_loop(x, |x| held.concat(&[x, row]).slice(cols / 2, cols)),
-                in_loop(x, |x| c.scope.apply(Pad { start: 1, cols: cols + 1 }, &[x]).slice(0, cols)),
+                in_loop(x, |x| x.pad(1, cols + 1).slice(0, cols)),
                 in_loop(x, |x| x.sparse(&square, Some(c.parameter(1, square.entries))).scale(small)),
                 in_loop(x, |x| (x + held.sparse(&square, None)).sparse(&select, None)),
                 in_loop(x, |x| x.convolve(same, c.parameter(1, 3)).tanh()),

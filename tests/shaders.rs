@@ -9,6 +9,7 @@ use naga::{AddressSpace, StorageAccess};
 use nengo_wgpu::engine::shader::{STEMS, validate};
 use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
 use nengo_wgpu::graph::{Dims, Tensor, Type};
+use nengo_wgpu::op::Noise;
 use nengo_wgpu::op::accumulate::accumulate;
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::norm::{NormBindings, Of, norms};
@@ -16,7 +17,6 @@ use nengo_wgpu::op::real::Real;
 use nengo_wgpu::op::scan::{Emits, Scan};
 use nengo_wgpu::op::step::Step;
 use nengo_wgpu::op::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
-use nengo_wgpu::op::{Noise, Pad};
 
 /// A graph with every operator, and its gradient.
 fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
@@ -38,7 +38,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let y = c.scope.apply(scan, &[y]);
         let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().filter(&filter).softmax();
         c.scope.close(state, z);
-        let wide = c.scope.apply(Pad { start: 1, cols: 2 * n + 2 }, &[z.concat(&[x]).delay()]);
+        let wide = z.concat(&[x]).delay().pad(1, 2 * n + 2);
         let clock = c.feed(Type::fixed(1, nengo_wgpu::op::noise::CLOCK));
         let noise = Noise { cols: n, normal: true, offset: 0.0, factor: 1.0 };
         let z = z + c.scope.apply(noise, &[clock]);

@@ -267,7 +267,7 @@ impl<'s> Builder<'_, 's> {
             Node::Input(size) | Node::Function(size, _) => self.feed(Feed::Node(id), Type::sequence(*size)),
             Node::Array(rows) => self.feed(Feed::Node(id), Type::sequence(rows.ncols())),
             Node::Callback(size_in, size_out, f) => {
-                let x = self.input(id, *size_in)?.expand(Type::sequence(*size_in));
+                let x = self.input(id, *size_in)?.repeat(Type::sequence(*size_in));
                 let t = self.shared_feed(Feed::Time, Type::sequence(1));
                 self.scope.set_owner(self.network.name(id));
                 let op = Callback { node: id, size_out: *size_out, function: f.clone() };

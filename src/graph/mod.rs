@@ -172,6 +172,8 @@ pub struct Node {
     pub output: ValueId,
     /// The object of the user's network that it belongs to.
     pub owner: Arc<str>,
+    /// The objects that it does the work of, each on as many of its columns, where it is more than one.
+    pub shares: Vec<Arc<str>>,
 }
 
 /// Operators and the values between them.
@@ -237,7 +239,7 @@ impl Graph {
         owner: Arc<str>,
     ) -> ValueId {
         let output = self.source(ty, Source::Node(NodeId(self.nodes.len())));
-        self.nodes.push(Node { op, inputs, output, owner });
+        self.nodes.push(Node { op, inputs, output, owner, shares: Vec::new() });
         output
     }
 

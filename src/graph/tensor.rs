@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::{Dims, Extent, Graph, NodeId, Operator, Source, Type, ValueId};
+use super::{Dims, Graph, NodeId, Operator, Source, Type, ValueId};
 use crate::error::{Error, Result};
 
 /// A graph under construction.
@@ -28,6 +28,11 @@ impl Scope {
         }
     }
 
+    /// A graph to which operators are added.
+    pub fn of(graph: Graph) -> Self {
+        Self { graph: RefCell::new(graph), ..Self::new(Dims { batch: 1, steps: 1 }) }
+    }
+
     /// Size of the run that the graph is built for.
     pub fn dims(&self) -> Dims {
         self.graph.borrow().dims
@@ -47,6 +52,16 @@ impl Scope {
             Some(error) => Err(error),
             None => Ok(self.graph.into_inner()),
         }
+    }
+
+    /// Puts another graph in the place of this one, unless a mistake was made. Handles of values count for the old one.
+    pub(crate) fn replace<R>(&self, f: impl FnOnce(&Graph) -> Result<(Graph, R)>) -> Result<Option<R>> {
+        if self.error.borrow().is_some() {
+            return Ok(None);
+        }
+        let (graph, found) = f(&self.graph.borrow())?;
+        *self.graph.borrow_mut() = graph;
+        Ok(Some(found))
     }
 
     /// Looks at the graph as far as it is built.
@@ -96,8 +111,7 @@ impl Scope {
     /// Gives the operator made by [`Scope::open`] its input.
     pub fn close(&self, opened: Tensor<'_>, input: Tensor<'_>) {
         let (want, got) = (opened.ty(), input.ty());
-        let input =
-            if got.extent == Extent::Sequence { input } else { input.expand(want.with_cols(got.cols)) };
+        let input = input.repeat(want.with_cols(got.cols));
         if want.cols != got.cols {
             let owner = self.owner.borrow().to_string();
             return self.fail(Error::shape(format!("the state of '{owner}'"), want, "its input", got));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::op::{Pad, Pattern};
+use crate::op::Pattern;
 
 /// Dimensions of an object, counted as in Python: from 0, negative numbers from the end.
 ///
@@ -222,7 +222,7 @@ impl Columns {
     pub fn place<'s>(&self, x: Tensor<'s>, size: usize) -> Tensor<'s> {
         match self {
             Self::All => x,
-            Self::From(start) => x.scope.apply(Pad { start: *start, cols: size }, &[x]),
+            Self::From(start) => x.pad(*start, size),
             Self::List(pattern) => x.sparse(pattern, None),
         }
     }

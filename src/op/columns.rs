@@ -1,4 +1,4 @@
-//! Ranges of columns: slice, its adjoint (padding with zeros), and concatenation.
+//! Ranges of columns: taking them, and putting several side by side.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
 
 /// Columns `start..start + len`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,18 +17,30 @@ pub struct Slice {
     pub len: usize,
 }
 
-/// The input at columns from `start` on, zeros elsewhere: the adjoint of [`Slice`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Pad {
-    /// Column at which the input starts.
-    pub start: usize,
+/// Each input at columns of its own, zeros elsewhere: concatenation, and the adjoint of [`Slice`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Join {
+    /// Column at which each input starts; no two inputs overlap.
+    pub starts: Vec<usize>,
     /// Columns of the result.
     pub cols: usize,
 }
 
-/// All inputs' columns, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Concat;
+impl Join {
+    /// One input from column `start` on.
+    pub fn pad(start: usize, cols: usize) -> Self {
+        Self { starts: vec![start], cols }
+    }
+
+    /// The columns from `from` on that inputs of these columns leave free.
+    fn gaps(&self, inputs: impl Iterator<Item = usize>) -> Vec<Range<usize>> {
+        let mut taken: Vec<Range<usize>> = self.starts.iter().zip(inputs).map(|(&s, n)| s..s + n).collect();
+        taken.sort_by_key(|r| r.start);
+        let ends = std::iter::once(0).chain(taken.iter().map(|r| r.end));
+        let starts = taken.iter().map(|r| r.start).chain([self.cols]);
+        ends.zip(starts).map(|(end, start)| end..start).filter(|gap| !gap.is_empty()).collect()
+    }
+}
 
 impl Operator for Slice {
     fn name(&self) -> &'static str {
@@ -45,11 +57,11 @@ impl Operator for Slice {
 
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let dy = at.adjoint.expand(at.output.ty());
-        at.each(|_| dy.scope.apply(Pad { start: self.start, cols: at.inputs[0].ty().cols }, &[dy]))
+        at.each(|_| dy.pad(self.start, at.inputs[0].ty().cols))
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![copy(at, 0, self.start as isize, 0, self.len)])
+        Ok(vec![copy(at, 0, self.start as isize, 0..self.len)])
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
@@ -57,82 +69,75 @@ impl Operator for Slice {
     }
 }
 
-impl Operator for Pad {
+impl Operator for Join {
     fn name(&self) -> &'static str {
         "columns"
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
-        let fits = self.start.checked_add(inputs[0].cols).is_some_and(|end| end <= self.cols);
-        let problem =
-            || format!("{} from column {} on does not fit into {} columns", inputs[0], self.start, self.cols);
-        fits.then(|| inputs[0].with_cols(self.cols)).ok_or_else(problem)
-    }
-
-    fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
-        let dy = at.adjoint.expand(at.output.ty());
-        at.each(|_| dy.slice(self.start, at.inputs[0].ty().cols))
-    }
-
-    fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![copy(at, 0, -(self.start as isize), 0, self.cols)])
-    }
-
-    fn reference(&self, at: &Reference) -> Vec<f64> {
-        let n = at.types[0].cols;
-        let value = |e: usize| match (e % self.cols).checked_sub(self.start) {
-            Some(c) if c < n => at.at(0, e / self.cols, c),
-            _ => 0.0,
-        };
-        (0..at.rows * self.cols).map(value).collect()
-    }
-}
-
-impl Operator for Concat {
-    fn name(&self) -> &'static str {
-        "columns"
-    }
-
-    fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
-        let first = inputs.first().ok_or("nothing to concatenate")?;
+        let first = inputs.first().ok_or("nothing to put side by side")?;
         if let Some(other) = inputs.iter().find(|t| t.rows != first.rows) {
             return Err(format!("{first} and {other} have different rows"));
         }
+        let mut order: Vec<usize> = (0..inputs.len()).collect();
+        order.sort_by_key(|&i| self.starts[i]);
+        let mut end = 0;
+        for i in order {
+            let (start, cols) = (self.starts[i], inputs[i].cols);
+            if start < end || start.checked_add(cols).is_none_or(|end| end > self.cols) {
+                let of = self.cols;
+                return Err(format!("{} from column {start} on does not fit into {of} columns", inputs[i]));
+            }
+            end = start + cols;
+        }
         let largest = inputs.iter().max_by_key(|t| t.extent).unwrap_or(first);
-        Ok(largest.with_cols(inputs.iter().map(|t| t.cols).sum()))
+        Ok(largest.with_cols(self.cols))
     }
 
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let dy = at.adjoint.expand(at.output.ty());
-        let mut start = 0;
-        let starts: Vec<usize> = at.inputs.iter().map(|x| (start, start += x.ty().cols).0).collect();
-        at.each(|i| dy.slice(starts[i], at.inputs[i].ty().cols).reduce_to(at.inputs[i].ty()))
+        at.each(|i| dy.slice(self.starts[i], at.inputs[i].ty().cols).reduce_to(at.inputs[i].ty()))
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        let mut to = 0;
-        let mut calls = Vec::new();
-        for i in 0..at.inputs.len() {
-            let cols = at.inputs[i].ty.cols;
-            calls.push(copy(at, i, 0, to, cols));
-            to += cols;
+        if let [start] = self.starts[..] {
+            return Ok(vec![copy(at, 0, -(start as isize), 0..self.cols)]);
         }
-        Ok(calls)
+        let outside = -(self.cols as isize);
+        let gaps = self.gaps(at.inputs.iter().map(|i| i.ty.cols)).into_iter();
+        let zeros: Vec<Dispatch> = gaps.map(|gap| copy(at, 0, outside, gap)).collect();
+        let inputs = (0..at.inputs.len()).map(|i| {
+            let start = self.starts[i];
+            copy(at, i, 0, start..start + at.inputs[i].ty.cols)
+        });
+        Ok(zeros.into_iter().chain(inputs).collect())
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
-        let row = |row: usize| {
-            at.types.iter().enumerate().flat_map(move |(i, ty)| (0..ty.cols).map(move |c| at.at(i, row, c)))
-        };
-        (0..at.rows).flat_map(row).collect()
+        let mut values = vec![0.0; at.rows * self.cols];
+        for (i, (&start, ty)) in self.starts.iter().zip(&at.types).enumerate() {
+            for row in 0..at.rows {
+                (0..ty.cols).for_each(|c| values[row * self.cols + start + c] = at.at(i, row, c));
+            }
+        }
+        values
     }
 }
 
-/// Copies `cols` columns of input `i` from column `from` on (it may lie outside) to column `to` of the output.
-fn copy(at: &Lower, i: usize, from: isize, to: usize, cols: usize) -> Dispatch {
+/// Copies columns of input `i` from column `from` on (it may lie outside, where zeros are) to the columns `to` of the
+/// output.
+fn copy(at: &Lower, i: usize, from: isize, to: Range<usize>) -> Dispatch {
     let rows = at.rows(at.output.ty);
+    let (cols, to) = (to.len(), to.start);
     let kernel = ColumnsKernel { input: at.operand(i), output: at.output.clone(), rows, cols, from, to };
     Dispatch::new(kernel, vec![at.output.binding, at.inputs[i].binding])
+}
+
+/// The same from each row of a fixed matrix to the same row of another.
+pub(super) fn between(input: Placed, from: isize, output: Placed, to: Range<usize>) -> Dispatch {
+    let (rows, bindings) = (output.ty.rows, vec![output.binding, input.binding]);
+    let input = Operand { period: input.ty.rows, placed: input };
+    Dispatch::new(ColumnsKernel { input, output, rows, cols: to.len(), from, to: to.start }, bindings)
 }
 
 /// One dispatch of `shaders/columns.wgsl`.
@@ -192,14 +197,63 @@ impl Kernel for ColumnsKernel {
     }
 }
 
+impl Scope {
+    /// The same sum with fewer terms: those that have columns of their own among zeros are one.
+    pub(crate) fn join<'s>(&'s self, terms: &[Tensor<'s>]) -> Vec<Tensor<'s>> {
+        let joined = |x: &Tensor<'s>| {
+            self.read(|g| {
+                let node = g.node(g.producer(x.id)?);
+                let join = node.op.downcast::<Join>()?;
+                Some((join.starts.clone(), node.inputs.clone()))
+            })
+        };
+        let mut rest: Vec<Tensor<'s>> = Vec::new();
+        let mut found: Vec<(Type, usize, Vec<Range<usize>>, Vec<Tensor<'s>>)> = Vec::new();
+        for &x in terms {
+            let Some((starts, inputs)) = joined(&x) else {
+                rest.push(x);
+                continue;
+            };
+            let inputs = inputs.into_iter().map(|v| self.tensor(v));
+            let own: Vec<(Range<usize>, Tensor<'s>)> =
+                starts.iter().zip(inputs).map(|(&s, x)| (s..s + x.ty().cols, x)).collect();
+            let apart = |taken: &[Range<usize>]| {
+                own.iter().all(|(r, _)| taken.iter().all(|t| t.end <= r.start || r.end <= t.start))
+            };
+            let (ty, at) = (x.ty(), found.iter().position(|f| f.0 == x.ty() && apart(&f.2)));
+            let at = at.unwrap_or_else(|| {
+                found.push((ty, rest.len(), Vec::new(), Vec::new()));
+                rest.push(x);
+                found.len() - 1
+            });
+            let (ranges, inputs): (Vec<_>, Vec<_>) = own.into_iter().unzip();
+            found[at].2.extend(ranges);
+            found[at].3.extend(inputs);
+        }
+        for (ty, at, ranges, inputs) in found.into_iter().filter(|f| f.3.len() > 1) {
+            let starts = ranges.iter().map(|r| r.start).collect();
+            rest[at] = self.apply(Join { starts, cols: ty.cols }, &inputs);
+        }
+        rest
+    }
+}
+
 impl<'s> Tensor<'s> {
     /// Columns `start..start + len`.
     pub fn slice(self, start: usize, len: usize) -> Self {
         self.scope.apply(Slice { start, len }, &[self])
     }
 
+    /// This value from column `start` on among `cols`, zeros elsewhere.
+    pub fn pad(self, start: usize, cols: usize) -> Self {
+        self.scope.apply(Join::pad(start, cols), &[self])
+    }
+
     /// This value's columns, then the others'.
     pub fn concat(self, others: &[Tensor<'s>]) -> Self {
-        self.scope.apply(Concat, &[&[self], others].concat())
+        let all = [&[self], others].concat();
+        let mut cols = 0;
+        let starts = all.iter().map(|x| (cols, cols += x.ty().cols).0).collect();
+        self.scope.apply(Join { starts, cols }, &all)
     }
 }

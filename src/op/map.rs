@@ -231,8 +231,9 @@ impl crate::graph::Scope {
         self.apply(map, &inputs)
     }
 
-    /// The sum of several values, each broadcast to the largest.
+    /// The sum of several values, each broadcast to the largest. Of what lies side by side nothing is added up.
     pub fn sum<'s>(&'s self, values: &[Tensor<'s>]) -> Tensor<'s> {
+        let values = &self.join(values)[..];
         match values {
             [] => self.constant(0.0),
             [one] => *one,
@@ -308,9 +309,12 @@ impl<'s> Tensor<'s> {
 
     /// The same values in the larger type `ty`, repeated.
     pub fn expand(self, ty: Type) -> Self {
-        if self.ty() == ty {
-            return self;
-        }
+        if self.ty() == ty { self } else { self.repeat(ty) }
+    }
+
+    /// The same by an operator of its own, also where there is nothing to repeat: so that a graph has the same operators
+    /// however its inputs are given. The planner drops those that only copy.
+    pub fn repeat(self, ty: Type) -> Self {
         self.scope.apply(Map { expr: Expr::identity(), least: Some(ty) }, &[self])
     }
 

@@ -3,6 +3,7 @@
 
 pub mod accumulate;
 pub mod accuracy;
+pub mod blocks;
 pub mod callback;
 mod chunks;
 pub mod columns;
@@ -35,8 +36,9 @@ pub mod update;
 pub mod window;
 
 pub use accuracy::Accuracy;
+pub use blocks::{Blocks, Spread};
 pub use callback::Callback;
-pub use columns::{Concat, Pad, Slice};
+pub use columns::{Join, Slice};
 pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;
 pub use delay::Delay;

@@ -10,7 +10,7 @@ use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold
 pub const LINE: usize = crate::engine::ALIGN;
 
 /// A parameter's lines, and how it is trained.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Segment {
     /// First line.
     pub first_line: usize,
@@ -41,24 +41,23 @@ impl Segment {
 /// All segments, one after the other from line 0 on.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Segments {
-    /// The segments in order.
+    /// The segments by their parameters' numbers.
     pub list: Vec<Segment>,
 }
 
 impl Segments {
     /// Lines of all segments.
     pub fn lines(&self) -> usize {
-        self.list.last().map_or(0, |s| s.first_line + s.lines)
+        self.list.iter().map(|s| s.first_line + s.lines).max().unwrap_or(0)
     }
 
     /// Words of the table on the device: each line's segment, padded to 64, then 8 words a segment.
     pub fn table(&self) -> Vec<f32> {
         let bits = |n: usize| f32::from_bits(n as u32);
-        let mut words = Vec::new();
+        let mut words = vec![0.0; self.table_start()];
         for (i, s) in self.list.iter().enumerate() {
-            words.extend(std::iter::repeat_n(bits(i), s.lines));
+            words[s.first_line..s.first_line + s.lines].fill(bits(i));
         }
-        words.resize(self.table_start(), 0.0);
         for s in &self.list {
             words.extend([s.l2, s.l1, s.norm, s.decay, s.rate, bits(s.first_line), bits(s.lines), 0.0]);
         }

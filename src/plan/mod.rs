@@ -8,6 +8,7 @@ pub mod abreast;
 pub mod carry;
 pub mod cut;
 pub mod layout;
+pub mod merge;
 pub mod order;
 pub mod recompute;
 pub mod record;

@@ -19,6 +19,7 @@ pub fn simplify(mut graph: Graph, mut outputs: Vec<Output>, before: &[Stage]) ->
     let same = merge_equal(&mut graph, &outputs);
     outputs.iter_mut().for_each(|o| o.value = same[o.value.0]);
     separate_outputs(&mut graph, &mut outputs);
+    separate_own(&mut graph);
     fuse(&mut graph, &outputs, before);
     (graph, outputs)
 }
@@ -132,6 +133,19 @@ fn separate_outputs(graph: &mut Graph, outputs: &mut [Output]) {
         }
     }
     inline_constants(graph);
+}
+
+/// A kernel cannot read what it writes: what delays its own output reads a copy.
+fn separate_own(graph: &mut Graph) {
+    for n in 0..graph.nodes.len() {
+        let (output, owner) = (graph.nodes[n].output, graph.nodes[n].owner.clone());
+        if graph.nodes[n].inputs.contains(&output) {
+            let ty = graph.ty(output);
+            let copy = Map { expr: Expr::identity(), least: Some(ty) };
+            let copy = graph.push(Arc::new(copy), vec![output], ty, owner);
+            graph.nodes[n].inputs.iter_mut().filter(|v| **v == output).for_each(|v| *v = copy);
+        }
+    }
 }
 
 /// Fuses one map into what alone reads it. False when there is nothing left to fuse.

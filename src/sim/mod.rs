@@ -139,7 +139,7 @@ impl Simulator {
         if !(dt.is_finite() && dt > 0.0) {
             return Err(Error::invalid("dt", format!("it is {dt} s, but must be above 0")));
         }
-        let layout = Layout::new(network);
+        let layout = Layout::new(network, &(0..network.parameters.len()).collect::<Vec<_>>());
         let seed = seed.unwrap_or(network.seed);
         let mut sim = Self {
             network: network.clone(),
@@ -163,8 +163,8 @@ impl Simulator {
             compiled: None,
             layout,
         };
-        sim.allocate_parameters()?;
         sim.check_network()?;
+        sim.allocate_parameters()?;
         Ok(sim)
     }
 

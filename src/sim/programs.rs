@@ -12,10 +12,11 @@ use super::states::{self, StateKey};
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{BufferId, BufferRef, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Tensor, Type};
+use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{Kind, Network, Node, ObjectId, ProbeId};
 use crate::op::neuron::Spiking;
 use crate::op::update::{LINE, Segment, Segments};
+use crate::plan::merge::{Pack, merge};
 use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
 
 /// Shared buffers: parameters.
@@ -44,16 +45,27 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(network: &Network) -> Self {
-        let (mut places, mut list, mut line) = (Vec::new(), Vec::new(), 0);
-        for p in &network.parameters {
+    /// Parameters one behind the other in this order.
+    pub fn new(network: &Network, order: &[usize]) -> Self {
+        let (count, mut line) = (network.parameters.len(), 0);
+        let mut places = vec![ParameterPlace { offset: 0, ty: Type::fixed(1, 1) }; count];
+        let mut list = vec![Segment::default(); count];
+        for &i in order {
+            let p = &network.parameters[i];
             let lines = (p.rows * p.cols).div_ceil(LINE);
-            places.push(ParameterPlace { offset: line * LINE, ty: Type::fixed(p.rows, p.cols) });
-            let rate = f32::from(p.trainable);
-            list.push(Segment { first_line: line, lines, l2: 0.0, l1: 0.0, norm: 0.0, decay: 0.0, rate });
+            places[i] = ParameterPlace { offset: line * LINE, ty: Type::fixed(p.rows, p.cols) };
+            list[i] = Segment { first_line: line, lines, rate: f32::from(p.trainable), ..Segment::default() };
             line += lines;
         }
         Self { places, segments: Segments { list } }
+    }
+
+    /// The first one's offset and the distance from one to the next of parameters that lie at equal distances.
+    fn placement(&self, members: &[usize]) -> Option<(usize, usize)> {
+        let offset = |k: usize| self.places[members[k]].offset;
+        let stride = offset(1).checked_sub(offset(0))?;
+        let equal = (1..members.len()).all(|k| offset(k).checked_sub(offset(k - 1)) == Some(stride));
+        equal.then_some((offset(0), stride))
     }
 
     /// Floats of the parameters' buffer.
@@ -115,19 +127,15 @@ pub(super) struct Loaded {
 }
 
 impl Simulator {
-    /// Builds the network once, so that what is wrong with it is found before a run.
+    /// Builds the network once, so that what is wrong with it is found before a run, and decides where parameters lie.
     pub(super) fn check_network(&mut self) -> Result<()> {
         let dims = Dims { batch: self.minibatch, steps: 1 };
         let scope = Scope::new(dims);
         let spiking = Spiking::default();
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &|_| true };
         let built = build::build(&self.network, &scope, &settings)?;
-        let outputs: Vec<Output> = built
-            .probes
-            .iter()
-            .chain(&built.callbacks)
-            .map(|p| Output { value: p.id, place: Place::Keep })
-            .collect();
+        let wanted: Vec<ValueId> = built.probes.iter().chain(&built.callbacks).map(|p| p.id).collect();
+        let outputs: Vec<Output> = wanted.iter().map(|&value| Output { value, place: Place::Keep }).collect();
         let graph = scope.finish()?;
         for probe in &self.network.probes {
             probe.steps_between(self.dt)?;
@@ -136,7 +144,33 @@ impl Simulator {
         let stages = plan::stages::stages(&graph, &outputs).unwrap_or_default();
         self.find_callbacks_in_loops(&graph, &stages);
         self.loops = stages.iter().any(|s| matches!(s, Stage::Loop { .. }));
+        // Those who would be read as one say where parameters are to lie.
+        let side_by_side = |_: &[usize]| Some((0, LINE));
+        if let Ok(merged) = merge(&graph, &wanted, &self.trainable(), &side_by_side) {
+            let order = plan::merge::order(self.network.parameters.len(), &merged.packs);
+            self.layout = Layout::new(&self.network, &order);
+        }
         Ok(())
+    }
+
+    fn trainable(&self) -> Vec<bool> {
+        self.network.parameters.iter().map(|p| p.trainable).collect()
+    }
+
+    /// Merges a network that has just been built; gives the parameters that are read as one.
+    pub(super) fn merge<'s>(&self, scope: &'s Scope, built: &mut Built<'s>) -> Result<Vec<Pack>> {
+        let values = built.probes.iter_mut().chain(&mut built.callbacks);
+        let values: Vec<&mut Tensor<'s>> = values.collect();
+        let wanted: Vec<ValueId> = values.iter().map(|t| t.id).collect();
+        let placement = |members: &[usize]| self.layout.placement(members);
+        let merged = scope.replace(|graph| {
+            let merged = merge(graph, &wanted, &self.trainable(), &placement)?;
+            Ok((merged.graph, (merged.values, merged.parameters, merged.packs)))
+        })?;
+        let Some((merged, parameters, packs)) = merged else { return Ok(Vec::new()) };
+        values.into_iter().zip(merged).for_each(|(tensor, id)| tensor.id = id);
+        built.parameters.iter_mut().zip(parameters).for_each(|(tensor, id)| tensor.id = id);
+        Ok(packs)
     }
 
     /// How many steps lie between two rows of a probe; 1 unless it samples.
@@ -207,7 +241,9 @@ impl Simulator {
         let held = |id: ObjectId| key.held.contains(&id);
         let (dims, spiking) = (key.dims, Spiking::default());
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &held };
-        let Built { probes, mut feeds, callbacks, .. } = build::build(&self.network, &scope, &settings)?;
+        let mut built = build::build(&self.network, &scope, &settings)?;
+        let packs = self.merge(&scope, &mut built)?;
+        let Built { probes, mut feeds, callbacks, .. } = built;
         let outputs = self
             .sampled(probes, &mut feeds)
             .iter()
@@ -216,7 +252,7 @@ impl Simulator {
             .collect();
         let graph = scope.finish()?;
         let nodes = graph.nodes.len();
-        self.plan(graph, nodes, outputs, feeds, key.states, "run")
+        self.plan(graph, nodes, outputs, feeds, &packs, key.states, "run")
     }
 
     /// A graph's plan, with its states in the buffer of `states`. The network and its losses are the first `nodes`
@@ -227,6 +263,7 @@ impl Simulator {
         nodes: usize,
         outputs: Vec<Output>,
         feeds: Vec<Feed>,
+        packs: &[Pack],
         states: StateKey,
         label: &str,
     ) -> Result<Planned> {
@@ -236,12 +273,17 @@ impl Simulator {
         let plan = plan::plan(Request {
             graph,
             outputs,
-            parameters: &self.layout.places,
+            parameters: &self.places(packs),
             carry,
             target: self.device.target(),
             label,
         })?;
         Ok(Planned { plan, feeds, layout })
+    }
+
+    /// Where parameters lie, and behind them those that are read as one.
+    fn places(&self, packs: &[Pack]) -> Vec<ParameterPlace> {
+        self.layout.places.iter().chain(packs.iter().map(|p| &p.place)).cloned().collect()
     }
 
     /// Loads a forward program.

@@ -1,8 +1,10 @@
 //! The states that are carried from window to window, on the device.
 
+use std::sync::Arc;
+
 use super::Simulator;
 use crate::engine::{Binding, BufferRef, Command, Engine, Program, Recording};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::plan::Carry;
 
@@ -29,13 +31,22 @@ pub(super) struct Layout {
 }
 
 /// Where the states of an operator lie.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Named {
     pub first: usize,
     pub len: usize,
     pub cols: usize,
-    /// `the voltage of 'ens'`
-    pub name: String,
+    pub what: &'static str,
+    /// The objects whose states they are, each with as many columns.
+    pub owners: Vec<Arc<str>>,
+}
+
+impl Named {
+    /// What an element is: `the voltage of 'ens'`, its example, and its number.
+    fn element(&self, i: usize) -> (String, usize, usize) {
+        let (example, column, own) = (i / self.cols, i % self.cols, self.cols / self.owners.len());
+        (format!("the {} of '{}'", self.what, self.owners[column / own]), example, column % own)
+    }
 }
 
 impl Layout {
@@ -48,8 +59,10 @@ impl Layout {
             let Some(place) = carry.place(node.output) else { continue };
             let cols = graph.ty(node.output).cols;
             let len = graph.dims.batch * cols;
-            let mut add = |first, what: &str| {
-                named.push(Named { first, len, cols, name: format!("the {what} of '{}'", node.owner) });
+            let mut add = |first, what| {
+                let alone = node.shares.is_empty().then(|| node.owner.clone());
+                let owners = node.shares.iter().cloned().chain(alone).collect();
+                named.push(Named { first, len, cols, what, owners });
             };
             if let Some(first) = place.output {
                 add(first, node.op.name());
@@ -139,8 +152,14 @@ impl Simulator {
     /// Makes the buffers of [`Simulator::state_buffer`] at their start, on first use.
     pub(super) fn make_states(&mut self, key: StateKey, layout: Layout) -> Result<()> {
         let len = layout.start.len();
-        if len == 0 || self.states.contains_key(&(key, len)) {
+        if len == 0 {
             return Ok(());
+        }
+        if let Some(made) = self.states.get(&(key, len)) {
+            // Programs that go on from each other's states must agree where they lie.
+            let agree = made.named == layout.named;
+            let problem = "its states lie otherwise than those that it goes on from; reset the simulator";
+            return if agree { Ok(()) } else { Err(Error::invalid("the program", problem)) };
         }
         let current = self.share(len, "states")?;
         let initial = self.share(len, "states at the start")?;
@@ -242,10 +261,10 @@ impl Simulator {
             for state in &named {
                 let own = &values[state.first..state.first + state.len];
                 if let Some(i) = own.iter().position(|x| !x.is_finite()) {
-                    let (example, element) = (i / state.cols, i % state.cols);
+                    let (name, example, element) = state.element(i);
                     let text = format!(
-                        "{} is {} at example {example} of the minibatch, element {element}",
-                        state.name, own[i]
+                        "{name} is {} at example {example} of the minibatch, element {element}",
+                        own[i]
                     );
                     return Ok(Some(text));
                 }

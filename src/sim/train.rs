@@ -18,6 +18,7 @@ use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{Bound, ObjectId};
 use crate::op::norm::{self, NormBindings, Of};
 use crate::op::update::{ClipMode, LINE, UpdateBindings, update};
+use crate::plan::merge::Pack;
 use crate::plan::{self, Output, Place};
 use crate::train::{Over, Terms, Training, penalty};
 
@@ -261,6 +262,7 @@ impl Simulator {
             held: &held,
         };
         let mut built = build::build(&self.network, &scope, &settings)?;
+        let packs = self.merge(&scope, &mut built)?;
         let parts = self.parts(&scope, &mut built, key, &compiled.training)?;
         let (report, gradients) = match key.part {
             Part::Whole => ((REPORT, 0), (GRADIENTS, 0)),
@@ -272,9 +274,8 @@ impl Simulator {
         let mut outputs: Vec<Output> = values.iter().enumerate().map(output).collect();
         let nodes = scope.read(|g| g.nodes.len());
         if key.update {
-            let adjoints = self.gradients(&scope, &built, &parts)?.into_iter();
-            let offset = |i: usize| self.layout.places[i].offset;
-            let placed = adjoints.map(|(i, value)| Output { value, place: place(gradients, offset(i)) });
+            let adjoints = self.gradients(&scope, &built, &packs, &parts)?.into_iter();
+            let placed = adjoints.map(|(offset, value)| Output { value, place: place(gradients, offset) });
             outputs.extend(placed);
         }
         let feeds = built.feeds;
@@ -289,7 +290,7 @@ impl Simulator {
             (_, true) => "training step",
             (_, false) => "evaluation",
         };
-        self.plan(graph, nodes, outputs, feeds, key.states(), label)
+        self.plan(graph, nodes, outputs, feeds, &packs, key.states(), label)
     }
 
     /// Loss terms, activity penalties and metrics of a built network.
@@ -385,23 +386,30 @@ impl Simulator {
         Ok(scope.sum(&self.parts(scope, built, key, training)?.losses))
     }
 
-    /// Gradients of the losses' sum for each parameter that is trained, by its number.
+    /// Gradients of the losses' sum for what is trained: parameters, or several that are read as one. With the places that
+    /// they have in the parameters' buffer.
     fn gradients<'s>(
         &self,
         scope: &'s Scope,
         built: &Built<'s>,
+        packs: &[Pack],
         parts: &Parts<'s>,
     ) -> Result<Vec<(usize, ValueId)>> {
         let total = scope.sum(&parts.losses);
-        let trained: Vec<usize> =
-            (0..built.parameters.len()).filter(|&i| self.layout.segments.list[i].rate != 0.0).collect();
-        let wanted: Vec<ValueId> = trained.iter().map(|&i| built.parameters[i].id).collect();
+        let trained = |i: &usize| self.layout.segments.list[*i].rate != 0.0;
+        let whole = packs.iter().filter(|p| p.members.iter().any(trained));
+        let whole = whole.map(|p| (p.place.offset, p.members[0], p.value));
+        let packed = |i: &usize| packs.iter().any(|p| p.members.contains(i));
+        let alone = (0..built.parameters.len()).filter(|i| trained(i) && !packed(i));
+        let alone = alone.map(|i| (self.layout.places[i].offset, i, built.parameters[i].id));
+        let wanted: Vec<(usize, usize, ValueId)> = alone.chain(whole).collect();
+        let values: Vec<ValueId> = wanted.iter().map(|w| w.2).collect();
         let name = |value: ValueId| {
-            let at = built.parameters.iter().position(|p| p.id == value);
-            at.map_or_else(|| "a parameter".into(), |i| format!("'{}'", self.network.parameters[i].name))
+            let found = wanted.iter().find(|w| w.2 == value);
+            found.map_or_else(|| "a parameter".into(), |w| format!("'{}'", self.network.parameters[w.1].name))
         };
-        let adjoints = gradient(scope, total, &wanted, name)?;
-        Ok(trained.into_iter().zip(adjoints).filter_map(|(i, a)| Some((i, a?.id))).collect())
+        let adjoints = gradient(scope, total, &values, name)?;
+        Ok(wanted.iter().zip(adjoints).filter_map(|(w, a)| Some((w.0, a?.id))).collect())
     }
 
     /// Norms where they are needed, and the update.

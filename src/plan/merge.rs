@@ -1,0 +1,184 @@
+//! Equal operators that do not wait for each other run as one, on their columns side by side.
+//!
+//! Five hundred ensembles are five hundred times the same few operators. They become one value each of all their
+//! columns, products in groups, and one matrix of all their parameters, so that the number of dispatches does not depend
+//! on how many they are.
+//!
+//! Operators are equal if all that tells them apart are their parameters' values, their states' starts, and where their
+//! inputs come from. They do not wait for each other if they come equally late: in as many components of the graph (see
+//! [`stages`](super::stages)), and within a loop behind as many operators of the same step. What reads a value of which
+//! only a part was its own gets those columns.
+
+mod emit;
+
+use std::collections::BTreeMap;
+
+use self::emit::Emit;
+use super::{ParameterPlace, stages};
+use crate::engine::cpu::gemm::Form;
+use crate::error::Result;
+use crate::graph::{Graph, Node, NodeId, Source, Type, ValueId};
+use crate::op::{Map, Matmul, Scan};
+
+/// Where parameters of the same shape would lie one behind the other: the first one's offset in the parameters' buffer, and
+/// the distance from one to the next, in floats. `None` where they do not lie so.
+pub type Placement<'a> = &'a dyn Fn(&[usize]) -> Option<(usize, usize)>;
+
+/// Parameters that are read as one.
+#[derive(Clone, Debug)]
+pub struct Pack {
+    /// Their numbers, in order.
+    pub members: Vec<usize>,
+    /// The value that holds them; its source is a parameter with a number behind those of all others.
+    pub value: ValueId,
+    /// Where it lies.
+    pub place: ParameterPlace,
+}
+
+/// A merged graph.
+#[derive(Debug)]
+pub struct Merged {
+    /// The operators.
+    pub graph: Graph,
+    /// The values that were asked for, in order.
+    pub values: Vec<ValueId>,
+    /// Each parameter's value.
+    pub parameters: Vec<ValueId>,
+    /// Parameters that are read as one, numbered from the last parameter's number on.
+    pub packs: Vec<Pack>,
+}
+
+/// Merges what `wanted` needs of a graph. `parameters` says of each parameter whether it is trained.
+///
+/// # Errors
+/// A cycle without a delay.
+pub fn merge(
+    graph: &Graph,
+    wanted: &[ValueId],
+    trained: &[bool],
+    placement: Placement<'_>,
+) -> Result<Merged> {
+    let outputs: Vec<super::Output> =
+        wanted.iter().map(|&value| super::Output { value, place: super::Place::Keep }).collect();
+    let found = groups(graph, &stages::stages(graph, &outputs)?, trained);
+    let mut emit = Emit::new(graph, trained.len(), placement);
+    // What delays can be read before it is known what it reads.
+    let (delaying, others): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|g| graph.node(g[0]).op.memory().delays());
+    delaying.iter().for_each(|group| emit.open(group));
+    others.iter().for_each(|group| emit.group(group));
+    delaying.iter().for_each(|group| emit.close(group));
+    Ok(emit.finish(wanted))
+}
+
+/// The parameters in an order in which those that are read as one follow each other.
+pub fn order(count: usize, packs: &[Pack]) -> Vec<usize> {
+    let mut order: Vec<usize> = packs.iter().flat_map(|p| p.members.iter().copied()).collect();
+    let mut taken = vec![false; count];
+    order.iter().for_each(|&i| taken[i] = true);
+    order.extend((0..count).filter(|&i| !taken[i]));
+    order
+}
+
+/// Operators that can run as one, in an order in which each group comes after those it reads from in the same step.
+fn groups(graph: &Graph, stages: &[super::Stage], trained: &[bool]) -> Vec<Vec<NodeId>> {
+    let mut component = vec![usize::MAX; graph.nodes.len()];
+    let (mut depth, mut level) = (vec![0; stages.len()], vec![0; graph.nodes.len()]);
+    let mut found: BTreeMap<(usize, usize, usize, String), Vec<NodeId>> = BTreeMap::new();
+    for (at, stage) in stages.iter().enumerate() {
+        stage.nodes().iter().for_each(|n| component[n.0] = at);
+        let producers = |n: &NodeId| graph.node(*n).inputs.iter().filter_map(|&v| graph.producer(v));
+        let before = stage.nodes().iter().flat_map(producers).map(|p| component[p.0]);
+        depth[at] = before.filter(|&c| c < at).map(|c| depth[c] + 1).max().unwrap_or(0);
+        for n in stage.nodes() {
+            let in_step = |p: &NodeId| component[p.0] == at && !graph.node(*p).op.memory().delays();
+            level[n.0] = producers(n).filter(in_step).map(|p| level[p.0] + 1).max().unwrap_or(0);
+            // What is like nothing else is a group of its own.
+            let (alone, key) = match likeness(graph, graph.node(*n), trained) {
+                Some(key) => (0, key),
+                None => (1 + n.0, String::new()),
+            };
+            found.entry((depth[at], level[n.0], alone, key)).or_default().push(*n);
+        }
+    }
+    let mut groups: Vec<((usize, usize), Vec<NodeId>)> =
+        found.into_iter().map(|(key, nodes)| ((key.0, key.1), nodes)).collect();
+    for (_, nodes) in &mut groups {
+        nodes.sort();
+    }
+    groups.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    groups.into_iter().map(|(_, nodes)| nodes).collect()
+}
+
+/// How an operator reads an input when it runs beside others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Slot {
+    /// All read this one number, or a column that is the same for all.
+    Shared(ValueId),
+    /// Each reads a parameter of its own.
+    Parameter(usize),
+    /// Each reads columns of its own.
+    Columns(ValueId),
+}
+
+/// How an operator of one of the three families that can be merged reads its inputs.
+fn slots(graph: &Graph, node: &Node) -> Option<Vec<Slot>> {
+    let out = graph.ty(node.output);
+    let product = node.op.downcast::<Matmul>();
+    if product.is_some_and(|m| m.form != Form::Nt || m.epilogue.is_some()) || out.rows > 1 {
+        return None;
+    }
+    let elementwise = node.op.downcast::<Map>().is_some() || node.op.downcast::<Scan>().is_some();
+    if product.is_none() && !elementwise {
+        return None;
+    }
+    let slot = |(i, &v): (usize, &ValueId)| {
+        let ty = graph.ty(v);
+        let parameter = match graph.values[v.0].source {
+            Source::Parameter(p) => Some(p),
+            _ => None,
+        };
+        Some(match parameter {
+            _ if graph.constant(v).is_some() => Slot::Shared(v),
+            Some(p) if product.is_some() && i == 1 => Slot::Parameter(p),
+            Some(p) if elementwise && ty == Type::fixed(1, out.cols) => Slot::Parameter(p),
+            _ if product.is_some() && i == 1 => return None,
+            _ if ty.rows > 1 => return None,
+            _ if elementwise && ty.cols != out.cols => Slot::Shared(v),
+            _ => Slot::Columns(v),
+        })
+    };
+    node.inputs.iter().enumerate().map(slot).collect()
+}
+
+/// Equal for operators that can run as one; `None` for those that never can.
+fn likeness(graph: &Graph, node: &Node, trained: &[bool]) -> Option<String> {
+    let slots = slots(graph, node)?;
+    let out = graph.ty(node.output);
+    if slots.iter().all(|slot| matches!(slot, Slot::Shared(_))) {
+        return None;
+    }
+    let size = |ty: Type| format!(" {} x {}", ty.rows, ty.cols);
+    let mut key = if let Some(scan) = node.op.downcast::<Scan>() {
+        // Whether an input is held or has a row for each step makes no difference, so that states lie alike in all runs.
+        let names: Vec<&str> = scan.states.iter().map(|s| s.name).collect();
+        let Scan { name, step, emits, linear, backward, .. } = scan;
+        format!("{name} {names:?} {emits:?} {linear} {backward} {step:?}{}", size(out))
+    } else if let Some(map) = node.op.downcast::<Map>() {
+        format!("{:?} {out}", map.expr)
+    } else {
+        format!("{:?} {out}", node.op)
+    };
+    for (slot, &v) in slots.iter().zip(&node.inputs) {
+        let ty = graph.ty(v);
+        key += &match slot {
+            Slot::Shared(v) => match graph.constant(*v) {
+                Some(c) => format!(" {:x}", c.to_bits()),
+                None => format!(" {v:?}"),
+            },
+            Slot::Parameter(p) => format!(" parameter{} {}", size(ty), trained[*p]),
+            Slot::Columns(_) => size(ty),
+        };
+    }
+    Some(key)
+}
