@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{
-    self, Activation, Bound, Distribution, Kind, Network, Node, ObjectId, Process, Product, Target,
+    self, Activation, Bound, Draw, Kind, Network, Node, ObjectId, Process, Product, Target,
 };
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
@@ -287,8 +287,8 @@ impl<'s> Builder<'_, 's> {
         let k = noise.factor(self.settings.dt);
         let scaled = |x: f32| (k * f64::from(x)) as f32;
         let (normal, offset, factor) = match noise.distribution {
-            Distribution::Normal(mean, std) => (true, scaled(mean), scaled(std)),
-            Distribution::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
+            Draw::Normal(mean, std) => (true, scaled(mean), scaled(std)),
+            Draw::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
         };
         let draws = op::Noise { cols: noise.size, normal, offset, factor };
         let draws = self.scope.apply(draws, &[clock]);

@@ -2,6 +2,7 @@
 
 mod connection;
 mod discretise;
+mod distribution;
 mod image;
 mod init;
 mod layer;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 
 pub use connection::Connection;
 pub use discretise::{Method, StateSpace};
+pub use distribution::Distribution;
 pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub(crate) use init::seed_of;
@@ -29,7 +31,7 @@ pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
 pub use node::{CallbackFunction, Node, TimeFunction};
-pub use noise::{Distribution, Noise, NoiseFilter};
+pub use noise::{Draw, Noise, NoiseFilter};
 use probe::ProbeSpec;
 pub use probe::Target;
 pub use process::{Interpolation, Process, WhiteSignal};
