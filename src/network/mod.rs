@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 pub use connection::Connection;
 pub use discretise::{Method, StateSpace};
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Fan, Spread};
 pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub(crate) use init::seed_of;
