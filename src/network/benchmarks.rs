@@ -67,7 +67,8 @@ pub fn random_network(
     connections_per_ensemble: usize,
 ) -> Result<Network> {
     if connections_per_ensemble > n_ensembles {
-        let problem = format!("each of {n_ensembles} ensembles cannot reach {connections_per_ensemble} others");
+        let problem =
+            format!("each of {n_ensembles} ensembles cannot reach {connections_per_ensemble} others");
         return Err(Error::invalid("the random network", problem));
     }
     let mut net = Network::new(0);

@@ -33,7 +33,7 @@ pub use connection::Connection;
 use decoding::Decode;
 pub use decoding::Decoding;
 pub use discretise::{Method, StateSpace};
-pub use distribution::Distribution;
+pub use distribution::{Distribution, Fan, Spread};
 use ensemble::Encoding;
 pub use ensemble::{Ensemble, EnsembleSettings};
 pub use function::Function;

@@ -24,7 +24,7 @@ pub struct Solver {
 
 /// A method to find decoders X with A X ≈ Y, for activities A (points × neurons) and targets Y (points × size).
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case", remote = "Self")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub enum Method {
     /// Least squares with L2 regularisation: with σ = reg · max(A) and m points, (AᵀA + m σ² I) X = AᵀY.

@@ -4,7 +4,9 @@ use ndarray::Array2;
 
 use super::{matrix, passthrough};
 use crate::error::{Error, Result};
-use crate::network::{Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse};
+use crate::network::{
+    Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse,
+};
 
 /// An ensemble for each known vector, which is active while the input is similar to it and then gives the vector's answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +98,8 @@ impl AssociativeMemory {
             let step = Function::new(|x| vec![(1.0 - (-15.0 * x[0]).exp()).max(0.0)]);
             let mut utilities = net.add_output(items_array, "utilities", Decoding::of(step))?;
             if let Some(strength) = self.winner_take_all {
-                let others = Array2::from_shape_fn((items, items), |(i, j)| if i == j { 0.0 } else { -strength });
+                let others =
+                    Array2::from_shape_fn((items, items), |(i, j)| if i == j { 0.0 } else { -strength });
                 let connection = Connection::new().synapse(Synapse::Lowpass(0.005));
                 net.connect(utilities, items_array, matrix(connection, &others))?;
             }

@@ -140,8 +140,8 @@ mod tests {
             let a = Array1::from_shape_fn(d, |i| (1.3 * i as f64 + 0.2).sin());
             let b = Array1::from_shape_fn(d, |i| (0.7 * i as f64).cos());
             for (invert_a, invert_b) in [(false, false), (true, false), (false, true)] {
-                let products = transform_in(d, Side::A, invert_a).dot(&a)
-                    * transform_in(d, Side::B, invert_b).dot(&b);
+                let products =
+                    transform_in(d, Side::A, invert_a).dot(&a) * transform_in(d, Side::B, invert_b).dot(&b);
                 let c = transform_out(d).dot(&products);
                 let at = |v: &Array1<f64>, i: isize| v[i.rem_euclid(d as isize) as usize];
                 for i in 0..d {

@@ -2,7 +2,6 @@
 
 use serde::Deserialize;
 
-
 use crate::error::Result;
 use crate::network::{Connection, Ensemble, Init, Network, ObjectId, Transform};
 
