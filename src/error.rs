@@ -56,6 +56,14 @@ pub enum Error {
         /// What is wrong, and what would be right.
         problem: String,
     },
+    /// Decoders that cannot be solved for.
+    #[error("the decoders of {what} cannot be solved for: {problem}")]
+    Solve {
+        /// The connection or ensemble.
+        what: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// A parameter is on the path of a loss, but an operator on that path has no gradient.
     #[error("{parameter} cannot be trained: {operator} on the path from the loss has no gradient")]
     NoGradient {

@@ -46,6 +46,7 @@
 //! | [`op`] | one file per operator family: contract, gradient, dispatch, CPU twin; its shader has the same stem |
 //! | [`graph`] | values with a shape and an extent, operators on them, and their evaluation in f64 |
 //! | [`network`] | what a user writes, in Rust or TOML |
+//! | [`solve`] | decoders: least squares between activities and targets, on the host |
 //! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
 //! | [`io`], [`plot`] | files and pictures |
 //!
@@ -67,11 +68,13 @@ pub mod engine;
 pub mod error;
 pub mod graph;
 pub mod io;
+mod named;
 pub mod network;
 pub mod op;
 pub mod plan;
 pub mod plot;
 mod sim;
+pub mod solve;
 pub mod train;
 
 pub use engine::{Checks, Device};

@@ -9,9 +9,10 @@ use common::devices;
 use common::golden::{Golden, neuron};
 use ndarray::{Array2, Array3, Ix2, Ix3};
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, LinearFilter, Network, Neurons, Node, ObjectId, Slice, Synapse,
-    Target, Transform,
+    Activation, Connection, Ensemble, Init, Layer, LinearFilter, Network, Node, ObjectId, Synapse, Target,
+    Transform,
 };
+use nengo_wgpu::solve::Solver;
 use nengo_wgpu::train::{Loss, Objective, Penalty, Select, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
 use serde_json::Value;
@@ -38,12 +39,11 @@ fn size(spec: &Value, name: &str) -> usize {
     spec[name].as_u64().unwrap() as usize
 }
 
-/// The network that a file describes, built of the objects there are: an ensemble is a node for its input, encoders and
-/// neurons, and what it sends is decoded by a connection's weights.
+/// The network that a file describes, with the encoders, gains, biases and weights that it holds.
 struct Reader {
     golden: Golden,
     net: Network,
-    /// By name; an ensemble's neurons under its name, its input under `NAME input`, a connection's result likewise.
+    /// By name.
     objects: HashMap<String, ObjectId>,
 }
 
@@ -90,57 +90,66 @@ impl Reader {
     }
 
     fn ensemble(&mut self, spec: &Value, name: &str) {
-        let input = self.node(&format!("{name} input"), Node::Passthrough(size(spec, "dimensions")));
-        let bias = Init::Values(self.values(&format!("{name}.bias")));
-        let mut neurons = Neurons::new(size(spec, "n_neurons"), neuron(&spec["neuron_type"]));
-        neurons = neurons.tuned(Init::Constant(1.0), bias);
+        let wide = |values: Vec<f32>, cols: usize| {
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            Array2::from_shape_vec((values.len() / cols, cols), values).unwrap()
+        };
+        let (n, d) = (size(spec, "n_neurons"), size(spec, "dimensions"));
+        let mut array = |what: &str, cols| wide(self.values(&format!("{name}.{what}")), cols);
+        let mut ensemble = Ensemble::new(n, d)
+            .neuron_type(neuron(&spec["neuron_type"]))
+            .radius(spec["radius"].as_f64().unwrap())
+            .encoders(array("encoders", d))
+            .unnormalized()
+            .gain_bias(array("gain", 1), array("bias", 1));
         for state in spec["states"].as_array().unwrap() {
             let state = state.as_str().unwrap();
-            neurons = neurons.state(state, Init::Values(self.values(&format!("{name}.state.{state}"))));
+            ensemble = ensemble.state(state, Init::Values(self.values(&format!("{name}.state.{state}"))));
         }
-        let neurons = self.net.neurons(name, neurons).unwrap();
-        self.objects.insert(name.to_string(), neurons);
-        let encoders = Init::Values(self.values(&format!("{name}.scaled_encoders")));
-        let encode = Connection::new().transform(Transform::Dense(encoders));
-        self.net.connect(input, neurons, encode).unwrap();
+        let id = self.net.ensemble(name, ensemble).unwrap();
+        self.objects.insert(name.to_string(), id);
     }
 
     fn connection(&mut self, spec: &Value, name: &str, probed: &[String]) {
         let text = |name: &str| spec[name].as_str().unwrap().to_string();
-        let post = text("post");
-        let to = match spec["post_kind"].as_str().unwrap() {
-            "ensemble" => self.objects[&format!("{post} input")],
-            "probe" => self.node(&post, Node::Passthrough(size(spec, "size_out"))),
-            _ => self.objects[&post],
-        };
-        let mut first = Connection::new();
-        if let Some(indices) = indices(&spec["pre_slice"]) {
-            first = first.pre(indices);
+        let neurons = |net: &Network, id| net.neurons_of(id).unwrap();
+        let mut connection = Connection::new();
+        connection.synapse = synapse(&spec["synapse"]);
+        let weights = spec["weights"].as_str().map(|w| Init::Values(self.values(w)));
+        let mut from = self.objects[&text("pre")];
+        if spec["pre_kind"] == "decoded" {
+            connection = connection.weights(weights.unwrap());
+        } else {
+            if let Some(weights) = weights {
+                connection = connection.transform(Transform::Dense(weights));
+            }
+            if let Some(indices) = indices(&spec["pre_slice"]) {
+                connection = connection.pre(indices);
+            }
+            if spec["pre_kind"] == "neurons" {
+                from = neurons(&self.net, from);
+            }
         }
-        let mut weights = spec["weights"].as_str().map(|w| self.matrix(w));
-        if spec["post_kind"] == "neurons" {
-            // What comes to neurons is multiplied by their gain.
-            let gain = self.values(&format!("{post}.gain"));
-            let chosen = indices(&spec["post_slice"]).unwrap_or_else(|| (0..gain.len()).collect());
-            let all = weights.get_or_insert_with(|| Array2::eye(chosen.len()));
-            all.rows_mut().into_iter().zip(&chosen).for_each(|(mut row, &i)| row *= gain[i]);
-        }
-        if let Some(weights) = weights {
-            first = first.transform(Transform::Dense(Init::Values(weights.iter().copied().collect())));
-        }
-        first.synapse = synapse(&spec["synapse"]);
-        let slice = indices(&spec["post_slice"]).map(Slice::from);
-        let from = self.objects[&text("pre")];
         if probed.iter().any(|p| p == name) {
             // A place to look at what the connection brings.
             let place = self.node(name, Node::Passthrough(size(spec, "size_out")));
-            self.net.connect(from, place, first).unwrap();
-            let second = slice.map_or(Connection::new(), |s| Connection::new().post(s));
-            self.net.connect(place, to, second).unwrap();
-        } else {
-            let first = slice.into_iter().fold(first, Connection::post);
-            self.net.connect(from, to, first.named(&format!("{name} of the file"))).unwrap();
+            let same = connection.clone().named(&format!("{name} to look at"));
+            self.net.connect(from, place, same).unwrap();
         }
+        if let Some(slice) = indices(&spec["post_slice"]) {
+            connection = connection.post(slice);
+        }
+        let post = text("post");
+        let to = match spec["post_kind"].as_str().unwrap() {
+            "probe" => self.node(&post, Node::Passthrough(size(spec, "size_out"))),
+            "neurons" => neurons(&self.net, self.objects[&post]),
+            "current" => {
+                connection = connection.solver(Solver::default().weights());
+                self.objects[&post]
+            }
+            _ => self.objects[&post],
+        };
+        self.net.connect(from, to, connection.named(&format!("{name} of the file"))).unwrap();
     }
 
     fn probe(&mut self, spec: &Value, name: &str) -> (String, nengo_wgpu::network::ProbeId) {
@@ -148,9 +157,13 @@ impl Reader {
         let object = |name: &str| self.objects[name];
         let target = match text("attr").as_str() {
             "decoded_output" => Target::Output(object(name), None),
-            "output" => Target::Output(object(&text("target")), synapse(&spec["synapse"])),
-            "input" => Target::Output(object(&format!("{} input", text("target"))), None),
-            "current" => Target::Input(object(&text("target"))),
+            "output" => {
+                let target = object(&text("target"));
+                let target = self.net.neurons_of(target).unwrap_or(target);
+                Target::Output(target, synapse(&spec["synapse"]))
+            }
+            "input" => Target::Input(object(&text("target"))),
+            "current" => Target::Input(self.net.neurons_of(object(&text("target"))).unwrap()),
             state => Target::State(object(&text("target")), state.to_string()),
         };
         let label = format!("{name} of the file");

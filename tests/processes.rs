@@ -5,7 +5,7 @@ mod common;
 use common::devices;
 use common::golden::Golden;
 use ndarray::{Array2, Array3, Axis, Ix2, array, s};
-use nengo_wgpu::network::{Distribution, Interpolation, Network, Node, Noise, ProbeId, Process, WhiteSignal};
+use nengo_wgpu::network::{Draw, Interpolation, Network, Node, Noise, ProbeId, Process, WhiteSignal};
 use nengo_wgpu::{Data, Device, Options, Simulator};
 
 const DT: f64 = 0.001;
@@ -174,7 +174,7 @@ fn neighbours_in_time_examples_and_dimensions_are_independent() {
 #[test]
 fn uniform_noise_fills_its_range_evenly() {
     for device in devices() {
-        let noise = Noise::white(3).unscaled().distribution(Distribution::Uniform(-1.0, 3.0));
+        let noise = Noise::white(3).unscaled().distribution(Draw::Uniform(-1.0, 3.0));
         let y = wide(&run_parts(noise, device, 2, &[8_000]));
         let mut bins = [0_f64; 16];
         for y in &y {
@@ -211,8 +211,8 @@ fn both_devices_draw_the_same_noise() {
     for (batch, size, steps) in [(1, 1, 5), (3, 5, 7), (2, 8, 33), (5, 1, 40)] {
         for noise in [
             Noise::white(size).unscaled(),
-            Noise::white(size).unscaled().distribution(Distribution::Normal(0.5, 2.0)),
-            Noise::white(size).unscaled().distribution(Distribution::Uniform(-1.0, 2.0)),
+            Noise::white(size).unscaled().distribution(Draw::Normal(0.5, 2.0)),
+            Noise::white(size).unscaled().distribution(Draw::Uniform(-1.0, 2.0)),
         ] {
             let [a, b] = devices().each_ref().map(|d| run_parts(noise.clone(), d, batch, &[steps]));
             for (a, b) in a.iter().zip(&b) {
@@ -324,11 +324,8 @@ fn processes_that_make_no_sense_are_refused_by_name() {
     refused(WhiteSignal::new(1, 1e9, 5.0).into(), &["too many"]);
     refused(WhiteSignal::new(1, 1.0, 5.0).rms(f64::NAN).into(), &["NaN"]);
     refused(WhiteSignal::new(0, 1.0, 5.0).into(), &["no dimensions"]);
-    refused(Noise::white(1).distribution(Distribution::Normal(0.0, -1.0)).into(), &["-1"]);
-    refused(
-        Noise::white(1).distribution(Distribution::Uniform(1.0, 0.0)).into(),
-        &["uniform between 1 and 0"],
-    );
+    refused(Noise::white(1).distribution(Draw::Normal(0.0, -1.0)).into(), &["-1"]);
+    refused(Noise::white(1).distribution(Draw::Uniform(1.0, 0.0)).into(), &["uniform between 1 and 0"]);
     let integrator = nengo_wgpu::network::LinearFilter::new(&[1.0], &[1.0, 0.0]);
     refused(Noise::filtered(1, integrator).into(), &["pole 1.0"]);
 }

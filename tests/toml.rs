@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 use nengo_wgpu::network::{
-    Activation, Connection, Distribution, Init, Interpolation, Layer, LinearFilter, Method, Network,
-    NetworkSpec, Node, Noise, Process, StateSpace, Synapse, Target, Transform, WhiteSignal,
+    Activation, Connection, Draw, Init, Interpolation, Layer, LinearFilter, Method, Network, NetworkSpec,
+    Node, Noise, Process, StateSpace, Synapse, Target, Transform, WhiteSignal,
 };
 use nengo_wgpu::train::{Backprop, Decay, Loss, Metric, Optimiser, Over, Penalty, Select};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
@@ -233,11 +233,11 @@ synapse.alpha = 0.002
         let pieces = ndarray::array![[1.0, 0.0], [0.0, 2.0]];
         let pieces = Process::interpolated(&[0.01, 0.02], pieces, Interpolation::Linear);
         let pieces = net.node("pieces", Node::process(pieces))?;
-        let white = Noise::white(2).distribution(Distribution::Uniform(-1.0, 1.0)).unscaled();
+        let white = Noise::white(2).distribution(Draw::Uniform(-1.0, 1.0)).unscaled();
         let white = net.node("white", Node::process(white))?;
         let filtered =
             net.node("filtered", Node::process(Noise::filtered(2, Synapse::Alpha(0.01)).seed(5)))?;
-        let brown = Noise::brown(2).distribution(Distribution::Normal(0.0, 0.5));
+        let brown = Noise::brown(2).distribution(Draw::Normal(0.0, 0.5));
         let brown = net.node("brown", Node::process(brown))?;
         let sum = net.node("sum", Node::Passthrough(2))?;
         net.connect(signal, sum, Connection::new().synapse(Synapse::Lowpass(0.005)))?;

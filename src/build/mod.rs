@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{
-    self, Activation, Bound, Distribution, Kind, Network, Node, ObjectId, Process, Product, Target,
+    self, Activation, Bound, Draw, Kind, Network, Node, ObjectId, Process, Product, Target,
 };
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
@@ -199,10 +199,14 @@ impl<'s> Builder<'_, 's> {
         if let Some(output) = self.outputs[id.0] {
             return Ok(output);
         }
+        if let Kind::Ensemble(_, neurons) = self.network.object(id)?.kind {
+            return self.output(neurons);
+        }
         if let Some(start) = self.path.iter().position(|&o| o == id) {
             let cycle = self.path[start..].iter().chain([&id]);
             // Inputs were followed, so the cycle was walked against its direction.
-            let mut objects: Vec<String> = cycle.map(|o| self.network.name(*o).to_string()).collect();
+            let mut objects: Vec<String> =
+                cycle.map(|o| self.network.name(self.owner(*o)).to_string()).collect();
             objects.reverse();
             return Err(Error::CycleWithoutDelay { objects });
         }
@@ -228,6 +232,17 @@ impl<'s> Builder<'_, 's> {
                 self.inputs[id.0] = Some(current);
                 self.neurons(id, current)?
             }
+            Kind::Ensemble(_, neurons) => self.output(*neurons)?,
+            Kind::EnsembleNeurons(ensemble) => {
+                let current = self.ensemble_current(*ensemble, id)?;
+                self.neurons(id, current)?
+            }
+            Kind::Decoded(ensemble) => {
+                let activities = self.output(*ensemble)?;
+                let groups = self.network.encoding(*ensemble)?.0.groups;
+                self.scope.set_owner(&object.name);
+                activities.dot_groups(self.parameter(&object.name, "decoders")?, groups)
+            }
             Kind::Tensor(node) => {
                 let x = self.input(id, object.size_in)?;
                 self.scope.set_owner(&object.name);
@@ -252,6 +267,46 @@ impl<'s> Builder<'_, 's> {
         self.path.pop();
         self.outputs[id.0] = Some(output);
         Ok(output)
+    }
+
+    /// The object that a user knows: an ensemble for its neurons.
+    fn owner(&self, id: ObjectId) -> ObjectId {
+        match self.network.object(id) {
+            Ok(network::Object { kind: Kind::EnsembleNeurons(ensemble), .. }) => *ensemble,
+            _ => id,
+        }
+    }
+
+    fn parameter(&self, object: &str, suffix: &str) -> Result<Tensor<'s>> {
+        Ok(self.parameters[self.network.parameter_index(&format!("{object}/{suffix}"))?])
+    }
+
+    /// The current of an ensemble's neurons: encoded input, bias, what comes to the neurons times their gain, and what is added
+    /// as it is.
+    fn ensemble_current(&mut self, ensemble: ObjectId, neurons: ObjectId) -> Result<Tensor<'s>> {
+        let network = self.network;
+        let (name, encoding) = (network.name(ensemble), network.encoding(ensemble)?.0);
+        let (size, n) = (encoding.groups * encoding.dimensions, encoding.gain.len());
+        let is_input = |l: &network::Link| l.post == ensemble;
+        let mut parts = Vec::new();
+        if network.links.iter().any(is_input) {
+            let x = self.input(ensemble, size)?;
+            self.scope.set_owner(name);
+            parts.push(x.dot_groups(self.parameter(name, "encoders")?, encoding.groups));
+        } else {
+            self.inputs[ensemble.0] = Some(self.scope.constant(0.0).expand(Type::fixed(1, size)));
+        }
+        let to_neurons = self.incoming(n, |l| l.post == neurons && !l.onto_current)?;
+        if !to_neurons.is_empty() {
+            self.scope.set_owner(name);
+            parts.push(self.scope.sum(&to_neurons) * self.parameter(name, "gain")?);
+        }
+        parts.extend(self.incoming(n, |l| l.post == neurons && l.onto_current)?);
+        self.scope.set_owner(name);
+        parts.push(self.parameter(name, "bias")?);
+        let current = self.scope.sum(&parts);
+        self.inputs[neurons.0] = Some(current);
+        Ok(current)
     }
 
     fn node(&mut self, id: ObjectId, node: &Node) -> Result<Tensor<'s>> {
@@ -287,8 +342,8 @@ impl<'s> Builder<'_, 's> {
         let k = noise.factor(self.settings.dt);
         let scaled = |x: f32| (k * f64::from(x)) as f32;
         let (normal, offset, factor) = match noise.distribution {
-            Distribution::Normal(mean, std) => (true, scaled(mean), scaled(std)),
-            Distribution::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
+            Draw::Normal(mean, std) => (true, scaled(mean), scaled(std)),
+            Draw::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
         };
         let draws = op::Noise { cols: noise.size, normal, offset, factor };
         let draws = self.scope.apply(draws, &[clock]);
@@ -298,18 +353,7 @@ impl<'s> Builder<'_, 's> {
 
     /// The sum of what the connections into an object bring.
     fn input(&mut self, id: ObjectId, size: usize) -> Result<Tensor<'s>> {
-        let incoming: Vec<usize> =
-            (0..self.network.links.len()).filter(|&i| self.network.links[i].post == id).collect();
-        let mut parts = Vec::with_capacity(incoming.len());
-        for i in incoming {
-            let part = match self.filtered[i] {
-                Some(filter) => filter,
-                None => self.transformed(i)?,
-            };
-            let link = &self.network.links[i];
-            self.scope.set_owner(&link.name);
-            parts.push(link.put.0.place(part, size));
-        }
+        let parts = self.incoming(size, |link| link.post == id)?;
         self.scope.set_owner(self.network.name(id));
         let sum = match &parts[..] {
             [] => self.scope.constant(0.0).expand(Type::fixed(1, size)),
@@ -317,6 +361,21 @@ impl<'s> Builder<'_, 's> {
         };
         self.inputs[id.0] = Some(sum);
         Ok(sum)
+    }
+
+    /// What the connections that are `wanted` bring, each at its place among `size` columns.
+    fn incoming(&mut self, size: usize, wanted: impl Fn(&network::Link) -> bool) -> Result<Vec<Tensor<'s>>> {
+        let network = self.network;
+        let mut parts = Vec::new();
+        for (i, link) in network.links.iter().enumerate().filter(|(_, link)| wanted(link)) {
+            let part = match self.filtered[i] {
+                Some(filter) => filter,
+                None => self.transformed(i)?,
+            };
+            self.scope.set_owner(&link.name);
+            parts.push(link.put.0.place(part, size));
+        }
+        Ok(parts)
     }
 
     /// What a connection's transform sends.

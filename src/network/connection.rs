@@ -1,12 +1,18 @@
 //! How a connection carries a signal.
 
-use super::{Slice, Synapse, Transform};
+use super::{Decoding, Distribution, Function, Init, Slice, Synapse, Transform};
+use crate::solve::Solver;
 
 /// How a connection carries a signal.
+///
+/// From an ensemble, it carries what is decoded: a function of the represented value. Decoders and transform are one matrix
+/// then, the parameter `CONNECTION/weights`, size_out × neurons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
     /// Which dimensions of the pre object it takes.
     pub pre: Slice,
+    /// What is decoded, if the pre object is an ensemble.
+    pub decoding: Decoding,
     /// Which dimensions of the post object it reaches; what comes to one of them more than once is summed.
     pub post: Slice,
     /// What it multiplies by.
@@ -22,12 +28,14 @@ pub struct Connection {
 impl Default for Connection {
     fn default() -> Self {
         let transform = Transform::Identity;
-        Self { pre: Slice::All, post: Slice::All, transform, synapse: None, trainable: true, name: None }
+        let decoding = Decoding::default();
+        let all = Slice::All;
+        Self { pre: all.clone(), decoding, post: all, transform, synapse: None, trainable: true, name: None }
     }
 }
 
 impl Connection {
-    /// Without transform and synapse.
+    /// Without transform and synapse; [`super::Config::connection`] has Nengo's default synapse.
     pub fn new() -> Self {
         Self::default()
     }
@@ -41,6 +49,31 @@ impl Connection {
     /// To these dimensions of the post object.
     pub fn post(mut self, slice: impl Into<Slice>) -> Self {
         self.post = slice.into();
+        self
+    }
+
+    /// With a function of what an ensemble represents, of the dimensions that [`Connection::pre`] leaves; the transform is
+    /// applied to what it gives.
+    pub fn function(mut self, function: impl Into<Function>) -> Self {
+        self.decoding.functions = vec![function.into()];
+        self
+    }
+
+    /// With another way to find decoders.
+    pub fn solver(mut self, solver: impl Into<Solver>) -> Self {
+        self.decoding.solver = Some(solver.into());
+        self
+    }
+
+    /// With other points to find decoders at, in radii of the ensemble.
+    pub fn eval_points(mut self, points: impl Into<Distribution>) -> Self {
+        self.decoding.eval_points = Some(points.into());
+        self
+    }
+
+    /// With these weights in place of solved decoders; see [`Decoding::weights`].
+    pub fn weights(mut self, weights: Init) -> Self {
+        self.decoding.weights = Some(weights);
         self
     }
 

@@ -1,10 +1,18 @@
 //! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
 
+pub mod benchmarks;
+mod config;
 mod connection;
+mod decoders;
+mod decoding;
 mod discretise;
+mod distribution;
+mod ensemble;
+mod function;
 mod image;
 mod init;
 mod layer;
+pub mod library;
 mod memory;
 mod neurons;
 mod node;
@@ -16,11 +24,19 @@ pub mod spec;
 mod synapse;
 mod tensor_node;
 mod transform;
+mod vocabulary;
 
 use std::sync::Arc;
 
+pub use config::Config;
 pub use connection::Connection;
+use decoding::Decode;
+pub use decoding::Decoding;
 pub use discretise::{Method, StateSpace};
+pub use distribution::{Distribution, Fan, Spread};
+use ensemble::Encoding;
+pub use ensemble::{Ensemble, EnsembleSettings};
+pub use function::Function;
 pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub(crate) use init::seed_of;
@@ -29,7 +45,7 @@ pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
 pub use node::{CallbackFunction, Node, TimeFunction};
-pub use noise::{Distribution, Noise, NoiseFilter};
+pub use noise::{Draw, Noise, NoiseFilter};
 use probe::ProbeSpec;
 pub use probe::Target;
 pub use process::{Interpolation, Process, WhiteSignal};
@@ -41,6 +57,7 @@ pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
 use transform::Between;
 pub(crate) use transform::Product;
 pub use transform::{Sparse, Transform};
+pub use vocabulary::{Vocabulary, bind, involution, similarity, superpose, unbind};
 
 use crate::error::{Error, Result};
 
@@ -61,6 +78,13 @@ pub(crate) enum Kind {
     Node(Node),
     Layer(Layer),
     Neurons,
+    /// What it drew, and its neurons. As an object it is the represented value; it gives its neurons' output, which decoders
+    /// read.
+    Ensemble(Arc<Encoding>, ObjectId),
+    /// The neurons of an ensemble.
+    EnsembleNeurons(ObjectId),
+    /// What is decoded of an ensemble.
+    Decoded(ObjectId),
     Tensor(Arc<dyn TensorNode>),
 }
 
@@ -85,6 +109,8 @@ pub(crate) struct Link {
     /// Where its output goes in the post object's input, and how many columns it has.
     pub put: (Columns, usize),
     pub product: Product,
+    /// Whether it adds to the currents of an ensemble's neurons as it is, not times their gain.
+    pub onto_current: bool,
 }
 
 /// A network: objects, the connections between them, and probes on them.
@@ -109,12 +135,46 @@ pub struct Network {
     pub(crate) links: Vec<Link>,
     pub(crate) probes: Vec<ProbeSpec>,
     pub(crate) parameters: Vec<ParameterDef>,
+    /// Parameters whose start is not solved for yet.
+    pub(crate) decodes: Vec<Decode>,
+    /// What objects are like that say nothing else.
+    pub config: Config,
+    /// What names begin with, see [`Network::within`].
+    prefix: String,
 }
 
 impl Network {
     /// An empty network; `seed` decides how its parameters start.
     pub fn new(seed: u64) -> Self {
-        Self { seed, objects: Vec::new(), links: Vec::new(), probes: Vec::new(), parameters: Vec::new() }
+        Self {
+            seed,
+            objects: Vec::new(),
+            links: Vec::new(),
+            probes: Vec::new(),
+            parameters: Vec::new(),
+            decodes: Vec::new(),
+            config: Config::default(),
+            prefix: String::new(),
+        }
+    }
+
+    /// A network in this one: objects, connections and probes that `add` makes have names that begin with `NAME.`, and what it
+    /// sets in [`Network::config`] holds for them alone. What exists is found by its whole name.
+    ///
+    /// # Errors
+    /// Those of `add`, and a name that no object could have.
+    pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        check_name(name)?;
+        let (prefix, config) = (self.full(name) + ".", self.config.clone());
+        let outer = std::mem::replace(&mut self.prefix, prefix);
+        let result = add(self);
+        (self.prefix, self.config) = (outer, config);
+        result
+    }
+
+    /// The whole name of something new.
+    fn full(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
     }
 
     /// Adds a node.
@@ -122,6 +182,7 @@ impl Network {
     /// # Errors
     /// A name that is taken, a size of zero, values that are not finite, or a process that makes no sense.
     pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
+        let name = &self.full(name);
         let size = node.size();
         if let Node::Process(process) = &node {
             process.check(&format!("node '{name}'"))?;
@@ -158,6 +219,7 @@ impl Network {
     /// # Errors
     /// As [`Network::layer`].
     pub fn unconnected_layer(&mut self, name: &str, layer: Layer, size_in: usize) -> Result<ObjectId> {
+        let name = &self.full(name);
         if !(0.0..1.0).contains(&layer.dropout) {
             let problem = format!("its dropout is {}, but must be at least 0 and below 1", layer.dropout);
             return Err(Error::invalid(format!("layer '{name}'"), problem));
@@ -189,6 +251,7 @@ impl Network {
     /// # Errors
     /// A name that is taken, no neurons, constants or rates that make no sense, or an unknown state.
     pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
+        let name = &self.full(name);
         let Neurons { n, train_bias, train_gain, .. } = neurons;
         let population = Population::new(name, n, &neurons.neuron_type, &neurons.states, self.seed)?;
         let (gain, bias) = neurons.gain_bias(name, self.seed)?;
@@ -212,6 +275,7 @@ impl Network {
         size_out: usize,
         node: impl TensorNode + 'static,
     ) -> Result<ObjectId> {
+        let name = &self.full(name);
         let mut parameters = Parameters::default();
         node.pre_build(size_in, size_out, &mut parameters)?;
         self.whole_or_nothing(|net| {
@@ -228,8 +292,17 @@ impl Network {
     /// # Errors
     /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse that makes no sense.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
+        // What comes from an array is decoded by its output, ensemble by ensemble.
+        let pre = match &self.object(pre)?.kind {
+            Kind::Ensemble(encoding, _) if encoding.groups > 1 && spec.decoding == Decoding::default() => {
+                self.object(post)?;
+                self.output_of(pre)?
+            }
+            _ => pre,
+        };
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
-        let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
+        let given = spec.name.as_ref().map(|name| self.full(name));
+        let base = given.unwrap_or_else(|| format!("{}->{}", from.name, to.name));
         let same = |n: &str| self.links.iter().any(|l| l.name == n);
         let name = if spec.name.is_none() && same(&base) {
             (2..).map(|k| format!("{base}#{k}")).find(|n| !same(n)).unwrap_or(base)
@@ -245,6 +318,20 @@ impl Network {
         if to.size_in == 0 {
             let problem = format!("it takes no input, but '{}' is connected to it", from.name);
             return Err(Error::invalid(format!("node '{}'", to.name), problem));
+        }
+        match &from.kind {
+            Kind::Ensemble(encoding, _) if encoding.groups == 1 => {
+                return self.connect_decoded(name, pre, post, spec);
+            }
+            _ if spec.decoding != Decoding::default() => {
+                let problem = format!(
+                    "functions, solvers and decoders are for connections from one ensemble, but '{}' is none; \
+                     of an array, connect from an output of its own (add_output)",
+                    from.name
+                );
+                return Err(Error::invalid(format!("connection '{name}'"), problem));
+            }
+            _ => {}
         }
         let take = Columns::new(&spec.pre, &from.name, from.size_out)?;
         let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
@@ -271,7 +358,10 @@ impl Network {
         if let Some((rows, cols, init)) = weights {
             self.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
         }
-        self.links.push(Link { name, pre, post, spec, take, put, product });
+        if let Kind::EnsembleNeurons(ensemble) = to.kind {
+            self.define_gain(ensemble)?;
+        }
+        self.links.push(Link { name, pre, post, spec, take, put, product, onto_current: false });
         Ok(ConnectionId(self.links.len() - 1))
     }
 
@@ -309,9 +399,20 @@ impl Network {
     }
 
     fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
-        if self.probes.iter().any(|p| p.name == name) {
+        let name = &self.full(name);
+        if self.probes.iter().any(|p| p.name == *name) {
             return Err(Error::DuplicateName { name: name.into() });
         }
+        // What is read of an ensemble is its decoded output, or a state of its neurons.
+        let target = match target {
+            Target::Output(of, synapse) if self.encoding(of).is_ok() => {
+                Target::Output(self.output_of(of)?, synapse)
+            }
+            Target::State(of, state) => {
+                Target::State(self.encoding(of).map_or(of, |(_, neurons)| neurons), state)
+            }
+            other => other,
+        };
         match &target {
             Target::Output(object, synapse) => {
                 self.object(*object)?;
@@ -406,19 +507,17 @@ impl Network {
     /// An object with its parameters, or the network as it was.
     fn whole_or_nothing(&mut self, add: impl FnOnce(&mut Self) -> Result<ObjectId>) -> Result<ObjectId> {
         let (objects, parameters) = (self.objects.len(), self.parameters.len());
+        let (links, decodes) = (self.links.len(), self.decodes.len());
         add(self).inspect_err(|_| {
             self.objects.truncate(objects);
             self.parameters.truncate(parameters);
+            self.links.truncate(links);
+            self.decodes.truncate(decodes);
         })
     }
 
     fn add(&mut self, name: &str, kind: Kind, size_in: usize, size_out: usize) -> Result<ObjectId> {
-        if name.is_empty() || name.contains('/') {
-            return Err(Error::invalid(
-                format!("the name '{name}'"),
-                "a name must not be empty or hold a '/'",
-            ));
-        }
+        check_name(name)?;
         if self.objects.iter().any(|o| o.name == name) {
             return Err(Error::DuplicateName { name: name.into() });
         }
@@ -445,4 +544,14 @@ impl Network {
         self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
         Ok(())
     }
+}
+
+fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.ends_with('.') || name.contains('/') {
+        return Err(Error::invalid(
+            format!("the name '{name}'"),
+            "a name must not be empty, end in '.' or hold a '/'",
+        ));
+    }
+    Ok(())
 }

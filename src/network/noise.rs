@@ -13,7 +13,7 @@ pub struct Noise {
     /// Dimensions.
     pub size: usize,
     /// What is drawn.
-    pub distribution: Distribution,
+    pub distribution: Draw,
     /// Numbers are multiplied by `1 / sqrt(dt)`, so that the power of the filtered noise does not depend on the time
     /// step.
     pub scale: bool,
@@ -37,14 +37,14 @@ pub enum NoiseFilter {
 /// What random numbers are drawn from.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Distribution {
+pub enum Draw {
     /// Uniform from the first number up to the second, which it does not reach.
     Uniform(f32, f32),
     /// Normal with a mean and a standard deviation.
     Normal(f32, f32),
 }
 
-impl Default for Distribution {
+impl Default for Draw {
     /// Normal with mean 0 and standard deviation 1.
     fn default() -> Self {
         Self::Normal(0.0, 1.0)
@@ -53,7 +53,7 @@ impl Default for Distribution {
 
 impl Noise {
     fn with(size: usize, filter: NoiseFilter) -> Self {
-        Self { size, distribution: Distribution::default(), scale: true, filter, seed: None }
+        Self { size, distribution: Draw::default(), scale: true, filter, seed: None }
     }
 
     /// Standard normal numbers, scaled by `1 / sqrt(dt)`.
@@ -72,7 +72,7 @@ impl Noise {
     }
 
     /// With another distribution.
-    pub fn distribution(self, distribution: Distribution) -> Self {
+    pub fn distribution(self, distribution: Draw) -> Self {
         Self { distribution, ..self }
     }
 
@@ -89,12 +89,12 @@ impl Noise {
     pub(super) fn check(&self, what: &str) -> Result<()> {
         let invalid = |problem: String| Err(Error::invalid(what, problem));
         match self.distribution {
-            Distribution::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {
+            Draw::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {
                 return invalid(format!(
                     "its noise is uniform between {low} and {high}: the first must be the smaller"
                 ));
             }
-            Distribution::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && std >= 0.0) => {
+            Draw::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && std >= 0.0) => {
                 return invalid(format!("its noise is normal with mean {mean} and standard deviation {std}"));
             }
             _ => {}

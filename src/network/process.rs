@@ -172,6 +172,16 @@ impl From<Noise> for Process {
 }
 
 impl Process {
+    /// With so many dimensions, where they do not follow from values.
+    pub(super) fn with_size(mut self, n: usize) -> Self {
+        match &mut self {
+            Process::Noise(noise) => noise.size = n,
+            Process::WhiteSignal(signal) => signal.size = n,
+            Process::PresentInput { .. } | Process::Piecewise { .. } => {}
+        }
+        self
+    }
+
     /// Shows each row of `inputs` for `presentation_time` seconds.
     pub fn present_input(inputs: Array2<f32>, presentation_time: f64) -> Self {
         Self::PresentInput { inputs, presentation_time }

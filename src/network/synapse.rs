@@ -100,6 +100,13 @@ impl LinearFilter {
     }
 }
 
+/// A lowpass with this time constant in seconds.
+impl From<f64> for Synapse {
+    fn from(tau: f64) -> Self {
+        Self::Lowpass(tau)
+    }
+}
+
 impl From<LinearFilter> for Synapse {
     fn from(filter: LinearFilter) -> Self {
         Self::LinearFilter(filter)

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ndarray::Array2;
+
 use super::{Convolution, Init, Pool};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
@@ -169,6 +171,34 @@ impl Sparse {
 }
 
 impl Product {
+    /// The matrix of size_out × size_in that it is, nothing for identities; an error for transforms of images.
+    pub fn matrix(
+        &self,
+        size_in: usize,
+        size_out: usize,
+        weights: Option<Vec<f32>>,
+    ) -> Option<Option<Array2<f64>>> {
+        let weights = weights.unwrap_or_default();
+        let diagonal = |at: &dyn Fn(usize) -> f64| {
+            Array2::from_shape_fn((size_out, size_in), |(i, j)| if i == j { at(i) } else { 0.0 })
+        };
+        Some(match self {
+            Product::Identity => None,
+            Product::Scalar(c) => Some(diagonal(&|_| f64::from(*c))),
+            Product::Vector => Some(diagonal(&|i| f64::from(weights[i]))),
+            Product::Dense => {
+                let all = weights.into_iter().map(f64::from).collect();
+                Some(Array2::from_shape_vec((size_out, size_in), all).ok()?)
+            }
+            Product::Sparse(pattern) => {
+                let mut all = Array2::zeros((size_out, size_in));
+                weights.iter().enumerate().for_each(|(e, w)| all[pattern.entry(e)] = f64::from(*w));
+                Some(all)
+            }
+            Product::Convolution(_) | Product::Pool(_) => return None,
+        })
+    }
+
     /// Applies it to `x`; `weights` is its parameter.
     pub fn apply<'s>(&self, x: Tensor<'s>, weights: Option<Tensor<'s>>) -> Tensor<'s> {
         match (self, weights) {

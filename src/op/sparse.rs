@@ -80,7 +80,7 @@ impl Pattern {
     }
 
     /// Row and column of an entry.
-    fn entry(&self, e: usize) -> (usize, usize) {
+    pub(crate) fn entry(&self, e: usize) -> (usize, usize) {
         let words = self.coordinates.words();
         (words[e] as usize, words[self.entries + e] as usize)
     }

@@ -118,6 +118,7 @@ impl Simulator {
     /// As [`Simulator::new`], and options that make no sense.
     pub fn with(network: &Network, device: &Device, options: Options) -> Result<Self> {
         let mut sim = Self::on(device.engine(), network, device, options)?;
+        sim.network.solve()?;
         sim.initial_parameters()?;
         Ok(sim)
     }

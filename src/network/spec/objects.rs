@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::network::{
-    Activation, Connection, Convolution, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Target, Transform,
+    Activation, Connection, Convolution, Decoding, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Target,
+    Transform,
 };
 use crate::op::neuron::NeuronType;
 
@@ -301,6 +302,7 @@ impl ConnectionSpec {
         let synapse = self.synapse.as_ref().map(|s| s.build(&format!("connection '{name}'")));
         Ok(Connection {
             pre: self.pre.slice.clone(),
+            decoding: Decoding::default(),
             post: self.post.slice.clone(),
             transform: self.transform(),
             synapse: synapse.transpose()?,

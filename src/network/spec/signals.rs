@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::network::discretise::{Method, StateSpace};
-use crate::network::{Distribution, Interpolation, LinearFilter, Noise, Process, Synapse, WhiteSignal};
+use crate::network::{Draw, Interpolation, LinearFilter, Noise, Process, Synapse, WhiteSignal};
 
 /// A synapse: the time constant of a lowpass in seconds, or a table with one of its kinds.
 #[derive(Clone, Debug, Deserialize)]
@@ -135,7 +135,7 @@ pub struct WhiteSignalSpec {
 pub struct NoiseSpec {
     /// `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; normal with 0 and 1 by default.
     #[serde(default)]
-    pub distribution: Distribution,
+    pub distribution: Draw,
     /// Whether numbers are multiplied by `1 / sqrt(dt)`; true by default.
     pub scale: Option<bool>,
     /// Seed of its own.
@@ -150,7 +150,7 @@ pub struct FilteredNoiseSpec {
     pub synapse: SynapseSpec,
     /// `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; normal with 0 and 1 by default.
     #[serde(default)]
-    pub distribution: Distribution,
+    pub distribution: Draw,
     /// Whether numbers are multiplied by `1 / sqrt(dt)`; true by default.
     pub scale: Option<bool>,
     /// Seed of its own.

@@ -100,6 +100,15 @@ impl NeuronType {
         }
     }
 
+    /// Puts the [rate](NeuronType::rate) in the place of each current; nothing for types not in Hz.
+    pub(crate) fn rates_in_place(&self, currents: &mut [f64]) -> Option<()> {
+        match self {
+            NeuronType::Izhikevich(p) => currents.iter_mut().for_each(|j| *j = count(p, *j)),
+            _ => self.rate_type(None)?.0.with_rates(1.0, All(currents))?,
+        }
+        Some(())
+    }
+
     /// The rate that is never reached.
     fn limit(&self) -> f64 {
         match self {
@@ -135,6 +144,17 @@ impl Visit for At {
     type Out = f64;
     fn visit<R: Rates>(self, rates: R) -> f64 {
         rates.rates(self.0, &[0.0; 4][..R::STATES], &mut [0.0; 4][..R::STATES])
+    }
+}
+
+struct All<'a>(&'a mut [f64]);
+
+impl Visit for All<'_> {
+    type Out = ();
+    fn visit<R: Rates>(self, rates: R) {
+        for j in self.0 {
+            *j = rates.rates(*j, &[0.0; 4][..R::STATES], &mut [0.0; 4][..R::STATES]);
+        }
     }
 }
 

@@ -1,0 +1,76 @@
+//! Enums that a file writes as a name alone or as a table with settings.
+
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, MapDeserializer};
+use serde::de::{Deserializer, Error, IntoDeserializer, Visitor};
+use serde::forward_to_deserialize_any;
+
+/// No settings: an empty table where there could be some, and nothing where there are none.
+pub(crate) struct Nothing<E>(PhantomData<E>);
+
+type Table<'a, E> = MapDeserializer<'a, std::iter::Once<(&'a str, Nothing<E>)>, E>;
+
+/// A name as a table whose one entry has no settings.
+pub(crate) fn name_alone<E: Error>(name: &str) -> MapAccessDeserializer<Table<'_, E>> {
+    MapAccessDeserializer::new(MapDeserializer::new(std::iter::once((name, Nothing(PhantomData)))))
+}
+
+impl<'de, E: Error> Deserializer<'de> for Nothing<E> {
+    type Error = E;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_map(MapDeserializer::new(std::iter::empty::<(&str, &str)>()))
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+impl<'de, E: Error> IntoDeserializer<'de, E> for Nothing<E> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}
+
+/// Makes an enum with `#[serde(remote = "Self")]` readable as `"name"` where all its settings have defaults.
+macro_rules! name_or_table {
+    ($type:ident, $expecting:literal) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$type, E> {
+                        $type::deserialize(crate::named::name_alone(name))
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
+                        $type::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    }
+                }
+                from.deserialize_any(Visitor)
+            }
+        }
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                $type::serialize(self, to)
+            }
+        }
+    };
+}
+pub(crate) use name_or_table;

@@ -1,0 +1,97 @@
+//! NengoDL's benchmark networks, with its parameters.
+//!
+//! Each is built with the seed 0, a node or nodes with constant input, and a probe `p`.
+
+use ndarray::array;
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::library::CircularConvolution;
+use super::{Connection, Decoding, Distribution, Ensemble, Init, Network, Node, Transform};
+use crate::error::{Error, Result};
+use crate::op::neuron::NeuronType;
+
+/// A network whose ensembles have gains of ±1 and biases between -1 and 1.
+fn network(neuron_type: NeuronType) -> Network {
+    let mut net = Network::new(0);
+    net.config.ensemble.neuron_type = Some(neuron_type);
+    net.config.ensemble.gain = Some(Distribution::choice(array![[1.0], [-1.0]]));
+    net.config.ensemble.bias = Some(Distribution::Uniform(-1.0, 1.0));
+    net
+}
+
+/// A circular convolution of vectors of `dimensions`, with `neurons_per_d` neurons for each product.
+///
+/// # Errors
+/// Sizes of zero.
+pub fn cconv(dimensions: usize, neurons_per_d: usize, neuron_type: impl Into<NeuronType>) -> Result<Network> {
+    let mut net = network(neuron_type.into());
+    let cconv = CircularConvolution::new(neurons_per_d, dimensions).add(&mut net, "cconv")?;
+    let a = net.node("inp_a", Node::Constant(vec![0.0; dimensions]))?;
+    let b = net.node("inp_b", Node::Constant(vec![1.0; dimensions]))?;
+    net.connect(a, cconv.input_a, net.config.connection.clone())?;
+    net.connect(b, cconv.input_b, net.config.connection.clone())?;
+    net.probe("p", cconv.output)?;
+    Ok(net)
+}
+
+/// An integrator of `dimensions` ensembles with a dimension and `neurons_per_d` neurons each.
+///
+/// # Errors
+/// Sizes of zero.
+pub fn integrator(
+    dimensions: usize,
+    neurons_per_d: usize,
+    neuron_type: impl Into<NeuronType>,
+) -> Result<Network> {
+    let mut net = network(neuron_type.into());
+    let integ = net.ensemble("integ", Ensemble::array(neurons_per_d, dimensions))?;
+    net.connect(integ, integ, Connection::new().synapse(0.01))?;
+    let inp = net.node("inp", Node::Constant(vec![0.0; dimensions]))?;
+    let scale = Transform::Scalar(0.01);
+    net.connect(inp, integ, net.config.connection.clone().transform(scale))?;
+    net.probe("p", integ)?;
+    Ok(net)
+}
+
+/// `n_ensembles` ensembles of `dimensions`, each connected with `connections_per_ensemble` of them at random. All decoders are
+/// 1, so what an ensemble sends is decoded once for all its connections.
+///
+/// # Errors
+/// Sizes of zero, or more connections of an ensemble than there are ensembles.
+pub fn random_network(
+    dimensions: usize,
+    neurons_per_d: usize,
+    neuron_type: impl Into<NeuronType>,
+    n_ensembles: usize,
+    connections_per_ensemble: usize,
+) -> Result<Network> {
+    if connections_per_ensemble > n_ensembles {
+        let problem =
+            format!("each of {n_ensembles} ensembles cannot reach {connections_per_ensemble} others");
+        return Err(Error::invalid("the random network", problem));
+    }
+    let mut net = Network::new(0);
+    net.config.ensemble.neuron_type = Some(neuron_type.into());
+    let inp = net.node("inp", Node::Constant(vec![0.0; dimensions]))?;
+    let out = net.node("out", Node::Passthrough(dimensions))?;
+    net.probe("p", out)?;
+    let n = neurons_per_d.saturating_mul(dimensions);
+    let ensembles = (0..n_ensembles)
+        .map(|i| net.ensemble(&format!("ens{i}"), Ensemble::new(n, dimensions)))
+        .collect::<Result<Vec<_>>>()?;
+    let rng = &mut Pcg64Mcg::seed_from_u64(0);
+    let through = net.config.connection.clone();
+    for &ensemble in &ensembles {
+        net.connect(inp, ensemble, through.clone())?;
+        let ones = Decoding::new().weights(Init::Constant(1.0));
+        let decoded = net.add_output(ensemble, "output", ones)?;
+        net.connect(decoded, out, through.clone())?;
+        let mut others = ensembles.clone();
+        for _ in 0..connections_per_ensemble {
+            let post = others.swap_remove(rng.random_range(0..others.len()));
+            net.connect(decoded, post, through.clone())?;
+        }
+    }
+    Ok(net)
+}

@@ -1,0 +1,42 @@
+//! What objects are like of which nothing else is said.
+
+use super::{Connection, EnsembleSettings, Synapse};
+use crate::solve::Solver;
+
+/// What objects are like that are added from now on and say nothing else; Nengo's defaults at first.
+///
+/// ```
+/// use nengo_wgpu::network::{Ensemble, Network, Node};
+/// use nengo_wgpu::op::neuron::{NeuronType, RectifiedLinear};
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let mut net = Network::new(0);
+/// net.config.ensemble.neuron_type = Some(RectifiedLinear { amplitude: 1.0 }.into());
+/// let x = net.node("x", Node::Input(2))?;
+/// let a = net.ensemble("a", Ensemble::new(100, 2))?;
+/// // Without a filter, and then as Nengo connects: through a lowpass of 5 ms.
+/// net.connect(x, a, nengo_wgpu::network::Connection::new())?;
+/// net.connect(a, a, net.config.connection.clone())?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Of ensembles.
+    pub ensemble: EnsembleSettings,
+    /// To begin connections with: a lowpass of 5 ms, Nengo's default. [`Connection::new`] has no filter, since this crate's
+    /// layers and nodes mostly need none.
+    pub connection: Connection,
+    /// How decoders are found.
+    pub solver: Solver,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            ensemble: EnsembleSettings::default(),
+            connection: Connection::new().synapse(Synapse::Lowpass(0.005)),
+            solver: Solver::default(),
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! What is decoded of an ensemble, and the matrices that carry it.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, s};
+
+use super::ensemble::Encoding;
+use super::{
+    Columns, Connection, ConnectionId, Distribution, Ensemble, Function, Init, Kind, Link, Network, Node,
+    ObjectId, Population, Process, Product, Slice, seed_of,
+};
+use crate::error::{Error, Result};
+use crate::solve::Solver;
+
+/// What is decoded of an ensemble, and how its decoders are found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoding {
+    /// What is computed: the value itself if there are none, one function, or one for each ensemble of an array.
+    pub functions: Vec<Function>,
+    /// How decoders are found; as [`super::Config::solver`] says by default.
+    pub solver: Option<Solver>,
+    /// Points to solve at; the ensemble's by default.
+    pub eval_points: Option<Distribution>,
+    /// Whether own points are in radii of the ensemble; true.
+    pub scale_eval_points: bool,
+    /// The weights themselves, in place of a solution: of a connection size_out × neurons, with full weights the post
+    /// ensemble's neurons × neurons; of an output (dimensions of all ensembles) × (neurons of one).
+    pub weights: Option<Init>,
+    /// Whether an output's decoders are trained; for connections [`Connection::trainable`] says it.
+    pub trainable: bool,
+}
+
+impl Default for Decoding {
+    fn default() -> Self {
+        Self {
+            functions: Vec::new(),
+            solver: None,
+            eval_points: None,
+            scale_eval_points: true,
+            weights: None,
+            trainable: true,
+        }
+    }
+}
+
+impl Decoding {
+    /// The represented value.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A function of the represented value, for each ensemble of an array.
+    pub fn of(function: impl Into<Function>) -> Self {
+        Self { functions: vec![function.into()], ..Self::default() }
+    }
+
+    /// A function for each ensemble of an array; all give as many values.
+    pub fn of_each(functions: impl IntoIterator<Item = Function>) -> Self {
+        Self { functions: functions.into_iter().collect(), ..Self::default() }
+    }
+
+    /// With another solver.
+    pub fn solver(self, solver: impl Into<Solver>) -> Self {
+        Self { solver: Some(solver.into()), ..self }
+    }
+
+    /// With these decoders, (dimensions of all ensembles) × (neurons of one), in place of a solution.
+    pub fn weights(self, weights: Init) -> Self {
+        Self { weights: Some(weights), ..self }
+    }
+
+    /// With decoders that are not trained.
+    pub fn frozen(self) -> Self {
+        Self { trainable: false, ..self }
+    }
+
+    /// The function of a group.
+    fn function(&self, group: usize) -> Option<&Function> {
+        self.functions.get(if self.functions.len() == 1 { 0 } else { group })
+    }
+
+    /// Values that come of `dims` dimensions of each of `groups` ensembles.
+    fn size(&self, what: &str, dims: usize, groups: usize) -> Result<usize> {
+        let count = self.functions.len();
+        if count > 1 && count != groups {
+            let of = |n| format!("{n} functions");
+            return Err(Error::shape(what, of(count), "its ensembles", groups));
+        }
+        let mut sizes = self.functions.iter().map(|f| f.size_out(what, dims));
+        let Some(first) = sizes.next().transpose()? else { return Ok(dims) };
+        for (i, size) in sizes.enumerate() {
+            let size = size?;
+            if size != first {
+                let (left, right) = (format!("function 0 of {what}"), format!("function {}", i + 1));
+                let values = |n| format!("{n} values");
+                return Err(Error::shape(left, values(first), right, values(size)));
+            }
+        }
+        Ok(first)
+    }
+}
+
+/// A parameter whose start is solved for.
+#[derive(Clone)]
+pub(crate) struct Decode {
+    pub parameter: usize,
+    /// For messages.
+    pub what: String,
+    pub ensemble: ObjectId,
+    /// Dimensions of each ensemble that functions see.
+    pub dims: Vec<usize>,
+    pub decoding: Decoding,
+    pub solver: Solver,
+    /// What follows the decoders: values that arrive × values decoded.
+    pub transform: Option<Array2<f64>>,
+    /// The encoders that follow the transform: of the post ensemble, at these of its dimensions.
+    pub encode: Option<(ObjectId, Vec<usize>)>,
+}
+
+impl Decode {
+    /// The function of a group.
+    pub fn function(&self, group: usize) -> Option<&Function> {
+        self.decoding.function(group)
+    }
+}
+
+impl Network {
+    /// Adds an ensemble, or an array of some. The object stands for the represented value: of an array `dimensions` of the
+    /// first ensemble, then those of the second.
+    ///
+    /// # Errors
+    /// A name that is taken, no neurons or dimensions, a radius, rates or intercepts that make no sense, or encoders of
+    /// another shape or without a direction.
+    pub fn ensemble(&mut self, name: &str, ensemble: Ensemble) -> Result<ObjectId> {
+        let name = &self.full(name);
+        let encoding = ensemble.draw(name, &self.config.ensemble, self.seed)?;
+        let (size, n) = (encoding.groups * encoding.dimensions, encoding.gain.len());
+        let neuron_type = &encoding.neuron_type;
+        neuron_type.check(&format!("ensemble '{name}'"))?;
+        let (seed, prefix) = ensemble.seed.map_or((self.seed, name.as_str()), |own| (own, ""));
+        let population = Population::new(prefix, n, neuron_type, &ensemble.states, seed)?;
+        let values = |all: &mut dyn Iterator<Item = f64>| Init::Values(all.map(|x| x as f32).collect());
+        let encoders = values(&mut encoding.scaled_encoders().into_iter());
+        let bias = values(&mut encoding.bias.iter().copied());
+        let (d, noise) = (encoding.dimensions, encoding.noise.clone());
+        self.whole_or_nothing(|net| {
+            let id = ObjectId(net.objects.len());
+            let neurons = ObjectId(id.0 + 1);
+            net.add(name, Kind::Ensemble(Arc::new(encoding), neurons), size, size)?;
+            net.add(&format!("{name}.neurons"), Kind::EnsembleNeurons(id), n, n)?;
+            net.objects[neurons.0].population = Some(population);
+            net.define(&format!("{name}/encoders"), n, d, encoders, ensemble.train_encoders)?;
+            net.define(&format!("{name}/bias"), 1, n, bias, ensemble.train_bias)?;
+            if let Some(noise) = noise {
+                net.noise(name, neurons, noise.with_size(n))?;
+            }
+            Ok(id)
+        })
+    }
+
+    /// Noise on the currents of an ensemble's neurons, as it is.
+    fn noise(&mut self, ensemble: &str, neurons: ObjectId, noise: Process) -> Result<()> {
+        let what = format!("the noise of ensemble '{ensemble}'");
+        noise.check(&what)?;
+        let (size, n) = (noise.size(), self.object(neurons)?.size_in);
+        if size != n {
+            return Err(Error::shape(what, size, "its neurons", n));
+        }
+        let name = format!("{ensemble}.noise");
+        let pre = self.add(&name, Kind::Node(Node::Process(noise)), 0, n)?;
+        self.links.push(Link {
+            name,
+            pre,
+            post: neurons,
+            spec: Connection::new(),
+            take: (Columns::All, n),
+            put: (Columns::All, n),
+            product: Product::Identity,
+            onto_current: true,
+        });
+        Ok(())
+    }
+
+    /// The neurons of an ensemble as an object: what comes to them is multiplied by their gain and added to their current, and
+    /// what they give are their spikes or rates. It is named `ENSEMBLE.neurons`.
+    ///
+    /// # Errors
+    /// An object that is no ensemble.
+    pub fn neurons_of(&self, ensemble: ObjectId) -> Result<ObjectId> {
+        Ok(self.encoding(ensemble)?.1)
+    }
+
+    /// What an ensemble drew, and its neurons.
+    pub(crate) fn encoding(&self, ensemble: ObjectId) -> Result<(&Arc<Encoding>, ObjectId)> {
+        let object = self.object(ensemble)?;
+        match &object.kind {
+            Kind::Ensemble(encoding, neurons) => Ok((encoding, *neurons)),
+            _ => Err(Error::invalid(format!("'{}'", object.name), "it is no ensemble")),
+        }
+    }
+
+    /// Adds an output of an ensemble or array: the object `ENSEMBLE.NAME` that gives what is decoded, of an array first that of
+    /// the first ensemble. Its decoders are the parameter `ENSEMBLE.NAME/decoders`, solved for when a simulator is made.
+    ///
+    /// All connections from an output share its decoders, while each connection from an ensemble has weights of its own.
+    ///
+    /// # Errors
+    /// A name that is taken, functions that do not fit, or decoders of another shape.
+    pub fn add_output(&mut self, ensemble: ObjectId, name: &str, decoding: Decoding) -> Result<ObjectId> {
+        let name = &format!("{}.{name}", self.object(ensemble)?.name);
+        let (encoding, _) = self.encoding(ensemble)?;
+        let (n, groups, d) = (encoding.n, encoding.groups, encoding.dimensions);
+        let what = format!("output '{name}'");
+        let solver = decoding.solver.clone().unwrap_or_else(|| self.config.solver.clone());
+        solver.check(&what)?;
+        if solver.weights {
+            return Err(Error::invalid(what, "full weights are for a connection from ensemble to ensemble"));
+        }
+        let size = groups * decoding.size(&what, d, groups)?;
+        self.whole_or_nothing(|net| {
+            let id = net.add(name, Kind::Decoded(ensemble), 0, size)?;
+            let init = decoding.weights.clone().unwrap_or(Init::Zeros);
+            net.define(&format!("{name}/decoders"), size, n, init, decoding.trainable)?;
+            if decoding.weights.is_none() {
+                let parameter = net.parameters.len() - 1;
+                let dims = (0..d).collect();
+                let (transform, encode) = (None, None);
+                let decode = Decode { parameter, what, ensemble, dims, decoding, solver, transform, encode };
+                net.decodes.push(decode);
+            }
+            Ok(id)
+        })
+    }
+
+    /// The represented value as an object, `ENSEMBLE.output`; made on first use. Connections from arrays and probes of
+    /// ensembles read it.
+    ///
+    /// # Errors
+    /// An object that is no ensemble.
+    pub fn output_of(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
+        self.encoding(ensemble)?;
+        let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of) if of == ensemble);
+        let name = format!("{}.output", self.name(ensemble));
+        match self.objects.iter().position(|o| own(o) && o.name == name) {
+            Some(at) => Ok(ObjectId(at)),
+            None => self.add_output(ensemble, "output", Decoding::new()),
+        }
+    }
+
+    /// A connection from an ensemble, whose decoders and transform are one matrix.
+    pub(super) fn connect_decoded(
+        &mut self,
+        name: String,
+        pre: ObjectId,
+        post: ObjectId,
+        spec: Connection,
+    ) -> Result<ConnectionId> {
+        let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
+        let (encoding, _) = self.encoding(pre)?;
+        let (n, d) = (encoding.n, encoding.dimensions);
+        let what = format!("connection '{name}'");
+        let decoding = spec.decoding.clone();
+        let solver = decoding.solver.clone().unwrap_or_else(|| self.config.solver.clone());
+        solver.check(&what)?;
+        let dims = indices(&spec.pre, &from.name, d)?;
+        let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
+        // Given weights are in place of function and transform.
+        let transform = match &decoding.weights {
+            Some(_) => None,
+            None => {
+                let size = decoding.size(&what, dims.len(), 1)?;
+                self.decoded_transform(&name, &spec, size, size_out, [&from.name, &to.name])?
+            }
+        };
+        let mut link = Link {
+            name: name.clone(),
+            pre,
+            post,
+            spec,
+            take: (Columns::All, n),
+            put: (put.scatter(), size_out),
+            product: Product::Dense,
+            onto_current: false,
+        };
+        let mut encode = None;
+        if solver.weights {
+            let post_dims = indices(&link.spec.post, &to.name, to.size_in)?;
+            let Ok((encoding, neurons)) = self.encoding(post).map(|(e, n)| (e.clone(), n)) else {
+                let problem = format!("its solver finds full weights, but '{}' is no ensemble", to.name);
+                return Err(Error::invalid(what, problem));
+            };
+            if encoding.groups > 1 {
+                let problem = format!(
+                    "its solver finds full weights, but '{}' is an array; leave out weights",
+                    to.name
+                );
+                return Err(Error::invalid(what, problem));
+            }
+            encode = Some((post, post_dims));
+            link = Link { post: neurons, put: (Columns::All, encoding.n), onto_current: true, ..link };
+        }
+        let init = decoding.weights.clone().unwrap_or(Init::Zeros);
+        self.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
+        if decoding.weights.is_none() {
+            let parameter = self.parameters.len() - 1;
+            let ensemble = pre;
+            self.decodes.push(Decode {
+                parameter,
+                what,
+                ensemble,
+                dims,
+                decoding,
+                solver,
+                transform,
+                encode,
+            });
+        }
+        self.links.push(link);
+        Ok(ConnectionId(self.links.len() - 1))
+    }
+
+    /// The matrix that a connection applies to the `size` values that are decoded for it; nothing if there is none.
+    fn decoded_transform(
+        &self,
+        name: &str,
+        spec: &Connection,
+        size: usize,
+        size_out: usize,
+        [from, to]: [&str; 2],
+    ) -> Result<Option<Array2<f64>>> {
+        let what = format!("connection '{name}'");
+        let between = spec.transform.between(name, size, size_out)?;
+        if between.size_out != size_out {
+            return Err(Error::Shape {
+                left: format!("what is decoded of '{from}' for {what}"),
+                left_shape: format!("{} values", between.size_out),
+                right: format!("the input of '{to}'"),
+                right_shape: format!("{size_out}"),
+                hint: "; give the connection a function of that size, a dense transform or a slice".into(),
+            });
+        }
+        let values = between.weights.as_ref().map(|(rows, cols, init)| {
+            let key = format!("{name}/transform");
+            init.check(&key, *rows, *cols)?;
+            Ok::<_, Error>(init.values(*rows, *cols, seed_of(self.seed, &key)))
+        });
+        between.product.matrix(size, size_out, values.transpose()?).ok_or_else(|| {
+            let problem = "it decodes and transforms an image; add an output to the ensemble with add_output, \
+                           and connect from that";
+            Error::invalid(what, problem)
+        })
+    }
+
+    /// The gains that what comes to an ensemble's neurons is multiplied by: a parameter that is not trained, made when it is
+    /// needed.
+    pub(super) fn define_gain(&mut self, ensemble: ObjectId) -> Result<()> {
+        let (encoding, _) = self.encoding(ensemble)?;
+        let gain: Vec<f32> = encoding.gain.iter().map(|x| *x as f32).collect();
+        let name = format!("{}/gain", self.name(ensemble));
+        if self.parameter_index(&name).is_ok() {
+            return Ok(());
+        }
+        self.define(&name, 1, gain.len(), Init::Values(gain), false)
+    }
+}
+
+impl Decode {
+    /// The parameter: the decoders of each group one below the other (each values × neurons), what follows them, and the
+    /// encoders at the end.
+    pub fn compose(&self, network: &Network, decoders: Array2<f64>) -> Result<Array2<f64>> {
+        let mut weights = decoders;
+        if let Some(transform) = &self.transform {
+            weights = transform.dot(&weights);
+        }
+        if let Some((post, dims)) = &self.encode {
+            let (encoding, _) = network.encoding(*post)?;
+            let encoders = encoding.scaled_encoders().select(ndarray::Axis(1), dims);
+            weights = encoders.slice(s![.., ..]).dot(&weights);
+        }
+        Ok(weights)
+    }
+}
+
+/// The dimensions that a slice of the object `name` means.
+fn indices(slice: &Slice, name: &str, size: usize) -> Result<Vec<usize>> {
+    slice.indices(size).map_err(|problem| Error::invalid(format!("'{name}[{slice}]'"), problem))
+}

@@ -1,0 +1,123 @@
+//! Refusing settings of distributions that are out of their range.
+
+use super::Distribution;
+use crate::error::{Error, Result};
+
+impl Distribution {
+    /// Refuses settings out of their range.
+    ///
+    /// # Errors
+    /// The setting and what is right, under the name `what`.
+    pub fn check(&self, what: &str) -> Result<()> {
+        let wrong = |problem: String| Err(Error::invalid(what, problem));
+        match self {
+            Self::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {
+                wrong(format!("it is uniform between {low} and {high}: the first must be the smaller"))
+            }
+            Self::Gaussian(mean, std) if !(mean.is_finite() && not_negative(*std)) => {
+                wrong(format!("it is gaussian with mean {mean} and standard deviation {std}"))
+            }
+            Self::Exponential { scale, shift, high } => {
+                if !(not_negative(*scale) && shift.is_finite()) {
+                    return wrong(format!("it is exponential with scale {scale} and shift {shift}"));
+                }
+                match high > shift {
+                    true => Ok(()),
+                    false => {
+                        wrong(format!("it is exponential from {shift}, so high must be more, but is {high}"))
+                    }
+                }
+            }
+            Self::UniformHypersphere { min_magnitude: r, .. }
+            | Self::ScatteredHypersphere { min_magnitude: r, .. }
+                if !(0.0..1.0).contains(r) =>
+            {
+                wrong(format!("its min-magnitude is {r}, but must be at least 0 and below 1"))
+            }
+            Self::Choice { options, weights } => {
+                if options.is_empty() {
+                    return wrong("it is a choice from nothing; give it options".into());
+                }
+                finite(what, "it may choose", options)?;
+                let Some(weights) = weights else { return Ok(()) };
+                same_number(what, "options", options.nrows(), "weights", weights.len())?;
+                chances(what, "the weights of its choice", weights)
+            }
+            Self::Samples(samples) => finite(what, "it holds", samples),
+            Self::Pdf { x, p } => {
+                same_number(what, "values", x.len(), "probabilities", p.len())?;
+                finite(what, "its values hold", x)?;
+                if !x.is_sorted() {
+                    return wrong(format!("the values of its pdf must rise, but are {}", few(x)));
+                }
+                chances(what, "the probabilities of its pdf", p)
+            }
+            Self::SqrtBeta { m: 0, .. } => wrong("its m must be at least 1".into()),
+            Self::SubvectorLength { dimensions, subdimensions }
+                if *subdimensions == 0 || subdimensions > dimensions =>
+            {
+                let problem = format!(
+                    "it is the length of {subdimensions} of {dimensions} coordinates; take at least 1, and at most all"
+                );
+                wrong(problem)
+            }
+            Self::CosineSimilarity { dimensions: 0 } => {
+                wrong("it is a cosine similarity of vectors of 0 dimensions; give them at least 1".into())
+            }
+            Self::TruncatedNormal { mean, std, limit } => {
+                if !(mean.is_finite() && not_negative(*std)) {
+                    let problem = format!("it is a truncated normal with mean {mean} and std {std}");
+                    return wrong(problem);
+                }
+                match limit {
+                    Some(limit) if limit.is_nan() || *limit <= 0.0 => {
+                        wrong(format!("the limit of its truncated normal is {limit}, but must be above 0"))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::VarianceScaling { scale, .. } | Self::Glorot { scale, .. } | Self::He { scale, .. }
+                if !not_negative(*scale) =>
+            {
+                wrong(format!("its scale is {scale}, but must be at least 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn not_negative(x: f64) -> bool {
+    x.is_finite() && x >= 0.0
+}
+
+/// The first values of a list, as an error shows them.
+fn few(values: &[f64]) -> String {
+    match values.len() {
+        0..=8 => format!("{values:?}"),
+        n => format!("{:?} and {} more", &values[..8], n - 8),
+    }
+}
+
+fn finite<'a>(what: &str, how: &str, values: impl IntoIterator<Item = &'a f64>) -> Result<()> {
+    match values.into_iter().find(|x| !x.is_finite()) {
+        Some(bad) => Err(Error::invalid(what, format!("{how} {bad}"))),
+        None => Ok(()),
+    }
+}
+
+fn same_number(what: &str, left: &str, n: usize, right: &str, m: usize) -> Result<()> {
+    if n == m {
+        return Ok(());
+    }
+    let (left, right) = (format!("the {left} of {what}"), format!("the {right} of {what}"));
+    Err(Error::shape(left, format!("{n} long"), right, format!("{m} long")))
+}
+
+fn chances(what: &str, name: &str, values: &[f64]) -> Result<()> {
+    let sum: f64 = values.iter().sum();
+    if values.iter().all(|&x| not_negative(x)) && sum > 0.0 && sum.is_finite() {
+        return Ok(());
+    }
+    let problem = format!("{name} must be at least 0, and not all 0, but are {}", few(values));
+    Err(Error::invalid(what, problem))
+}

@@ -1,0 +1,395 @@
+//! What encoders, rates, points and other starting values are drawn from.
+
+mod check;
+mod rows;
+mod scattered;
+mod sphere;
+
+use ndarray::{Array2, Axis};
+use rand::{RngExt, SeedableRng};
+use rand_distr::{Beta, Distribution as _, Exp1, StandardNormal};
+use rand_pcg::Pcg64Mcg;
+
+use crate::error::{Error, Result};
+use crate::named::name_or_table;
+
+/// A distribution of vectors, under Nengo's names and with Nengo's defaults.
+///
+/// In a file it is a table with one entry, `{ uniform = [200, 400] }` or `{ uniform-hypersphere = { surface = true } }`,
+/// or its name alone where all settings have defaults.
+///
+/// ```
+/// use nengo_wgpu::network::Distribution;
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let sphere = Distribution::UniformHypersphere { surface: true, min_magnitude: 0.0 };
+/// let encoders = sphere.sample("the encoders of 'a'", 50, 3, 0)?;
+/// assert_eq!(encoders.dim(), (50, 3));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields, remote = "Self")]
+#[non_exhaustive]
+pub enum Distribution {
+    /// Each coordinate uniform from the first number up to the second, which it does not reach.
+    Uniform(f64, f64),
+    /// Each coordinate normal with a mean and a standard deviation.
+    Gaussian(f64, f64),
+    /// Each coordinate `shift` plus an exponential number of mean `scale`; what would be above `high` is just below it.
+    Exponential {
+        /// The mean without the shift.
+        scale: f64,
+        /// The smallest number; 0 by default.
+        #[serde(default)]
+        shift: f64,
+        /// No number reaches this; infinity by default.
+        #[serde(default = "infinity")]
+        high: f64,
+    },
+    /// Vectors of length 1 at most, uniform in the ball or on its surface.
+    UniformHypersphere {
+        /// All of length 1.
+        #[serde(default)]
+        surface: bool,
+        /// No vector of the ball is shorter; 0 by default.
+        #[serde(default)]
+        min_magnitude: f64,
+    },
+    /// The same, but spread out evenly: the points of [`Distribution::QuasirandomSequence`] mapped to the sphere or the
+    /// ball, and rotated at random. In one dimension it is [`Distribution::UniformHypersphere`].
+    ///
+    /// Each angle of the spherical coordinates is the quantile of its distribution at one coordinate of the sequence
+    /// (Fang and Wang 1994, section 1.5).
+    ScatteredHypersphere {
+        /// All of length 1.
+        #[serde(default)]
+        surface: bool,
+        /// No vector of the ball is shorter; 0 by default.
+        #[serde(default)]
+        min_magnitude: f64,
+    },
+    /// Points spread out evenly in the unit cube: the R sequence of Roberts (2018) from a start at random. Coordinate j
+    /// of point i is the fraction of `start_j + i / φ^j`, where φ is the positive root of `φ^(d+1) = φ + 1`.
+    QuasirandomSequence,
+    /// One of the rows of `options`, each with the chance that its weight gives, or all with the same.
+    Choice {
+        /// options × dimensions
+        #[serde(with = "rows")]
+        options: Array2<f64>,
+        /// One for each option; they need not sum to 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        weights: Option<Vec<f64>>,
+    },
+    /// These rows, in their order: there must be as many as are asked for.
+    #[serde(with = "rows")]
+    Samples(Array2<f64>),
+    /// Each coordinate one of the values `x` or between two of them: `p`, brought to a sum of 1, is added up, and a uniform
+    /// number's place among the sums is where the value is interpolated.
+    Pdf {
+        /// Values, in rising order.
+        x: Vec<f64>,
+        /// One for each value, at least 0.
+        p: Vec<f64>,
+    },
+    /// Each coordinate the square root of a number with the distribution Beta(m / 2, n / 2): the length of m coordinates
+    /// of a random unit vector in n + m dimensions.
+    SqrtBeta {
+        /// Coordinates left out.
+        n: usize,
+        /// Coordinates taken; 1 by default.
+        #[serde(default = "one")]
+        m: usize,
+    },
+    /// Each coordinate the length of `subdimensions` coordinates of a random unit vector.
+    SubvectorLength {
+        /// Of the unit vector.
+        dimensions: usize,
+        /// Taken from it; 1 by default.
+        #[serde(default = "one")]
+        subdimensions: usize,
+    },
+    /// Each coordinate the cosine of the angle between two random vectors, or one coordinate of a random unit vector.
+    CosineSimilarity {
+        /// Of the vectors.
+        dimensions: usize,
+    },
+    /// Each coordinate normal, drawn again while it is farther from the mean than `limit`.
+    TruncatedNormal {
+        /// The mean; 0 by default.
+        #[serde(default)]
+        mean: f64,
+        /// The standard deviation before numbers are left out; 1 by default.
+        #[serde(default = "unit")]
+        std: f64,
+        /// The largest distance from the mean; two standard deviations by default.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        limit: Option<f64>,
+    },
+    /// Weights of variance `scale / fan`, for n outputs (rows) of d inputs; normal ones are truncated at two standard
+    /// deviations, which makes their variance smaller.
+    VarianceScaling {
+        /// Factor on the variance; 1 by default.
+        #[serde(default = "unit")]
+        scale: f64,
+        /// What the variance is divided by; the average of both fans by default.
+        #[serde(default)]
+        mode: Fan,
+        /// Uniform by default.
+        #[serde(default)]
+        distribution: Spread,
+    },
+    /// Weights of variance `scale / ((inputs + outputs) / 2)` (Glorot and Bengio 2010).
+    Glorot {
+        /// Factor on the variance; 1 by default.
+        #[serde(default = "unit")]
+        scale: f64,
+        /// Uniform by default.
+        #[serde(default)]
+        distribution: Spread,
+    },
+    /// Weights of variance `scale² / inputs` (He et al. 2015): with rectified linear units a scale of sqrt(2) keeps the
+    /// variance from layer to layer.
+    He {
+        /// Factor on the standard deviation; 1 by default.
+        #[serde(default = "unit")]
+        scale: f64,
+        /// Normal by default.
+        #[serde(default = "normal")]
+        distribution: Spread,
+    },
+}
+name_or_table!(
+    Distribution,
+    "a distribution, { uniform = [200, 400] } or { uniform-hypersphere = { surface = true } }"
+);
+
+/// What the variance of weights is divided by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+pub enum Fan {
+    /// The number of inputs.
+    #[serde(rename = "fan-in")]
+    In,
+    /// The number of outputs.
+    #[serde(rename = "fan-out")]
+    Out,
+    /// The average of both.
+    #[default]
+    #[serde(rename = "fan-avg")]
+    Average,
+}
+
+/// How weights of a given variance are spread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// Uniform around 0.
+    #[default]
+    Uniform,
+    /// Normal with mean 0, truncated at two standard deviations.
+    Normal,
+}
+
+fn infinity() -> f64 {
+    f64::INFINITY
+}
+
+fn one() -> usize {
+    1
+}
+
+fn unit() -> f64 {
+    1.0
+}
+
+fn normal() -> Spread {
+    Spread::Normal
+}
+
+impl Distribution {
+    /// Uniform on the surface of the unit sphere.
+    pub fn surface() -> Self {
+        Self::UniformHypersphere { surface: true, min_magnitude: 0.0 }
+    }
+
+    /// Uniform in the unit ball.
+    pub fn ball() -> Self {
+        Self::UniformHypersphere { surface: false, min_magnitude: 0.0 }
+    }
+
+    /// Spread out evenly on the surface of the unit sphere: Nengo's default of encoders.
+    pub fn scattered_surface() -> Self {
+        Self::ScatteredHypersphere { surface: true, min_magnitude: 0.0 }
+    }
+
+    /// Spread out evenly in the unit ball: Nengo's default of evaluation points.
+    pub fn scattered_ball() -> Self {
+        Self::ScatteredHypersphere { surface: false, min_magnitude: 0.0 }
+    }
+
+    /// One of these rows, all with the same chance.
+    pub fn choice(options: Array2<f64>) -> Self {
+        Self::Choice { options, weights: None }
+    }
+
+    /// `n` vectors of `d` dimensions, one in each row, from a seed that belongs to `what` alone.
+    ///
+    /// # Errors
+    /// Settings out of their range, or rows of another number or size than is asked for; `what` is the user's name of
+    /// what the vectors are for.
+    pub fn sample(&self, what: &str, n: usize, d: usize, seed: u64) -> Result<Array2<f64>> {
+        self.check(what)?;
+        if d == 0 || n.checked_mul(d).is_none_or(|numbers| numbers > 1 << 31) {
+            let problem = format!("cannot draw {n} vectors of {d} dimensions");
+            return Err(Error::invalid(what, problem));
+        }
+        let rng = &mut Pcg64Mcg::seed_from_u64(seed);
+        Ok(match self {
+            Self::Uniform(low, high) => each(n, d, || low + (high - low) * rng.random::<f64>()),
+            Self::Gaussian(mean, std) => each(n, d, || mean + std * rng.sample::<f64, _>(StandardNormal)),
+            Self::Exponential { scale, shift, high } => {
+                each(n, d, || (shift + scale * rng.sample::<f64, _>(Exp1)).min(high.next_down()))
+            }
+            Self::UniformHypersphere { surface, min_magnitude } => {
+                sphere::uniform(n, d, *surface, *min_magnitude, rng)
+            }
+            Self::ScatteredHypersphere { surface, min_magnitude } if d == 1 => {
+                sphere::uniform(n, d, *surface, *min_magnitude, rng)
+            }
+            Self::ScatteredHypersphere { surface, min_magnitude } => {
+                scattered::hypersphere(what, n, d, *surface, *min_magnitude, rng)?
+            }
+            Self::QuasirandomSequence => scattered::sequence(n, d, rng),
+            Self::Choice { options, weights } => {
+                width(what, options, d)?;
+                let weight = |i: usize| weights.as_ref().map_or(1.0, |weights| weights[i]);
+                let sums = running_sums((0..options.nrows()).map(weight));
+                let sum = sums[sums.len() - 1];
+                let places = std::iter::repeat_with(|| sum * rng.random::<f64>());
+                let picks: Vec<usize> =
+                    places.map(|place| sums.partition_point(|&s| s <= place)).take(n).collect();
+                options.select(Axis(0), &picks)
+            }
+            Self::Samples(samples) => {
+                width(what, samples, d)?;
+                if samples.nrows() != n {
+                    let rows = |n| format!("{n} rows");
+                    return Err(Error::shape(what, rows(n), "its samples", rows(samples.nrows())));
+                }
+                samples.clone()
+            }
+            Self::Pdf { x, p } => {
+                let sums = running_sums(p.iter().copied());
+                let sum = sums[sums.len() - 1];
+                each(n, d, || interpolate(&sums, x, sum * rng.random::<f64>()))
+            }
+            Self::SqrtBeta { n: left_out, m } => lengths(what, n, d, *left_out, *m, rng)?,
+            Self::SubvectorLength { dimensions, subdimensions } => {
+                lengths(what, n, d, dimensions - subdimensions, *subdimensions, rng)?
+            }
+            Self::CosineSimilarity { dimensions } => {
+                let lengths = lengths(what, n, d, dimensions - 1, 1, rng)?;
+                lengths.mapv_into(|length| if rng.random() { length } else { -length })
+            }
+            Self::TruncatedNormal { mean, std, limit } => {
+                let limit = limit.unwrap_or(2.0 * std);
+                each(n, d, || mean + truncated_normal(*std, limit, rng))
+            }
+            Self::VarianceScaling { scale, mode, distribution } => {
+                let fan = match mode {
+                    Fan::In => d as f64,
+                    Fan::Out => n as f64,
+                    Fan::Average => (n + d) as f64 / 2.0,
+                };
+                let std = (scale / fan).sqrt();
+                match distribution {
+                    Spread::Uniform => {
+                        each(n, d, || 3.0_f64.sqrt() * std * (2.0 * rng.random::<f64>() - 1.0))
+                    }
+                    Spread::Normal => each(n, d, || truncated_normal(std, 2.0 * std, rng)),
+                }
+            }
+            Self::Glorot { scale, distribution } => {
+                let (scale, distribution) = (*scale, *distribution);
+                Self::VarianceScaling { scale, mode: Fan::Average, distribution }.sample(what, n, d, seed)?
+            }
+            Self::He { scale, distribution } => {
+                let (scale, distribution) = (scale * scale, *distribution);
+                Self::VarianceScaling { scale, mode: Fan::In, distribution }.sample(what, n, d, seed)?
+            }
+        })
+    }
+}
+
+impl From<Array2<f64>> for Distribution {
+    fn from(samples: Array2<f64>) -> Self {
+        Self::Samples(samples)
+    }
+}
+
+fn width(what: &str, rows: &Array2<f64>, d: usize) -> Result<()> {
+    if rows.ncols() == d {
+        return Ok(());
+    }
+    let size = |d| format!("{d} dimensions");
+    Err(Error::shape(what, size(d), "a row of its distribution", size(rows.ncols())))
+}
+
+fn each(n: usize, d: usize, draw: impl FnMut() -> f64) -> Array2<f64> {
+    Array2::from_shape_simple_fn((n, d), draw)
+}
+
+fn running_sums(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let add = |sum: &mut f64, x: f64| {
+        *sum += x;
+        Some(*sum)
+    };
+    values.scan(0.0, add).collect()
+}
+
+/// The value at `place` between the rising `places` of `values`; outside of them the first or last value.
+fn interpolate(places: &[f64], values: &[f64], place: f64) -> f64 {
+    let right = places.partition_point(|&p| p <= place);
+    if right == 0 || right == places.len() {
+        return values[right.saturating_sub(1)];
+    }
+    let share = (place - places[right - 1]) / (places[right] - places[right - 1]);
+    values[right - 1] + share * (values[right] - values[right - 1])
+}
+
+/// Lengths of `taken` coordinates of unit vectors that have `left_out` others.
+fn lengths(
+    what: &str,
+    n: usize,
+    d: usize,
+    left_out: usize,
+    taken: usize,
+    rng: &mut Pcg64Mcg,
+) -> Result<Array2<f64>> {
+    if left_out == 0 {
+        return Ok(Array2::ones((n, d)));
+    }
+    let beta = Beta::new(taken as f64 / 2.0, left_out as f64 / 2.0);
+    let beta = beta.map_err(|e| Error::invalid(what, e.to_string()))?;
+    Ok(each(n, d, || beta.sample(rng).sqrt()))
+}
+
+/// A normal number of mean 0 within the limit. Where the limit is narrow it is rejected from a uniform one, so that few are.
+fn truncated_normal(std: f64, limit: f64, rng: &mut Pcg64Mcg) -> f64 {
+    if std == 0.0 {
+        return 0.0;
+    }
+    loop {
+        if limit < std {
+            let x = limit * (2.0 * rng.random::<f64>() - 1.0);
+            if rng.random::<f64>() <= (-0.5 * (x / std).powi(2)).exp() {
+                return x;
+            }
+        } else {
+            let x = std * rng.sample::<f64, _>(StandardNormal);
+            if x.abs() <= limit {
+                return x;
+            }
+        }
+    }
+}

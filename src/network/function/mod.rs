@@ -1,0 +1,170 @@
+//! Functions that connections from ensembles compute.
+
+mod expression;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use expression::Expression;
+
+/// A function of a represented value, which decoders are solved for; see [`super::Connection::function`].
+///
+/// Made of a closure, or with [`Function::parse`] of text. Its size is found by calling it on zeros.
+#[derive(Clone)]
+pub struct Function {
+    /// The text it was made of.
+    text: Option<String>,
+    /// Dimensions it asks for.
+    least: usize,
+    call: Arc<Call>,
+}
+
+type Call = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
+
+/// Functions by name: of each dimension, or of all together.
+const NAMED: [(&str, fn(&[f64]) -> Vec<f64>); 9] = [
+    ("identity", |x| x.to_vec()),
+    ("square", |x| each(x, |x| x * x)),
+    ("abs", |x| each(x, f64::abs)),
+    ("sin", |x| each(x, f64::sin)),
+    ("cos", |x| each(x, f64::cos)),
+    ("zero", |x| each(x, |_| 0.0)),
+    ("product", |x| vec![x.iter().product()]),
+    ("sum", |x| vec![x.iter().sum()]),
+    ("norm", |x| vec![x.iter().map(|x| x * x).sum::<f64>().sqrt()]),
+];
+
+fn each(x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
+    x.iter().map(|&x| f(x)).collect()
+}
+
+impl Function {
+    /// A function of a point in the ensemble's space; it gives as many values for each point.
+    pub fn new(f: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static) -> Self {
+        Self { text: None, least: 0, call: Arc::new(f) }
+    }
+
+    /// A function by its name (`identity`, `square`, `abs`, `sin`, `cos` and `zero` of each dimension; `product`, `sum` and
+    /// `norm` of all), or an expression for each of its values: `"x0 * x1"`, `"x0 + x1; max(x0 - 0.2, 0)"`.
+    ///
+    /// Expressions know the dimensions `x0`, `x1`, … (of one dimension also `x`), numbers, `pi`, `+ - * / ^`, brackets, and
+    /// the functions `abs sqrt exp log sin cos tan tanh sign floor ceil` of one and `min max` of two numbers.
+    ///
+    /// # Errors
+    /// What is wrong and in which column, with the names there are.
+    pub fn parse(text: &str) -> Result<Self> {
+        let all = |least, call: Arc<Call>| Self { text: Some(text.to_string()), least, call };
+        if let Some((_, f)) = NAMED.iter().find(|(name, _)| *name == text.trim()) {
+            return Ok(all(1, Arc::new(*f)));
+        }
+        let mut start = 0;
+        let mut parts = Vec::new();
+        for part in text.split(';') {
+            parts.push(
+                Expression::parse(part, start)
+                    .map_err(|problem| Error::invalid(format!("the function '{text}'"), problem))?,
+            );
+            start += part.chars().count() + 1;
+        }
+        let least = parts.iter().map(Expression::inputs).max().unwrap_or(0);
+        Ok(all(least, Arc::new(move |x: &[f64]| parts.iter().map(|p| p.value(x)).collect())))
+    }
+
+    /// How many values it gives for points of `size` dimensions.
+    ///
+    /// # Errors
+    /// A call that panics, no values, or dimensions that there are not; `what` names whose function it is.
+    pub(crate) fn size_out(&self, what: &str, size: usize) -> Result<usize> {
+        if self.least > size {
+            let problem = format!("{self:?} takes x{}, but there are {size} dimensions", self.least - 1);
+            return Err(Error::invalid(what, problem));
+        }
+        match self.values(what, &vec![0.0; size])?.len() {
+            0 => Err(Error::invalid(what, "its function gives no values; it must give at least 1")),
+            n => Ok(n),
+        }
+    }
+
+    /// Its values at a point; a panic in a closure is an error of `what`.
+    pub(crate) fn values(&self, what: &str, x: &[f64]) -> Result<Vec<f64>> {
+        crate::build::guarded(&format!("the function of {what}"), || (self.call)(x))
+    }
+}
+
+impl<F: Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static> From<F> for Function {
+    fn from(f: F) -> Self {
+        Self::new(f)
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.text {
+            Some(text) => write!(f, "'{text}'"),
+            None => write!(f, "a closure"),
+        }
+    }
+}
+
+/// Those of the same text are equal; a closure is equal to its clones alone.
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.text, &other.text) {
+            (Some(a), Some(b)) => a == b,
+            (None, None) => Arc::ptr_eq(&self.call, &other.call),
+            _ => false,
+        }
+    }
+}
+
+/// From text, as in TOML: one text, or one for each value.
+impl<'de> serde::Deserialize<'de> for Function {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str, x: &[f64]) -> Vec<f64> {
+        Function::parse(text).unwrap().values("f", x).unwrap()
+    }
+
+    #[test]
+    fn expressions_follow_the_usual_order() {
+        assert_eq!(value("1 + 2 * x0 ^ 2 ^ 0.5 - -x1 / 4", &[1.0, 8.0]), [5.0]);
+        assert_eq!(value("-x^2", &[3.0]), [-9.0]);
+        assert_eq!(value("2^-1; max(x0 - 0.2, 0)", &[0.5]), [0.5, 0.3]);
+        assert_eq!(value("8 / 4 / 2 - 3 - 1", &[]), [-3.0]);
+        assert_eq!(value("1.5e1*x0+2E-1", &[2.0]), [30.2]);
+        assert_eq!(value("sin(pi*x)", &[0.5]), [1.0]);
+        assert_eq!(value("product", &[2.0, 3.0, 4.0]), [24.0]);
+        assert_eq!(value("square", &[2.0, 3.0]), [4.0, 9.0]);
+    }
+
+    #[test]
+    fn a_mistake_is_shown_with_its_column() {
+        let problem = |text: &str| Function::parse(text).unwrap_err().to_string();
+        let unknown = problem("x0 * foo(x1)");
+        assert!(unknown.contains("'foo' in column 6") && unknown.contains("sqrt"), "{unknown}");
+        assert!(problem("x0; y").contains("'y' in column 5"), "{}", problem("x0; y"));
+        assert!(problem("(x0 + 1").contains("column 8"), "{}", problem("(x0 + 1"));
+        assert!(problem("x0 x1").contains("column 4"), "{}", problem("x0 x1"));
+        assert!(problem("max(x0)").contains("column 7"), "{}", problem("max(x0)"));
+        assert!(problem("").contains("column 1"));
+        assert!(problem("x0 # 2").contains("column 4"));
+        assert!(problem("x99999999999999999999").contains("column 1"));
+        let deep = "(".repeat(10_000);
+        assert!(problem(&deep).contains("deep"), "{}", problem(&deep));
+    }
+
+    #[test]
+    fn a_dimension_that_there_is_not_is_an_error() {
+        let text = Function::parse("x0*x2").unwrap().size_out("connection 'c'", 2).unwrap_err().to_string();
+        assert!(text.contains("takes x2, but there are 2 dimensions"), "{text}");
+    }
+}

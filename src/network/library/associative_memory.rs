@@ -1,0 +1,130 @@
+//! Associative memories: known vectors are recognised, and each answers with a vector of its own.
+
+use ndarray::Array2;
+
+use super::{matrix, passthrough};
+use crate::error::{Error, Result};
+use crate::network::{
+    Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse,
+};
+
+/// An ensemble for each known vector, which is active while the input is similar to it and then gives the vector's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AssociativeMemory {
+    /// items × dimensions
+    pub input_vectors: Array2<f64>,
+    /// items × dimensions of the answers; the inputs, which are cleaned up then, if not given.
+    pub output_vectors: Option<Array2<f64>>,
+    /// Neurons of each item; 50.
+    pub n_neurons: usize,
+    /// Similarity from which on an item is active; 0.3.
+    pub threshold: f64,
+    /// Whether there is an input that silences all items.
+    pub inhibitable: bool,
+    /// Strength with which items inhibit each other, so that one remains; none by default (Nengo's default is 1.5).
+    pub winner_take_all: Option<f64>,
+    /// Whether answers of items are full or nothing, by two more ensembles an item.
+    pub threshold_outputs: bool,
+}
+
+/// The objects of an [`AssociativeMemory`].
+#[derive(Clone, Copy, Debug)]
+pub struct AssociativeMemoryParts {
+    /// `NAME.input`
+    pub input: ObjectId,
+    /// `NAME.output`
+    pub output: ObjectId,
+    /// How active each item is.
+    pub utilities: ObjectId,
+    /// `NAME.inhibit`, if it is inhibitable.
+    pub inhibit: Option<ObjectId>,
+}
+
+const INHIBITION: f64 = 1.5;
+const THRESHOLD_INHIBITION: f64 = 10.0;
+const EVAL_POINTS: usize = 5000;
+
+impl AssociativeMemory {
+    /// That cleans up these vectors, with Nengo's defaults.
+    pub fn new(input_vectors: Array2<f64>) -> Self {
+        Self {
+            input_vectors,
+            output_vectors: None,
+            n_neurons: 50,
+            threshold: 0.3,
+            inhibitable: false,
+            winner_take_all: None,
+            threshold_outputs: false,
+        }
+    }
+
+    /// Adds it under a name.
+    ///
+    /// # Errors
+    /// A name that is taken, no vectors, another number of answers than of inputs, or settings that make no sense.
+    pub fn add(&self, net: &mut Network, name: &str) -> Result<AssociativeMemoryParts> {
+        let (inputs, n) = (&self.input_vectors, self.n_neurons);
+        let outputs = self.output_vectors.as_ref().unwrap_or(inputs);
+        let items = inputs.nrows();
+        let what = || format!("associative memory '{name}'");
+        if inputs.is_empty() || outputs.is_empty() {
+            return Err(Error::invalid(what(), "it has no vectors; give it at least 1"));
+        }
+        if outputs.nrows() != items {
+            let vectors = |n| format!("{n} vectors");
+            let left = format!("the input of {}", what());
+            return Err(Error::shape(left, vectors(items), "its output", vectors(outputs.nrows())));
+        }
+        net.within(name, |net| {
+            let nengo = net.config.connection.clone();
+            let bias = net.node("bias", Node::Constant(vec![1.0]))?;
+            let input = passthrough(net, "input", inputs.ncols())?;
+            let output = passthrough(net, "output", outputs.ncols())?;
+            let positive = Distribution::choice(Array2::ones((1, 1)));
+            let array = |intercepts, points| {
+                Ensemble::array(n, items)
+                    .radius(1.0)
+                    .encoders(positive.clone())
+                    .intercepts(intercepts)
+                    .eval_points(points)
+                    .n_eval_points(EVAL_POINTS)
+            };
+            let decaying = Distribution::Exponential { scale: 0.15, shift: 0.0, high: 1.0 };
+            let items_array = net.ensemble("items", array(decaying, Distribution::Uniform(0.0, 1.0)))?;
+            let thresholds = Array2::from_elem((items, 1), -self.threshold);
+            net.connect(bias, items_array, matrix(Connection::new(), &thresholds))?;
+            net.connect(input, items_array, matrix(Connection::new(), inputs))?;
+            // A step that rises quickly from 0 to 1.
+            let step = Function::new(|x| vec![(1.0 - (-15.0 * x[0]).exp()).max(0.0)]);
+            let mut utilities = net.add_output(items_array, "utilities", Decoding::of(step))?;
+            if let Some(strength) = self.winner_take_all {
+                let others =
+                    Array2::from_shape_fn((items, items), |(i, j)| if i == j { 0.0 } else { -strength });
+                let connection = Connection::new().synapse(Synapse::Lowpass(0.005));
+                net.connect(utilities, items_array, matrix(connection, &others))?;
+            }
+            let silence = Array2::from_elem((items, 1), -INHIBITION);
+            let inhibit = if self.inhibitable { Some(passthrough(net, "inhibit", 1)?) } else { None };
+            if let Some(inhibit) = inhibit {
+                net.connect(inhibit, items_array, matrix(Connection::new(), &silence))?;
+            }
+            if self.threshold_outputs {
+                let high = || array(Distribution::Uniform(0.5, 1.0), Distribution::Uniform(0.75, 1.1));
+                let not = net.ensemble("thresh_bias", high())?;
+                let full = net.ensemble("thresh_ens", high())?;
+                let ones = Array2::ones((items, 1));
+                let flip = Array2::from_diag_elem(items, -THRESHOLD_INHIBITION);
+                net.connect(bias, not, matrix(Connection::new(), &ones))?;
+                net.connect(bias, full, matrix(Connection::new(), &ones))?;
+                net.connect(utilities, not, matrix(nengo.clone(), &flip))?;
+                net.connect(not, full, matrix(nengo, &flip))?;
+                if let Some(inhibit) = inhibit {
+                    net.connect(inhibit, full, matrix(Connection::new(), &silence))?;
+                }
+                utilities = net.output_of(full)?;
+            }
+            net.connect(utilities, output, matrix(Connection::new(), &outputs.t().to_owned()))?;
+            Ok(AssociativeMemoryParts { input, output, utilities, inhibit })
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! What turns the answer of basal ganglia into a choice.
+
+use ndarray::Array2;
+use serde::Deserialize;
+
+use super::matrix;
+use crate::error::Result;
+use crate::network::{Distribution, Ensemble, Init, Network, Node, ObjectId, Transform};
+
+/// An array that is near 1 for the action that [`super::BasalGanglia`] select, and near 0 for the others: a bias of 1, and
+/// actions that inhibit each other.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Thalamus {
+    /// Actions.
+    pub dimensions: usize,
+    /// Neurons of each; 50.
+    #[serde(default = "neurons")]
+    pub n_neurons_per_ensemble: usize,
+    /// Strength of the inhibition; 1.
+    #[serde(default = "one")]
+    pub mutual_inhib: f64,
+    /// Values below are not represented; 0.
+    #[serde(default)]
+    pub threshold: f64,
+}
+
+fn neurons() -> usize {
+    50
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// The objects of a [`Thalamus`].
+#[derive(Clone, Copy, Debug)]
+pub struct ThalamusParts {
+    /// The array `NAME.actions`: input and output.
+    pub actions: ObjectId,
+    /// `NAME.bias`
+    pub bias: ObjectId,
+}
+
+impl Thalamus {
+    /// With Nengo's defaults.
+    pub fn new(dimensions: usize) -> Self {
+        Self { dimensions, n_neurons_per_ensemble: neurons(), mutual_inhib: one(), threshold: 0.0 }
+    }
+
+    /// Adds it under a name.
+    ///
+    /// # Errors
+    /// A name that is taken, or settings that make no sense.
+    pub fn add(&self, net: &mut Network, name: &str) -> Result<ThalamusParts> {
+        let Self { dimensions: d, n_neurons_per_ensemble: n, mutual_inhib, threshold } = *self;
+        net.within(name, |net| {
+            let array = Ensemble::array(n, d)
+                .intercepts(Distribution::Uniform(threshold, 1.0))
+                .encoders(Distribution::choice(Array2::ones((1, 1))));
+            let actions = net.ensemble("actions", array)?;
+            let inhibit = Array2::from_shape_fn((d, d), |(i, j)| if i == j { 0.0 } else { -mutual_inhib });
+            let connection = || net.config.connection.clone();
+            let (inhibit, from_bias) = (matrix(connection(), &inhibit), connection());
+            net.connect(actions, actions, inhibit)?;
+            let bias = net.node("bias", Node::Constant(vec![1.0]))?;
+            let ones = Transform::Dense(Init::Constant(1.0));
+            net.connect(bias, actions, from_bias.transform(ones).frozen())?;
+            Ok(ThalamusParts { actions, bias })
+        })
+    }
+}
