@@ -1,11 +1,12 @@
 //! `nengo-wgpu bench`: how fast this device is, beside what it could do at best.
 
+mod net;
 mod neurons;
 mod time;
 
 use std::time::Instant;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use ndarray::Array2;
 use nengo_wgpu::engine::{
     ALIGN, Binding, BufferId, BufferRef, Command, Engine, Family, Program, Recording, ceiling,
@@ -44,7 +45,10 @@ pub enum What {
 ///
 /// Example: nengo-wgpu bench train --device cpu --json
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct BenchArgs {
+    #[command(subcommand)]
+    networks: Option<Networks>,
     /// What to measure; all if left out
     what: Vec<What>,
     /// auto, gpu, software, cpu, or part of an adapter's name
@@ -73,6 +77,12 @@ pub struct BenchArgs {
     optimiser: String,
 }
 
+/// Benchmarks with options of their own.
+#[derive(Debug, Subcommand)]
+enum Networks {
+    Net(net::NetArgs),
+}
+
 /// One measurement.
 struct Measured {
     name: String,
@@ -84,6 +94,9 @@ struct Measured {
 
 /// Runs the benchmarks.
 pub fn run(args: &BenchArgs) -> Result<()> {
+    if let Some(Networks::Net(args)) = &args.networks {
+        return net::run(args);
+    }
     if args.repeats == 0 || args.size == 0 || args.minibatch == 0 {
         return Err(Error::invalid("bench", "repeats, size and minibatch must be at least 1"));
     }
