@@ -80,6 +80,6 @@ pub mod train;
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{
-    CheckedGradient, Data, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Options, Outline,
-    OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
+    CheckedGradient, Data, EarlyStopping, EnsembleRates, EpochReport, Evaluation, Fit, MemoryEstimate,
+    Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
 };

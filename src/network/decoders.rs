@@ -1,13 +1,14 @@
 //! The decoders of a network, all of them found at once.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
 use ndarray::{Array2, Axis, concatenate, s};
 
 use super::decoding::Decode;
-use super::{Distribution, Function, Init, Network, ObjectId, seed_of};
+use super::{Distribution, Function, Init, Kind, Network, ObjectId, seed_of};
 use crate::error::{Error, Result};
 use crate::solve::Solver;
 
@@ -70,6 +71,27 @@ impl Network {
         }
         self.decodes.clear();
         Ok(())
+    }
+
+    /// Makes all parameters start at these values; ensembles are known by them from then on.
+    pub(crate) fn set_starts(&mut self, values: Vec<Array2<f32>>) {
+        for (p, values) in self.parameters.iter_mut().zip(values) {
+            p.init = Init::Values(values.into_iter().collect());
+        }
+        self.decodes.clear();
+        let values = |parameters: &[super::ParameterDef], name: String| -> Vec<f64> {
+            match parameters.iter().find(|p| p.name == name).map(|p| &p.init) {
+                Some(Init::Values(values)) => values.iter().map(|x| f64::from(*x)).collect(),
+                _ => Vec::new(),
+            }
+        };
+        for object in &mut self.objects {
+            let Kind::Ensemble(encoding, _) = &mut object.kind else { continue };
+            let encoding = Arc::make_mut(encoding);
+            let scaled = values(&self.parameters, format!("{}/encoders", object.name));
+            encoding.set_scaled_encoders(&scaled);
+            encoding.bias = values(&self.parameters, format!("{}/bias", object.name));
+        }
     }
 
     /// What is to be solved, and for each decode and group the system and which of its results.

@@ -289,6 +289,14 @@ impl Encoding {
         scaled
     }
 
+    /// Takes the encoders from the parameter; a neuron without a gain keeps its own.
+    pub fn set_scaled_encoders(&mut self, scaled: &[f64]) {
+        let rows = self.encoders.rows_mut().into_iter().zip(&self.gain).zip(scaled.chunks(self.dimensions));
+        for ((mut row, gain), scaled) in rows.filter(|((_, gain), _)| **gain != 0.0) {
+            row.iter_mut().zip(scaled).for_each(|(e, x)| *e = x * self.radius / gain);
+        }
+    }
+
     /// Neurons of a group.
     pub fn neurons(&self, group: usize) -> Range<usize> {
         group * self.n..(group + 1) * self.n

@@ -452,6 +452,42 @@ impl Network {
         found.ok_or_else(|| Error::unknown("object", name, self.objects.iter().map(|o| o.name.as_str())))
     }
 
+    /// The connection of a name.
+    ///
+    /// # Errors
+    /// [`Error::UnknownName`] with the names there are.
+    pub fn find_connection(&self, name: &str) -> Result<ConnectionId> {
+        let found = self.links.iter().position(|l| l.name == name).map(ConnectionId);
+        found.ok_or_else(|| Error::unknown("connection", name, self.links.iter().map(|l| l.name.as_str())))
+    }
+
+    /// A connection's name.
+    ///
+    /// # Errors
+    /// An id of another network.
+    pub fn connection_name(&self, connection: ConnectionId) -> Result<&str> {
+        Ok(&self.link(connection)?.name)
+    }
+
+    /// The objects that a connection leads from and to.
+    ///
+    /// # Errors
+    /// An id of another network.
+    pub fn connection_ends(&self, connection: ConnectionId) -> Result<(ObjectId, ObjectId)> {
+        let link = self.link(connection)?;
+        Ok((link.pre, link.post))
+    }
+
+    /// All connections in order.
+    pub fn connection_ids(&self) -> impl Iterator<Item = ConnectionId> + use<> {
+        (0..self.links.len()).map(ConnectionId)
+    }
+
+    fn link(&self, connection: ConnectionId) -> Result<&Link> {
+        let other = || Error::invalid("a connection's id", "it is of another network");
+        self.links.get(connection.0).ok_or_else(other)
+    }
+
     /// The probe of a name.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod check;
 mod checkpoint;
 mod data;
 mod fit;
+mod freeze;
 mod outline;
 mod parameters;
 mod processes;
@@ -23,6 +24,7 @@ use ndarray::Array3;
 pub use check::CheckedGradient;
 pub use data::{Data, Signal};
 pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
+pub use freeze::EnsembleRates;
 
 pub use outline::{Outline, Part as OutlinePart};
 pub use stream::{Recorded, Sink, Window};

@@ -1,7 +1,7 @@
 //! What encoders, rates, points and other starting values are drawn from.
 
 mod check;
-mod rows;
+pub(crate) mod rows;
 mod scattered;
 mod sphere;
 

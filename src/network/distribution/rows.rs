@@ -32,3 +32,8 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Array2<f64>, D:
     }
     Array2::from_shape_vec((rows.len(), size), rows.concat()).map_err(D::Error::custom)
 }
+
+/// Of a matrix that may be missing.
+pub fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Array2<f64>>, D::Error> {
+    deserialize(from).map(Some)
+}

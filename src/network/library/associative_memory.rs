@@ -1,30 +1,47 @@
 //! Associative memories: known vectors are recognised, and each answers with a vector of its own.
 
 use ndarray::Array2;
+use serde::Deserialize;
 
 use super::{matrix, passthrough};
 use crate::error::{Error, Result};
+use crate::network::distribution::rows;
 use crate::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse,
 };
 
 /// An ensemble for each known vector, which is active while the input is similar to it and then gives the vector's answer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AssociativeMemory {
     /// items × dimensions
+    #[serde(with = "rows")]
     pub input_vectors: Array2<f64>,
     /// items × dimensions of the answers; the inputs, which are cleaned up then, if not given.
+    #[serde(default, deserialize_with = "rows::optional")]
     pub output_vectors: Option<Array2<f64>>,
     /// Neurons of each item; 50.
+    #[serde(default = "neurons")]
     pub n_neurons: usize,
     /// Similarity from which on an item is active; 0.3.
+    #[serde(default = "threshold")]
     pub threshold: f64,
     /// Whether there is an input that silences all items.
+    #[serde(default)]
     pub inhibitable: bool,
     /// Strength with which items inhibit each other, so that one remains; none by default (Nengo's default is 1.5).
     pub winner_take_all: Option<f64>,
     /// Whether answers of items are full or nothing, by two more ensembles an item.
+    #[serde(default)]
     pub threshold_outputs: bool,
+}
+
+fn neurons() -> usize {
+    50
+}
+
+fn threshold() -> f64 {
+    0.3
 }
 
 /// The objects of an [`AssociativeMemory`].
@@ -50,8 +67,8 @@ impl AssociativeMemory {
         Self {
             input_vectors,
             output_vectors: None,
-            n_neurons: 50,
-            threshold: 0.3,
+            n_neurons: neurons(),
+            threshold: threshold(),
             inhibitable: false,
             winner_take_all: None,
             threshold_outputs: false,

@@ -23,6 +23,7 @@
 //! target = "digit"
 //! ```
 
+mod ensembles;
 mod neurons;
 mod objects;
 mod signals;
@@ -32,8 +33,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use ensembles::{ConfigSpec, EnsembleDefaults, EnsembleSpec, Functions, LibrarySpec, OutputSpec};
 pub use neurons::NeuronsSpec;
-pub use objects::{ConnectionSpec, End, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
+pub use objects::{
+    ConnectionSpec, ConnectionSynapse, End, LayerSpec, MadeTransform, Names, NoSynapse, NodeSpec, ProbeSpec,
+    TransformSpec,
+};
 pub use signals::{
     FilteredNoiseSpec, NoiseSpec, PiecewiseSpec, PresentSpec, ProcessSpec, StateSpaceSpec, SynapseKind,
     SynapseSpec, TransferSpec, WhiteSignalSpec,
@@ -57,6 +62,9 @@ pub struct NetworkSpec {
     /// Length of a time step in seconds; 0.001 by default.
     #[serde(default = "millisecond")]
     pub dt: f64,
+    /// What objects are like that say nothing else.
+    #[serde(default)]
+    pub config: ConfigSpec,
     /// Signals that the network does not compute.
     #[serde(default)]
     pub node: Vec<NodeSpec>,
@@ -66,6 +74,15 @@ pub struct NetworkSpec {
     /// Populations of neurons.
     #[serde(default)]
     pub neurons: Vec<NeuronsSpec>,
+    /// Ensembles and arrays of ensembles.
+    #[serde(default)]
+    pub ensemble: Vec<EnsembleSpec>,
+    /// What is decoded of ensembles once for all connections.
+    #[serde(default)]
+    pub output: Vec<OutputSpec>,
+    /// Networks of ensembles that Nengo knows by name.
+    #[serde(default)]
+    pub network: Vec<LibrarySpec>,
     /// Connections besides those that the layers' `input` makes.
     #[serde(default)]
     pub connection: Vec<ConnectionSpec>,
@@ -122,13 +139,23 @@ impl NetworkSpec {
     /// Names that do not exist or are taken, sizes that do not fit or do not follow, and those of [`Network`].
     pub fn build(&self) -> Result<Network> {
         let mut net = Network::new(self.seed);
+        self.config.apply(&mut net.config)?;
         for node in &self.node {
             net.node(&node.name, node.build()?)?;
         }
         for neurons in &self.neurons {
             net.neurons(&neurons.name, neurons.build()?)?;
         }
-        let sizes = self.input_sizes()?;
+        for ensemble in &self.ensemble {
+            net.ensemble(&ensemble.name, ensemble.build()?)?;
+        }
+        for network in &self.network {
+            network.add(&mut net)?;
+        }
+        for output in &self.output {
+            net.add_output(net.find(&output.of)?, &output.name, output.build())?;
+        }
+        let sizes = self.input_sizes(&net)?;
         for layer in &self.layer {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
         }
@@ -144,9 +171,16 @@ impl NetworkSpec {
                 net.connect(net.find(input)?, post, Connection::new())?;
             }
         }
+        for ensemble in &self.ensemble {
+            let post = net.find(&ensemble.name)?;
+            for input in ensemble.input.as_slice() {
+                net.connect(net.find(input)?, post, Connection::new())?;
+            }
+        }
+        let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?;
         for connection in &self.connection {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
-            net.connect(pre, post, connection.build()?)?;
+            net.connect(pre, post, connection.build(synapse.as_ref())?)?;
         }
         for probe in &self.probe {
             let target = probe.build(|name| net.find(name))?;
@@ -189,18 +223,13 @@ impl NetworkSpec {
         Ok(())
     }
 
-    /// Input dimensions of each layer, from what is connected to it.
+    /// Input dimensions of each layer, from what is connected to it; `net` has all other objects.
     ///
     /// Layers without units have as many outputs as inputs, so sizes are passed on until no new one turns up.
-    fn input_sizes(&self) -> Result<HashMap<&str, usize>> {
+    fn input_sizes<'a>(&'a self, net: &Network) -> Result<HashMap<&'a str, usize>> {
         let mut inputs: HashMap<&str, usize> = HashMap::new();
-        let mut outputs: HashMap<&str, usize> = HashMap::new();
-        for node in &self.node {
-            outputs.insert(&node.name, node.size_out());
-        }
-        for neurons in &self.neurons {
-            outputs.insert(&neurons.name, neurons.n);
-        }
+        let mut outputs: HashMap<&str, usize> =
+            net.objects.iter().map(|o| (o.name.as_str(), o.size_out)).collect();
         for layer in &self.layer {
             if let Some(units) = layer.units {
                 outputs.insert(&layer.name, units);
@@ -230,8 +259,7 @@ impl NetworkSpec {
         }
         if let Some(layer) = self.layer.iter().find(|l| !inputs.contains_key(l.name.as_str())) {
             // A wrong name is the likeliest reason, and more helpful than what follows from it.
-            let names = self.node.iter().map(|n| &n.name).chain(self.layer.iter().map(|l| &l.name));
-            let names = names.chain(self.neurons.iter().map(|n| &n.name));
+            let names = net.objects.iter().map(|o| &o.name).chain(self.layer.iter().map(|l| &l.name));
             let names: Vec<&str> = names.map(String::as_str).collect();
             if let Some((wrong, _)) = self.sources(&layer.name).find(|(s, _)| !names.contains(s)) {
                 return Err(Error::unknown("object", wrong, names));

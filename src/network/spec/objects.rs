@@ -8,10 +8,11 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::network::{
-    Activation, Connection, Convolution, Decoding, Init, Layer, Node, ObjectId, Pool, Slice, Sparse, Target,
-    Transform,
+    Activation, Connection, Convolution, Decoding, Distribution, Function, Init, Layer, Node, ObjectId, Pool,
+    Slice, Sparse, Synapse, Target, Transform,
 };
 use crate::op::neuron::NeuronType;
+use crate::solve::Solver;
 
 use super::signals::{ProcessSpec, SynapseSpec, matrix};
 
@@ -77,12 +78,46 @@ pub struct ConnectionSpec {
     pub post: End,
     /// What it multiplies by: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`].
     pub transform: Option<TransformSpec>,
-    /// Its filter: the time constant of a lowpass in seconds, or another; without one it does not delay.
-    pub synapse: Option<SynapseSpec>,
+    /// What is computed, if `pre` is an ensemble: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)); the
+    /// represented value if not given.
+    pub function: Option<Function>,
+    /// How decoders are found, if `pre` is an ensemble.
+    pub solver: Option<Solver>,
+    /// Points of its own to find decoders at.
+    #[serde(rename = "eval-points")]
+    pub eval_points: Option<Distribution>,
+    /// Whether these are in radii of the ensemble; true by default.
+    #[serde(rename = "scale-eval-points")]
+    pub scale_eval_points: Option<bool>,
+    /// Its filter: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config]` says by default, and
+    /// without one it does not delay.
+    pub synapse: Option<ConnectionSynapse>,
     /// Whether the transform's weights are trained; true by default.
     pub trainable: Option<bool>,
     /// Its name; `pre->post` by default.
     pub name: Option<String>,
+}
+
+/// The filter of a connection, which may have none though others have.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected \"none\", a time constant in seconds, or one of { lowpass = … }, { alpha = … }, { triangle = … }, \
+                 { linear = { numerator = […], denominator = […] } } and { state-space = { a = […], … } }"
+)]
+pub enum ConnectionSynapse {
+    /// Without.
+    Without(NoSynapse),
+    /// With.
+    With(SynapseSpec),
+}
+
+/// The word for no filter.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoSynapse {
+    /// None.
+    None,
 }
 
 /// An object's name, and in brackets after it which of its dimensions are meant (see [`Slice`]).
@@ -297,15 +332,27 @@ impl ConnectionSpec {
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
     }
 
-    pub(super) fn build(&self) -> Result<Connection> {
+    /// The connection; `default` is the synapse of those that say none.
+    pub(super) fn build(&self, default: Option<&Synapse>) -> Result<Connection> {
         let name = self.name.clone().unwrap_or_else(|| format!("{}->{}", self.pre.name, self.post.name));
-        let synapse = self.synapse.as_ref().map(|s| s.build(&format!("connection '{name}'")));
+        let synapse = match &self.synapse {
+            None => default.cloned(),
+            Some(ConnectionSynapse::Without(_)) => None,
+            Some(ConnectionSynapse::With(spec)) => Some(spec.build(&format!("connection '{name}'"))?),
+        };
+        let decoding = Decoding {
+            functions: self.function.iter().cloned().collect(),
+            solver: self.solver.clone(),
+            eval_points: self.eval_points.clone(),
+            scale_eval_points: self.scale_eval_points.unwrap_or(true),
+            ..Decoding::default()
+        };
         Ok(Connection {
             pre: self.pre.slice.clone(),
-            decoding: Decoding::default(),
+            decoding,
             post: self.post.slice.clone(),
             transform: self.transform(),
-            synapse: synapse.transpose()?,
+            synapse,
             trainable: self.trainable.unwrap_or(true),
             name: self.name.clone(),
         })

@@ -1,0 +1,457 @@
+//! Ensembles: what they represent and decode, arrays, seeds, defaults, and what is wrong with them.
+
+mod common;
+
+use common::devices;
+use ndarray::{Array2, array, s};
+use nengo_wgpu::network::{
+    Connection, Decoding, Distribution, Ensemble, Function, Init, Network, Node, Noise, ObjectId, Target,
+    Transform,
+};
+use nengo_wgpu::op::neuron::{LifRate, NeuronType, RectifiedLinear};
+use nengo_wgpu::solve::Solver;
+use nengo_wgpu::train::{Loss, Objective, Optimiser, Training};
+use nengo_wgpu::{Data, Device, Fit, Simulator};
+
+fn constant(net: &mut Network, name: &str, values: &[f32]) -> ObjectId {
+    net.node(name, Node::Constant(values.to_vec())).unwrap()
+}
+
+fn problem<T>(result: nengo_wgpu::Result<T>) -> String {
+    result.err().expect("it should be refused").to_string()
+}
+
+fn cpu(net: &Network) -> Simulator {
+    Simulator::new(net, &Device::cpu()).unwrap()
+}
+
+/// Root of the mean squared error of a function decoded at steady rates, averaged over seeds.
+fn mean_error(ensemble: &Ensemble, function: fn(&[f64]) -> Vec<f64>, points: &Array2<f64>) -> f64 {
+    let seeds = 300;
+    let total: f64 = (0..seeds)
+        .map(|seed| {
+            let mut net = Network::new(seed);
+            let a = net.ensemble("a", ensemble.clone()).unwrap();
+            let out = net.node("out", Node::Passthrough(1)).unwrap();
+            let c = net.connect(a, out, Connection::new().function(function)).unwrap();
+            let decoded = cpu(&net).decoded(c, points).unwrap();
+            let wanted = points.rows().into_iter().map(|p| function(&p.to_vec())[0]);
+            let squares: f64 = decoded.column(0).iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum();
+            (squares / points.nrows() as f64).sqrt()
+        })
+        .sum();
+    total / seeds as f64
+}
+
+/// Means over the seeds 0 to 299 of nengo 4.1.0: `Simulator.data[conn].weights` on `get_activities` at the same points.
+#[test]
+fn solved_decoders_are_as_good_as_nengos() {
+    let line = Array2::from_shape_fn((201, 1), |(i, _)| i as f64 / 100.0 - 1.0);
+    let grid =
+        Array2::from_shape_fn((441, 2), |(i, j)| (if j == 0 { i / 21 } else { i % 21 }) as f64 / 10.0 - 1.0);
+    let one = Ensemble::new(50, 1);
+    let two = Ensemble::new(100, 2).radius(2.0_f64.sqrt());
+    for (what, ours, nengos) in [
+        ("channel", mean_error(&one, |x| x.to_vec(), &line), 0.011130),
+        ("square", mean_error(&one, |x| vec![x[0] * x[0]], &line), 0.023320),
+        ("product", mean_error(&two, |x| vec![x[0] * x[1]], &grid), 0.043359),
+    ] {
+        println!("{what}: {ours:.5}, Nengo {nengos:.5}: {:+.1} %", 100.0 * (ours / nengos - 1.0));
+        assert!(ours < 1.05 * nengos, "{what}: {ours}, but Nengo {nengos}");
+    }
+}
+
+#[test]
+fn a_communication_channel_transmits_its_input() {
+    for device in devices() {
+        let mut net = Network::new(3);
+        let x = constant(&mut net, "x", &[0.5, -0.7]);
+        let a = net.ensemble("a", Ensemble::new(100, 2)).unwrap();
+        let b = net.ensemble("b", Ensemble::new(100, 2)).unwrap();
+        net.connect(x, a, Connection::new()).unwrap();
+        net.connect(a, b, net.config.connection.clone()).unwrap();
+        let p = net.add_probe("p", Target::Output(b, Some(0.03.into()))).unwrap();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(300, &Data::new()).unwrap();
+        let data = sim.data(p).unwrap();
+        assert!((data[[0, 299, 0]] - 0.5).abs() < 0.1, "{}", data[[0, 299, 0]]);
+        assert!((data[[0, 299, 1]] + 0.7).abs() < 0.1, "{}", data[[0, 299, 1]]);
+    }
+}
+
+/// Encoders, gains and biases of `groups` ensembles of `n` neurons with `d` dimensions.
+fn drawn(n: usize, d: usize, groups: usize) -> [Array2<f64>; 3] {
+    let sphere = Distribution::surface();
+    let encoders = sphere.sample("encoders", n * groups, d, 1).unwrap();
+    let gain = Distribution::Uniform(1.0, 3.0).sample("gain", n * groups, 1, 2).unwrap();
+    let bias = Distribution::Uniform(-1.0, 2.0).sample("bias", n * groups, 1, 3).unwrap();
+    [encoders, gain, bias]
+}
+
+#[test]
+fn an_array_says_the_same_as_separate_ensembles() {
+    let (n, d, groups) = (20, 2, 3);
+    let [encoders, gain, bias] = drawn(n, d, groups);
+    let points = Distribution::ball().sample("points", 300, d, 4).unwrap();
+    let inputs = [0.3, -0.2, 0.9, 0.1, -0.5, 0.4];
+    let silence: Vec<f32> = (0..n * groups).map(|i| if i % 3 == 0 { -5.0 } else { 0.1 }).collect();
+    let product = |x: &[f64]| vec![x[0] * x[1]];
+    let common = |e: Ensemble| e.neuron_type(LifRate::default()).radius(1.3).eval_points(points.clone());
+    for device in devices() {
+        let mut net = Network::new(0);
+        let x = constant(&mut net, "x", &inputs);
+        let y = constant(&mut net, "y", &silence);
+        let array = Ensemble::array(n, groups).ens_dimensions(d);
+        let array = common(array).encoders(encoders.clone()).gain_bias(gain.clone(), bias.clone());
+        let array = net.ensemble("array", array).unwrap();
+        net.connect(x, array, Connection::new()).unwrap();
+        net.connect(y, net.neurons_of(array).unwrap(), Connection::new()).unwrap();
+        let products = net.add_output(array, "product", Decoding::of(product)).unwrap();
+        // An output and a slice of it, on ordinary connections.
+        let sum = net.node("sum", Node::Passthrough(1)).unwrap();
+        let ones = Transform::Dense(Init::Constant(1.0));
+        net.connect(products, sum, Connection::new().pre(1..3).transform(ones.clone())).unwrap();
+        for (name, object) in [("values", array), ("products", products), ("sum", sum)] {
+            net.probe(name, object).unwrap();
+        }
+        net.probe("rates", net.neurons_of(array).unwrap()).unwrap();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(3, &Data::new()).unwrap();
+        let data = |sim: &Simulator, name: &str| {
+            let all = sim.data(sim.network().find_probe(name).unwrap()).unwrap();
+            all.slice(s![0, 2, ..]).to_vec()
+        };
+        let (values, products) = (data(&sim, "values"), data(&sim, "products"));
+        assert_eq!((values.len(), products.len()), (d * groups, groups));
+
+        let mut all: [Vec<f32>; 3] = Default::default();
+        for g in 0..groups {
+            let mut net = Network::new(0);
+            let x = constant(&mut net, "x", &inputs[g * d..][..d]);
+            let y = constant(&mut net, "y", &silence[g * n..][..n]);
+            let own = |a: &Array2<f64>| a.slice(s![g * n..(g + 1) * n, ..]).to_owned();
+            let one = common(Ensemble::new(n, d)).encoders(own(&encoders)).gain_bias(own(&gain), own(&bias));
+            let one = net.ensemble("one", one).unwrap();
+            net.connect(x, one, Connection::new()).unwrap();
+            net.connect(y, net.neurons_of(one).unwrap(), Connection::new()).unwrap();
+            let out = net.node("out", Node::Passthrough(1)).unwrap();
+            net.connect(one, out, Connection::new().function(product)).unwrap();
+            let probes = [
+                net.probe("values", one).unwrap(),
+                net.probe("product", out).unwrap(),
+                net.probe("rates", net.neurons_of(one).unwrap()).unwrap(),
+            ];
+            let mut sim = Simulator::new(&net, device).unwrap();
+            sim.run_steps(3, &Data::new()).unwrap();
+            for (all, probe) in all.iter_mut().zip(probes) {
+                all.extend(sim.data(probe).unwrap().slice(s![0, 2, ..]));
+            }
+        }
+        let near =
+            |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
+        assert!(near(&values, &all[0]), "{values:?} {:?}", all[0]);
+        assert!(near(&products, &all[1]), "{products:?} {:?}", all[1]);
+        let rates = data(&sim, "rates");
+        assert!(rates.iter().zip(&all[2]).all(|(a, b)| (a - b).abs() < 1e-2), "{rates:?}");
+        assert!((data(&sim, "sum")[0] - products[1] - products[2]).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn each_ensemble_of_an_array_can_have_a_function_of_its_own() {
+    let mut net = Network::new(0);
+    net.config.ensemble.neuron_type = Some(LifRate::default().into());
+    let x = constant(&mut net, "x", &[0.6, 0.6]);
+    let array = net.ensemble("array", Ensemble::array(100, 2)).unwrap();
+    net.connect(x, array, Connection::new()).unwrap();
+    let functions = ["x^2", "-x"].map(|f| Function::parse(f).unwrap());
+    let out = net.add_output(array, "two", Decoding::of_each(functions)).unwrap();
+    let p = net.probe("p", out).unwrap();
+    let mut sim = cpu(&net);
+    sim.run_steps(2, &Data::new()).unwrap();
+    let data = sim.data(p).unwrap();
+    assert!((data[[0, 1, 0]] - 0.36).abs() < 0.02 && (data[[0, 1, 1]] + 0.6).abs() < 0.02, "{data}");
+    let three = ["x", "x", "x"].map(|f| Function::parse(f).unwrap());
+    let text = problem(net.add_output(array, "three", Decoding::of_each(three)));
+    assert!(text.contains("'array.three'") && text.contains("3 functions") && text.contains("2"), "{text}");
+    let sizes = ["x", "x; x"].map(|f| Function::parse(f).unwrap());
+    let text = problem(net.add_output(array, "sizes", Decoding::of_each(sizes)));
+    assert!(text.contains("1 values") && text.contains("2 values"), "{text}");
+}
+
+#[test]
+fn full_weights_do_what_decoders_and_encoders_do() {
+    let build = |weights: bool| {
+        let mut net = Network::new(5);
+        net.config.ensemble.neuron_type = Some(LifRate::default().into());
+        let x = constant(&mut net, "x", &[0.4, -0.3]);
+        let a = net.ensemble("a", Ensemble::new(40, 2)).unwrap();
+        let b = net.ensemble("b", Ensemble::new(30, 3)).unwrap();
+        net.connect(x, a, Connection::new()).unwrap();
+        let transform = Transform::Dense(Init::Values(vec![0.5, 0.2, -1.0, 0.7]));
+        let connection = Connection::new().transform(transform).post([2, 0]).named("ab");
+        let solver = if weights { Solver::default().weights() } else { Solver::default() };
+        net.connect(a, b, connection.solver(solver)).unwrap();
+        let p = net.probe("p", net.neurons_of(b).unwrap()).unwrap();
+        let mut sim = cpu(&net);
+        sim.run_steps(2, &Data::new()).unwrap();
+        let shape = sim.parameter("ab/weights").unwrap().dim();
+        (sim.data(p).unwrap(), shape)
+    };
+    let ((full, shape), (decoded, small)) = (build(true), build(false));
+    assert_eq!((shape, small), ((30, 40), (2, 40)));
+    assert!(decoded.iter().any(|x| *x > 1.0));
+    assert!((&full - &decoded).iter().all(|x| x.abs() < 0.05), "off by {}", &full - &decoded);
+}
+
+#[test]
+fn neurons_get_their_input_times_their_gain_and_noise_as_it_is() {
+    let mut net = Network::new(0);
+    let ensemble = Ensemble::new(2, 1)
+        .neuron_type(RectifiedLinear { amplitude: 1.0 })
+        .encoders(array![[1.0], [-1.0]])
+        .radius(2.0)
+        .gain_bias(array![[3.0], [5.0]], array![[10.0], [20.0]])
+        .noise(Noise::white(1).distribution(nengo_wgpu::network::Draw::Uniform(0.25, 0.25)).unscaled());
+    let a = net.ensemble("a", ensemble).unwrap();
+    let x = constant(&mut net, "x", &[0.5]);
+    let y = constant(&mut net, "y", &[1.0]);
+    net.connect(x, a, Connection::new()).unwrap();
+    net.connect(y, net.neurons_of(a).unwrap(), Connection::new().post(1)).unwrap();
+    let current = net.add_probe("current", Target::Input(net.neurons_of(a).unwrap())).unwrap();
+    let input = net.add_probe("input", Target::Input(a)).unwrap();
+    let mut sim = cpu(&net);
+    sim.run_steps(1, &Data::new()).unwrap();
+    // J = gain/radius * e * x + bias + gain * y + noise
+    let wanted = [3.0 / 2.0 * 0.5 + 10.0 + 0.25, -5.0 / 2.0 * 0.5 + 20.0 + 5.0 + 0.25];
+    assert_eq!(sim.data(current).unwrap().as_slice().unwrap(), wanted);
+    assert_eq!(sim.data(input).unwrap().as_slice().unwrap(), [0.5]);
+}
+
+#[test]
+fn an_object_more_changes_none_before_it() {
+    let build = |more: bool| {
+        let mut net = Network::new(7);
+        let a = net.ensemble("a", Ensemble::new(10, 2)).unwrap();
+        let b = net.ensemble("b", Ensemble::array(10, 3)).unwrap();
+        net.connect(a, b, Connection::new().post(0..2).named("ab")).unwrap();
+        if more {
+            let c = net.ensemble("c", Ensemble::new(10, 2)).unwrap();
+            net.connect(a, c, Connection::new()).unwrap();
+        }
+        net.probe("p", b).unwrap();
+        let mut sim = cpu(&net);
+        let names = ["a/encoders", "a/bias", "b/encoders", "b/bias", "ab/weights", "b.output/decoders"];
+        names.map(|name| sim.parameter(name).unwrap())
+    };
+    assert_eq!(build(true), build(false));
+}
+
+#[test]
+fn ensembles_differ_unless_they_have_the_same_seed() {
+    let mut net = Network::new(7);
+    for (name, seed) in [("a", None), ("b", None), ("c", Some(1)), ("d", Some(1))] {
+        let mut ensemble = Ensemble::new(10, 2);
+        ensemble.seed = seed;
+        net.ensemble(name, ensemble).unwrap();
+    }
+    net.ensemble("array", Ensemble::array(10, 2)).unwrap();
+    let mut sim = cpu(&net);
+    let mut bias = |name: &str| sim.parameter(&format!("{name}/bias")).unwrap();
+    assert_ne!(bias("a"), bias("b"));
+    assert_eq!(bias("c"), bias("d"));
+    let array = bias("array");
+    assert_ne!(array.slice(s![.., ..10]), array.slice(s![.., 10..]));
+}
+
+#[test]
+fn defaults_hold_within_their_network_and_names_begin_with_its_name() {
+    let mut net = Network::new(0);
+    net.config.ensemble.radius = Some(2.0);
+    let ensemble = || Ensemble::new(1, 1).encoders(array![[1.0]]).gain_bias(array![[6.0]], array![[0.0]]);
+    net.within("sub", |sub| {
+        sub.config.ensemble.radius = Some(3.0);
+        sub.ensemble("a", ensemble())?;
+        sub.within("deep", |deep| deep.ensemble("a", ensemble().radius(1.0)))
+    })
+    .unwrap();
+    net.ensemble("a", ensemble()).unwrap();
+    assert!(net.within("sub", |sub| sub.ensemble("a", ensemble())).is_err());
+    assert!(problem(net.within("a/b", |_| Ok(()))).contains("'a/b'"));
+    let mut sim = cpu(&net);
+    let mut encoder = |name: &str| sim.parameter(&format!("{name}/encoders")).unwrap()[[0, 0]];
+    assert_eq!(["a", "sub.a", "sub.deep.a"].map(|n| encoder(n)), [3.0, 2.0, 6.0]);
+    assert_eq!(net.name(net.find("sub.deep.a").unwrap()), "sub.deep.a");
+}
+
+#[test]
+fn connections_that_read_the_same_are_solved_once() {
+    let mut net = Network::new(0);
+    let a = net.ensemble("a", Ensemble::new(20, 2)).unwrap();
+    let b = net.ensemble("b", Ensemble::new(20, 2)).unwrap();
+    let square = Function::parse("square").unwrap();
+    for _ in 0..5 {
+        net.connect(a, b, Connection::new().synapse(0.01).function(square.clone())).unwrap();
+        net.connect(a, b, Connection::new().synapse(0.01)).unwrap();
+    }
+    let own = Distribution::Uniform(0.0, 1.0);
+    net.connect(a, b, Connection::new().synapse(0.01).eval_points(own)).unwrap();
+    let mut steps = Vec::new();
+    net.solve_with(|done, all| steps.push((done, all))).unwrap();
+    // One system for the ensemble's points, and one for the points of the last connection.
+    assert_eq!(steps, [(1, 2), (2, 2)]);
+    net.solve_with(|_, _| panic!("all is solved")).unwrap();
+}
+
+#[test]
+fn training_through_an_ensemble_is_frozen_into_a_network() {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(1)).unwrap();
+    let a = net.ensemble("a", Ensemble::new(20, 1).neuron_type(LifRate::default())).unwrap();
+    let out = net.node("out", Node::Passthrough(1)).unwrap();
+    net.connect(x, a, Connection::new()).unwrap();
+    let c = net.connect(a, out, Connection::new().named("out weights")).unwrap();
+    let p = net.probe("y", out).unwrap();
+    let mut sim = cpu(&net);
+    let (before, bias) = (sim.weights(c).unwrap(), sim.parameter("a/bias").unwrap());
+    let objective = Objective::new().loss("y", Loss::MeanSquared);
+    sim.compile(Training::new(objective, 1e-5).optimiser(Optimiser::adam())).unwrap();
+    let inputs = Data::new().with("x", array![[0.5_f32], [-0.5]]);
+    let targets = Data::new().with("y", array![[1.0_f32], [0.0]]);
+    let reports = sim.fit(&inputs, &targets, &Fit::epochs(20)).unwrap();
+    assert!(reports[19].loss < reports[0].loss);
+    assert!(sim.weights(c).unwrap() != before && sim.parameter("a/bias").unwrap() != bias);
+    let frozen = sim.freeze().unwrap();
+    let mut again = cpu(&frozen);
+    assert_eq!(again.weights(c).unwrap(), sim.weights(c).unwrap());
+    assert_eq!(again.predict(&inputs).unwrap()[&p], sim.predict(&inputs).unwrap()[&p]);
+    // What it decodes at steady rates is what it gives, since its neurons are rate neurons.
+    let decoded = sim.decoded(c, &array![[0.5]]).unwrap();
+    let run = sim.predict(&inputs).unwrap();
+    assert!((decoded[[0, 0]] - f64::from(run[&p][[0, 0, 0]])).abs() < 1e-4);
+    // A connection that is added now is solved with the trained neurons.
+    let mut more = frozen.clone();
+    let late = more.connect(a, out, Connection::new().named("late")).unwrap();
+    let value = cpu(&more).decoded(late, &array![[0.3]]).unwrap()[[0, 0]];
+    assert!((value - 0.3).abs() < 0.05, "{value}");
+}
+
+#[test]
+fn rates_are_reported_for_each_ensemble() {
+    let mut net = Network::new(0);
+    net.ensemble("loud", Ensemble::new(30, 2)).unwrap();
+    let half = Ensemble::array(2, 2)
+        .encoders(array![[1.0], [1.0]])
+        .gain_bias(array![[1.0], [1.0]], array![[5.0], [-5.0]]);
+    net.ensemble("half", half).unwrap();
+    let report = cpu(&net).rates_report().unwrap();
+    assert_eq!((report[0].ensemble.as_str(), report[0].neurons), ("loud", 30));
+    assert!((150.0..450.0).contains(&report[0].max), "{report:?}");
+    assert_eq!((report[1].neurons, report[1].silent), (4, 2));
+    assert!(report[1].mean > 0.0 && report[1].mean < report[1].max);
+}
+
+#[test]
+fn ensembles_that_make_no_sense_are_refused() {
+    let mut net = Network::new(0);
+    let mut refused = |ensemble: Ensemble, parts: &[&str]| {
+        let text = problem(net.ensemble("pop", ensemble));
+        assert!(text.contains("'pop'") && parts.iter().all(|p| text.contains(p)), "{text}");
+    };
+    refused(Ensemble::new(0, 1), &["0 neurons", "1 dimensions"]);
+    refused(Ensemble::new(5, 0), &["5 neurons", "0 dimensions"]);
+    refused(Ensemble::array(5, 0), &["0 ensembles"]);
+    refused(Ensemble::new(usize::MAX, 3), &["more encoders than there can be"]);
+    refused(Ensemble::new(5, 1).radius(0.0), &["radius is 0"]);
+    refused(Ensemble::new(5, 2).encoders(Array2::ones((4, 2))), &["encoders", "5 rows", "4 rows"]);
+    refused(
+        Ensemble::new(5, 2).encoders(Array2::ones((5, 3))),
+        &["encoders", "2 dimensions", "3 dimensions"],
+    );
+    refused(Ensemble::new(2, 2).encoders(array![[1.0, 0.0], [0.0, 0.0]]), &["neuron 1 is zero"]);
+    refused(Ensemble::new(5, 1).intercepts(Distribution::Uniform(1.5, 2.0)), &["intercept", "below 1"]);
+    refused(Ensemble::new(5, 1).max_rates(Distribution::Uniform(600.0, 700.0)), &["500 Hz"]);
+    refused(Ensemble::new(5, 1).neuron_type(NeuronType::Leaky(Default::default())), &["leaky neurons"]);
+    let mut half = Ensemble::new(5, 1);
+    half.settings.gain = Some(Distribution::Uniform(1.0, 2.0));
+    refused(half, &["without the other"]);
+    assert!(
+        problem(net.ensemble("pop", Ensemble::new(5, 1).state("speed", Init::Zeros))).contains("voltage")
+    );
+    // Nothing is left of what was refused.
+    net.ensemble("pop", Ensemble::new(5, 1)).unwrap();
+    assert!(problem(net.ensemble("pop", Ensemble::new(5, 1))).contains("two objects are named 'pop'"));
+}
+
+#[test]
+fn connections_that_do_not_fit_an_ensemble_are_refused() {
+    let mut net = Network::new(0);
+    let a = net.ensemble("a", Ensemble::new(10, 2)).unwrap();
+    let b = net.ensemble("b", Ensemble::new(10, 3)).unwrap();
+    let array = net.ensemble("array", Ensemble::array(10, 2)).unwrap();
+    let x = constant(&mut net, "x", &[0.0, 0.0]);
+    let mut refused = |pre, post, connection: Connection, parts: &[&str]| {
+        let text = problem(net.connect(pre, post, connection));
+        assert!(parts.iter().all(|p| text.contains(p)), "{text}");
+    };
+    let new = Connection::new;
+    refused(a, b, new(), &["'a->b'", "2 values", "'b' is 3", "function of that size"]);
+    refused(a, b, new().function(|x: &[f64]| vec![x[0]]), &["'a->b'", "1 values", "'b' is 3"]);
+    refused(a, b, new().function(|_: &[f64]| Vec::new()), &["'a->b'", "no values"]);
+    refused(a, b, new().function(|x: &[f64]| vec![x[7]; 3]), &["'a->b'", "index out of bounds"]);
+    refused(a, b, new().function(Function::parse("x0; x1; x2").unwrap()), &["'a->b'", "takes x2"]);
+    refused(a, b, new().weights(Init::Values(vec![0.0; 4])), &["a->b/weights", "[3, 10]", "4 values"]);
+    refused(a, b, new().pre(0..5), &["'a[0:5]'", "2 dimensions"]);
+    refused(x, a, new().function(|x: &[f64]| x.to_vec()), &["'x->a'", "'x' is none"]);
+    refused(array, a, new().function(|x: &[f64]| x.to_vec()), &["'array->a'", "add_output"]);
+    refused(a, x, new(), &["'x'", "takes no input"]);
+    let full = || new().solver(Solver::default().weights());
+    refused(a, array, full(), &["'a->array'", "'array' is an array"]);
+    assert!(
+        problem(net.add_output(a, "o", Decoding::new().solver(full().decoding.solver.unwrap())))
+            .contains("'a.o'")
+    );
+    let out = net.node("out", Node::Passthrough(2)).unwrap();
+    assert!(problem(net.connect(a, out, full())).contains("'out' is no ensemble"));
+    assert!(problem(net.neurons_of(out)).contains("'out'"));
+    assert!(problem(net.output_of(out)).contains("no ensemble"));
+}
+
+#[test]
+fn what_cannot_be_solved_is_told_with_connection_and_ensemble() {
+    let refused = |ensemble: Ensemble, connection: Connection, parts: &[&str]| {
+        let mut net = Network::new(0);
+        let a = net.ensemble("a", ensemble).unwrap();
+        let out = net.node("out", Node::Passthrough(1)).unwrap();
+        net.connect(a, out, connection.named("c")).unwrap();
+        let text = problem(Simulator::new(&net, &Device::cpu()));
+        assert!(text.contains("'c'") && parts.iter().all(|p| text.contains(p)), "{text}");
+    };
+    let new = Connection::new;
+    let late =
+        Ensemble::new(5, 1).intercepts(Distribution::Uniform(0.9, 0.95)).encoders(Array2::ones((5, 1)));
+    let points = Distribution::Uniform(-1.0, 0.5);
+    refused(late.clone().eval_points(points), new(), &["'a' are silent", "intercepts lie between 0.9"]);
+    let low =
+        Ensemble::new(5, 1).gain_bias(Distribution::Uniform(1.0, 1.0), Distribution::Uniform(-9.0, -8.0));
+    refused(low, new(), &["'a' are silent", "gains lie between 1.000", "biases between -"]);
+    let size = |x: &[f64]| vec![0.0; if x[0] > 0.5 { 2 } else { 1 }];
+    refused(Ensemble::new(5, 1), new().function(size), &["2 values", "1 values"]);
+    let panics = |x: &[f64]| if x[0] > 0.5 { panic!("too large") } else { x.to_vec() };
+    refused(Ensemble::new(5, 1), new().function(panics), &["too large"]);
+    refused(Ensemble::new(5, 1), new().function(|x: &[f64]| vec![1.0 / (x[0] - x[0])]), &["is inf"]);
+    refused(Ensemble::new(5, 1), new().eval_points(Array2::ones((5, 2))), &["2 dimensions"]);
+    let leaky = Ensemble::new(5, 1)
+        .neuron_type(NeuronType::Leaky(Default::default()))
+        .gain_bias(Distribution::Uniform(1.0, 2.0), Distribution::Uniform(0.0, 1.0));
+    refused(leaky, new(), &["leaky neurons of 'a'", "give the weights themselves"]);
+}
+
+#[test]
+fn an_ensemble_that_feeds_itself_at_once_is_a_cycle_under_its_own_name() {
+    let mut net = Network::new(0);
+    let a = net.ensemble("a", Ensemble::new(10, 1)).unwrap();
+    net.connect(a, a, Connection::new()).unwrap();
+    let text = problem(Simulator::new(&net, &Device::cpu()));
+    assert!(text.contains("cycle a -> a has no delay"), "{text}");
+}
