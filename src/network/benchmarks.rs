@@ -6,7 +6,7 @@ use ndarray::array;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::library::CircularConvolution;
+use super::library::{BasalGanglia, CircularConvolution};
 use super::{Connection, Decoding, Distribution, Ensemble, Init, Network, Node, Transform};
 use crate::error::{Error, Result};
 use crate::op::neuron::NeuronType;
@@ -51,6 +51,25 @@ pub fn integrator(
     let scale = Transform::Scalar(0.01);
     net.connect(inp, integ, net.config.connection.clone().transform(scale))?;
     net.probe("p", integ)?;
+    Ok(net)
+}
+
+/// Basal ganglia with `dimensions` actions and `neurons_per_d` neurons in each ensemble.
+///
+/// # Errors
+/// Sizes of zero, or decoders that cannot be solved for.
+pub fn basal_ganglia(
+    dimensions: usize,
+    neurons_per_d: usize,
+    neuron_type: impl Into<NeuronType>,
+) -> Result<Network> {
+    let mut net = Network::new(0);
+    net.config.ensemble.neuron_type = Some(neuron_type.into());
+    let inp = net.node("inp", Node::Constant(vec![1.0; dimensions]))?;
+    let bg = BasalGanglia { n_neurons_per_ensemble: neurons_per_d, ..BasalGanglia::new(dimensions) };
+    let bg = bg.add(&mut net, "bg")?;
+    net.connect(inp, bg.input, net.config.connection.clone())?;
+    net.probe("p", bg.output)?;
     Ok(net)
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 
 use super::ensemble::Encoding;
 use super::{
@@ -365,17 +365,35 @@ impl Network {
 }
 
 impl Decode {
+    /// Whether the weights themselves are solved for, since the method finds others than by way of decoders.
+    fn whole(&self) -> bool {
+        self.encode.is_some() && !self.solver.method.compositional()
+    }
+
+    /// What targets go through before they are solved for.
+    pub fn before_solving(&self, network: &Network) -> Result<Option<Array2<f64>>> {
+        let Some((post, dims)) = self.encode.as_ref().filter(|_| self.whole()) else { return Ok(None) };
+        let encoders = network.encoding(*post)?.0.scaled_encoders().select(ndarray::Axis(1), dims);
+        Ok(Some(match &self.transform {
+            Some(transform) => encoders.dot(transform),
+            None => encoders,
+        }))
+    }
+
     /// The parameter: the decoders of each group one below the other (each values × neurons), what follows them, and the
     /// encoders at the end.
     pub fn compose(&self, network: &Network, decoders: Array2<f64>) -> Result<Array2<f64>> {
         let mut weights = decoders;
+        if self.whole() {
+            return Ok(weights);
+        }
         if let Some(transform) = &self.transform {
             weights = transform.dot(&weights);
         }
         if let Some((post, dims)) = &self.encode {
             let (encoding, _) = network.encoding(*post)?;
             let encoders = encoding.scaled_encoders().select(ndarray::Axis(1), dims);
-            weights = encoders.slice(s![.., ..]).dot(&weights);
+            weights = encoders.dot(&weights);
         }
         Ok(weights)
     }

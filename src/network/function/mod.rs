@@ -86,6 +86,11 @@ impl Function {
         }
     }
 
+    /// The text it was made of; nothing for a closure.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
     /// Its values at a point; a panic in a closure is an error of `what`.
     pub(crate) fn values(&self, what: &str, x: &[f64]) -> Result<Vec<f64>> {
         crate::build::guarded(&format!("the function of {what}"), || (self.call)(x))
