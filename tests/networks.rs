@@ -9,8 +9,8 @@ use common::devices;
 use common::golden::{Golden, neuron};
 use ndarray::{Array2, Array3, Ix2, Ix3};
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, LinearFilter, Network, Neurons, Node, ObjectId, Slice, Synapse,
-    Target, Transform,
+    Activation, Connection, ConnectionId, Init, Layer, LearningRule, LinearFilter, Network, Neurons, Node,
+    ObjectId, Slice, Synapse, Target, Transform,
 };
 use nengo_wgpu::train::{Loss, Objective, Penalty, Select, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
@@ -45,11 +45,14 @@ struct Reader {
     net: Network,
     /// By name; an ensemble's neurons under its name, its input under `NAME input`, a connection's result likewise.
     objects: HashMap<String, ObjectId>,
+    /// Connections with learning rules; those of Voja also under the ensemble's name.
+    rules: HashMap<String, ConnectionId>,
 }
 
 impl Reader {
     fn new(file: &str) -> Self {
-        Self { golden: Golden::open(file), net: Network::new(0), objects: HashMap::new() }
+        let (objects, rules) = Default::default();
+        Self { golden: Golden::open(file), net: Network::new(0), objects, rules }
     }
 
     fn values(&mut self, name: &str) -> Vec<f32> {
@@ -80,27 +83,39 @@ impl Reader {
             self.node(&name, kind);
         }
         for ensemble in list("ensembles") {
-            self.ensemble(&ensemble, &text(&ensemble, "name"));
+            let name = text(&ensemble, "name");
+            // Weights that are learned are those before the gain, so it stays apart.
+            let learns = |c: &Value| {
+                c["post"] == *name && c["post_kind"] == "neurons" && !c["learning_rule"].is_null()
+            };
+            let own_gain = list("connections").iter().any(learns);
+            self.ensemble(&ensemble, &name, own_gain);
         }
-        let probed: Vec<String> = list("probes").iter().map(|p| text(p, "target")).collect();
+        let rule = ["error", "weights"];
+        let probes = list("probes").into_iter().filter(|p| rule.iter().all(|r| p["attr"] != *r));
+        let probed: Vec<String> = probes.map(|p| text(&p, "target")).collect();
         for connection in list("connections") {
             self.connection(&connection, &text(&connection, "name"), &probed);
         }
         list("probes").iter().map(|probe| self.probe(probe, &text(probe, "name"))).collect()
     }
 
-    fn ensemble(&mut self, spec: &Value, name: &str) {
+    fn ensemble(&mut self, spec: &Value, name: &str, own_gain: bool) {
         let input = self.node(&format!("{name} input"), Node::Passthrough(size(spec, "dimensions")));
         let bias = Init::Values(self.values(&format!("{name}.bias")));
         let mut neurons = Neurons::new(size(spec, "n_neurons"), neuron(&spec["neuron_type"]));
-        neurons = neurons.tuned(Init::Constant(1.0), bias);
+        let gain =
+            if own_gain { Init::Values(self.values(&format!("{name}.gain"))) } else { Init::Constant(1.0) };
+        neurons = neurons.tuned(gain, bias);
         for state in spec["states"].as_array().unwrap() {
             let state = state.as_str().unwrap();
             neurons = neurons.state(state, Init::Values(self.values(&format!("{name}.state.{state}"))));
         }
         let neurons = self.net.neurons(name, neurons).unwrap();
         self.objects.insert(name.to_string(), neurons);
-        let encoders = Init::Values(self.values(&format!("{name}.scaled_encoders")));
+        let encoders = if own_gain { "encoders" } else { "scaled_encoders" };
+        assert!(!own_gain || spec["radius"] == 1.0, "encoders alone lack the radius of '{name}'");
+        let encoders = Init::Values(self.values(&format!("{name}.{encoders}")));
         let encode = Connection::new().transform(Transform::Dense(encoders));
         self.net.connect(input, neurons, encode).unwrap();
     }
@@ -110,6 +125,7 @@ impl Reader {
         let post = text("post");
         let to = match spec["post_kind"].as_str().unwrap() {
             "ensemble" => self.objects[&format!("{post} input")],
+            "rule" => self.net.learning_rule_of(self.rules[&post]).unwrap(),
             "probe" => self.node(&post, Node::Passthrough(size(spec, "size_out"))),
             _ => self.objects[&post],
         };
@@ -118,7 +134,7 @@ impl Reader {
             first = first.pre(indices);
         }
         let mut weights = spec["weights"].as_str().map(|w| self.matrix(w));
-        if spec["post_kind"] == "neurons" {
+        if spec["post_kind"] == "neurons" && spec["learning_rule"].is_null() {
             // What comes to neurons is multiplied by their gain.
             let gain = self.values(&format!("{post}.gain"));
             let chosen = indices(&spec["post_slice"]).unwrap_or_else(|| (0..gain.len()).collect());
@@ -129,6 +145,9 @@ impl Reader {
             first = first.transform(Transform::Dense(Init::Values(weights.iter().copied().collect())));
         }
         first.synapse = synapse(&spec["synapse"]);
+        first.learning_rule = self.rule(&spec["learning_rule"], &post);
+        let voja = matches!(first.learning_rule, Some(LearningRule::Voja { .. }));
+        let learns = first.learning_rule.is_some();
         let slice = indices(&spec["post_slice"]).map(Slice::from);
         let from = self.objects[&text("pre")];
         if probed.iter().any(|p| p == name) {
@@ -139,8 +158,31 @@ impl Reader {
             self.net.connect(place, to, second).unwrap();
         } else {
             let first = slice.into_iter().fold(first, Connection::post);
-            self.net.connect(from, to, first.named(&format!("{name} of the file"))).unwrap();
+            let id = self.net.connect(from, to, first.named(&format!("{name} of the file"))).unwrap();
+            let names = [learns.then_some(name), voja.then_some(&*post)];
+            self.rules.extend(names.into_iter().flatten().map(|n| (n.to_string(), id)));
         }
+    }
+
+    fn rule(&mut self, spec: &Value, post: &str) -> Option<LearningRule> {
+        let learning_rate = spec["learning_rate"].as_f64()?;
+        let [pre_synapse, post_synapse, theta_synapse] =
+            ["pre", "post", "theta"].map(|s| synapse(&spec[format!("{s}_synapse")]));
+        Some(match spec["type"].as_str().unwrap() {
+            "PES" => LearningRule::Pes { learning_rate, pre_synapse },
+            "RLS" => LearningRule::Rls { learning_rate, pre_synapse },
+            "BCM" => LearningRule::Bcm { learning_rate, pre_synapse, post_synapse, theta_synapse },
+            "Oja" => {
+                let beta = spec["beta"].as_f64().unwrap();
+                LearningRule::Oja { learning_rate, pre_synapse, post_synapse, beta }
+            }
+            // Of a radius of 1, as all are that learn so.
+            "Voja" => {
+                let scale = Init::Values(self.values(&format!("{post}.gain")));
+                LearningRule::Voja { learning_rate, post_synapse, scale }
+            }
+            other => panic!("unknown rule {other}"),
+        })
     }
 
     fn probe(&mut self, spec: &Value, name: &str) -> (String, nengo_wgpu::network::ProbeId) {
@@ -151,6 +193,8 @@ impl Reader {
             "output" => Target::Output(object(&text("target")), synapse(&spec["synapse"])),
             "input" => Target::Output(object(&format!("{} input", text("target"))), None),
             "current" => Target::Input(object(&text("target"))),
+            signal @ ("error" | "weights") => Target::Rule(self.rules[&text("target")], signal.to_string()),
+            "scaled_encoders" => Target::Rule(self.rules[&text("target")], "encoders".to_string()),
             state => Target::State(object(&text("target")), state.to_string()),
         };
         let label = format!("{name} of the file");
@@ -218,6 +262,13 @@ networks! {
     a_mixed_network_is_nengos "network_mixed_0"
     another_mixed_network_is_nengos "network_mixed_1"
     a_third_mixed_network_is_nengos "network_mixed_2"
+    pes_learns_as_nengos_does "learning_pes"
+    pes_with_slow_rates_learns_as_nengos_does "learning_pes_slow_rate"
+    pes_on_weights_between_neurons_learns_as_nengos_does "learning_pes_neurons"
+    rls_learns_as_nengos_does "learning_rls"
+    bcm_learns_as_nengos_does "learning_bcm"
+    oja_learns_as_nengos_does "learning_oja"
+    voja_learns_as_nengos_does "learning_voja"
 }
 
 #[test]

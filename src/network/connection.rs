@@ -1,6 +1,6 @@
 //! How a connection carries a signal.
 
-use super::{Slice, Synapse, Transform};
+use super::{LearningRule, Slice, Synapse, Transform};
 
 /// How a connection carries a signal.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,14 +15,23 @@ pub struct Connection {
     pub synapse: Option<Synapse>,
     /// Whether the transform's weights are trained.
     pub trainable: bool,
+    /// How its weights, or the encoders behind it, change while the network runs.
+    pub learning_rule: Option<LearningRule>,
     /// Its name; `pre->post` if not given.
     pub name: Option<String>,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        let transform = Transform::Identity;
-        Self { pre: Slice::All, post: Slice::All, transform, synapse: None, trainable: true, name: None }
+        Self {
+            pre: Slice::All,
+            post: Slice::All,
+            transform: Transform::Identity,
+            synapse: None,
+            trainable: true,
+            learning_rule: None,
+            name: None,
+        }
     }
 }
 
@@ -59,6 +68,12 @@ impl Connection {
     /// With a name of its own.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_string());
+        self
+    }
+
+    /// With a rule by which weights change while the network runs.
+    pub fn learning_rule(mut self, rule: LearningRule) -> Self {
+        self.learning_rule = Some(rule);
         self
     }
 

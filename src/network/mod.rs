@@ -5,6 +5,7 @@ mod discretise;
 mod image;
 mod init;
 mod layer;
+mod learning;
 mod memory;
 mod neurons;
 mod node;
@@ -25,6 +26,8 @@ pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
+pub use learning::LearningRule;
+pub(crate) use learning::Rule;
 pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
@@ -85,6 +88,8 @@ pub(crate) struct Link {
     /// Where its output goes in the post object's input, and how many columns it has.
     pub put: (Columns, usize),
     pub product: Product,
+    /// What changes weights while the network runs.
+    pub rule: Option<Rule>,
 }
 
 /// A network: objects, the connections between them, and probes on them.
@@ -226,7 +231,8 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse that makes no sense.
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, a synapse that makes no sense, or a learning
+    /// rule that does not fit.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let base = spec.name.clone().unwrap_or_else(|| format!("{}->{}", from.name, to.name));
@@ -268,11 +274,18 @@ impl Network {
                 hint: hint.into(),
             });
         }
-        if let Some((rows, cols, init)) = weights {
-            self.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
-        }
-        self.links.push(Link { name, pre, post, spec, take, put, product });
-        Ok(ConnectionId(self.links.len() - 1))
+        let rule = self.attach(&name, [&from, &to], &spec, &product, size_out)?;
+        self.whole_or_nothing(|net| {
+            if let Some((rows, cols, init)) = weights {
+                net.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
+            }
+            net.links.push(Link { name, pre, post, spec, take, put, product, rule: None });
+            let connection = ConnectionId(net.links.len() - 1);
+            match rule {
+                Some((rule, size)) => net.take_rule(connection, rule, size).map(|()| connection),
+                None => Ok(connection),
+            }
+        })
     }
 
     /// Adds a probe on an object's output.
@@ -333,6 +346,12 @@ impl Network {
                     Error::invalid(format!("probe '{name}'"), problem)
                 };
                 object.population.as_ref().ok_or_else(none)?.state(state)?;
+            }
+            Target::Rule(connection, signal) => {
+                let known = self.rule(*connection)?.spec.signals();
+                if !known.contains(&signal.as_str()) {
+                    return Err(Error::unknown("signal", signal, known.iter().copied()));
+                }
             }
             Target::Parameter(parameter) | Target::Norm(parameter) => {
                 self.parameter_index(parameter)?;
@@ -403,11 +422,12 @@ impl Network {
             .ok_or_else(|| Error::unknown("parameter", name, self.parameters.iter().map(|p| p.name.as_str())))
     }
 
-    /// An object with its parameters, or the network as it was.
-    fn whole_or_nothing(&mut self, add: impl FnOnce(&mut Self) -> Result<ObjectId>) -> Result<ObjectId> {
-        let (objects, parameters) = (self.objects.len(), self.parameters.len());
+    /// An object or a connection with its parameters, or the network as it was.
+    fn whole_or_nothing<I>(&mut self, add: impl FnOnce(&mut Self) -> Result<I>) -> Result<I> {
+        let (objects, links, parameters) = (self.objects.len(), self.links.len(), self.parameters.len());
         add(self).inspect_err(|_| {
             self.objects.truncate(objects);
+            self.links.truncate(links);
             self.parameters.truncate(parameters);
         })
     }

@@ -5,6 +5,7 @@ mod check;
 mod checkpoint;
 mod data;
 mod fit;
+mod learning;
 mod outline;
 mod parameters;
 mod processes;

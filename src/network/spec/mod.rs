@@ -23,6 +23,7 @@
 //! target = "digit"
 //! ```
 
+mod learning;
 mod neurons;
 mod objects;
 mod signals;
@@ -32,6 +33,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use learning::{BcmSpec, LearningRuleSpec, OjaSpec, PreSpec, VojaSpec};
 pub use neurons::NeuronsSpec;
 pub use objects::{ConnectionSpec, End, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
 pub use signals::{
@@ -144,12 +146,15 @@ impl NetworkSpec {
                 net.connect(net.find(input)?, post, Connection::new())?;
             }
         }
-        for connection in &self.connection {
+        // What brings an error to a learning rule comes after the connection that has the rule.
+        let (to_rules, others): (Vec<_>, Vec<_>) =
+            self.connection.iter().partition(|c| c.post.name.ends_with("/learning-rule"));
+        for connection in others.into_iter().chain(to_rules) {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
             net.connect(pre, post, connection.build()?)?;
         }
         for probe in &self.probe {
-            let target = probe.build(|name| net.find(name))?;
+            let target = probe.build(&net)?;
             match probe.sample_every {
                 Some(seconds) => net.probe_every(&probe.name, target, seconds)?,
                 None => net.add_probe(&probe.name, target)?,
