@@ -277,6 +277,10 @@ impl LearnKernel {
 /// Sums that a row's product is made of side by side.
 const LANES: usize = 32;
 
+/// On lines of the cache, as vectors that lie on two of them are slow to add to.
+#[repr(align(64))]
+struct Sums([f32; LANES]);
+
 /// Changes one row of the weights, and gives its product with `x`.
 #[inline(always)]
 fn step<const DECAYS: bool, const BASED: bool>(
@@ -288,24 +292,24 @@ fn step<const DECAYS: bool, const BASED: bool>(
     decay: f32,
 ) -> f32 {
     let one = |d: &mut f32, base: f32, x: f32, v: f32| {
+        let base = if BASED { base } else { 0.0 };
         let next = *d + u * v;
         *d = math::flush(if DECAYS { next - decay * (*d + base) } else { next });
         (*d + base) * x
     };
-    let n = change.len();
-    let mut sums = [0.0_f32; LANES];
-    let (chunks, rest) = change.as_chunks_mut::<LANES>();
-    for (c, d) in chunks.iter_mut().enumerate() {
-        let from = c * LANES;
-        let (x, v) = (&x[from..from + LANES], &v[from..from + LANES]);
-        let base = if BASED { &base[from..from + LANES] } else { &[][..] };
+    // Without a base any slice will do in its place.
+    let base = if BASED { base } else { x };
+    let (d, d_rest) = change.as_chunks_mut::<LANES>();
+    let (base, base_rest) = base.as_chunks::<LANES>();
+    let (x, x_rest) = x.as_chunks::<LANES>();
+    let (v, v_rest) = v.as_chunks::<LANES>();
+    let mut sums = Sums([0.0; LANES]);
+    for (((d, base), x), v) in d.iter_mut().zip(base).zip(x).zip(v) {
         for k in 0..LANES {
-            sums[k] += one(&mut d[k], if BASED { base[k] } else { 0.0 }, x[k], v[k]);
+            sums.0[k] += one(&mut d[k], base[k], x[k], v[k]);
         }
     }
-    let from = n - rest.len();
-    for (k, d) in rest.iter_mut().enumerate() {
-        sums[k] += one(d, if BASED { base[from + k] } else { 0.0 }, x[from + k], v[from + k]);
-    }
-    sums.iter().sum()
+    let rest = d_rest.iter_mut().zip(base_rest).zip(x_rest).zip(v_rest);
+    let rest: f32 = rest.map(|(((d, &base), &x), &v)| one(d, base, x, v)).sum();
+    sums.0.iter().sum::<f32>() + rest
 }

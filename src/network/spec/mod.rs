@@ -146,10 +146,10 @@ impl NetworkSpec {
                 net.connect(net.find(input)?, post, Connection::new())?;
             }
         }
-        // What brings an error to a learning rule comes after the connection that has the rule.
-        let (to_rules, others): (Vec<_>, Vec<_>) =
-            self.connection.iter().partition(|c| c.post.name.ends_with("/learning-rule"));
-        for connection in others.into_iter().chain(to_rules) {
+        // Learning rules look for the encoders behind them, and what brings them an error looks for the rule.
+        let mut connections: Vec<&ConnectionSpec> = self.connection.iter().collect();
+        connections.sort_by_key(|c| (c.post.name.ends_with("/learning-rule"), c.learning_rule.is_some()));
+        for connection in connections {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
             net.connect(pre, post, connection.build()?)?;
         }
