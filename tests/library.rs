@@ -237,6 +237,7 @@ fn benchmark_networks_run_and_stay_finite_on_every_device() {
         benchmarks::cconv(5, 8, relu).unwrap(),
         benchmarks::integrator(6, 10, lif()).unwrap(),
         benchmarks::random_network(4, 6, lif(), 5, 3).unwrap(),
+        benchmarks::pes(3, 10, relu).unwrap(),
         benchmarks::basal_ganglia(3, 20, lif()).unwrap(),
     ] {
         for device in devices() {

@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::library::{BasalGanglia, CircularConvolution};
-use super::{Connection, Decoding, Distribution, Ensemble, Init, Network, Node, Transform};
+use super::{Connection, Decoding, Distribution, Ensemble, Init, LearningRule, Network, Node, Transform};
 use crate::error::{Error, Result};
 use crate::op::neuron::NeuronType;
 
@@ -51,6 +51,26 @@ pub fn integrator(
     let scale = Transform::Scalar(0.01);
     net.connect(inp, integ, net.config.connection.clone().transform(scale))?;
     net.probe("p", integ)?;
+    Ok(net)
+}
+
+/// An ensemble of `dimensions` whose decoders learn by PES to give its input.
+///
+/// # Errors
+/// Sizes of zero, or decoders that cannot be solved for.
+pub fn pes(dimensions: usize, neurons_per_d: usize, neuron_type: impl Into<NeuronType>) -> Result<Network> {
+    let mut net = network(neuron_type.into());
+    let inp = net.node("inp", Node::Constant(vec![1.0; dimensions]))?;
+    let n = neurons_per_d.saturating_mul(dimensions);
+    let pre = net.ensemble("pre", Ensemble::new(n, dimensions))?;
+    let post = net.node("post", Node::Passthrough(dimensions))?;
+    let through = net.config.connection.clone();
+    net.connect(inp, pre, through.clone())?;
+    let learns = net.connect(pre, post, through.clone().learning_rule(LearningRule::pes()))?;
+    let error = net.learning_rule_of(learns)?;
+    net.connect(post, error, through.clone().transform(Transform::Scalar(-1.0)))?;
+    net.connect(inp, error, through)?;
+    net.probe("p", post)?;
     Ok(net)
 }
 

@@ -177,6 +177,7 @@ impl Network {
             put: (Columns::All, n),
             product: Product::Identity,
             onto_current: true,
+            rule: None,
         });
         Ok(())
     }
@@ -281,6 +282,7 @@ impl Network {
             put: (put.scatter(), size_out),
             product: Product::Dense,
             onto_current: false,
+            rule: None,
         };
         let mut encode = None;
         if solver.weights {
@@ -299,24 +301,20 @@ impl Network {
             encode = Some((post, post_dims));
             link = Link { post: neurons, put: (Columns::All, encoding.n), onto_current: true, ..link };
         }
-        let init = decoding.weights.clone().unwrap_or(Init::Zeros);
-        self.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
-        if decoding.weights.is_none() {
-            let parameter = self.parameters.len() - 1;
-            let ensemble = pre;
-            self.decodes.push(Decode {
-                parameter,
-                what,
-                ensemble,
-                dims,
-                decoding,
-                solver,
-                transform,
-                encode,
-            });
-        }
-        self.links.push(link);
-        Ok(ConnectionId(self.links.len() - 1))
+        let to = self.object(link.post)?.clone();
+        let rule = self.attach(&name, [&from, &to], &link.spec, &link.product, link.put.1)?;
+        self.whole_or_nothing(|net| {
+            let init = decoding.weights.clone().unwrap_or(Init::Zeros);
+            net.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
+            if decoding.weights.is_none() {
+                let parameter = net.parameters.len() - 1;
+                let ensemble = pre;
+                let decode = Decode { parameter, what, ensemble, dims, decoding, solver, transform, encode };
+                net.decodes.push(decode);
+            }
+            net.links.push(link);
+            net.take_rule(rule)
+        })
     }
 
     /// The matrix that a connection applies to the `size` values that are decoded for it; nothing if there is none.

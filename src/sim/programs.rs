@@ -12,7 +12,7 @@ use super::states::{self, StateKey};
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{BufferId, BufferRef, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Tensor, Type};
+use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{Kind, Network, Node, ObjectId, ProbeId};
 use crate::op::neuron::Spiking;
 use crate::op::update::{LINE, Segment, Segments};
@@ -126,6 +126,7 @@ impl Simulator {
             .probes
             .iter()
             .chain(&built.callbacks)
+            .chain(&built.learned)
             .map(|p| Output { value: p.id, place: Place::Keep })
             .collect();
         let graph = scope.finish()?;
@@ -207,14 +208,23 @@ impl Simulator {
         let held = |id: ObjectId| key.held.contains(&id);
         let (dims, spiking) = (key.dims, Spiking::default());
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &held };
-        let Built { probes, mut feeds, callbacks, .. } = build::build(&self.network, &scope, &settings)?;
-        let outputs = self
+        let Built { probes, mut feeds, callbacks, learned, .. } =
+            build::build(&self.network, &scope, &settings)?;
+        let mut outputs: Vec<Output> = self
             .sampled(probes, &mut feeds)
             .iter()
             .chain(&callbacks)
             .map(|p| Output { value: p.id, place: Place::Keep })
             .collect();
+        let learned: Vec<ValueId> = learned.iter().map(|p| p.id).collect();
         let graph = scope.finish()?;
+        // What learns does so unseen, too.
+        for product in learned {
+            let live = plan::stages::live(&graph, &outputs);
+            if graph.producer(product).is_some_and(|n| !live[n.0]) {
+                outputs.push(Output { value: product, place: Place::Keep });
+            }
+        }
         let nodes = graph.nodes.len();
         self.plan(graph, nodes, outputs, feeds, key.states, "run")
     }

@@ -46,17 +46,17 @@ impl Layout {
         let mut named = Vec::new();
         for node in &graph.nodes[..nodes] {
             let Some(place) = carry.place(node.output) else { continue };
-            let cols = graph.ty(node.output).cols;
-            let len = graph.dims.batch * cols;
-            let mut add = |first, what: &str| {
-                named.push(Named { first, len, cols, name: format!("the {what} of '{}'", node.owner) });
+            let mut add = |first, cols, what: &str| {
+                let (len, name) = (graph.dims.batch * cols, format!("the {what} of '{}'", node.owner));
+                named.push(Named { first, len, cols, name });
             };
             if let Some(first) = place.output {
-                add(first, node.op.name());
+                add(first, graph.ty(node.output).cols, node.op.name());
             }
+            let cols = graph.state_cols(node);
             for (k, state) in node.op.states().iter().enumerate() {
                 if let Some(first) = place.states {
-                    add(first + k * len, state.name);
+                    add(first + k * graph.dims.batch * cols, cols, state.name);
                 }
             }
         }
