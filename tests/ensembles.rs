@@ -280,7 +280,7 @@ fn defaults_hold_within_their_network_and_names_begin_with_its_name() {
     assert!(problem(net.within("a/b", |_| Ok(()))).contains("'a/b'"));
     let mut sim = cpu(&net);
     let mut encoder = |name: &str| sim.parameter(&format!("{name}/encoders")).unwrap()[[0, 0]];
-    assert_eq!(["a", "sub.a", "sub.deep.a"].map(|n| encoder(n)), [3.0, 2.0, 6.0]);
+    assert_eq!(["a", "sub.a", "sub.deep.a"].map(&mut encoder), [3.0, 2.0, 6.0]);
     assert_eq!(net.name(net.find("sub.deep.a").unwrap()), "sub.deep.a");
 }
 

@@ -323,7 +323,7 @@ fn rules_that_do_not_fit_are_refused() {
         node,
         weights(),
         LearningRule::pes(),
-        "PES needs activities, but 'x' is neither neurons nor a layer",
+        "PES needs activities, but 'x' is neither an ensemble, neurons nor a layer",
     );
     no(a, b, Connection::new(), LearningRule::oja(), "needs a dense transform");
     no(a, node, weights(), LearningRule::bcm(), "neurons to neurons, which 'node' is not");

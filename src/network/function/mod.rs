@@ -20,10 +20,12 @@ pub struct Function {
     call: Arc<Call>,
 }
 
+type OfPoint = fn(&[f64]) -> Vec<f64>;
+
 type Call = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
 
 /// Functions by name: of each dimension, or of all together.
-const NAMED: [(&str, fn(&[f64]) -> Vec<f64>); 9] = [
+const NAMED: [(&str, OfPoint); 9] = [
     ("identity", |x| x.to_vec()),
     ("square", |x| each(x, |x| x * x)),
     ("abs", |x| each(x, f64::abs)),
