@@ -329,7 +329,7 @@ fn rules_that_do_not_fit_are_refused() {
     no(a, node, weights(), LearningRule::bcm(), "neurons to neurons, which 'node' is not");
     no(a, b, weights(), LearningRule::pes(), "'b' has no connections that encode");
     no(a, b, weights(), LearningRule::rls(), "RLS changes decoders, but 'b' is neurons");
-    no(a, b, weights(), LearningRule::voja(), "'b' is not a passthrough node");
+    no(a, b, weights(), LearningRule::voja(), "'b' is neither an ensemble nor a passthrough node");
     no(a, node, weights(), LearningRule::voja(), "'node' has no connections that encode");
     no(a, node, weights(), LearningRule::pes().rate(-1.0), "its learning rate is -1, but must be at least 0");
     no(a, node, weights(), LearningRule::pes().rate(f64::NAN), "its learning rate is NaN");
