@@ -72,6 +72,6 @@ fn tree(@builtin(local_invocation_index) lane: u32) {
         }
     }
     if lane == 0u {
-        output[p.start] = p.scale * sums[0];
+        output[p.start + p.row0] = p.scale * sums[0];
     }
 }

@@ -46,7 +46,7 @@
 //! | [`op`] | one file per operator family: contract, gradient, dispatch, CPU twin; its shader has the same stem |
 //! | [`graph`] | values with a shape and an extent, operators on them, and their evaluation in f64 |
 //! | [`network`] | what a user writes, in Rust or TOML |
-//! | [`solve`] | decoders: least squares between activities and targets, on the host |
+//! | [`solve`] | decoders: solvers on the host, many systems at once, and what is kept of them on disk |
 //! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
 //! | [`io`], [`plot`] | files and pictures |
 //!
@@ -73,6 +73,7 @@ pub mod network;
 pub mod op;
 pub mod plan;
 pub mod plot;
+mod rows;
 mod sim;
 pub mod solve;
 pub mod train;

@@ -9,8 +9,8 @@ use common::devices;
 use common::golden::{Golden, neuron};
 use ndarray::{Array2, Array3, Ix2, Ix3};
 use nengo_wgpu::network::{
-    Activation, Connection, Ensemble, Init, Layer, LinearFilter, Network, Node, ObjectId, Synapse, Target,
-    Transform,
+    Activation, Connection, ConnectionId, Ensemble, Init, Layer, LearningRule, LinearFilter, Network, Node,
+    ObjectId, Synapse, Target, Transform,
 };
 use nengo_wgpu::solve::Solver;
 use nengo_wgpu::train::{Loss, Objective, Penalty, Select, Training};
@@ -45,11 +45,14 @@ struct Reader {
     net: Network,
     /// By name.
     objects: HashMap<String, ObjectId>,
+    /// Connections with learning rules; those of Voja also under the ensemble's name.
+    rules: HashMap<String, ConnectionId>,
 }
 
 impl Reader {
     fn new(file: &str) -> Self {
-        Self { golden: Golden::open(file), net: Network::new(0), objects: HashMap::new() }
+        let (objects, rules) = Default::default();
+        Self { golden: Golden::open(file), net: Network::new(0), objects, rules }
     }
 
     fn values(&mut self, name: &str) -> Vec<f32> {
@@ -82,7 +85,9 @@ impl Reader {
         for ensemble in list("ensembles") {
             self.ensemble(&ensemble, &text(&ensemble, "name"));
         }
-        let probed: Vec<String> = list("probes").iter().map(|p| text(p, "target")).collect();
+        let rule = ["error", "weights"];
+        let probes = list("probes").into_iter().filter(|p| rule.iter().all(|r| p["attr"] != *r));
+        let probed: Vec<String> = probes.map(|p| text(&p, "target")).collect();
         for connection in list("connections") {
             self.connection(&connection, &text(&connection, "name"), &probed);
         }
@@ -142,6 +147,7 @@ impl Reader {
         let post = text("post");
         let to = match spec["post_kind"].as_str().unwrap() {
             "probe" => self.node(&post, Node::Passthrough(size(spec, "size_out"))),
+            "rule" => self.net.learning_rule_of(self.rules[&post]).unwrap(),
             "neurons" => neurons(&self.net, self.objects[&post]),
             "current" => {
                 connection = connection.solver(Solver::default().weights());
@@ -149,7 +155,32 @@ impl Reader {
             }
             _ => self.objects[&post],
         };
-        self.net.connect(from, to, connection.named(&format!("{name} of the file"))).unwrap();
+        connection.learning_rule = Self::rule(&spec["learning_rule"]);
+        let voja = matches!(connection.learning_rule, Some(LearningRule::Voja { .. }));
+        let learns = connection.learning_rule.is_some();
+        let id = self.net.connect(from, to, connection.named(&format!("{name} of the file"))).unwrap();
+        let names = [learns.then_some(name), voja.then_some(&*post)];
+        self.rules.extend(names.into_iter().flatten().map(|n| (n.to_string(), id)));
+    }
+
+    fn rule(spec: &Value) -> Option<LearningRule> {
+        let learning_rate = spec["learning_rate"].as_f64()?;
+        let [pre_synapse, post_synapse, theta_synapse] =
+            ["pre", "post", "theta"].map(|s| synapse(&spec[format!("{s}_synapse")]));
+        Some(match spec["type"].as_str().unwrap() {
+            "PES" => LearningRule::Pes { learning_rate, pre_synapse },
+            "RLS" => LearningRule::Rls { learning_rate, pre_synapse },
+            "BCM" => LearningRule::Bcm { learning_rate, pre_synapse, post_synapse, theta_synapse },
+            "Oja" => {
+                let beta = spec["beta"].as_f64().unwrap();
+                LearningRule::Oja { learning_rate, pre_synapse, post_synapse, beta }
+            }
+            "Voja" => {
+                let scale = Init::Constant(1.0);
+                LearningRule::Voja { learning_rate, post_synapse, scale }
+            }
+            other => panic!("unknown rule {other}"),
+        })
     }
 
     fn probe(&mut self, spec: &Value, name: &str) -> (String, nengo_wgpu::network::ProbeId) {
@@ -164,6 +195,8 @@ impl Reader {
             }
             "input" => Target::Input(object(&text("target"))),
             "current" => Target::Input(self.net.neurons_of(object(&text("target"))).unwrap()),
+            signal @ ("error" | "weights") => Target::Rule(self.rules[&text("target")], signal.to_string()),
+            "scaled_encoders" => Target::Rule(self.rules[&text("target")], "encoders".to_string()),
             state => Target::State(object(&text("target")), state.to_string()),
         };
         let label = format!("{name} of the file");
@@ -231,6 +264,13 @@ networks! {
     a_mixed_network_is_nengos "network_mixed_0"
     another_mixed_network_is_nengos "network_mixed_1"
     a_third_mixed_network_is_nengos "network_mixed_2"
+    pes_learns_as_nengos_does "learning_pes"
+    pes_with_slow_rates_learns_as_nengos_does "learning_pes_slow_rate"
+    pes_on_weights_between_neurons_learns_as_nengos_does "learning_pes_neurons"
+    rls_learns_as_nengos_does "learning_rls"
+    bcm_learns_as_nengos_does "learning_bcm"
+    oja_learns_as_nengos_does "learning_oja"
+    voja_learns_as_nengos_does "learning_voja"
 }
 
 #[test]

@@ -72,7 +72,11 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let ids = c.parameter_ids();
         let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
         let adjoints = adjoints.into_iter().map(|a| a.unwrap().id);
-        adjoints.chain([loss.id, z.is_class(class).id, z.sample(2, phase).id]).collect()
+        let change = [nengo_wgpu::graph::State::at("change", 0.0)];
+        let learn = nengo_wgpu::op::Learn { rows: 2, cols: n, decays: true, based: true, change };
+        let slow = c.feed(Type::sequence(2));
+        let learnt = c.scope.apply(learn, &[x, slow, x, slow, c.parameter(2, n)]);
+        adjoints.chain([loss.id, learnt.id, z.is_class(class).id, z.sample(2, phase).id]).collect()
     };
     let mut all = Vec::new();
     for command in case.ready(outputs).plan(target).recording.commands {

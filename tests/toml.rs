@@ -2,8 +2,9 @@
 
 use ndarray::Array2;
 use nengo_wgpu::network::{
-    Activation, Connection, Draw, Init, Interpolation, Layer, LinearFilter, Method, Network, NetworkSpec,
-    Node, Noise, Process, StateSpace, Synapse, Target, Transform, WhiteSignal,
+    Activation, Connection, Decoding, Distribution, Draw, Ensemble, Function, Init, Interpolation, Layer,
+    LinearFilter, Method, Network, NetworkSpec, Node, Noise, Process, StateSpace, Synapse, Target, Transform,
+    WhiteSignal,
 };
 use nengo_wgpu::train::{Backprop, Decay, Loss, Metric, Optimiser, Over, Penalty, Select};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
@@ -495,4 +496,138 @@ fn windows_budgets_and_what_a_loss_sees_are_said_in_the_file() {
         let spec = parse(&TRAIN.replace("weight = 2", &format!("over = \"{name}\""))).unwrap();
         assert_eq!(spec.training(&spec.build().unwrap(), 5).unwrap().objective.terms[0].over, over);
     }
+}
+
+const ENSEMBLES: &str = r#"
+seed = 3
+
+[config]
+synapse = 0.005
+solver = { method = { lstsq-l2 = { reg = 0.05 } } }
+
+[config.ensemble]
+neuron-type = "lif-rate"
+radius = 1.5
+
+[[node]]
+name = "x"
+constant = [0.5, -0.4]
+
+[[ensemble]]
+name = "a"
+input = "x"
+n-neurons = 60
+dimensions = 2
+intercepts = { uniform = [-0.9, 0.9] }
+
+[[ensemble]]
+name = "array"
+n-neurons = 40
+n-ensembles = 2
+radius = 1.0
+n-eval-points = 300
+seed = 5
+
+[[output]]
+of = "array"
+name = "squares"
+function = "x^2"
+
+[[network]]
+name = "product"
+product = { n-neurons = 100, dimensions = 1 }
+
+[[connection]]
+pre = "a"
+post = "array"
+
+[[connection]]
+pre = "a[0]"
+post = "product.input_a"
+function = "x + 0.1"
+synapse = "none"
+
+[[connection]]
+pre = "array.squares[1]"
+post = "product.input_b"
+
+[[connection]]
+pre = "x[0]"
+post = "a.neurons[3]"
+synapse = "none"
+
+[[probe]]
+name = "squares"
+target = "array.squares"
+
+[[probe]]
+name = "product"
+target = "product.output"
+
+[[probe]]
+name = "a"
+target = "a"
+synapse = 0.01
+"#;
+
+#[test]
+fn ensembles_from_toml_are_those_built_by_calls() {
+    let mut net = Network::new(3);
+    net.config.connection.synapse = Some(0.005.into());
+    net.config.solver = nengo_wgpu::solve::Method::LstsqL2 { reg: 0.05 }.into();
+    net.config.ensemble.neuron_type = Some(nengo_wgpu::op::neuron::LifRate::default().into());
+    net.config.ensemble.radius = Some(1.5);
+    let x = net.node("x", Node::Constant(vec![0.5, -0.4])).unwrap();
+    let a = Ensemble::new(60, 2).intercepts(Distribution::Uniform(-0.9, 0.9));
+    let a = net.ensemble("a", a).unwrap();
+    let array = Ensemble::array(40, 2).radius(1.0).n_eval_points(300).seed(5);
+    let array = net.ensemble("array", array).unwrap();
+    let product = nengo_wgpu::network::library::Product::new(100, 1).add(&mut net, "product").unwrap();
+    let squares = net.add_output(array, "squares", Decoding::of(Function::parse("x^2").unwrap())).unwrap();
+    net.connect(x, a, Connection::new()).unwrap();
+    let through = || Connection::new().synapse(0.005);
+    net.connect(a, array, through()).unwrap();
+    let more = Connection::new().pre(0).function(|x: &[f64]| vec![x[0] + 0.1]);
+    net.connect(a, product.input_a, more).unwrap();
+    net.connect(squares, product.input_b, through().pre(1)).unwrap();
+    net.connect(x, net.neurons_of(a).unwrap(), Connection::new().pre(0).post(3)).unwrap();
+    net.probe("squares", squares).unwrap();
+    net.probe("product", product.output).unwrap();
+    net.add_probe("a", Target::Output(a, Some(0.01.into()))).unwrap();
+    let run = |net: &Network| {
+        let mut sim = Simulator::new(net, &Device::cpu()).unwrap();
+        sim.run_steps(200, &Data::new()).unwrap();
+        ["squares", "product", "a"].map(|p| sim.data(net.find_probe(p).unwrap()).unwrap())
+    };
+    let (from_toml, by_calls) = (run(&build(ENSEMBLES).unwrap()), run(&net));
+    assert_eq!(from_toml, by_calls);
+    let [squares, product, _] = by_calls;
+    assert!(
+        (squares[[0, 199, 0]] - 0.25).abs() < 0.05 && (squares[[0, 199, 1]] - 0.16).abs() < 0.05,
+        "{squares}"
+    );
+    assert!((product[[0, 199, 0]] - 0.6 * 0.16).abs() < 0.05, "{product}");
+}
+
+#[test]
+fn mistakes_in_ensembles_are_told_with_line_column_and_name() {
+    let with = |from: &str, to: &str| {
+        assert!(ENSEMBLES.contains(from));
+        ENSEMBLES.replacen(from, to, 1)
+    };
+    let (line, column, message) = place(&with("\"x + 0.1\"", "\"x + y\""));
+    assert_eq!((line, column), (47, 12), "{message}");
+    assert!(message.contains("'y' in column 5"), "{message}");
+    let (line, _, message) = place(&with("n-eval-points = 300", "n-eval-pionts = 300"));
+    assert!(line == 28 && message.contains("n-eval-pionts"), "{line} {message}");
+    let (_, _, message) = place(&with("function = \"x^2\"", "function = 3"));
+    assert!(message.contains("a function as text, or a list of some"), "{message}");
+    let text = problem(&with("\"x^2\"", "[\"x\", \"x\", \"x\"]"));
+    assert!(text.contains("'array.squares'") && text.contains("3 functions"), "{text}");
+    let text = problem(&with(
+        "product = {",
+        "oscillator = { recurrent-tau = 0.1, frequency = 1.0, n-neurons = 5 }\nproduct = {",
+    ));
+    assert!(text.contains("exactly one"), "{text}");
+    assert!(problem(&with("of = \"array\"", "of = \"x\"")).contains("'x': it is no ensemble"));
 }

@@ -1,13 +1,14 @@
 //! Network → graph: each object becomes operators on values, each connection an input of a sum.
 
 pub mod gradient;
+mod learn;
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{
-    self, Activation, Bound, Draw, Kind, Network, Node, ObjectId, Process, Product, Target,
+    self, Activation, Bound, Draw, Kind, Network, Node, ObjectId, Process, Product, Target, Weights,
 };
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
@@ -58,6 +59,8 @@ pub struct Built<'s> {
     pub feeds: Vec<Feed>,
     /// What nodes on the host give: they are called also where nothing reads it.
     pub callbacks: Vec<Tensor<'s>>,
+    /// Products with weights that learning rules change: they learn also where nothing reads them.
+    pub learned: Vec<Tensor<'s>>,
 }
 
 /// Builds a network into a scope.
@@ -83,6 +86,7 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
         filtered: vec![None; network.links.len()],
         feeds: Vec::new(),
         callbacks: Vec::new(),
+        rules: learn::open(network, scope, settings.dt)?,
     };
     // What comes through a filter comes from the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
@@ -108,8 +112,10 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
             scope.close(filter, input);
         }
     }
-    let Builder { parameters, feeds, callbacks, .. } = builder;
-    Ok(Built { parameters, probes, feeds, callbacks })
+    builder.close_rules()?;
+    let Builder { parameters, feeds, callbacks, rules, .. } = builder;
+    let learned = rules.iter().filter_map(|r| r.product).collect();
+    Ok(Built { parameters, probes, feeds, callbacks, learned })
 }
 
 /// Calls what the user wrote; a panic there becomes an error.
@@ -135,9 +141,14 @@ struct Builder<'a, 's> {
     filtered: Vec<Option<Tensor<'s>>>,
     feeds: Vec<Feed>,
     callbacks: Vec<Tensor<'s>>,
+    rules: Vec<learn::Learning<'s>>,
 }
 
 impl<'s> Builder<'_, 's> {
+    fn parameter(&self, name: &str) -> Result<Tensor<'s>> {
+        Ok(self.parameters[self.network.parameter_index(name)?])
+    }
+
     fn feed(&mut self, feed: Feed, ty: Type) -> Tensor<'s> {
         self.feeds.push(feed);
         self.scope.source(ty, Source::Feed(self.feeds.len() - 1))
@@ -180,6 +191,7 @@ impl<'s> Builder<'_, 's> {
                     None => output.state(index, true),
                 }
             }
+            Target::Rule(connection, signal) => self.rule_signal(connection.0, signal)?,
             Target::Output(object, synapse) => {
                 let output = self.output(*object)?;
                 self.scope.set_owner(name);
@@ -222,12 +234,7 @@ impl<'s> Builder<'_, 's> {
             Kind::Neurons => {
                 let x = self.input(id, object.size_in)?;
                 self.scope.set_owner(&object.name);
-                let parameter = |suffix: &str| {
-                    Ok::<_, Error>(
-                        self.parameters
-                            [self.network.parameter_index(&format!("{}/{suffix}", object.name))?],
-                    )
-                };
+                let parameter = |suffix: &str| self.parameter(&format!("{}/{suffix}", object.name));
                 let current = x * parameter("gain")? + parameter("bias")?;
                 self.inputs[id.0] = Some(current);
                 self.neurons(id, current)?
@@ -241,7 +248,7 @@ impl<'s> Builder<'_, 's> {
                 let activities = self.output(*ensemble)?;
                 let groups = self.network.encoding(*ensemble)?.0.groups;
                 self.scope.set_owner(&object.name);
-                activities.dot_groups(self.parameter(&object.name, "decoders")?, groups)
+                activities.dot_groups(self.parameter(&format!("{}/decoders", object.name))?, groups)
             }
             Kind::Tensor(node) => {
                 let x = self.input(id, object.size_in)?;
@@ -277,10 +284,6 @@ impl<'s> Builder<'_, 's> {
         }
     }
 
-    fn parameter(&self, object: &str, suffix: &str) -> Result<Tensor<'s>> {
-        Ok(self.parameters[self.network.parameter_index(&format!("{object}/{suffix}"))?])
-    }
-
     /// The current of an ensemble's neurons: encoded input, bias, what comes to the neurons times their gain, and what is added
     /// as it is.
     fn ensemble_current(&mut self, ensemble: ObjectId, neurons: ObjectId) -> Result<Tensor<'s>> {
@@ -292,18 +295,23 @@ impl<'s> Builder<'_, 's> {
         if network.links.iter().any(is_input) {
             let x = self.input(ensemble, size)?;
             self.scope.set_owner(name);
-            parts.push(x.dot_groups(self.parameter(name, "encoders")?, encoding.groups));
+            let learned = self.learned(Weights::Encoders(ensemble), x)?;
+            self.scope.set_owner(name);
+            parts.push(match learned {
+                Some(product) => product,
+                None => x.dot_groups(self.parameter(&format!("{name}/encoders"))?, encoding.groups),
+            });
         } else {
             self.inputs[ensemble.0] = Some(self.scope.constant(0.0).expand(Type::fixed(1, size)));
         }
         let to_neurons = self.incoming(n, |l| l.post == neurons && !l.onto_current)?;
         if !to_neurons.is_empty() {
             self.scope.set_owner(name);
-            parts.push(self.scope.sum(&to_neurons) * self.parameter(name, "gain")?);
+            parts.push(self.scope.sum(&to_neurons) * self.parameter(&format!("{}/gain", name))?);
         }
         parts.extend(self.incoming(n, |l| l.post == neurons && l.onto_current)?);
         self.scope.set_owner(name);
-        parts.push(self.parameter(name, "bias")?);
+        parts.push(self.parameter(&format!("{}/bias", name))?);
         let current = self.scope.sum(&parts);
         self.inputs[neurons.0] = Some(current);
         Ok(current)
@@ -383,11 +391,16 @@ impl<'s> Builder<'_, 's> {
         let link = &self.network.links[i];
         let x = self.output(link.pre)?;
         self.scope.set_owner(&link.name);
+        let x = link.take.0.take(x, link.take.1);
+        if let Some(product) = self.learned(Weights::Of(i), x)? {
+            return Ok(product);
+        }
         let weights = match link.product {
             Product::Identity | Product::Scalar(_) | Product::Pool(_) => None,
-            _ => Some(self.parameters[self.network.parameter_index(&format!("{}/weights", link.name))?]),
+            _ => Some(self.parameter(&format!("{}/weights", link.name))?),
         };
-        Ok(link.product.apply(link.take.0.take(x, link.take.1), weights))
+        self.scope.set_owner(&link.name);
+        Ok(link.product.apply(x, weights))
     }
 
     /// The output of an object's neurons for their current.
@@ -426,9 +439,7 @@ impl<'s> Builder<'_, 's> {
         layer: &crate::network::Layer,
         x: Tensor<'s>,
     ) -> Result<Tensor<'s>> {
-        let parameter = |suffix: &str| {
-            Ok::<_, Error>(self.parameters[self.network.parameter_index(&format!("{name}/{suffix}"))?])
-        };
+        let parameter = |suffix: &str| self.parameter(&format!("{name}/{suffix}"));
         let mut y = x;
         if layer.units.is_some() {
             y = y.dot(parameter("weights")?);

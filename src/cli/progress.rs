@@ -4,10 +4,30 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
-use nengo_wgpu::{EpochReport, StepReport};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nengo_wgpu::network::Network;
+use nengo_wgpu::{EpochReport, Result, StepReport};
 
 use super::note;
+
+/// Finds the decoders of a network, with a bar in a terminal where that takes longer than a moment.
+pub fn solve(network: &mut Network, quiet: bool) -> Result<()> {
+    let bar = ProgressBar::hidden();
+    if let Ok(style) = ProgressStyle::with_template("decoders {bar:20} {pos}/{len}  {eta} left") {
+        bar.set_style(style);
+    }
+    let start = Instant::now();
+    let shown = !quiet && std::io::stderr().is_terminal();
+    let result = network.solve_with(|done, all| {
+        if shown && bar.is_hidden() && start.elapsed() > Duration::from_secs(1) {
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    result
+}
 
 /// What is shown during a training.
 pub struct Display {

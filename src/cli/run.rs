@@ -55,7 +55,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     if let Some(place) = &args.data {
         spec.set_data_path(place)?;
     }
-    let network = spec.build()?;
+    let mut network = spec.build()?;
     if network.probe_ids().next().is_none() {
         return Err(Error::invalid(
             "the network",
@@ -83,6 +83,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
 
     let steps = n_steps(args.steps, args.time, &spec, takes_data)?;
     let minibatch = if takes_data { spec.train.as_ref().map_or(32, |t| t.minibatch) } else { 1 };
+    super::progress::solve(&mut network, false)?;
     let mut sim = Simulator::with(&network, &device, Options { minibatch, dt: spec.dt, seed: None })?;
     if let Some(params) = &args.params {
         sim.load_parameters(params)?;

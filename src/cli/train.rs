@@ -66,7 +66,7 @@ struct Session {
 /// Trains.
 pub fn run(args: &TrainArgs) -> Result<()> {
     let spec = read_spec(args)?;
-    let network = spec.build()?;
+    let mut network = spec.build()?;
     let train = spec.train()?;
     let splits = spec.load_data()?;
     let device = args.device.open()?;
@@ -80,6 +80,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let pictures = args.plot.open()?;
 
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
+    super::progress::solve(&mut network, args.quiet)?;
     let mut sim = Simulator::with(&network, &device, options)?;
     let training = spec.training(&network, splits.train.len())?;
     let metrics = metric_names(&training.metrics);

@@ -44,7 +44,7 @@ macro_rules! files {
 }
 
 files! {
-    "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "map"
+    "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "learn" "map"
     "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "noise" "norm" "pool" "reduce" "sample"
     "scan" "scan_chunks" "scan_combine" "softmax" "sparse" "transpose" "update"
     "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"

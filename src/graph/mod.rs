@@ -131,7 +131,8 @@ pub enum Source {
     },
 }
 
-/// What an operator carries from step to step besides its output: a row for each example, as wide as the output.
+/// What an operator carries from step to step besides its output: a row for each example, as wide as
+/// [`Operator::state_cols`] says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Its name, for probes.
@@ -215,8 +216,13 @@ impl Graph {
     pub fn state(&mut self, node: NodeId, index: usize, after: bool) -> ValueId {
         let source = Source::State { node, index, after };
         let found = self.values.iter().position(|v| v.source == source).map(ValueId);
-        let ty = self.ty(self.nodes[node.0].output);
+        let ty = Type::sequence(self.state_cols(&self.nodes[node.0]));
         found.unwrap_or_else(|| self.source(ty, source))
+    }
+
+    /// Columns of each of an operator's states.
+    pub fn state_cols(&self, node: &Node) -> usize {
+        node.op.state_cols(self.ty(node.output).cols)
     }
 
     /// Whether anything live reads a state of this operator, so that its whole history is kept.
@@ -296,6 +302,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// What it carries from step to step besides its output.
     fn states(&self) -> &[State] {
         &[]
+    }
+
+    /// Columns of each of its [`Operator::states`], for an output of `cols` columns.
+    fn state_cols(&self, cols: usize) -> usize {
+        cols
     }
 
     /// Whether its gradient is the derivative of its output: not where it is another function's, as of a spike. Only then
@@ -407,8 +418,8 @@ pub struct Reference<'a> {
     /// Each input's rows at this step (fixed: all; example: `batch`; sequence: those of this step, or of all
     /// steps where the output has a smaller extent).
     pub inputs: Vec<&'a [f64]>,
-    /// What was carried to the step: `batch` rows of the output's columns of the previous output, then of each state;
-    /// empty without a memory. The result holds the same after the step.
+    /// What was carried to the step: `batch` rows of the output's columns of the previous output, then those of each
+    /// state; empty without a memory. The result holds the same after the step.
     pub state: &'a [f64],
     /// The step, where the output is a sequence; else 0.
     pub step: usize,

@@ -87,15 +87,18 @@ impl Walk<'_> {
         let ty = self.graph.ty(value);
         if self.graph.producer(value).is_some() {
             // Of an operator with states the output comes first in its cells, then each state.
-            let part = match self.graph.values[value.0].source {
-                Source::State { index, .. } => 1 + index,
-                _ => 0,
-            };
-            let states = self.graph.producer(value).map_or(0, |n| self.graph.node(n).op.states().len());
             let rows = |&(n, b): &Cell| {
                 let cell = self.cells[n][b].as_deref().unwrap_or_default();
-                let len = cell.len() / (1 + states);
-                cell[part * len..(part + 1) * len].to_vec()
+                let node = &self.graph.nodes[n];
+                let states = node.op.states().len() * self.graph.dims.batch * self.graph.state_cols(node);
+                let (output, states) = cell.split_at(cell.len() - states);
+                match self.graph.values[value.0].source {
+                    Source::State { index, .. } => {
+                        let len = states.len() / node.op.states().len();
+                        states[index * len..(index + 1) * len].to_vec()
+                    }
+                    _ => output.to_vec(),
+                }
             };
             return self.cells_of(value, t).iter().flat_map(rows).collect();
         }
@@ -163,7 +166,8 @@ impl Walk<'_> {
         if self.is_start(cell) {
             let mut start = vec![0.0; rows * ty.cols];
             for state in node.op.states() {
-                start.extend((0..rows * ty.cols).map(|e| f64::from(state.start(e % ty.cols))));
+                let cols = self.graph.state_cols(node);
+                start.extend((0..rows * cols).map(|e| f64::from(state.start(e % cols))));
             }
             return start;
         }

@@ -57,6 +57,16 @@ impl NewFile {
         Error::io("write", &self.path, error)
     }
 
+    /// Puts the file in its place without waiting for the disk: other processes see the old file or the new one, but
+    /// after a crash of the machine it may be neither.
+    ///
+    /// # Errors
+    /// When the rename fails.
+    pub fn finish_without_sync(self) -> Result<()> {
+        let Self { file, path } = self;
+        file.persist(&path).map(drop).map_err(|e| Error::io("write", &path, e.error))
+    }
+
     /// Puts the file in its place, when it is on the disk.
     ///
     /// # Errors

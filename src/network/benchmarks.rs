@@ -1,15 +1,19 @@
 //! NengoDL's benchmark networks, with its parameters.
 //!
-//! Each is built with the seed 0, a node or nodes with constant input, and a probe `p`.
+//! Each has the seed 0, one input node or two, and a probe `p`. NengoDL's nodes give constants where no data are given; here
+//! data are always given.
 
 use ndarray::array;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::library::CircularConvolution;
-use super::{Connection, Decoding, Distribution, Ensemble, Init, Network, Node, Transform};
+use super::library::{BasalGanglia, CircularConvolution};
+use super::{
+    Activation, Connection, Convolution, Decoding, Distribution, Ensemble, Init, Layer, LearningRule,
+    LegendreMemory, Network, Neurons, Node, ObjectId, Pool, Transform,
+};
 use crate::error::{Error, Result};
-use crate::op::neuron::NeuronType;
+use crate::op::neuron::{NeuronType, RectifiedLinear};
 
 /// A network whose ensembles have gains of ±1 and biases between -1 and 1.
 fn network(neuron_type: NeuronType) -> Network {
@@ -27,8 +31,8 @@ fn network(neuron_type: NeuronType) -> Network {
 pub fn cconv(dimensions: usize, neurons_per_d: usize, neuron_type: impl Into<NeuronType>) -> Result<Network> {
     let mut net = network(neuron_type.into());
     let cconv = CircularConvolution::new(neurons_per_d, dimensions).add(&mut net, "cconv")?;
-    let a = net.node("inp_a", Node::Constant(vec![0.0; dimensions]))?;
-    let b = net.node("inp_b", Node::Constant(vec![1.0; dimensions]))?;
+    let a = net.node("inp_a", Node::Input(dimensions))?;
+    let b = net.node("inp_b", Node::Input(dimensions))?;
     net.connect(a, cconv.input_a, net.config.connection.clone())?;
     net.connect(b, cconv.input_b, net.config.connection.clone())?;
     net.probe("p", cconv.output)?;
@@ -47,10 +51,49 @@ pub fn integrator(
     let mut net = network(neuron_type.into());
     let integ = net.ensemble("integ", Ensemble::array(neurons_per_d, dimensions))?;
     net.connect(integ, integ, Connection::new().synapse(0.01))?;
-    let inp = net.node("inp", Node::Constant(vec![0.0; dimensions]))?;
+    let inp = net.node("inp", Node::Input(dimensions))?;
     let scale = Transform::Scalar(0.01);
     net.connect(inp, integ, net.config.connection.clone().transform(scale))?;
     net.probe("p", integ)?;
+    Ok(net)
+}
+
+/// An ensemble of `dimensions` whose decoders learn by PES to give its input.
+///
+/// # Errors
+/// Sizes of zero, or decoders that cannot be solved for.
+pub fn pes(dimensions: usize, neurons_per_d: usize, neuron_type: impl Into<NeuronType>) -> Result<Network> {
+    let mut net = network(neuron_type.into());
+    let inp = net.node("inp", Node::Input(dimensions))?;
+    let n = neurons_per_d.saturating_mul(dimensions);
+    let pre = net.ensemble("pre", Ensemble::new(n, dimensions))?;
+    let post = net.node("post", Node::Passthrough(dimensions))?;
+    let through = net.config.connection.clone();
+    net.connect(inp, pre, through.clone())?;
+    let learns = net.connect(pre, post, through.clone().learning_rule(LearningRule::pes()))?;
+    let error = net.learning_rule_of(learns)?;
+    net.connect(post, error, through.clone().transform(Transform::Scalar(-1.0)))?;
+    net.connect(inp, error, through)?;
+    net.probe("p", post)?;
+    Ok(net)
+}
+
+/// Basal ganglia with `dimensions` actions and `neurons_per_d` neurons in each ensemble.
+///
+/// # Errors
+/// Sizes of zero, or decoders that cannot be solved for.
+pub fn basal_ganglia(
+    dimensions: usize,
+    neurons_per_d: usize,
+    neuron_type: impl Into<NeuronType>,
+) -> Result<Network> {
+    let mut net = Network::new(0);
+    net.config.ensemble.neuron_type = Some(neuron_type.into());
+    let inp = net.node("inp", Node::Input(dimensions))?;
+    let bg = BasalGanglia { n_neurons_per_ensemble: neurons_per_d, ..BasalGanglia::new(dimensions) };
+    let bg = bg.add(&mut net, "bg")?;
+    net.connect(inp, bg.input, net.config.connection.clone())?;
+    net.probe("p", bg.output)?;
     Ok(net)
 }
 
@@ -73,7 +116,7 @@ pub fn random_network(
     }
     let mut net = Network::new(0);
     net.config.ensemble.neuron_type = Some(neuron_type.into());
-    let inp = net.node("inp", Node::Constant(vec![0.0; dimensions]))?;
+    let inp = net.node("inp", Node::Input(dimensions))?;
     let out = net.node("out", Node::Passthrough(dimensions))?;
     net.probe("p", out)?;
     let n = neurons_per_d.saturating_mul(dimensions);
@@ -93,5 +136,48 @@ pub fn random_network(
             net.connect(decoded, post, through.clone())?;
         }
     }
+    Ok(net)
+}
+
+/// A convolutional network for images of 28 × 28: two convolutions of 32 filters, an average over 2 × 2 points, 128 units and
+/// 10 outputs, all rectified but the last.
+///
+/// # Errors
+/// None that sizes could cause.
+pub fn mnist() -> Result<Network> {
+    let mut net = Network::new(0);
+    let image = net.node("inp", Node::Input(28 * 28))?;
+    let layer = |net: &mut Network, name: &str, from: ObjectId, n, transform| {
+        let neurons = Neurons::new(n, RectifiedLinear { amplitude: 1.0 });
+        let neurons = net.neurons(name, neurons.tuned(Init::Constant(100.0), Init::Zeros))?;
+        net.connect(from, neurons, Connection::new().transform(transform))?;
+        Ok::<_, Error>(neurons)
+    };
+    let filters = |side: usize, channels: usize| {
+        let convolution = Convolution::new(32, [side, side, channels]).kernel_size([3, 3]);
+        Transform::Convolution(convolution.init(Init::Glorot))
+    };
+    let first = layer(&mut net, "conv1", image, 26 * 26 * 32, filters(28, 1))?;
+    let second = layer(&mut net, "conv2", first, 24 * 24 * 32, filters(26, 32))?;
+    let pooled = net.node("pool", Node::Passthrough(12 * 12 * 32))?;
+    let pool = Transform::Pool(Pool::average([24, 24, 32]).pool_size([2, 2]));
+    net.connect(second, pooled, Connection::new().transform(pool))?;
+    let dense = layer(&mut net, "dense", pooled, 128, Transform::Dense(Init::Glorot))?;
+    let dropped = net.layer("dropout", Layer::elementwise(Activation::Identity).dropout(0.4), dense)?;
+    let digit = net.layer("digit", Layer::dense(10), dropped)?;
+    net.probe("p", digit)?;
+    Ok(net)
+}
+
+/// A Legendre memory unit of 212 units and order 256 over 784 steps, and 10 outputs.
+///
+/// # Errors
+/// None that sizes could cause.
+pub fn lmu() -> Result<Network> {
+    let mut net = Network::new(0);
+    let inp = net.node("inp", Node::Input(1))?;
+    let memory = net.legendre_memory("h", inp, LegendreMemory { units: 212, order: 256, theta: 784.0 })?;
+    let out = net.layer("out", Layer::dense(10).no_bias(), memory)?;
+    net.probe("p", out)?;
     Ok(net)
 }

@@ -1,7 +1,7 @@
 //! What objects are like of which nothing else is said.
 
 use super::{Connection, EnsembleSettings, Synapse};
-use crate::solve::Solver;
+use crate::solve::{Cache, Solver};
 
 /// What objects are like that are added from now on and say nothing else; Nengo's defaults at first.
 ///
@@ -29,6 +29,9 @@ pub struct Config {
     pub connection: Connection,
     /// How decoders are found.
     pub solver: Solver,
+    /// Where decoders are kept that were found; the user's directory of caches. What counts is what the whole network says,
+    /// not a network in it.
+    pub cache: Cache,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             ensemble: EnsembleSettings::default(),
             connection: Connection::new().synapse(Synapse::Lowpass(0.005)),
             solver: Solver::default(),
+            cache: Cache::of_user(),
         }
     }
 }

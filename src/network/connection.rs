@@ -1,6 +1,6 @@
 //! How a connection carries a signal.
 
-use super::{Decoding, Distribution, Function, Init, Slice, Synapse, Transform};
+use super::{Decoding, Distribution, Function, Init, LearningRule, Slice, Synapse, Transform};
 use crate::solve::Solver;
 
 /// How a connection carries a signal.
@@ -21,16 +21,24 @@ pub struct Connection {
     pub synapse: Option<Synapse>,
     /// Whether the transform's weights are trained.
     pub trainable: bool,
+    /// How its weights, or the encoders behind it, change while the network runs.
+    pub learning_rule: Option<LearningRule>,
     /// Its name; `pre->post` if not given.
     pub name: Option<String>,
 }
 
 impl Default for Connection {
     fn default() -> Self {
-        let transform = Transform::Identity;
-        let decoding = Decoding::default();
-        let all = Slice::All;
-        Self { pre: all.clone(), decoding, post: all, transform, synapse: None, trainable: true, name: None }
+        Self {
+            pre: Slice::All,
+            decoding: Decoding::default(),
+            post: Slice::All,
+            transform: Transform::Identity,
+            synapse: None,
+            trainable: true,
+            learning_rule: None,
+            name: None,
+        }
     }
 }
 
@@ -92,6 +100,12 @@ impl Connection {
     /// With a name of its own.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_string());
+        self
+    }
+
+    /// With a rule by which weights change while the network runs.
+    pub fn learning_rule(mut self, rule: LearningRule) -> Self {
+        self.learning_rule = Some(rule);
         self
     }
 

@@ -2,15 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
-use ndarray::{Array2, Axis, concatenate, s};
+use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 
 use super::decoding::Decode;
+use super::ensemble::Encoding;
 use super::{Distribution, Function, Init, Kind, Network, ObjectId, seed_of};
 use crate::error::{Error, Result};
-use crate::solve::Solver;
+use crate::solve::{Job, Key, Method, Solution, Solver, solve_all};
 
 /// What is solved with the same activities and the same method.
 struct System<'a> {
@@ -29,6 +28,10 @@ struct System<'a> {
 struct Columns<'a> {
     function: Option<&'a Function>,
     dims: &'a [usize],
+    /// A matrix that the function's values go through before they are solved for.
+    after: Option<&'a Array2<f64>>,
+    /// How many.
+    size: usize,
 }
 
 impl Network {
@@ -47,12 +50,13 @@ impl Network {
     ///
     /// # Errors
     /// As [`Network::solve`].
-    pub fn solve_with(&mut self, mut progress: impl FnMut(usize, usize)) -> Result<()> {
+    pub fn solve_with(&mut self, progress: impl Fn(usize, usize)) -> Result<()> {
         if self.decodes.is_empty() {
             return Ok(());
         }
-        let (systems, places) = self.systems()?;
-        let decoders = self.solve_systems(&systems, &mut progress)?;
+        let after = self.decodes.iter().map(|d| d.before_solving(self)).collect::<Result<Vec<_>>>()?;
+        let (systems, places) = self.systems(&after)?;
+        let decoders = self.solve_systems(&systems, &progress)?;
         let mut starts = Vec::with_capacity(self.decodes.len());
         for (decode, places) in self.decodes.iter().zip(places) {
             let parts: Vec<_> = places.iter().map(|&(system, k)| decoders[system][k].view()).collect();
@@ -96,11 +100,14 @@ impl Network {
 
     /// What is to be solved, and for each decode and group the system and which of its results.
     #[allow(clippy::type_complexity)]
-    fn systems(&self) -> Result<(Vec<System<'_>>, Vec<Vec<(usize, usize)>>)> {
-        let mut systems: Vec<System<'_>> = Vec::new();
+    fn systems<'a>(
+        &'a self,
+        after: &'a [Option<Array2<f64>>],
+    ) -> Result<(Vec<System<'a>>, Vec<Vec<(usize, usize)>>)> {
+        let mut systems: Vec<System<'a>> = Vec::new();
         let mut of_group: HashMap<(ObjectId, usize), Vec<usize>> = HashMap::new();
         let mut places = Vec::with_capacity(self.decodes.len());
-        for decode in &self.decodes {
+        for (decode, after) in self.decodes.iter().zip(after) {
             let Decode { what, ensemble, dims, decoding, solver, .. } = decode;
             let (encoding, _) = self.encoding(*ensemble)?;
             let mut own = Vec::with_capacity(encoding.groups);
@@ -118,7 +125,13 @@ impl Network {
                     known.push(systems.len() - 1);
                     systems.len() - 1
                 });
-                let column = Columns { function: decode.function(group), dims };
+                let function = decode.function(group);
+                let size = match (after, function) {
+                    (Some(after), _) => after.nrows(),
+                    (None, Some(function)) => function.size_out(what, dims.len())?,
+                    (None, None) => dims.len(),
+                };
+                let column = Columns { function, dims, after: after.as_ref(), size };
                 let columns = &mut systems[at].columns;
                 let k = columns.iter().position(|c| *c == column).unwrap_or_else(|| {
                     columns.push(column);
@@ -135,80 +148,105 @@ impl Network {
     fn solve_systems(
         &self,
         systems: &[System<'_>],
-        progress: &mut dyn FnMut(usize, usize),
+        progress: &dyn Fn(usize, usize),
     ) -> Result<Vec<Vec<Array2<f64>>>> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(systems.len());
-        let next = AtomicUsize::new(0);
-        let (send, receive) = mpsc::channel();
-        let mut results: Vec<Option<Result<Vec<Array2<f64>>>>> = systems.iter().map(|_| None).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let send = send.clone();
-                let next = &next;
-                scope.spawn(move || {
-                    while let Some((i, system)) = {
-                        let i = next.fetch_add(1, Ordering::Relaxed);
-                        systems.get(i).map(|s| (i, s))
-                    } {
-                        let result = self.solve_system(system);
-                        if result.is_err() {
-                            // The others need not begin any more.
-                            next.store(systems.len(), Ordering::Relaxed);
-                        }
-                        if send.send((i, result)).is_err() {
-                            break;
-                        }
-                    }
-                });
-            }
-            drop(send);
-            for (done, (i, result)) in receive.iter().enumerate() {
-                results[i] = Some(result);
-                progress(done + 1, systems.len());
-            }
-        });
-        // After a mistake the rest is missing: the mistake with the lowest number is told.
-        if let Some(at) = results.iter().position(|r| matches!(r, Some(Err(_))))
-            && let Some(Err(error)) = results.swap_remove(at)
-        {
-            return Err(error);
-        }
-        let missing =
-            || Error::Solve { what: "a connection".into(), problem: "its thread ended early".into() };
-        results.into_iter().map(|r| r.ok_or_else(missing)?).collect()
+        let jobs = systems.iter().map(|system| self.job(system)).collect::<Result<Vec<_>>>()?;
+        let solutions = solve_all(&jobs, &self.config.cache, progress)?;
+        let split = |(system, solution): (&System<'_>, Solution)| {
+            let mut first = 0;
+            let parts = system.columns.iter().map(|column| {
+                let own = first..first + column.size;
+                first = own.end;
+                solution.decoders.slice(s![.., own]).t().to_owned()
+            });
+            parts.collect()
+        };
+        Ok(systems.iter().zip(solutions).map(split).collect())
     }
 
-    fn solve_system(&self, system: &System<'_>) -> Result<Vec<Array2<f64>>> {
-        let System { what, ensemble, group, points, scale, solver, columns } = system;
-        let (encoding, _) = self.encoding(*ensemble)?;
-        let name = self.name(*ensemble);
-        let unsolved = |problem: String| Error::Solve { what: what.to_string(), problem };
-        let points = encoding.points(what, *group, *points, *scale)?;
-        let activities = encoding.rates(*group, &points).ok_or_else(|| {
+    fn job<'a>(&'a self, system: &'a System<'a>) -> Result<Job<'a>> {
+        let encoding = self.encoding(system.ensemble)?.0;
+        let seed = seed_of(encoding.seed, &format!("solver {}", system.group));
+        let size = system.columns.iter().map(|c| c.size).sum();
+        Ok(Job {
+            what: system.what.to_string(),
+            solver: system.solver.clone(),
+            seed,
+            shape: (encoding.n, size),
+            key: self.key(system, encoding)?,
+            system: Box::new(move || Ok((self.activities(system)?, self.targets(system)?))),
+        })
+    }
+
+    /// A hash of what a system follows from; nothing if the cache is off.
+    fn key(&self, system: &System<'_>, encoding: &Encoding) -> Result<Option<Key>> {
+        if self.config.cache.directory().is_none() {
+            return Ok(None);
+        }
+        let own = encoding.neurons(system.group);
+        let from = system.points.unwrap_or(&encoding.eval_points);
+        let mut key = Key::new()
+            .text("neurons", &json_of(&encoding.neuron_type)?)
+            .array("encoders", encoding.encoders.slice(s![own.clone(), ..]))
+            .array("gain", ArrayView1::from(&encoding.gain[own.clone()]))
+            .array("bias", ArrayView1::from(&encoding.bias[own]))
+            .array("radius", ArrayView1::from(&[encoding.radius]))
+            .text("points", &json_of(from)?)
+            .text("points drawn", &format!("{} {} {}", encoding.n_eval_points, encoding.seed, system.group))
+            .text("points scaled", if system.scale { "yes" } else { "no" });
+        for column in &system.columns {
+            key = key.text("dimensions", &format!("{:?}", column.dims));
+            key = match column.function.map(|f| f.text()) {
+                None => key.text("function", "the value itself"),
+                Some(Some(text)) => key.text("function", text),
+                // Nobody can tell one closure from another but by what it gives.
+                Some(None) => key.array("values", self.column(system, column)?.view()),
+            };
+            if let Some(after) = column.after {
+                key = key.array("after", after.view());
+            }
+        }
+        Ok(Some(key))
+    }
+
+    fn points(&self, system: &System<'_>) -> Result<Array2<f64>> {
+        let encoding = self.encoding(system.ensemble)?.0;
+        encoding.points(system.what, system.group, system.points, system.scale)
+    }
+
+    fn activities(&self, system: &System<'_>) -> Result<Array2<f64>> {
+        let encoding = self.encoding(system.ensemble)?.0;
+        let name = self.name(system.ensemble);
+        let unsolved = |problem: String| Error::Solve { what: system.what.to_string(), problem };
+        let activities = encoding.rates(system.group, &self.points(system)?).ok_or_else(|| {
             let kind = encoding.neuron_type.name();
             unsolved(format!("the {kind} of '{name}' know no rates in Hz; give the weights themselves"))
         })?;
-        if activities.iter().all(|a| *a == 0.0) {
-            let tuned = encoding.tuned(*group);
+        let given = matches!(system.solver.method, Method::NoSolver { .. });
+        if !given && activities.iter().all(|a| *a == 0.0) {
+            let tuned = encoding.tuned(system.group);
             return Err(unsolved(format!(
                 "all neurons of '{name}' are silent over its evaluation points; {tuned}"
             )));
         }
-        let mut targets = Vec::with_capacity(columns.len());
-        for Columns { function, dims } in columns {
-            targets.push(values(what, *function, &points.select(Axis(1), dims))?);
-        }
-        let views: Vec<_> = targets.iter().map(|t| t.view()).collect();
-        let all = concatenate(Axis(1), &views).map_err(|e| unsolved(e.to_string()))?;
-        let seed = seed_of(encoding.seed, &format!("solver {group}"));
-        let solution = solver.solve(what, activities.view(), all.view(), seed)?;
-        let mut first = 0;
-        let parts = targets.iter().map(|t| {
-            let own = first..first + t.ncols();
-            first = own.end;
-            solution.decoders.slice(s![.., own]).t().to_owned()
-        });
-        Ok(parts.collect())
+        Ok(activities)
+    }
+
+    fn targets(&self, system: &System<'_>) -> Result<Array2<f64>> {
+        let columns = system.columns.iter().map(|column| self.column(system, column));
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let views: Vec<_> = columns.iter().map(|t| t.view()).collect();
+        concatenate(Axis(1), &views)
+            .map_err(|e| Error::Solve { what: system.what.to_string(), problem: e.to_string() })
+    }
+
+    fn column(&self, system: &System<'_>, column: &Columns<'_>) -> Result<Array2<f64>> {
+        let points = self.points(system)?.select(Axis(1), column.dims);
+        let values = values(system.what, column.function, &points)?;
+        Ok(match column.after {
+            Some(after) => values.dot(&after.t()),
+            None => values,
+        })
     }
 }
 
@@ -228,4 +266,9 @@ fn values(what: &str, function: Option<&Function>, points: &Array2<f64>) -> Resu
         all.extend(values);
     }
     Array2::from_shape_vec((points.nrows(), size), all).map_err(|e| Error::invalid(what, e.to_string()))
+}
+
+/// Settings as text that tells them apart.
+fn json_of(what: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(what).map_err(|e| Error::invalid("the decoder cache", e.to_string()))
 }

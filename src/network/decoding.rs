@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, s};
+use ndarray::Array2;
 
 use super::ensemble::Encoding;
 use super::{
@@ -177,6 +177,7 @@ impl Network {
             put: (Columns::All, n),
             product: Product::Identity,
             onto_current: true,
+            rule: None,
         });
         Ok(())
     }
@@ -281,6 +282,7 @@ impl Network {
             put: (put.scatter(), size_out),
             product: Product::Dense,
             onto_current: false,
+            rule: None,
         };
         let mut encode = None;
         if solver.weights {
@@ -299,24 +301,20 @@ impl Network {
             encode = Some((post, post_dims));
             link = Link { post: neurons, put: (Columns::All, encoding.n), onto_current: true, ..link };
         }
-        let init = decoding.weights.clone().unwrap_or(Init::Zeros);
-        self.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
-        if decoding.weights.is_none() {
-            let parameter = self.parameters.len() - 1;
-            let ensemble = pre;
-            self.decodes.push(Decode {
-                parameter,
-                what,
-                ensemble,
-                dims,
-                decoding,
-                solver,
-                transform,
-                encode,
-            });
-        }
-        self.links.push(link);
-        Ok(ConnectionId(self.links.len() - 1))
+        let to = self.object(link.post)?.clone();
+        let rule = self.attach(&name, [&from, &to], &link.spec, &link.product, link.put.1)?;
+        self.whole_or_nothing(|net| {
+            let init = decoding.weights.clone().unwrap_or(Init::Zeros);
+            net.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
+            if decoding.weights.is_none() {
+                let parameter = net.parameters.len() - 1;
+                let ensemble = pre;
+                let decode = Decode { parameter, what, ensemble, dims, decoding, solver, transform, encode };
+                net.decodes.push(decode);
+            }
+            net.links.push(link);
+            net.take_rule(rule)
+        })
     }
 
     /// The matrix that a connection applies to the `size` values that are decoded for it; nothing if there is none.
@@ -365,17 +363,35 @@ impl Network {
 }
 
 impl Decode {
+    /// Whether the weights themselves are solved for, since the method finds others than by way of decoders.
+    fn whole(&self) -> bool {
+        self.encode.is_some() && !self.solver.method.compositional()
+    }
+
+    /// What targets go through before they are solved for.
+    pub fn before_solving(&self, network: &Network) -> Result<Option<Array2<f64>>> {
+        let Some((post, dims)) = self.encode.as_ref().filter(|_| self.whole()) else { return Ok(None) };
+        let encoders = network.encoding(*post)?.0.scaled_encoders().select(ndarray::Axis(1), dims);
+        Ok(Some(match &self.transform {
+            Some(transform) => encoders.dot(transform),
+            None => encoders,
+        }))
+    }
+
     /// The parameter: the decoders of each group one below the other (each values × neurons), what follows them, and the
     /// encoders at the end.
     pub fn compose(&self, network: &Network, decoders: Array2<f64>) -> Result<Array2<f64>> {
         let mut weights = decoders;
+        if self.whole() {
+            return Ok(weights);
+        }
         if let Some(transform) = &self.transform {
             weights = transform.dot(&weights);
         }
         if let Some((post, dims)) = &self.encode {
             let (encoding, _) = network.encoding(*post)?;
             let encoders = encoding.scaled_encoders().select(ndarray::Axis(1), dims);
-            weights = encoders.slice(s![.., ..]).dot(&weights);
+            weights = encoders.dot(&weights);
         }
         Ok(weights)
     }

@@ -12,6 +12,7 @@ mod function;
 mod image;
 mod init;
 mod layer;
+mod learning;
 pub mod library;
 mod memory;
 mod neurons;
@@ -41,6 +42,8 @@ pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
+pub use learning::LearningRule;
+pub(crate) use learning::{Place, Rule, Weights};
 pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
@@ -111,6 +114,8 @@ pub(crate) struct Link {
     pub product: Product,
     /// Whether it adds to the currents of an ensemble's neurons as it is, not times their gain.
     pub onto_current: bool,
+    /// What changes weights while the network runs.
+    pub rule: Option<Rule>,
 }
 
 /// A network: objects, the connections between them, and probes on them.
@@ -290,7 +295,8 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, or a synapse that makes no sense.
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, a synapse that makes no sense, or a learning
+    /// rule that does not fit.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         // What comes from an array is decoded by its output, ensemble by ensemble.
         let pre = match &self.object(pre)?.kind {
@@ -355,14 +361,18 @@ impl Network {
                 hint: hint.into(),
             });
         }
-        if let Some((rows, cols, init)) = weights {
-            self.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
-        }
-        if let Kind::EnsembleNeurons(ensemble) = to.kind {
-            self.define_gain(ensemble)?;
-        }
-        self.links.push(Link { name, pre, post, spec, take, put, product, onto_current: false });
-        Ok(ConnectionId(self.links.len() - 1))
+        let rule = self.attach(&name, [&from, &to], &spec, &product, size_out)?;
+        self.whole_or_nothing(|net| {
+            if let Some((rows, cols, init)) = weights {
+                net.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
+            }
+            if let Kind::EnsembleNeurons(ensemble) = to.kind {
+                net.define_gain(ensemble)?;
+            }
+            let onto_current = false;
+            net.links.push(Link { name, pre, post, spec, take, put, product, onto_current, rule: None });
+            net.take_rule(rule)
+        })
     }
 
     /// Adds a probe on an object's output.
@@ -434,6 +444,12 @@ impl Network {
                     Error::invalid(format!("probe '{name}'"), problem)
                 };
                 object.population.as_ref().ok_or_else(none)?.state(state)?;
+            }
+            Target::Rule(connection, signal) => {
+                let known = self.rule(*connection)?.spec.signals();
+                if !known.contains(&signal.as_str()) {
+                    return Err(Error::unknown("signal", signal, known.iter().copied()));
+                }
             }
             Target::Parameter(parameter) | Target::Norm(parameter) => {
                 self.parameter_index(parameter)?;
@@ -522,6 +538,19 @@ impl Network {
         (0..self.probes.len()).map(ProbeId)
     }
 
+    /// Neurons of all objects.
+    pub fn n_neurons(&self) -> usize {
+        self.objects.iter().filter(|o| o.population.is_some()).map(|o| o.size_out).sum()
+    }
+
+    /// The input nodes: names and sizes.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.objects.iter().filter_map(|object| match object.kind {
+            Kind::Node(Node::Input(size)) => Some((object.name.as_str(), size)),
+            _ => None,
+        })
+    }
+
     /// An object's output dimensions.
     ///
     /// # Errors
@@ -540,14 +569,14 @@ impl Network {
             .ok_or_else(|| Error::unknown("parameter", name, self.parameters.iter().map(|p| p.name.as_str())))
     }
 
-    /// An object with its parameters, or the network as it was.
-    fn whole_or_nothing(&mut self, add: impl FnOnce(&mut Self) -> Result<ObjectId>) -> Result<ObjectId> {
-        let (objects, parameters) = (self.objects.len(), self.parameters.len());
-        let (links, decodes) = (self.links.len(), self.decodes.len());
+    /// An object or a connection with its parameters, or the network as it was.
+    fn whole_or_nothing<I>(&mut self, add: impl FnOnce(&mut Self) -> Result<I>) -> Result<I> {
+        let (objects, links, parameters) = (self.objects.len(), self.links.len(), self.parameters.len());
+        let decodes = self.decodes.len();
         add(self).inspect_err(|_| {
             self.objects.truncate(objects);
-            self.parameters.truncate(parameters);
             self.links.truncate(links);
+            self.parameters.truncate(parameters);
             self.decodes.truncate(decodes);
         })
     }

@@ -1,6 +1,6 @@
 //! What is recorded.
 
-use super::{ObjectId, Synapse};
+use super::{ConnectionId, ObjectId, Synapse};
 use crate::error::{Error, Result};
 
 /// What a probe reads.
@@ -12,6 +12,9 @@ pub enum Target {
     Input(ObjectId),
     /// A state of an object's neurons after each step, by its name.
     State(ObjectId, String),
+    /// A signal of a connection's learning rule at each step, by its name (see [`super::LearningRule`]); a matrix as one row,
+    /// row by row.
+    Rule(ConnectionId, String),
     /// A parameter, by its name.
     Parameter(String),
     /// The L2 norm of a parameter, by its name.

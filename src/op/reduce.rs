@@ -173,7 +173,8 @@ const FOLDED: usize = 256;
 impl ReduceKernel {
     /// Everything to one number: one workgroup, or many lanes and then one workgroup.
     fn total(mut self, at: &mut Lower, bindings: Vec<Binding>) -> Vec<Dispatch> {
-        if self.view.limit <= TREE {
+        // In a loop it is one row's sum, and the row moves: there is no such place among partial sums.
+        if self.view.limit <= TREE || at.in_loop {
             self.tree = true;
             return vec![self.dispatch(bindings)];
         }

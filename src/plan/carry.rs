@@ -29,14 +29,14 @@ impl Carry {
     pub fn of(graph: &Graph) -> Self {
         let mut carry = Self::default();
         for node in graph.nodes.iter().filter(|n| n.op.memory().is_state()) {
-            let width = graph.dims.batch * graph.ty(node.output).cols;
-            let mut take = |n: usize| {
+            let mut take = |cols: usize| {
                 let at = carry.len;
-                carry.len += (n * width).next_multiple_of(ALIGN);
-                (n > 0).then_some(at)
+                carry.len += (graph.dims.batch * cols).next_multiple_of(ALIGN);
+                (cols > 0).then_some(at)
             };
-            let output = take(usize::from(matches!(node.op.memory(), Memory::State { .. })));
-            let states = take(node.op.states().len());
+            let carried = matches!(node.op.memory(), Memory::State { .. });
+            let output = take(if carried { graph.ty(node.output).cols } else { 0 });
+            let states = take(node.op.states().len() * graph.state_cols(node));
             carry.places.insert(node.output, Place { output, states });
         }
         carry
@@ -68,7 +68,7 @@ impl Carry {
         let mut image = vec![0.0; self.len];
         for node in &graph.nodes {
             let Some(at) = self.place(node.output).and_then(|p| p.states) else { continue };
-            let cols = graph.ty(node.output).cols;
+            let cols = graph.state_cols(node);
             let rows = image[at..].chunks_exact_mut(cols);
             let states = node.op.states().iter().flat_map(|s| std::iter::repeat_n(s, graph.dims.batch));
             for (row, state) in rows.zip(states) {

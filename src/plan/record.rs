@@ -183,20 +183,21 @@ fn borders(
         let node = &graph.nodes[n];
         let Some(place) = carry.place(node.output) else { continue };
         let block = graph.dims.batch * graph.ty(node.output).cols;
-        let mut add = |history: Binding, first: usize, carried: usize| {
+        let mut add = |history: Binding, first: usize, carried: usize, block: usize| {
             let at = |b: usize| Binding { offset: history.offset + first + b * block, len: block, ..history };
             let start = node.op.memory().start_block(steps);
             let carried = Binding { buffer: BufferRef::Shared(*buffer), offset: carried, len: block };
             borders.push(Border { carried, start: at(start), end: at(steps - start) });
         };
         if let Some(carried) = place.output {
-            add(placed[&node.output].binding, 0, carried);
+            add(placed[&node.output].binding, 0, carried, block);
         }
         if let (Some(carried), Some(PlacedStates { placed, kept: true })) =
             (place.states, states.get(&node.output))
         {
+            let block = graph.dims.batch * graph.state_cols(node);
             for k in 0..node.op.states().len() {
-                add(placed.binding, k * (steps + 1) * block, carried + k * block);
+                add(placed.binding, k * (steps + 1) * block, carried + k * block, block);
             }
         }
     }
@@ -214,7 +215,7 @@ fn view(
     let block = graph.dims.batch * ty.cols;
     if let Source::State { node, index, after } = graph.values[value.0].source {
         let node = &graph.nodes[node.0];
-        let mut view = states[&node.output].placed.clone();
+        let mut view = Placed { ty, ..states[&node.output].placed.clone() };
         let first = node.op.memory().state_block(after);
         view.start += (index * (graph.dims.steps + 1) + first) * block;
         return view;
@@ -318,7 +319,7 @@ impl<'a> Buffers<'a> {
             let crate::graph::Value { ty, source } = self.graph.values[value.0].clone();
             let placed = match source {
                 Source::Parameter(i) => {
-                    let ParameterPlace { offset, ty } = self.parameters[i].clone();
+                    let offset = self.parameters[i].offset;
                     let len = padded(ty.rows * ty.cols);
                     Placed { binding: Binding { buffer: BufferRef::Shared(0), offset, len }, start: 0, ty }
                 }
@@ -417,7 +418,7 @@ impl<'a> Buffers<'a> {
         if count == 0 {
             return Ok(());
         }
-        let ty = self.graph.ty(node.output);
+        let ty = self.graph.ty(node.output).with_cols(self.graph.state_cols(node));
         let block = self.graph.dims.batch * ty.cols;
         let readers = stages.iter().flat_map(Stage::nodes).flat_map(|r| &self.graph.nodes[r.0].inputs);
         let mut read = readers.copied().chain(self.outputs.iter().map(|o| o.value));

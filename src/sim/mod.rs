@@ -6,6 +6,7 @@ mod checkpoint;
 mod data;
 mod fit;
 mod freeze;
+mod learning;
 mod outline;
 mod parameters;
 mod processes;

@@ -134,7 +134,8 @@ impl Simulator {
         let spiking = Spiking::default();
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &|_| true };
         let built = build::build(&self.network, &scope, &settings)?;
-        let wanted: Vec<ValueId> = built.probes.iter().chain(&built.callbacks).map(|p| p.id).collect();
+        let all = built.probes.iter().chain(&built.callbacks).chain(&built.learned);
+        let wanted: Vec<ValueId> = all.map(|p| p.id).collect();
         let outputs: Vec<Output> = wanted.iter().map(|&value| Output { value, place: Place::Keep }).collect();
         let graph = scope.finish()?;
         for probe in &self.network.probes {
@@ -159,7 +160,7 @@ impl Simulator {
 
     /// Merges a network that has just been built; gives the parameters that are read as one.
     pub(super) fn merge<'s>(&self, scope: &'s Scope, built: &mut Built<'s>) -> Result<Vec<Pack>> {
-        let values = built.probes.iter_mut().chain(&mut built.callbacks);
+        let values = built.probes.iter_mut().chain(&mut built.callbacks).chain(&mut built.learned);
         let values: Vec<&mut Tensor<'s>> = values.collect();
         let wanted: Vec<ValueId> = values.iter().map(|t| t.id).collect();
         let placement = |members: &[usize]| self.layout.placement(members);
@@ -243,14 +244,22 @@ impl Simulator {
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &held };
         let mut built = build::build(&self.network, &scope, &settings)?;
         let packs = self.merge(&scope, &mut built)?;
-        let Built { probes, mut feeds, callbacks, .. } = built;
-        let outputs = self
+        let Built { probes, mut feeds, callbacks, learned, .. } = built;
+        let mut outputs: Vec<Output> = self
             .sampled(probes, &mut feeds)
             .iter()
             .chain(&callbacks)
             .map(|p| Output { value: p.id, place: Place::Keep })
             .collect();
+        let learned: Vec<ValueId> = learned.iter().map(|p| p.id).collect();
         let graph = scope.finish()?;
+        // What learns does so unseen, too.
+        for product in learned {
+            let live = plan::stages::live(&graph, &outputs);
+            if graph.producer(product).is_some_and(|n| !live[n.0]) {
+                outputs.push(Output { value: product, place: Place::Keep });
+            }
+        }
         let nodes = graph.nodes.len();
         self.plan(graph, nodes, outputs, feeds, &packs, key.states, "run")
     }

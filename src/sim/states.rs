@@ -57,19 +57,18 @@ impl Layout {
         let mut named = Vec::new();
         for node in &graph.nodes[..nodes] {
             let Some(place) = carry.place(node.output) else { continue };
-            let cols = graph.ty(node.output).cols;
-            let len = graph.dims.batch * cols;
-            let mut add = |first, what| {
+            let mut add = |first, cols, what| {
                 let alone = node.shares.is_empty().then(|| node.owner.clone());
                 let owners = node.shares.iter().cloned().chain(alone).collect();
-                named.push(Named { first, len, cols, what, owners });
+                named.push(Named { first, len: graph.dims.batch * cols, cols, what, owners });
             };
             if let Some(first) = place.output {
-                add(first, node.op.name());
+                add(first, graph.ty(node.output).cols, node.op.name());
             }
+            let cols = graph.state_cols(node);
             for (k, state) in node.op.states().iter().enumerate() {
                 if let Some(first) = place.states {
-                    add(first + k * len, state.name);
+                    add(first + k * graph.dims.batch * cols, cols, state.name);
                 }
             }
         }

@@ -1,59 +1,84 @@
-//! Least squares: regularised by way of the normal equations, in their primal or dual form.
+//! Least squares: by normal equations in their primal or dual form, and by singular values.
 
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::prelude::Solve;
 use faer::{Accum, Mat, MatRef, Par, Side};
-use ndarray::{Array2, ArrayView2};
 
 use crate::error::{Error, Result};
 
-pub(super) fn default_reg() -> f64 {
-    0.1
+/// max(A)
+pub(super) fn largest(a: MatRef<'_, f64>) -> f64 {
+    a.col_iter().flat_map(|column| column.iter()).copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
 /// m σ² with σ = reg · max(A), for m points.
-pub(super) fn penalty(a: ArrayView2<'_, f64>, reg: f64) -> f64 {
-    let largest = a.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    a.nrows() as f64 * (reg * largest).powi(2)
+pub(super) fn penalty(a: MatRef<'_, f64>, reg: f64) -> f64 {
+    a.nrows() as f64 * (reg * largest(a)).powi(2)
 }
 
-/// X of (AᵀA + diag(penalty)) X = AᵀY.
+/// m σ² of each neuron, where σ² is multiplied by the share of points at which it is active. `silent` says, from those of
+/// all neurons, that of neurons which are active nowhere.
+pub(super) fn penalty_where_active(a: MatRef<'_, f64>, reg: f64, silent: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let whole = penalty(a, reg);
+    let share =
+        |j: usize| a.col(j).iter().filter(|activity| **activity > 0.0).count() as f64 / a.nrows() as f64;
+    let mut penalty: Vec<f64> = (0..a.ncols()).map(|j| whole * share(j)).collect();
+    let silent = silent(&penalty);
+    penalty.iter_mut().filter(|p| **p == 0.0).for_each(|p| *p = silent);
+    penalty
+}
+
+/// X of (AᵀA + P) X = AᵀY with P = diag(penalty).
 ///
-/// With fewer points than neurons it is found by the smaller system (A P⁻¹ Aᵀ + I) Z = Y, X = P⁻¹ Aᵀ Z with
-/// P = diag(penalty).
+/// With fewer points than neurons it is found by a smaller system: with B = A P^-1/2, (B Bᵀ + I) Z = Y and
+/// X = P^-1/2 Bᵀ Z; or, where all penalties are the same p, (A Aᵀ + p I) Z = Y and X = AᵀZ.
 pub(super) fn regularised(
     what: &str,
-    a: ArrayView2<'_, f64>,
-    y: ArrayView2<'_, f64>,
+    a: MatRef<'_, f64>,
+    y: MatRef<'_, f64>,
     penalty: &[f64],
-) -> Result<Array2<f64>> {
-    let (m, n) = a.dim();
-    let (a, y) = (mat(a), mat(y));
-    if m >= n || penalty.contains(&0.0) {
-        let mut gram = gram(a.as_ref());
+) -> Result<Mat<f64>> {
+    let (m, n) = (a.nrows(), a.ncols());
+    if m >= n {
+        let mut gram = gram(a);
         for (i, p) in penalty.iter().enumerate() {
             gram[(i, i)] += p;
         }
-        let right = times(a.transpose(), y.as_ref());
-        return Ok(array(cholesky(what, &gram, &right)?.as_ref()));
+        return cholesky(what, &gram, times(a.transpose(), y));
     }
-    let scaled = Mat::from_fn(n, m, |j, i| a[(i, j)] / penalty[j].sqrt());
+    let even = penalty.iter().all(|p| *p == penalty[0]);
+    let root = |j: usize| if even { 1.0 } else { penalty[j].sqrt() };
+    let scaled = Mat::from_fn(n, m, |j, i| a[(i, j)] / root(j));
     let mut gram = gram(scaled.as_ref());
     for i in 0..m {
-        gram[(i, i)] += 1.0;
+        gram[(i, i)] += if even { penalty[0] } else { 1.0 };
     }
-    let z = cholesky(what, &gram, &y)?;
+    let z = cholesky(what, &gram, y.to_owned())?;
     let x = times(scaled.as_ref(), z.as_ref());
-    Ok(Array2::from_shape_fn((n, x.ncols()), |(j, k)| x[(j, k)] / penalty[j].sqrt()))
+    Ok(Mat::from_fn(n, x.ncols(), |j, k| x[(j, k)] / root(j)))
 }
 
-/// A X.
-pub(super) fn product(a: ArrayView2<'_, f64>, x: ArrayView2<'_, f64>) -> Array2<f64> {
-    array(times(mat(a).as_ref(), mat(x).as_ref()).as_ref())
+/// The shortest X of the least |A X - Y|, without the singular values below `rcond` times the largest.
+pub(super) fn by_singular_values(
+    what: &str,
+    a: MatRef<'_, f64>,
+    y: MatRef<'_, f64>,
+    rcond: f64,
+) -> Result<Mat<f64>> {
+    let problem = "its activities have no singular values that could be computed; use lstsq-l2";
+    let svd = a.thin_svd().map_err(|_| Error::Solve { what: what.into(), problem: problem.into() })?;
+    let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+    let smallest = rcond.max(f64::EPSILON) * values.iter().copied().fold(0.0, f64::max);
+    let mut along = times(svd.U().transpose(), y);
+    for (i, value) in values.iter().enumerate() {
+        let factor = if *value > smallest { 1.0 / value } else { 0.0 };
+        along.row_mut(i).iter_mut().for_each(|x| *x *= factor);
+    }
+    Ok(times(svd.V(), along.as_ref()))
 }
 
-/// The lower half of AᵀA.
+/// AᵀA; only its lower half is computed.
 fn gram(a: MatRef<'_, f64>) -> Mat<f64> {
     let mut gram = Mat::zeros(a.ncols(), a.ncols());
     triangular::matmul(
@@ -70,28 +95,33 @@ fn gram(a: MatRef<'_, f64>) -> Mat<f64> {
     gram
 }
 
-fn times(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
+/// AᵀA with both its halves.
+pub(super) fn whole_gram(a: MatRef<'_, f64>) -> Mat<f64> {
+    let lower = gram(a);
+    Mat::from_fn(a.ncols(), a.ncols(), |i, j| lower[(i.max(j), i.min(j))])
+}
+
+/// A B
+pub(super) fn times(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
     let mut product = Mat::zeros(a.nrows(), b.ncols());
     matmul(product.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
     product
 }
 
 /// X of G X = B for the lower half of a positive definite G.
-fn cholesky(what: &str, g: &Mat<f64>, b: &Mat<f64>) -> Result<Mat<f64>> {
-    let x = g.llt(Side::Lower).ok().map(|llt| llt.solve(b));
-    x.filter(|x| x.is_all_finite()).ok_or_else(|| singular(what))
-}
-
-fn singular(what: &str) -> Error {
+fn cholesky(what: &str, g: &Mat<f64>, b: Mat<f64>) -> Result<Mat<f64>> {
+    let largest = (0..g.nrows()).map(|i| g[(i, i)]).fold(0.0, f64::max);
+    let smallest = g.nrows() as f64 * f64::EPSILON * largest;
+    if let Ok(llt) = g.llt(Side::Lower) {
+        let l = llt.L();
+        // A pivot that is all rounding error would give decoders that are, too.
+        let sound = (0..g.nrows()).all(|i| l[(i, i)].powi(2) > smallest);
+        let x = llt.solve(b);
+        if sound && x.is_all_finite() {
+            return Ok(x);
+        }
+    }
     let problem = "the system is singular, since neurons are silent or alike at all points; raise the reg of its solver, \
                    use lstsq-l2, or take more points";
-    Error::Solve { what: what.into(), problem: problem.into() }
-}
-
-fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
-    Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)])
-}
-
-fn array(a: MatRef<'_, f64>) -> Array2<f64> {
-    Array2::from_shape_fn((a.nrows(), a.ncols()), |(i, j)| a[(i, j)])
+    Err(Error::Solve { what: what.into(), problem: problem.into() })
 }

@@ -1,11 +1,38 @@
 //! Solvers of decoders: least squares of many kinds between activities and targets, in 64 bits on the host.
+//!
+//! ```
+//! use ndarray::array;
+//! use nengo_wgpu::solve::{Method, Solver};
+//!
+//! # fn main() -> nengo_wgpu::Result<()> {
+//! let rates = array![[0.0, 90.0], [40.0, 50.0], [80.0, 10.0]];
+//! let values = array![[-1.0], [0.0], [1.0]];
+//! let solver = Solver::from(Method::LstsqL2 { reg: 0.01 });
+//! let solution = solver.solve("connection 'a -> b'", rates.view(), values.view(), 0)?;
+//! assert_eq!(solution.decoders.dim(), (2, 1));
+//! assert!(solution.rmse[0] < 0.1);
+//! # Ok(())
+//! # }
+//! ```
 
+mod batch;
+mod cache;
+mod l1;
 mod lstsq;
+mod method;
+mod nnls;
 
+use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
+use rand::{RngExt, SeedableRng};
+use rand_distr::StandardNormal;
+use rand_pcg::Pcg64Mcg;
+
+pub use batch::{Job, System, solve_all};
+pub use cache::{Cache, Key};
+pub use method::Method;
 
 use crate::error::{Error, Result};
-use crate::named::name_or_table;
 
 /// How the decoders of a connection are found, and whether it keeps them apart from its encoders.
 ///
@@ -17,24 +44,11 @@ pub struct Solver {
     #[serde(default)]
     pub method: Method,
     /// Whether the connection has one full matrix of weights, from neuron to neuron, in place of decoders (and of
-    /// encoders behind them).
+    /// encoders behind them). Where the method is not [compositional](Method::compositional), the weights themselves are
+    /// solved for, by targets multiplied by the encoders.
     #[serde(default)]
     pub weights: bool,
 }
-
-/// A method to find decoders X with A X ≈ Y, for activities A (points × neurons) and targets Y (points × size).
-#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields, remote = "Self")]
-#[non_exhaustive]
-pub enum Method {
-    /// Least squares with L2 regularisation: with σ = reg · max(A) and m points, (AᵀA + m σ² I) X = AᵀY.
-    LstsqL2 {
-        /// σ as a share of the largest activity; 0.1 by default.
-        #[serde(default = "lstsq::default_reg")]
-        reg: f64,
-    },
-}
-name_or_table!(Method, "a solver, \"lstsq-l2\" or { lstsq-l2 = { reg = 0.1 } }");
 
 /// What a solver found.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,12 +57,6 @@ pub struct Solution {
     pub decoders: Array2<f64>,
     /// Root of the mean squared error over the points, for each column of the targets.
     pub rmse: Vec<f64>,
-}
-
-impl Default for Method {
-    fn default() -> Self {
-        Self::LstsqL2 { reg: lstsq::default_reg() }
-    }
 }
 
 impl From<Method> for Solver {
@@ -68,12 +76,7 @@ impl Solver {
     /// # Errors
     /// The setting and what is right, under the name `what`.
     pub fn check(&self, what: &str) -> Result<()> {
-        match &self.method {
-            Method::LstsqL2 { reg } if !(reg.is_finite() && *reg >= 0.0) => {
-                Err(Error::invalid(what, format!("the reg of its solver is {reg}, but must be at least 0")))
-            }
-            _ => Ok(()),
-        }
+        self.method.check(what)
     }
 
     /// The decoders of `what` (the user's name of the connection) for activities (points × neurons) in Hz and targets
@@ -91,16 +94,76 @@ impl Solver {
     ) -> Result<Solution> {
         self.check(what)?;
         check_system(what, activities, targets)?;
-        let _ = seed;
-        let decoders = match &self.method {
-            Method::LstsqL2 { reg } => {
-                let penalty = vec![lstsq::penalty(activities, *reg); activities.ncols()];
-                lstsq::regularised(what, activities, targets, &penalty)?
-            }
-        };
-        let rmse = rmse(activities, targets, &decoders);
+        let (a, y) = (mat(activities), mat(targets));
+        let silent = activities.iter().all(|x| *x == 0.0);
+        if silent && !matches!(self.method, Method::NoSolver { .. }) {
+            let problem = "all neurons are silent at all points; move their intercepts into the range of the points, \
+                           or raise their biases";
+            return Err(Error::Solve { what: what.into(), problem: problem.into() });
+        }
+        let x = decoders(&self.method, what, a.as_ref(), y.as_ref(), seed)?;
+        let error = lstsq::times(a.as_ref(), x.as_ref()) - y;
+        let mean = |squares: f64| (squares / error.nrows() as f64).sqrt();
+        let rmse = (0..error.ncols()).map(|k| mean(error.col(k).squared_norm_l2())).collect();
+        let decoders = Array2::from_shape_fn((x.nrows(), x.ncols()), |(i, j)| x[(i, j)]);
         Ok(Solution { decoders, rmse })
     }
+}
+
+fn decoders(
+    method: &Method,
+    what: &str,
+    a: MatRef<'_, f64>,
+    y: MatRef<'_, f64>,
+    seed: u64,
+) -> Result<Mat<f64>> {
+    let even = |penalty: f64| vec![penalty; a.ncols()];
+    let silent_as_largest = |penalty: &[f64]| penalty.iter().copied().fold(0.0, f64::max);
+    match *method {
+        Method::Lstsq { rcond } => lstsq::by_singular_values(what, a, y, rcond),
+        Method::LstsqL2 { reg } => lstsq::regularised(what, a, y, &even(lstsq::penalty(a, reg))),
+        Method::LstsqL2nz { reg } => {
+            let penalty = lstsq::penalty_where_active(a, reg, silent_as_largest);
+            lstsq::regularised(what, a, y, &penalty)
+        }
+        Method::LstsqL1 { l1, l2, max_iter } => Ok(l1::elastic_net(a, y, l1, l2, max_iter)),
+        Method::LstsqNoise { noise } => {
+            let (std, mut normal) = (noise * lstsq::largest(a), normal(seed));
+            let noisy = Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)] + std * normal());
+            lstsq::regularised(what, noisy.as_ref(), y, &even(0.0))
+        }
+        Method::LstsqMultNoise { noise } => {
+            let mut normal = normal(seed);
+            let noisy = Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)] * (1.0 + noise * normal()));
+            lstsq::regularised(what, noisy.as_ref(), y, &even(0.0))
+        }
+        Method::LstsqDrop { drop, first_reg, reg } => l1::drop_smallest(what, a, y, drop, first_reg, reg),
+        Method::Nnls => nnls::each_column(what, a, y),
+        Method::NnlsL2 { reg } => nnls::of_normal_equations(what, a, y, &even(lstsq::penalty(a, reg))),
+        Method::NnlsL2nz { reg } => {
+            let one = |_: &[f64]| a.nrows() as f64;
+            nnls::of_normal_equations(what, a, y, &lstsq::penalty_where_active(a, reg, one))
+        }
+        Method::NoSolver { ref values } => match values {
+            None => Ok(Mat::zeros(a.ncols(), y.ncols())),
+            Some(values) if values.dim() == (a.ncols(), y.ncols()) => Ok(mat(values.view())),
+            Some(values) => {
+                let wanted = format!("{} neurons x {} targets", a.ncols(), y.ncols());
+                Err(Error::shape(
+                    format!("the decoders of {what}"),
+                    wanted,
+                    "the values of its solver",
+                    format!("{} x {}", values.nrows(), values.ncols()),
+                ))
+            }
+        },
+    }
+}
+
+/// Standard normal numbers.
+fn normal(seed: u64) -> impl FnMut() -> f64 {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    move || rng.sample(StandardNormal)
 }
 
 fn check_system(what: &str, a: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>) -> Result<()> {
@@ -117,18 +180,13 @@ fn check_system(what: &str, a: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>) -> R
         ));
     }
     for (name, values) in [("an activity", a), ("a target", y)] {
-        if let Some((point, bad)) = values.indexed_iter().find(|(_, x)| !x.is_finite()) {
-            return unsolved(format!("{name} is {bad} at point {}; all must be finite", point.0));
+        if let Some(((point, _), bad)) = values.indexed_iter().find(|(_, x)| !x.is_finite()) {
+            return unsolved(format!("{name} is {bad} at point {point} (from 0); all must be finite"));
         }
-    }
-    if a.iter().all(|x| *x == 0.0) {
-        return unsolved("all neurons are silent at all points; move their intercepts into the range of the points, or raise their biases".into());
     }
     Ok(())
 }
 
-fn rmse(a: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>, x: &Array2<f64>) -> Vec<f64> {
-    let error = lstsq::product(a, x.view()) - y;
-    let mean = |column: ndarray::ArrayView1<'_, f64>| column.dot(&column) / column.len() as f64;
-    error.columns().into_iter().map(|column| mean(column).sqrt()).collect()
+fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
+    Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)])
 }

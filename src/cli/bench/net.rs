@@ -188,9 +188,9 @@ fn time(args: &NetArgs, network: &Network, device: &Device) -> Result<Timed> {
     let start = Instant::now();
     let mut sim = Simulator::with(network, device, Options { minibatch: batch, ..Options::default() })?;
     let build = Some(start.elapsed().as_secs_f64());
-    let inputs = network.inputs().into_iter();
+    let inputs = network.inputs();
     let inputs =
-        inputs.fold(Data::new(), |data, (name, size)| data.with(&name, numbers((batch, steps, size), 17)));
+        inputs.fold(Data::new(), |data, (name, size)| data.with(name, numbers((batch, steps, size), 17)));
     let probe = network.find_probe("p")?;
     let outputs = sim.predict_steps(&inputs, steps)?[&probe].dim().2;
     let targets = Data::new().with("p", numbers((batch, steps, outputs), 7919));

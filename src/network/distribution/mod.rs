@@ -1,7 +1,6 @@
 //! What encoders, rates, points and other starting values are drawn from.
 
 mod check;
-pub(crate) mod rows;
 mod scattered;
 mod sphere;
 
@@ -75,14 +74,14 @@ pub enum Distribution {
     /// One of the rows of `options`, each with the chance that its weight gives, or all with the same.
     Choice {
         /// options × dimensions
-        #[serde(with = "rows")]
+        #[serde(with = "crate::rows")]
         options: Array2<f64>,
         /// One for each option; they need not sum to 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weights: Option<Vec<f64>>,
     },
     /// These rows, in their order: there must be as many as are asked for.
-    #[serde(with = "rows")]
+    #[serde(with = "crate::rows")]
     Samples(Array2<f64>),
     /// Each coordinate one of the values `x` or between two of them: `p`, brought to a sum of 1, is added up, and a uniform
     /// number's place among the sums is where the value is interpolated.

@@ -26,16 +26,17 @@ pub(super) fn sequence(n: usize, d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
     Array2::from_shape_fn((n, d), |(i, j)| (start[j] + (i + 1) as f64 * step[j]).fract())
 }
 
-/// The positive root of `x^(d+1) = x + 1`, by Newton's method from above, where it falls to the root.
+/// The positive root of `x^(d+1) = x + 1`, by Newton's method from `1 + 1 / d` above it, from where it falls to the root.
 fn root(d: usize) -> f64 {
     let power = d as f64;
-    let mut x: f64 = 2.0;
+    let mut x = 1.0 + 1.0 / power;
     loop {
         let next = x - (x.powf(power + 1.0) - x - 1.0) / ((power + 1.0) * x.powf(power) - 1.0);
-        if next >= x {
+        if next < x {
+            x = next;
+        } else {
             return x;
         }
-        x = next;
     }
 }
 
@@ -139,7 +140,8 @@ impl Polar {
         let rest = wanted - self.sums[cell];
         let share = rest / (self.sums[cell + 1] - self.sums[cell]);
         let mut angle = low + (high - low) * share.clamp(0.0, 1.0);
-        // Newton's method, kept between the borders by halving.
+        // Newton's method, kept between the borders by halving. Its error is squared by each step, so
+        // after one this small what is left is rounding.
         for _ in 0..50 {
             let excess = self.integral(start, angle) - rest;
             if excess > 0.0 {
@@ -148,11 +150,12 @@ impl Polar {
                 low = angle
             }
             let newton = angle - excess / self.density(angle);
-            let next = if newton > low && newton < high { newton } else { (low + high) / 2.0 };
-            if (next - angle).abs() <= 1e-15 {
+            let next = if newton >= low && newton <= high { newton } else { (low + high) / 2.0 };
+            let step = (next - angle).abs();
+            angle = next;
+            if step <= 1e-9 {
                 break;
             }
-            angle = next;
         }
         angle
     }

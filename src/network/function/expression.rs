@@ -7,11 +7,14 @@ pub(super) struct Expression(Vec<Part>);
 enum Part {
     Number(f64),
     Input(usize),
-    One(fn(f64) -> f64),
-    Two(fn(f64, f64) -> f64),
+    One(One),
+    Two(Two),
 }
 
-const OF_ONE: [(&str, fn(f64) -> f64); 11] = [
+type One = fn(f64) -> f64;
+type Two = fn(f64, f64) -> f64;
+
+const OF_ONE: [(&str, One); 11] = [
     ("abs", f64::abs),
     ("sqrt", f64::sqrt),
     ("exp", f64::exp),
@@ -25,7 +28,7 @@ const OF_ONE: [(&str, fn(f64) -> f64); 11] = [
     ("ceil", f64::ceil),
 ];
 
-const OF_TWO: [(&str, fn(f64, f64) -> f64); 2] = [("min", f64::min), ("max", f64::max)];
+const OF_TWO: [(&str, Two); 2] = [("min", f64::min), ("max", f64::max)];
 
 /// Brackets within brackets, and signs or powers in a row: the parser calls itself for each.
 const DEEPEST: usize = 64;
@@ -103,7 +106,7 @@ impl Parser {
     fn sum(&mut self) -> Result<(), String> {
         self.product()?;
         loop {
-            let f: fn(f64, f64) -> f64 = match self.peek() {
+            let f: Two = match self.peek() {
                 Some('+') => |a, b| a + b,
                 Some('-') => |a, b| a - b,
                 _ => return Ok(()),
@@ -117,7 +120,7 @@ impl Parser {
     fn product(&mut self) -> Result<(), String> {
         self.signed()?;
         loop {
-            let f: fn(f64, f64) -> f64 = match self.peek() {
+            let f: Two = match self.peek() {
                 Some('*') => |a, b| a * b,
                 Some('/') => |a, b| a / b,
                 _ => return Ok(()),

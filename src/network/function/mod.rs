@@ -20,10 +20,12 @@ pub struct Function {
     call: Arc<Call>,
 }
 
+type OfPoint = fn(&[f64]) -> Vec<f64>;
+
 type Call = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
 
 /// Functions by name: of each dimension, or of all together.
-const NAMED: [(&str, fn(&[f64]) -> Vec<f64>); 9] = [
+const NAMED: [(&str, OfPoint); 9] = [
     ("identity", |x| x.to_vec()),
     ("square", |x| each(x, |x| x * x)),
     ("abs", |x| each(x, f64::abs)),
@@ -84,6 +86,11 @@ impl Function {
             0 => Err(Error::invalid(what, "its function gives no values; it must give at least 1")),
             n => Ok(n),
         }
+    }
+
+    /// The text it was made of; nothing for a closure.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
     }
 
     /// Its values at a point; a panic in a closure is an error of `what`.

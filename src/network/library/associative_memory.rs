@@ -5,10 +5,10 @@ use serde::Deserialize;
 
 use super::{matrix, passthrough};
 use crate::error::{Error, Result};
-use crate::network::distribution::rows;
 use crate::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse,
 };
+use crate::rows;
 
 /// An ensemble for each known vector, which is active while the input is similar to it and then gives the vector's answer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -18,7 +18,7 @@ pub struct AssociativeMemory {
     #[serde(with = "rows")]
     pub input_vectors: Array2<f64>,
     /// items × dimensions of the answers; the inputs, which are cleaned up then, if not given.
-    #[serde(default, deserialize_with = "rows::optional")]
+    #[serde(default, with = "rows::option")]
     pub output_vectors: Option<Array2<f64>>,
     /// Neurons of each item; 50.
     #[serde(default = "neurons")]

@@ -4,6 +4,7 @@
 //! returns them.
 
 mod associative_memory;
+mod basal_ganglia;
 mod circular_convolution;
 mod gated_memory;
 mod integrator;
@@ -12,6 +13,7 @@ mod product;
 mod thalamus;
 
 pub use associative_memory::{AssociativeMemory, AssociativeMemoryParts};
+pub use basal_ganglia::{BasalGanglia, BasalGangliaParts};
 pub use circular_convolution::{CircularConvolution, CircularConvolutionParts};
 pub use gated_memory::{InputGatedMemory, InputGatedMemoryParts};
 pub use integrator::{Integrator, IntegratorParts};

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::{Names, ProcessSpec, SynapseSpec};
 use crate::error::{Error, Result};
 use crate::network::library::{
-    AssociativeMemory, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product, Thalamus,
+    AssociativeMemory, BasalGanglia, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product,
+    Thalamus,
 };
 use crate::network::{Config, Decoding, Distribution, Ensemble, EnsembleSettings, Function, Init, Network};
 use crate::op::neuron::NeuronType;
@@ -183,6 +184,8 @@ pub struct LibrarySpec {
     pub integrator: Option<Integrator>,
     /// Oscillation.
     pub oscillator: Option<Oscillator>,
+    /// Selection of the largest.
+    pub basal_ganglia: Option<BasalGanglia>,
     /// What turns their answer into a choice.
     pub thalamus: Option<Thalamus>,
     /// Recognition of known vectors.
@@ -246,7 +249,7 @@ impl LibrarySpec {
                 }
             )*};
         }
-        add!(product circular_convolution integrator oscillator thalamus associative_memory input_gated_memory);
+        add!(product circular_convolution integrator oscillator basal_ganglia thalamus associative_memory input_gated_memory);
         if kinds == 1 {
             return Ok(());
         }

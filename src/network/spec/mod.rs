@@ -24,6 +24,7 @@
 //! ```
 
 mod ensembles;
+mod learning;
 mod neurons;
 mod objects;
 mod signals;
@@ -34,6 +35,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub use ensembles::{ConfigSpec, EnsembleDefaults, EnsembleSpec, Functions, LibrarySpec, OutputSpec};
+pub use learning::{BcmSpec, LearningRuleSpec, OjaSpec, PreSpec, VojaSpec};
 pub use neurons::NeuronsSpec;
 pub use objects::{
     ConnectionSpec, ConnectionSynapse, End, LayerSpec, MadeTransform, Names, NoSynapse, NodeSpec, ProbeSpec,
@@ -178,12 +180,15 @@ impl NetworkSpec {
             }
         }
         let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?;
-        for connection in &self.connection {
+        // Learning rules look for the encoders behind them, and what brings them an error looks for the rule.
+        let mut connections: Vec<&ConnectionSpec> = self.connection.iter().collect();
+        connections.sort_by_key(|c| (c.post.name.ends_with("/learning-rule"), c.learning_rule.is_some()));
+        for connection in connections {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
             net.connect(pre, post, connection.build(synapse.as_ref())?)?;
         }
         for probe in &self.probe {
-            let target = probe.build(|name| net.find(name))?;
+            let target = probe.build(&net)?;
             match probe.sample_every {
                 Some(seconds) => net.probe_every(&probe.name, target, seconds)?,
                 None => net.add_probe(&probe.name, target)?,

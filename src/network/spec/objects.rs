@@ -8,12 +8,13 @@ use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::network::{
-    Activation, Connection, Convolution, Decoding, Distribution, Function, Init, Layer, Node, ObjectId, Pool,
+    Activation, Connection, Convolution, Decoding, Distribution, Function, Init, Layer, Network, Node, Pool,
     Slice, Sparse, Synapse, Target, Transform,
 };
 use crate::op::neuron::NeuronType;
 use crate::solve::Solver;
 
+use super::LearningRuleSpec;
 use super::signals::{ProcessSpec, SynapseSpec, matrix};
 
 /// A node: exactly one of the settings besides the name; with a process also its size.
@@ -94,6 +95,10 @@ pub struct ConnectionSpec {
     pub synapse: Option<ConnectionSynapse>,
     /// Whether the transform's weights are trained; true by default.
     pub trainable: Option<bool>,
+    /// How weights change while the network runs: `"pes"`, or `{ pes = { learning-rate = 1e-4 } }`. Its error or learning signal
+    /// comes through connections to `NAME/learning-rule`.
+    #[serde(rename = "learning-rule")]
+    pub learning_rule: Option<LearningRuleSpec>,
     /// Its name; `pre->post` by default.
     pub name: Option<String>,
 }
@@ -197,7 +202,7 @@ pub enum MadeTransform {
     Pool(Pool),
 }
 
-/// A probe: exactly one of `target`, `input`, `parameter` and `norm`.
+/// A probe: exactly one of `target`, `input`, `connection`, `parameter` and `norm`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSpec {
@@ -207,6 +212,10 @@ pub struct ProbeSpec {
     pub target: Option<String>,
     /// Of the target's neurons, this state in place of the output.
     pub state: Option<String>,
+    /// The connection of whose learning rule a signal is recorded at each step.
+    pub connection: Option<String>,
+    /// Of the connection's learning rule, this signal: `"error"`, `"weights"` or another.
+    pub signal: Option<String>,
     /// The object whose input is recorded at each step; of neurons their current.
     pub input: Option<String>,
     /// The parameter that is recorded.
@@ -335,10 +344,11 @@ impl ConnectionSpec {
     /// The connection; `default` is the synapse of those that say none.
     pub(super) fn build(&self, default: Option<&Synapse>) -> Result<Connection> {
         let name = self.name.clone().unwrap_or_else(|| format!("{}->{}", self.pre.name, self.post.name));
+        let what = format!("connection '{name}'");
         let synapse = match &self.synapse {
             None => default.cloned(),
             Some(ConnectionSynapse::Without(_)) => None,
-            Some(ConnectionSynapse::With(spec)) => Some(spec.build(&format!("connection '{name}'"))?),
+            Some(ConnectionSynapse::With(spec)) => Some(spec.build(&what)?),
         };
         let decoding = Decoding {
             functions: self.function.iter().cloned().collect(),
@@ -347,6 +357,7 @@ impl ConnectionSpec {
             scale_eval_points: self.scale_eval_points.unwrap_or(true),
             ..Decoding::default()
         };
+        let rule = self.learning_rule.as_ref().map(|r| r.build(&what));
         Ok(Connection {
             pre: self.pre.slice.clone(),
             decoding,
@@ -354,30 +365,37 @@ impl ConnectionSpec {
             transform: self.transform(),
             synapse,
             trainable: self.trainable.unwrap_or(true),
+            learning_rule: rule.transpose()?,
             name: self.name.clone(),
         })
     }
 }
 
 impl ProbeSpec {
-    pub(super) fn build(&self, find: impl Fn(&str) -> Result<ObjectId>) -> Result<Target> {
+    pub(super) fn build(&self, net: &Network) -> Result<Target> {
         let invalid = |problem: &str| Err(Error::invalid(format!("probe '{}'", self.name), problem));
         if self.state.is_some() && (self.target.is_none() || self.synapse.is_some()) {
             return invalid("a state is one of a target's neurons, without a synapse");
         }
-        match (&self.target, &self.input, &self.parameter, &self.norm) {
-            (Some(object), None, None, None) => {
+        if self.signal.is_some() != self.connection.is_some() {
+            return invalid("a connection and a signal of its learning rule go together");
+        }
+        match (&self.target, &self.input, &self.connection, &self.parameter, &self.norm) {
+            (Some(object), None, None, None, None) => {
                 let synapse = self.synapse.as_ref().map(|s| s.build(&format!("probe '{}'", self.name)));
                 Ok(match &self.state {
-                    Some(state) => Target::State(find(object)?, state.clone()),
-                    None => Target::Output(find(object)?, synapse.transpose()?),
+                    Some(state) => Target::State(net.find(object)?, state.clone()),
+                    None => Target::Output(net.find(object)?, synapse.transpose()?),
                 })
             }
             _ if self.synapse.is_some() => invalid("a synapse is for the output of an object, with target"),
-            (None, Some(object), None, None) => Ok(Target::Input(find(object)?)),
-            (None, None, Some(parameter), None) => Ok(Target::Parameter(parameter.clone())),
-            (None, None, None, Some(parameter)) => Ok(Target::Norm(parameter.clone())),
-            _ => invalid("give it exactly one of target, input, parameter and norm"),
+            (None, Some(object), None, None, None) => Ok(Target::Input(net.find(object)?)),
+            (None, None, Some(connection), None, None) => {
+                Ok(Target::Rule(net.find_connection(connection)?, self.signal.clone().unwrap_or_default()))
+            }
+            (None, None, None, Some(parameter), None) => Ok(Target::Parameter(parameter.clone())),
+            (None, None, None, None, Some(parameter)) => Ok(Target::Norm(parameter.clone())),
+            _ => invalid("give it exactly one of target, input, connection, parameter and norm"),
         }
     }
 }

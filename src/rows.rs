@@ -33,7 +33,18 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Array2<f64>, D:
     Array2::from_shape_vec((rows.len(), size), rows.concat()).map_err(D::Error::custom)
 }
 
-/// Of a matrix that may be missing.
-pub fn optional<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Array2<f64>>, D::Error> {
-    deserialize(from).map(Some)
+/// The same where there may be no matrix.
+pub mod option {
+    use super::*;
+
+    pub fn serialize<S: Serializer>(values: &Option<Array2<f64>>, to: S) -> Result<S::Ok, S::Error> {
+        match values {
+            Some(values) => super::serialize(values, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Array2<f64>>, D::Error> {
+        super::deserialize(from).map(Some)
+    }
 }

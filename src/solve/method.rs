@@ -1,0 +1,192 @@
+//! The methods and their settings.
+
+use ndarray::Array2;
+
+use crate::error::{Error, Result};
+use crate::named::name_or_table;
+
+/// A method to find decoders X with A X ≈ Y, for activities A (m points × neurons) and targets Y (points × size), under
+/// Nengo's names and with its defaults.
+///
+/// In a file it is its name, `"lstsq-l2"`, or a table with one entry, `{ lstsq-l2 = { reg = 0.01 } }`.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields, remote = "Self")]
+#[non_exhaustive]
+pub enum Method {
+    /// Least squares without regularisation, the shortest answer if there are many.
+    Lstsq {
+        /// Singular values below this share of the largest count as zero; 0.01 by default.
+        #[serde(default = "hundredth")]
+        rcond: f64,
+    },
+    /// Least squares with L2 regularisation: with σ = reg · max(A), (AᵀA + m σ² I) X = AᵀY.
+    LstsqL2 {
+        /// σ as a share of the largest activity; 0.1 by default.
+        #[serde(default = "tenth")]
+        reg: f64,
+    },
+    /// The same, but σ² of a neuron is multiplied by the share of points at which it is active; a neuron that is active
+    /// nowhere gets the largest σ.
+    LstsqL2nz {
+        /// As in [`Method::LstsqL2`].
+        #[serde(default = "tenth")]
+        reg: f64,
+    },
+    /// Least squares with L1 regularisation, so that many decoders are zero, and a little of L2: the minimum of
+    /// |A x − y|² / (2 m) + a |x|₁ + b |x|² / 2 with a = l1 · max(A) and b = l2 · max(A)², for each column by coordinate
+    /// descent.
+    LstsqL1 {
+        /// 1e-4 by default.
+        #[serde(default = "l1")]
+        l1: f64,
+        /// 1e-6 by default.
+        #[serde(default = "l2")]
+        l2: f64,
+        /// Passes over all neurons at most; what is found by then is taken. 1000 by default.
+        #[serde(default = "max_iter")]
+        max_iter: usize,
+    },
+    /// Least squares after normal noise is added to the activities.
+    LstsqNoise {
+        /// Its standard deviation as a share of the largest activity; 0.1 by default.
+        #[serde(default = "tenth")]
+        noise: f64,
+    },
+    /// Least squares after each activity is multiplied by 1 plus normal noise.
+    LstsqMultNoise {
+        /// Its standard deviation; 0.1 by default.
+        #[serde(default = "tenth")]
+        noise: f64,
+    },
+    /// Decoders by [`Method::LstsqL2`]; then the smallest of them are set to zero and the others found again.
+    LstsqDrop {
+        /// The share that is dropped; 0.25 by default.
+        #[serde(default = "quarter")]
+        drop: f64,
+        /// Regularisation of the first time; 0.001 by default.
+        #[serde(default = "thousandth")]
+        first_reg: f64,
+        /// Regularisation of the second time; 0.1 by default.
+        #[serde(default = "tenth")]
+        reg: f64,
+    },
+    /// Least squares with decoders of at least 0 (Lawson and Hanson 1974).
+    Nnls,
+    /// The x of at least 0 that is nearest to a solution of the regularised normal equations: of the least |G x − Aᵀy|
+    /// with G = AᵀA + m σ² I, after negative targets are set to zero.
+    NnlsL2 {
+        /// As in [`Method::LstsqL2`].
+        #[serde(default = "tenth")]
+        reg: f64,
+    },
+    /// The same with the σ of [`Method::LstsqL2nz`], and σ = 1 for a neuron that is active nowhere.
+    NnlsL2nz {
+        /// As in [`Method::LstsqL2`].
+        #[serde(default = "tenth")]
+        reg: f64,
+    },
+    /// Nothing is solved: the decoders are these, or all zero.
+    NoSolver {
+        /// neurons × size
+        #[serde(default, with = "crate::rows::option", skip_serializing_if = "Option::is_none")]
+        values: Option<Array2<f64>>,
+    },
+}
+name_or_table!(Method, "a solver, \"lstsq-l2\" or { lstsq-l2 = { reg = 0.1 } }");
+
+fn hundredth() -> f64 {
+    0.01
+}
+
+fn tenth() -> f64 {
+    0.1
+}
+
+fn thousandth() -> f64 {
+    0.001
+}
+
+fn quarter() -> f64 {
+    0.25
+}
+
+fn l1() -> f64 {
+    1e-4
+}
+
+fn l2() -> f64 {
+    1e-6
+}
+
+fn max_iter() -> usize {
+    1000
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::LstsqL2 { reg: 0.1 }
+    }
+}
+
+impl Method {
+    /// Whether the decoders of targets times a matrix are the decoders of the targets times that matrix. If not, a
+    /// connection with full weights has to solve for the weights themselves.
+    pub fn compositional(&self) -> bool {
+        match self {
+            Self::Lstsq { .. }
+            | Self::LstsqL2 { .. }
+            | Self::LstsqL2nz { .. }
+            | Self::LstsqNoise { .. }
+            | Self::LstsqMultNoise { .. }
+            | Self::NoSolver { .. } => true,
+            Self::LstsqL1 { .. }
+            | Self::LstsqDrop { .. }
+            | Self::Nnls
+            | Self::NnlsL2 { .. }
+            | Self::NnlsL2nz { .. } => false,
+        }
+    }
+
+    /// Refuses settings out of their range.
+    pub(super) fn check(&self, what: &str) -> Result<()> {
+        let at_least_zero = |name: &str, x: f64| {
+            if x.is_finite() && x >= 0.0 {
+                return Ok(());
+            }
+            Err(Error::invalid(what, format!("the {name} of its solver is {x}, but must be at least 0")))
+        };
+        let share = |name: &str, x: f64| {
+            if (0.0..1.0).contains(&x) {
+                return Ok(());
+            }
+            let problem = format!("the {name} of its solver is {x}, but must be at least 0 and below 1");
+            Err(Error::invalid(what, problem))
+        };
+        match self {
+            Self::Lstsq { rcond } => share("rcond", *rcond),
+            Self::LstsqL2 { reg }
+            | Self::LstsqL2nz { reg }
+            | Self::NnlsL2 { reg }
+            | Self::NnlsL2nz { reg } => at_least_zero("reg", *reg),
+            Self::LstsqL1 { l1, l2, max_iter } => {
+                at_least_zero("l1", *l1)?;
+                at_least_zero("l2", *l2)?;
+                match max_iter {
+                    0 => Err(Error::invalid(what, "the max-iter of its solver must be at least 1")),
+                    _ => Ok(()),
+                }
+            }
+            Self::LstsqNoise { noise } | Self::LstsqMultNoise { noise } => at_least_zero("noise", *noise),
+            Self::LstsqDrop { drop, first_reg, reg } => {
+                share("drop", *drop)?;
+                at_least_zero("first-reg", *first_reg)?;
+                at_least_zero("reg", *reg)
+            }
+            Self::NoSolver { values: Some(values) } => match values.iter().find(|x| !x.is_finite()) {
+                Some(bad) => Err(Error::invalid(what, format!("the values of its solver hold {bad}"))),
+                None => Ok(()),
+            },
+            Self::Nnls | Self::NoSolver { values: None } => Ok(()),
+        }
+    }
+}
