@@ -103,6 +103,13 @@ impl Signal {
                     copy_row(to, a.row(b));
                 }
             }
+            Signal::Steps(a) if a.is_standard_layout() && size > 0 => {
+                let (data, all) = (a.as_slice().unwrap_or_default(), a.dim().1);
+                for (r, to) in to.chunks_exact_mut(size).take(dims.batch * dims.steps).enumerate() {
+                    let row = batch[r % dims.batch] * all + first + r / dims.batch;
+                    to.copy_from_slice(&data[row * size..(row + 1) * size]);
+                }
+            }
             Signal::Steps(a) => {
                 for (r, to) in to.chunks_exact_mut(size).take(dims.batch * dims.steps).enumerate() {
                     copy_row(to, a.slice(ndarray::s![batch[r % dims.batch], first + r / dims.batch, ..]));
