@@ -67,10 +67,12 @@ impl Gemm {
 
     /// Whether `rows` rows are faster one by one, each beside the whole of `B`, than packed.
     fn is_small(&self, rows: usize) -> bool {
-        let narrow = self.n.min(self.k) <= 2 && self.n * self.k <= 512;
+        let outer = self.k <= 2 && self.n <= 512;
         match self.form {
+            Form::Nn => rows <= FEWEST || outer,
+            // Long sums of many rows of `B` are faster in the library, also for one row of `A`.
+            Form::Nt => (self.n <= 2 && self.k <= 256) || (self.k == 1 && outer),
             Form::Tn => self.k <= 2,
-            _ => rows <= FEWEST || narrow,
         }
     }
 

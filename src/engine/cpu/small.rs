@@ -9,6 +9,8 @@ use super::gemm::Form;
 const WIDE: usize = 64;
 /// Floats of the widest vector.
 const LANES: usize = 16;
+/// Terms that are added between two stores of a sum.
+const TERMS: usize = 8;
 
 /// One row of `C`: `to[j]`, or what is added to it, is the product of `a` (elements `step` apart) with column `j` of `B`,
 /// or with row `j` in [`Form::Nt`]. `b` starts at the first of these; its rows are `ldb` apart, and the sums `k` long.
@@ -47,10 +49,11 @@ pub(super) fn row(
         columns::<WIDE>(k, (a, step), (&b[from..], ldb), &mut to[from..from + WIDE], add);
         from += WIDE;
     }
-    while from < to.len() {
-        let end = to.len().min(from + LANES);
-        columns::<LANES>(k, (a, step), (&b[from..], ldb), &mut to[from..end], add);
-        from = end;
+    if from + LANES < to.len() {
+        return columns::<WIDE>(k, (a, step), (&b[from..], ldb), &mut to[from..], add);
+    }
+    if from < to.len() {
+        columns::<LANES>(k, (a, step), (&b[from..], ldb), &mut to[from..], add);
     }
 }
 
@@ -64,20 +67,25 @@ fn columns<const N: usize>(
     add: bool,
 ) {
     let mut sums = [0.0_f32; N];
-    for p in 0..k {
-        let (factor, b) = (a[p * step], &b[p * ldb..]);
-        // What stands behind the last column is read where it exists, since whole vectors are faster; nobody uses it.
-        match b.first_chunk::<N>() {
-            Some(b) => {
-                for l in 0..N {
-                    sums[l] = factor.mul_add(b[l], sums[l]);
-                }
+    let mut p = 0;
+    // What stands behind the last column is read where it exists, since whole vectors are faster; nobody uses it.
+    while p + TERMS <= k && b.len() >= (p + TERMS - 1) * ldb + N {
+        let factors: [f32; TERMS] = std::array::from_fn(|q| a[(p + q) * step]);
+        let rows: [&[f32; N]; TERMS] =
+            std::array::from_fn(|q| b[(p + q) * ldb..].first_chunk().unwrap_or(&[0.0; N]));
+        for l in 0..N {
+            let mut sum = sums[l];
+            for q in 0..TERMS {
+                sum = factors[q].mul_add(rows[q][l], sum);
             }
-            None => {
-                for (sum, b) in sums.iter_mut().zip(b) {
-                    *sum = factor.mul_add(*b, *sum);
-                }
-            }
+            sums[l] = sum;
+        }
+        p += TERMS;
+    }
+    for p in p..k {
+        let (factor, b) = (a[p * step], &b[p * ldb..][..to.len()]);
+        for (sum, b) in sums.iter_mut().zip(b) {
+            *sum = factor.mul_add(*b, *sum);
         }
     }
     if let (false, Some(to)) = (add, to.first_chunk_mut::<N>()) {
