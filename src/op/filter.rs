@@ -1,5 +1,6 @@
 //! Linear filters over time, as scans: synapses of all kinds.
 
+use super::compiled::System;
 use super::real::{Real, Var};
 use super::scan::{Emits, Scan};
 use super::step::Step;
@@ -48,6 +49,17 @@ fn scan(system: &StateSpace, delays: bool) -> Scan {
     let n = system.order();
     // A delayed output is read back from where it was written, so it is no state besides.
     let (inputs, emits, first) = if delays { (n + 1, Emits::Delayed, 1) } else { (n + 1, Emits::Result, 0) };
+    let one =
+        (n == 1).then(|| [system.a[[0, 0]], system.b[[0, 0]]]).filter(|c| c.iter().all(|&c| c as f32 != 0.0));
+    if let Some([a, b]) = one {
+        let step = if delays {
+            Step::of_system(FirstOrder::<true> { a, b })
+        } else {
+            Step::of_system(FirstOrder::<false> { a, b })
+        };
+        let states = (first..n).map(|_| State::at("filter", 0.0)).collect();
+        return Scan { name: "filter", step, states, emits, linear: true, backward: false };
+    }
     let step = Step::new(inputs, |x| {
         let state = |j: usize| match j {
             0 if delays => x[n],
@@ -61,6 +73,25 @@ fn scan(system: &StateSpace, delays: bool) -> Scan {
     });
     let states = (first..n).map(|_| State::at("filter", 0.0)).collect();
     Scan { name: "filter", step, states, emits, linear: true, backward: false }
+}
+
+/// `y <- a y + b x`, whose output is `y` after the step, or before it.
+#[derive(Clone)]
+struct FirstOrder<const DELAYED: bool> {
+    a: f64,
+    b: f64,
+}
+
+impl<const DELAYED: bool> System for FirstOrder<DELAYED> {
+    const OPERANDS: usize = 1;
+    const STATES: usize = if DELAYED { 0 } else { 1 };
+    const DELAYED: bool = DELAYED;
+
+    #[inline(always)]
+    fn step<T: Real>(&self, x: &[T], next: &mut [T]) {
+        let y = (T::number(self.a) * x[1] + T::number(self.b) * x[0]).flush();
+        next.fill(y);
+    }
 }
 
 /// The next value of state `i`.

@@ -173,14 +173,15 @@ impl Unary {
         }
     }
 
-    /// The CPU twin: `to[i] = f(x[i])`. One loop a function, so that each is vectorised.
+    /// The CPU twin: `to[i] = f(x[i])`. One loop a function, so that each is vectorised; `for_each` with a long function
+    /// would be a call that is compiled without the processor's vectors.
     #[inline(always)]
     pub(crate) fn apply(self, x: &[f32], to: &mut [f32]) {
         macro_rules! each {
             ($($f:pat => $same:expr,)*) => {
                 match self {
                     Unary::Identity => to.copy_from_slice(x),
-                    $($f => to.iter_mut().zip(x).for_each(|(to, &x)| *to = $same.value(x)),)*
+                    $($f => for (to, &x) in to.iter_mut().zip(x) { *to = $same.value(x) },)*
                 }
             };
         }
@@ -394,6 +395,31 @@ const GELU_B: f32 = 0.044_715;
 const POISSON_MOST: f64 = 64.0;
 /// Events at which [`Binary::Poisson`] stops: at the largest mean, one draw in 10^12 would have more.
 const POISSON_EVENTS: f64 = 128.0;
+
+/// [`Binary::Poisson`] of many pairs: all count on until the last has its number, so that no lane of a vector branches.
+#[inline(always)]
+pub(crate) fn poisson<const N: usize>(means: &[f32; N], draws: &[f32; N]) -> [f32; N] {
+    let (mut n, mut mean, mut chance) = ([0.0; N], [0.0; N], [0.0; N]);
+    for i in 0..N {
+        mean[i] = if means[i] < POISSON_MOST as f32 { means[i] } else { POISSON_MOST as f32 };
+        chance[i] = math::exp(-mean[i]);
+    }
+    let mut below = chance;
+    for k in 1..=POISSON_EVENTS as u32 {
+        let (mut open, k) = (0, k as f32);
+        for i in 0..N {
+            let on = below[i] <= draws[i];
+            n[i] = if on { k } else { n[i] };
+            open |= u32::from(on);
+            chance[i] *= mean[i] / k;
+            below[i] += chance[i];
+        }
+        if open == 0 {
+            break;
+        }
+    }
+    n
+}
 
 impl Binary {
     /// The expression in WGSL.

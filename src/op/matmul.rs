@@ -162,6 +162,9 @@ impl Operator for Matmul {
     }
 }
 
+/// Multiplications that take about as long as threads need to meet.
+const LEAST_PRODUCTS: usize = 4096;
+
 /// One dispatch of a `shaders/matmul_*.wgsl`, or the twin's calls of a gemm.
 #[derive(Clone, Debug)]
 struct MatmulKernel {
@@ -348,7 +351,7 @@ impl Kernel for MatmulKernel {
     }
 
     fn split(&self, row0: usize) -> Split {
-        let Gemm { m, n, ldc, .. } = self.gemm;
+        let Gemm { m, n, k, ldc, .. } = self.gemm;
         let start = self.c.start + row0 * ldc;
         if self.groups > 1 {
             // Whole groups: columns of the result, or rows of it where they are sums over rows.
@@ -356,13 +359,16 @@ impl Kernel for MatmulKernel {
                 Form::Tn => Part::rows(start, self.distances[2]),
                 _ => Part { start, outer: m, stride: ldc, inner: n },
             };
-            return Split { units: self.groups, grain: 1, parts: vec![part] };
+            let grain = LEAST_PRODUCTS.div_ceil((m * n * k).max(1));
+            return Split { units: self.groups, grain, parts: vec![part] };
         }
         match self.gemm.split() {
             crate::engine::cpu::gemm::Split::Rows(grain) => {
+                let grain = grain.max(LEAST_PRODUCTS.div_ceil((n * k).max(1)).next_multiple_of(grain));
                 Split { units: m, grain, parts: vec![Part::rows(start, ldc)] }
             }
             crate::engine::cpu::gemm::Split::Cols(grain) => {
+                let grain = grain.max(LEAST_PRODUCTS.div_ceil((m * k).max(1)).next_multiple_of(grain));
                 Split { units: n, grain, parts: vec![Part { start, outer: m, stride: ldc, inner: 1 }] }
             }
         }

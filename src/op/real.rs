@@ -22,6 +22,10 @@ pub trait Real:
     /// `yes` where `self` is a condition that holds, else `no`.
     fn select(self, yes: Self, no: Self) -> Self;
 
+    /// `self * factor + term`, in `f32` rounded once.
+    fn mul_add(self, factor: Self, term: Self) -> Self {
+        self * factor + term
+    }
     /// 1 where `self < other`, else 0.
     fn less(self, other: Self) -> Self {
         self.binary(Binary::Less, other)
@@ -77,8 +81,12 @@ pub trait Real:
 }
 
 macro_rules! plain {
-    ($t:ty, $unary:ident, $binary:ident) => {
+    ($t:ident, $unary:ident, $binary:ident) => {
         impl Real for $t {
+            #[inline(always)]
+            fn mul_add(self, factor: Self, term: Self) -> Self {
+                $t::mul_add(self, factor, term)
+            }
             #[inline(always)]
             fn number(value: f64) -> Self {
                 value as $t

@@ -3,13 +3,14 @@
 //! Each column of each example walks through time on its own, so a whole window is one dispatch. The adjoint of a scan is a
 //! scan as well: the adjoint step with time reversed, over the states that the forward scan kept.
 
+mod walk;
+
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::expr::{BLOCK, Lane};
 use super::operands::Operands;
 use super::step::Step;
-use crate::engine::cpu::{Io, math};
+use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
@@ -190,7 +191,7 @@ fn used_operands(step: Step, operands: usize, states: usize) -> (Vec<usize>, Ste
 
 /// One dispatch of `shaders/scan.wgsl`.
 #[derive(Clone, Debug)]
-struct ScanKernel {
+pub(super) struct ScanKernel {
     op: Scan,
     step: Step,
     operands: Operands,
@@ -300,100 +301,10 @@ impl Kernel for ScanKernel {
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        let cols = self.output.ty.cols;
-        let mut memory = std::mem::take(&mut io.work.totals);
-        memory.resize(self.step.floats() + 2 * (1 + self.op.states.len()) * BLOCK, 0.0);
-        let mut from = units.start;
-        while from < units.end {
-            // Of rows that differ, one at a time.
-            let row_end = if self.flat { units.end } else { (from / cols + 1) * cols };
-            let to = units.end.min(row_end).min(from + BLOCK);
-            math::vectorise(
-                #[inline(always)]
-                || self.walk(io, from..to, units.start, row0, &mut memory),
-            );
-            from = to;
+        match self.step.compiled() {
+            Some(compiled) => compiled.walk(self, io, units, row0),
+            None => self.walk(io, units, row0),
         }
-        io.work.totals = memory;
-    }
-}
-
-impl ScanKernel {
-    /// Walks some columns through time.
-    #[inline(always)]
-    fn walk(&self, io: &mut Io<'_>, units: Range<usize>, first: usize, row0: usize, memory: &mut [f32]) {
-        let (n, count) = (units.len(), self.op.states.len());
-        let place = units.start - first..units.end - first;
-        let (t0, skipped) = (row0 / self.batch, row0 % self.batch * self.output.ty.cols);
-        let own = skipped + units.start..skipped + units.end;
-        let backward = self.op.backward;
-        let now = if backward { t0 + self.steps } else { t0 };
-        let (scratch, memory) = memory.split_at_mut(self.step.floats());
-        // Element 0 is the output, the states follow; before a step and after it.
-        let (mut before, mut after) = memory.split_at_mut((1 + count) * BLOCK);
-        let block = |k: usize, at: usize| if self.kept() { k * self.blocks() + at } else { k };
-        for k in 0..count {
-            before[(1 + k) * BLOCK..][..n].copy_from_slice(&io.output(1, block(k, now)).0[place.clone()]);
-        }
-        if self.delayed() {
-            before[..n].copy_from_slice(&io.output(0, now).0[place.clone()]);
-        }
-        let operands = self.operands.list.len();
-        let mut lanes = [Lane::Splat(0.0); MAX_OPERANDS];
-        for k in 0..self.steps {
-            let t = t0 + if backward { self.steps - 1 - k } else { k };
-            let next = if backward { t } else { t + 1 };
-            for (i, lane) in lanes.iter_mut().enumerate().take(operands) {
-                *lane = self.lane(io, i, t, &own);
-            }
-            let lane = |i: usize| match i {
-                i if i < operands => lanes[i],
-                i if i < operands + count => Lane::Slice(&before[(1 + i - operands) * BLOCK..][..n]),
-                _ => Lane::Slice(&before[..n]),
-            };
-            match self.step.compiled() {
-                Some(compiled) => compiled.run(n, lane, after),
-                None => {
-                    self.step.run(n, lane, scratch, |k, result| result.copy_to(&mut after[k * BLOCK..][..n]))
-                }
-            }
-            let to = match (self.rolls, self.delayed()) {
-                (true, _) => 0,
-                (_, true) => next,
-                _ => t,
-            };
-            io.output(0, to).0[place.clone()].copy_from_slice(&after[..n]);
-            if self.kept() {
-                for k in 0..count {
-                    io.output(1, block(k, next)).0[place.clone()]
-                        .copy_from_slice(&after[(1 + k) * BLOCK..][..n]);
-                }
-            }
-            std::mem::swap(&mut before, &mut after);
-        }
-        if !self.kept() {
-            for k in 0..count {
-                io.output(1, k).0[place.clone()].copy_from_slice(&before[(1 + k) * BLOCK..][..n]);
-            }
-        }
-    }
-
-    /// Operand `i` at step `t` for the elements `own` of a step.
-    fn lane<'a>(&self, io: &Io<'a>, i: usize, t: usize, own: &Range<usize>) -> Lane<'a> {
-        let first = 1 + usize::from(self.states.is_some());
-        let operand = &self.operands.list[i];
-        if !self.flat {
-            let cols = self.output.ty.cols;
-            let (b, from) = (own.start / cols, own.start % cols);
-            return self.operands.lane(io, first, i, t * self.batch + b, from, from + own.len());
-        }
-        let data = io.read(first + i);
-        if operand.placed.ty.cols < self.output.ty.cols {
-            return Lane::Splat(data[operand.placed.start]);
-        }
-        let held = operand.placed.ty.extent == Extent::Example;
-        let at = operand.placed.start + own.start + if held { 0 } else { t * self.width() };
-        Lane::Slice(&data[at..at + own.len()])
     }
 }
 

@@ -25,7 +25,7 @@ pub struct Step {
 impl Step {
     /// The step of a system.
     pub fn of_system<S: System>(system: S) -> Self {
-        let step = Self::new(S::OPERANDS + S::STATES, |inputs| {
+        let step = Self::new(S::INPUTS, |inputs| {
             let mut next = vec![Var::number(0.0); 1 + S::STATES];
             system.step(inputs, &mut next);
             next

@@ -1,9 +1,12 @@
 //! Matrix products `C = A·Bᵀ`, `A·B` and `Aᵀ·B` on row-major `f32`, computed block by block so that the threads of a
 //! [`Pool`](super::pool::Pool) can share one: each takes rows or columns of `C`, as [`Gemm::split`] says.
 //!
-//! The crate `gemm` does the work, one thread at a time (feature `x86-v4`: AVX-512, found at run time).
+//! The crate `gemm` does the work, one thread at a time (feature `x86-v4`: AVX-512, found at run time), but for products
+//! of few rows or narrow matrices ([`small`]).
 
 use std::ops::Range;
+
+use super::{math, small};
 
 /// Up to so many rows or columns, `A·Bᵀ` is faster in small tiles, which `gemm` computes by dot products, than by
 /// packing a transposed `B`: 1.3 times at 32 rows, 2 at 16, 6 at 2.
@@ -12,6 +15,9 @@ const FEW: usize = 32;
 const TILE: usize = 256;
 /// The shorter side of such a tile is at most this.
 const SIDE: usize = 16;
+
+/// Up to so many rows, a product reads `B` once a row.
+const FEWEST: usize = 2;
 
 /// Which operand is read transposed. `C` is `m × n` always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +63,17 @@ impl Gemm {
     /// unless `C` is tall or narrow.
     pub fn split(&self) -> Split {
         if self.m < 16 || (self.n >= 32 && 4 * self.n >= self.m) { Split::Cols(16) } else { Split::Rows(8) }
+    }
+
+    /// Whether `rows` rows are faster one by one, each beside the whole of `B`, than packed.
+    fn is_small(&self, rows: usize) -> bool {
+        let outer = self.k <= 2 && self.n <= 512;
+        match self.form {
+            Form::Nn => rows <= FEWEST || outer,
+            // Long sums of many rows of `B` are faster in the library, also for one row of `A`.
+            Form::Nt => (self.n <= 2 && self.k <= 256) || (self.k == 1 && outer),
+            Form::Tn => self.k <= 2,
+        }
     }
 
     /// Computes `C`, or adds the product to it; elements between its rows stay as they are.
@@ -109,6 +126,25 @@ impl Gemm {
         let (b_rows, b_cols) = if form == Form::Nt { (n, k) } else { (k, n) };
         assert!(k == 0 || (a_rows - 1) * lda + a_cols <= a.len(), "A is too short");
         assert!(k == 0 || (b_rows - 1) * ldb + b_cols <= b.len(), "B is too short");
+        if self.is_small(rows.len()) {
+            let (a_row, a_step) = if form == Form::Tn { (1, lda) } else { (lda, 1) };
+            let b = if k == 0 { b } else { &b[cols.start * if form == Form::Nt { ldb } else { 1 }..] };
+            math::vectorise(
+                #[inline(always)]
+                || {
+                    for i in rows.clone() {
+                        // SAFETY: these elements of C are valid, and ours alone; where the product is not added, they were
+                        // written before, by whoever made the slice or buffer that `c` points into.
+                        let to = unsafe {
+                            std::slice::from_raw_parts_mut(c.add(i * self.ldc + cols.start), cols.len())
+                        };
+                        let a = if k == 0 { a } else { &a[i * a_row..] };
+                        small::row(form, k, (a, a_step), (b, ldb), to, add);
+                    }
+                },
+            );
+            return;
+        }
         let narrow = rows.len().min(cols.len());
         let (high, wide) = if form != Form::Nt || narrow > FEW {
             (rows.len(), cols.len())

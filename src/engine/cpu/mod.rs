@@ -12,13 +12,17 @@ mod memory;
     reason = "helpers outlive the closure they are lent; `run` returns only when they are done with it"
 )]
 mod pool;
+mod small;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use self::memory::{Buffer, Own, View};
 pub use self::pool::{Barrier, Pool, Share};
-use super::{Access, Binding, BufferId, BufferRef, Command, Dispatch, Engine, Kernel, Program, Recording};
+use super::{
+    Access, Binding, BufferId, BufferRef, Command, Dispatch, Engine, Kernel, Part, Program, Recording, Split,
+    Tile,
+};
 use crate::error::{Error, Result};
 
 /// Memory that a thread keeps for the insides of kernels.
@@ -69,11 +73,40 @@ struct Call {
     bindings: Vec<(BufferId, Binding, Access)>,
     rolls: bool,
     label: String,
+    /// The work's division at the first step.
+    split: Split,
+    /// Elements that each part moves on by from one step to the next; nothing where they do not move evenly.
+    moves: Option<Vec<usize>>,
+}
+
+impl Call {
+    /// Finds how the work is divided at each of `steps` steps of `rows` rows, from row `row` of a step on.
+    fn divide(&mut self, steps: usize, rows: usize, row: usize) {
+        let at = |t: usize| self.kernel.split(if self.rolls { row } else { t * rows + row });
+        let (first, second) = (at(0), at(1.min(steps.saturating_sub(1))));
+        let pairs = first.parts.iter().zip(&second.parts);
+        let moves: Option<Vec<usize>> = pairs.map(|(a, b)| b.start.checked_sub(a.start)).collect();
+        let evenly = |moves: &Vec<usize>| {
+            // Whole periods may lie between: the middle and the last step tell.
+            [2, steps / 2, steps.saturating_sub(1)].iter().filter(|&&t| t < steps).all(|&t| {
+                let parts = first.parts.iter().zip(moves);
+                let parts = parts.map(|(p, m)| Part { start: p.start + t * m, ..*p }).collect();
+                at(t) == Split { parts, ..first }
+            })
+        };
+        self.moves = moves.filter(evenly);
+        self.split = first;
+    }
+
+    /// Whether there is so little to do that one thread does it all.
+    fn is_whole(&self) -> bool {
+        self.split.units <= self.split.grain
+    }
 }
 
 enum Step {
     Call(Call),
-    Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)> },
+    Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)>, whole: bool },
     Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
 }
 
@@ -84,6 +117,17 @@ pub struct CpuEngine {
     programs: Vec<Option<Vec<Step>>>,
     reports: Vec<Vec<f32>>,
     work: Vec<Mutex<Work>>,
+}
+
+impl Step {
+    /// Whether there is so little to do that one thread does it all.
+    fn is_whole(&self) -> bool {
+        match self {
+            Step::Call(call) => call.is_whole(),
+            Step::Repeat { whole, .. } => *whole,
+            Step::Copy { .. } => true,
+        }
+    }
 }
 
 impl CpuEngine {
@@ -116,7 +160,10 @@ impl CpuEngine {
             *kept() = io.work;
         };
         let pool = &self.pool;
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| pool.run(&threads)))
+        // Waking the others takes longer than such a recording.
+        let alone = list.iter().all(|step| step.is_whole());
+        let run = || if alone { pool.run_alone(&threads) } else { pool.run(&threads) };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
             .map_err(|cause| device_error(format!("a kernel's CPU twin panicked: {}", panic_text(&*cause))))
     }
 
@@ -190,24 +237,31 @@ impl Engine for CpuEngine {
             BufferRef::Local(i) => (locals[i], *b),
             BufferRef::Shared(i) => (shared[i], *b),
         };
-        let call = |d: &Dispatch| {
+        let call = |d: &Dispatch, steps: usize, rows: usize, row: usize| {
             let access = d.kernel.access();
             let with = |(b, &access): (&Binding, &Access)| (find(b).0, *b, access);
-            Call {
+            let mut call = Call {
                 kernel: d.kernel.clone(),
                 bindings: d.bindings.iter().zip(&access).map(with).collect(),
                 rolls: d.rolls,
                 label: d.label(),
-            }
+                split: d.kernel.split(0),
+                moves: None,
+            };
+            call.divide(steps, rows, row);
+            call
         };
         let steps: Vec<Step> = recording
             .commands
             .iter()
             .map(|command| match command {
-                Command::Dispatch(d) => Step::Call(call(d)),
+                Command::Dispatch(d) => Step::Call(call(d, 1, 0, 0)),
                 Command::Repeat { steps, rows, backward, tiles } => {
-                    let tiles = tiles.iter().map(|t| (t.row, t.body.iter().map(call).collect())).collect();
-                    Step::Repeat { steps: *steps, rows: *rows, backward: *backward, tiles }
+                    let (steps, rows) = (*steps, *rows);
+                    let body = |t: &Tile| t.body.iter().map(|d| call(d, steps, rows, t.row)).collect();
+                    let tiles: Vec<(usize, Vec<Call>)> = tiles.iter().map(|t| (t.row, body(t))).collect();
+                    let whole = tiles.len() == 1 && tiles[0].1.iter().all(Call::is_whole);
+                    Step::Repeat { steps, rows, backward: *backward, tiles, whole }
                 }
                 Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
             })
@@ -300,16 +354,16 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
     let first = share.index == 0;
     match step {
         Step::Call(c) => {
-            call(c, views, io, [0, 0], share);
+            call(c, views, io, 0, [0, 0], share);
             barrier.wait();
         }
-        Step::Repeat { steps, rows, backward, tiles } => {
+        Step::Repeat { steps, rows, backward, tiles, whole } => {
             let time = |k: usize| if *backward { steps - 1 - k } else { k };
-            if let [(_, body)] = &tiles[..] {
+            if let ([(_, body)], false) = (&tiles[..], *whole) {
                 // All threads share each call.
                 for t in (0..*steps).map(time) {
                     for c in body {
-                        call(c, views, io, [t * rows, 0], share);
+                        call(c, views, io, t, [t * rows, 0], share);
                         barrier.wait();
                     }
                 }
@@ -318,7 +372,9 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
             // Each thread walks through all of time with its own tiles, and waits for nobody.
             for (row, body) in &tiles[share.range(tiles.len(), 1)] {
                 for t in (0..*steps).map(time) {
-                    body.iter().for_each(|c| call(c, views, io, [t * rows + row, *row], Share::ALONE));
+                    for c in body {
+                        call(c, views, io, t, [t * rows + row, *row], Share::ALONE);
+                    }
                 }
             }
             barrier.wait();
@@ -335,28 +391,39 @@ fn replay<'a>(step: &Step, views: &[View<'a>], io: &mut Io<'a>, share: Share, ba
 
 /// All elements of a binding.
 fn whole<'a>(views: &[View<'a>], id: BufferId, b: Binding) -> Own<'a> {
-    Own::new(views[id.0].range(b.offset, b.len), super::Part::rows(0, 1), 0..b.len, b.len)
+    Own::new(views[id.0].range(b.offset, b.len), Part::rows(0, 1), 0..b.len, b.len)
 }
 
-/// This thread's share of a dispatch on the rows from a first one on, in the run and in the step.
-fn call<'a>(c: &Call, views: &[View<'a>], io: &mut Io<'a>, [row0, in_step]: [usize; 2], share: Share) {
-    let split = c.kernel.split(if c.rolls { in_step } else { row0 });
-    let units: Range<usize> = share.range(split.units, split.grain);
-    if !units.is_empty() {
-        io.views.clear();
-        io.outputs.clear();
-        let mut parts = split.parts.iter();
-        for (id, b, access) in &c.bindings {
-            let view = views[id.0].range(b.offset, b.len);
-            match (access, parts.clone().next()) {
-                (Access::Write, Some(&part)) => {
-                    parts.next();
-                    io.outputs.push(Own::new(view, part, units.clone(), split.units));
-                    io.views.push(View::none());
-                }
-                _ => io.views.push(view),
-            }
-        }
-        c.kernel.run(io, units, row0);
+/// This thread's share of a dispatch at step `t`, on the rows from a first one on, in the run and in the step.
+fn call<'a>(
+    c: &Call,
+    views: &[View<'a>],
+    io: &mut Io<'a>,
+    t: usize,
+    [row0, in_step]: [usize; 2],
+    share: Share,
+) {
+    let units: Range<usize> = share.range(c.split.units, c.split.grain);
+    if units.is_empty() {
+        return;
     }
+    io.views.clear();
+    io.outputs.clear();
+    let found = c.moves.is_none().then(|| c.kernel.split(if c.rolls { in_step } else { row0 }));
+    let parts = found.as_ref().map_or(&c.split.parts, |split| &split.parts);
+    let mut part = 0;
+    for (id, b, access) in &c.bindings {
+        let view = views[id.0].range(b.offset, b.len);
+        match (access, parts.get(part)) {
+            (Access::Write, Some(&own)) => {
+                let moved = c.moves.as_ref().map_or(0, |moves| t * moves[part]);
+                part += 1;
+                let own = Part { start: own.start + moved, ..own };
+                io.outputs.push(Own::new(view, own, units.clone(), c.split.units));
+                io.views.push(View::none());
+            }
+            _ => io.views.push(view),
+        }
+    }
+    c.kernel.run(io, units, row0);
 }

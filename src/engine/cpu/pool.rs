@@ -239,6 +239,11 @@ impl Pool {
         self.helpers.len() + 1
     }
 
+    /// Runs `f` on the calling thread alone, with a `count` of 1.
+    pub fn run_alone(&self, f: &(dyn Fn(Share, &Barrier) + Sync)) {
+        f(Share::ALONE, &Barrier::new(1));
+    }
+
     /// Runs `f` on every thread at once and returns when all are done; runs of several callers take turns.
     ///
     /// Inside another run, `f` runs on the calling thread alone, with a `count` of 1.
@@ -248,7 +253,7 @@ impl Pool {
     /// If `f` panics on any thread, with what the first one panicked with; the pool stays usable.
     pub fn run(&self, f: &(dyn Fn(Share, &Barrier) + Sync)) {
         if self.helpers.is_empty() || INSIDE.get() {
-            return f(Share { index: 0, count: 1 }, &Barrier::new(1));
+            return self.run_alone(f);
         }
         let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;

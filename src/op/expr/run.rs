@@ -125,13 +125,19 @@ fn select(c: Lane<'_>, a: Lane<'_>, b: Lane<'_>, to: &mut [f32]) {
             }
         }
         (Lane::Slice(a), Lane::Splat(b)) => {
-            to.iter_mut().zip(c).zip(a).for_each(|((to, &c), &a)| *to = pick(c, a, b));
+            for ((to, &c), &a) in to.iter_mut().zip(c).zip(a) {
+                *to = pick(c, a, b);
+            }
         }
         (Lane::Splat(a), Lane::Slice(b)) => {
-            to.iter_mut().zip(c).zip(b).for_each(|((to, &c), &b)| *to = pick(c, a, b));
+            for ((to, &c), &b) in to.iter_mut().zip(c).zip(b) {
+                *to = pick(c, a, b);
+            }
         }
         (Lane::Splat(a), Lane::Splat(b)) => {
-            to.iter_mut().zip(c).for_each(|(to, &c)| *to = pick(c, a, b));
+            for (to, &c) in to.iter_mut().zip(c) {
+                *to = pick(c, a, b);
+            }
         }
     }
 }

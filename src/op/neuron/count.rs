@@ -2,8 +2,8 @@
 
 use super::Derivative;
 use super::rate::Rates;
-use crate::op::compiled::System;
-use crate::op::function::{Binary, Unary};
+use crate::op::compiled::{Block, System, WIDE, each};
+use crate::op::function::{Binary, Unary, poisson};
 use crate::op::real::Real;
 
 /// Adds up the rate; each whole number that is reached is a spike. States: those of the rate, then `voltage`, the part of
@@ -73,16 +73,62 @@ impl<R: Rates, const POISSON: bool> System for Stochastic<R, POISSON> {
     fn step<T: Real>(&self, x: &[T], next: &mut [T]) {
         let (out, states) = next.split_at_mut(1);
         let rate = self.rates.rates(x[0], &x[2..], states);
-        let mean = rate.unary(Unary::Abs) * T::number(self.dt);
+        let mean = self.mean(rate);
         let n = if POISSON {
             mean.binary(Binary::Poisson, x[1])
         } else {
             let whole = mean.floor();
             whole + x[1].less(mean - whole)
         };
+        out[0] = self.spikes(n, rate);
+    }
+
+    #[inline(always)]
+    fn block(&self, x: &Block, next: &mut Block) {
+        if !POISSON {
+            return each(self, x, next);
+        }
+        // All count together until the last has its number.
+        each(&Skip(self.rates.clone()), x, next);
+        let (rate, mut mean) = (next[0], [0.0; WIDE]);
+        for i in 0..WIDE {
+            mean[i] = self.mean(rate[i]);
+        }
+        let n = poisson(&mean, &x[1]);
+        for i in 0..WIDE {
+            next[0][i] = self.spikes(n[i], rate[i]);
+        }
+    }
+}
+
+impl<R: Rates, const POISSON: bool> Stochastic<R, POISSON> {
+    /// Spikes that are expected in a step.
+    #[inline(always)]
+    fn mean<T: Real>(&self, rate: T) -> T {
+        rate.unary(Unary::Abs) * T::number(self.dt)
+    }
+
+    /// The output of `n` spikes.
+    #[inline(always)]
+    fn spikes<T: Real>(&self, n: T, rate: T) -> T {
         let signed = if self.rates.signed() { n * rate.unary(Unary::Sign) } else { n };
         // Chance has no threshold: what is expected has a derivative.
         let expected = T::number(self.amplitude) * rate;
-        out[0] = (signed * T::number(self.amplitude / self.dt)).with_gradient_of(expected);
+        (signed * T::number(self.amplitude / self.dt)).with_gradient_of(expected)
+    }
+}
+
+/// Rates of a system whose second operand is something else.
+#[derive(Clone)]
+struct Skip<R>(R);
+
+impl<R: Rates> System for Skip<R> {
+    const OPERANDS: usize = 2;
+    const STATES: usize = R::STATES;
+
+    #[inline(always)]
+    fn step<T: Real>(&self, x: &[T], next: &mut [T]) {
+        let (out, states) = next.split_at_mut(1);
+        out[0] = self.0.rates(x[0], &x[2..], states);
     }
 }

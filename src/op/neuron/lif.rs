@@ -75,66 +75,79 @@ impl Lif {
     }
 }
 
-/// The step of [`Lif`]. `SHORT` steps are at most a quarter of `tau_rc`: there, series take the place of exponential and
-/// logarithm, to the last digit, at a third of their cost.
+/// The step of [`Lif`]. Where steps are short beside `tau_rc`, series of `TERMS` terms take the place of exponential and
+/// logarithm, to the last digit, at a third of their cost; 0 for none.
 #[derive(Clone)]
-pub(super) struct LifStep<const SHORT: bool> {
+pub(super) struct LifStep<const TERMS: usize> {
     pub lif: Lif,
     pub dt: f64,
     pub derivative: Derivative,
-    /// The farthest that [`LifStep::since`] goes.
+    /// The largest share in [`LifStep::left`].
     farthest: f64,
     /// What [`LifStep::decay`] is of a whole step.
     whole: f64,
 }
 
-/// Whether a step is short beside the membrane's time constant.
-pub(super) fn is_short(dt: f64, tau_rc: f64) -> bool {
-    dt <= 0.25 * tau_rc
-}
-
-/// `x c[0] + x^2 c[1] + ...`
-#[inline(always)]
-fn series<T: Real, const N: usize>(x: T, c: [f64; N]) -> T {
-    let mut sum = T::number(c[N - 1]);
-    for k in (0..N - 1).rev() {
-        sum = sum * x + T::number(c[k]);
+/// How many terms of a series are enough for a step, beside the membrane's time constant: what is left out is below a
+/// tenth of the last digit.
+pub(super) fn terms(dt: f64, tau_rc: f64) -> usize {
+    match dt / tau_rc {
+        steps if steps <= 1.0 / 16.0 => 5,
+        steps if steps <= 0.25 => 7,
+        _ => 0,
     }
-    sum * x
 }
 
-impl<const SHORT: bool> LifStep<SHORT> {
+/// `x c[0] + x^2 c[1] + ...`, in pairs of terms that do not wait for each other.
+#[inline(always)]
+fn series<T: Real>(x: T, c: &[f64]) -> T {
+    let square = x * x;
+    let mut sum = None;
+    for pair in c.chunks(2).rev() {
+        let first = T::number(pair[0]);
+        let both = pair.get(1).map_or(first, |&c| x.mul_add(T::number(c), first));
+        sum = Some(sum.map_or(both, |sum: T| sum.mul_add(square, both)));
+    }
+    sum.map_or(x, |sum| sum * x)
+}
+
+impl<const TERMS: usize> LifStep<TERMS> {
     pub fn new(lif: Lif, dt: f64, derivative: Derivative) -> Self {
         let steps = dt / lif.tau_rc;
-        let farthest = if SHORT { (0.5 * steps).tanh() } else { -(-steps).exp_m1() };
+        let farthest = if TERMS > 0 { (0.5 * steps).tanh() } else { -(-steps).exp_m1() };
         Self { lif, dt, derivative, farthest, whole: (-steps).exp_m1() }
     }
 
     /// `exp(-time / tau_rc) - 1` for a time of at most a step.
     #[inline(always)]
     fn decay<T: Real>(&self, time: T) -> T {
+        const FACTORIALS: [f64; 7] =
+            [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
         let x = time * T::number(-1.0 / self.lif.tau_rc);
-        let part = if SHORT {
-            series(x, [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0])
-        } else {
-            x.exp_m1()
-        };
+        let part = if TERMS > 0 { series(x, &FACTORIALS[..TERMS]) } else { x.exp_m1() };
         // Most steps are whole. Theirs is a constant, without the rounding that would add up while a neuron charges.
         time.less(T::number(self.dt)).select(part, T::number(self.whole))
     }
 
-    /// The time from the threshold to the end of the step, of a voltage that is `above` it by so much, and whose current is
-    /// above it by `drive`: `-tau_rc ln(1 - above / drive)`, at most a step.
+    /// The refractory time that is left after a spike. From the threshold to the end of the step it is
+    /// `-tau_rc ln(1 - above / drive)`, at most a step, for a voltage that is `above` it by so much, and whose current is
+    /// above it by `drive`.
     #[inline(always)]
-    fn since<T: Real>(&self, above: T, drive: T) -> T {
+    fn left<T: Real>(&self, above: T, drive: T) -> T {
         let (tau_rc, zero) = (self.lif.tau_rc, T::number(0.0));
-        if SHORT {
+        let all = T::number(self.lif.tau_ref + self.dt);
+        if TERMS > 0 {
             // ln((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + ...)
             let s = (above / (drive + drive - above)).max(zero).min(T::number(self.farthest));
-            T::number(2.0 * tau_rc) * (s + s * series(s * s, [1.0 / 3.0, 1.0 / 5.0, 1.0 / 7.0]))
+            let (c, square) = (-2.0 * tau_rc, s * s);
+            let mut sum = T::number(c / (2 * (TERMS / 2) + 1) as f64);
+            for k in (0..TERMS / 2).rev() {
+                sum = sum.mul_add(square, T::number(c / (2 * k + 1) as f64));
+            }
+            s.mul_add(sum, all)
         } else {
             let share = (above / drive).max(zero).min(T::number(self.farthest));
-            T::number(-tau_rc) * (-share).ln_1p()
+            all + T::number(tau_rc) * (-share).ln_1p()
         }
     }
 
@@ -148,16 +161,14 @@ impl<const SHORT: bool> LifStep<SHORT> {
         let rest = refractory - step;
         // The part of the step in which the membrane integrates.
         let active = (step - rest).max(zero).min(step).detach();
-        let v = v - (j - v) * self.decay(active);
+        let v = (v - j).mul_add(self.decay(active), v);
         let above = v - one;
         let spiked = match derivative {
             Derivative::Threshold(surrogate) => above.spike(*surrogate),
             Derivative::Rate(_) => zero.less(above),
         };
-        // Where it did not cross the threshold, numbers whose quotient is finite.
-        let since = self.since(spiked.select(above, zero), spiked.select(j - one, one));
         // While a neuron is silent this would fall without bound, and lose digits.
-        let rest = spiked.select(T::number(lif.tau_ref + dt) - since, rest.max(-step)).detach();
+        let rest = spiked.select(self.left(above, j - one), rest.max(-step)).detach();
         let v = spiked.select(zero, v.max(T::number(lif.min_voltage)).flush());
         let out = spiked * T::number(lif.amplitude / dt);
         match derivative {
@@ -169,7 +180,7 @@ impl<const SHORT: bool> LifStep<SHORT> {
     }
 }
 
-impl<const SHORT: bool> System for LifStep<SHORT> {
+impl<const TERMS: usize> System for LifStep<TERMS> {
     const OPERANDS: usize = 1;
     const STATES: usize = 2;
 
@@ -275,13 +286,13 @@ impl AdaptiveLif {
 }
 
 #[derive(Clone)]
-pub(super) struct AdaptiveLifStep<const SHORT: bool> {
-    pub lif: LifStep<SHORT>,
+pub(super) struct AdaptiveLifStep<const TERMS: usize> {
+    pub lif: LifStep<TERMS>,
     pub tau_n: f64,
     pub inc_n: f64,
 }
 
-impl<const SHORT: bool> System for AdaptiveLifStep<SHORT> {
+impl<const TERMS: usize> System for AdaptiveLifStep<TERMS> {
     const OPERANDS: usize = 1;
     const STATES: usize = 3;
 

@@ -28,7 +28,7 @@ use crate::graph::{State, Tensor};
 use count::{Regular, Stochastic};
 use izhikevich::IzhikevichStep;
 use leaky::{LeakyStep, SynapticStep};
-use lif::{AdaptiveLifStep, AdaptiveRates, LifStep, is_short};
+use lif::{AdaptiveLifStep, AdaptiveRates, LifStep, terms};
 use rate::{RateStep, Rates};
 
 /// What a neuron makes of its input current.
@@ -318,10 +318,16 @@ impl NeuronType {
             NeuronType::SpikingLeakyRelu(p) => {
                 regular(p.amplitude, true).visit(LeakyRelu { amplitude: 1.0, ..*p })
             }
-            NeuronType::Lif(p) if is_short(dt, p.tau_rc) => lif_step::<true>(p, dt, derivative),
-            NeuronType::Lif(p) => lif_step::<false>(p, dt, derivative),
-            NeuronType::AdaptiveLif(p) if is_short(dt, p.tau_rc) => adaptive_step::<true>(p, dt, derivative),
-            NeuronType::AdaptiveLif(p) => adaptive_step::<false>(p, dt, derivative),
+            NeuronType::Lif(p) => match terms(dt, p.tau_rc) {
+                5 => lif_step::<5>(p, dt, derivative),
+                7 => lif_step::<7>(p, dt, derivative),
+                _ => lif_step::<0>(p, dt, derivative),
+            },
+            NeuronType::AdaptiveLif(p) => match terms(dt, p.tau_rc) {
+                5 => adaptive_step::<5>(p, dt, derivative),
+                7 => adaptive_step::<7>(p, dt, derivative),
+                _ => adaptive_step::<0>(p, dt, derivative),
+            },
             NeuronType::Izhikevich(p) => Step::of_system(IzhikevichStep { neuron: *p, dt, derivative }),
             NeuronType::RegularSpiking(from) => {
                 from.base.with_rates(dt, regular(from.amplitude, false)).unwrap_or_else(silent)
@@ -352,12 +358,12 @@ impl NeuronType {
     }
 }
 
-fn lif_step<const SHORT: bool>(lif: &Lif, dt: f64, derivative: Derivative) -> Step {
-    Step::of_system(LifStep::<SHORT>::new(*lif, dt, derivative))
+fn lif_step<const TERMS: usize>(lif: &Lif, dt: f64, derivative: Derivative) -> Step {
+    Step::of_system(LifStep::<TERMS>::new(*lif, dt, derivative))
 }
 
-fn adaptive_step<const SHORT: bool>(p: &AdaptiveLif, dt: f64, derivative: Derivative) -> Step {
-    let lif = LifStep::<SHORT>::new(p.still(), dt, derivative);
+fn adaptive_step<const TERMS: usize>(p: &AdaptiveLif, dt: f64, derivative: Derivative) -> Step {
+    let lif = LifStep::<TERMS>::new(p.still(), dt, derivative);
     Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
 }
 
