@@ -242,7 +242,9 @@ fn benchmark_networks_run_and_stay_finite_on_every_device() {
     ] {
         for device in devices() {
             let mut sim = Simulator::new(&net, device).unwrap();
-            sim.run_steps(20, &Data::new()).unwrap();
+            let ones = |size| ndarray::Array2::from_elem((1, size), 1.0_f32);
+            let inputs = net.inputs().fold(Data::new(), |data, (name, size)| data.with(name, ones(size)));
+            sim.run_steps(20, &inputs).unwrap();
             let data = sim.data(net.find_probe("p").unwrap()).unwrap();
             assert!(data.iter().all(|x| x.is_finite()));
         }
@@ -256,7 +258,7 @@ fn a_random_network_says_the_same_through_shared_decoders_as_through_own_ones() 
     let shared = benchmarks::random_network(3, 10, LifRate::default(), 4, 2).unwrap();
     let mut own = Network::new(0);
     own.config.ensemble.neuron_type = Some(LifRate::default().into());
-    let inp = own.node("inp", Node::Constant(vec![0.0; 3])).unwrap();
+    let inp = own.node("inp", Node::Input(3)).unwrap();
     let out = own.node("out", Node::Passthrough(3)).unwrap();
     let ensembles: Vec<_> = (0..4)
         .map(|i| own.ensemble(&format!("ens{i}"), nengo_wgpu::network::Ensemble::new(30, 3)).unwrap())
@@ -277,7 +279,8 @@ fn a_random_network_says_the_same_through_shared_decoders_as_through_own_ones() 
     }
     let run = |net: &Network| {
         let mut sim = Simulator::new(net, &Device::cpu()).unwrap();
-        sim.run_steps(100, &Data::new()).unwrap();
+        let inputs = Data::new().with("inp", ndarray::Array2::from_elem((1, 3), 0.0_f32));
+        sim.run_steps(100, &inputs).unwrap();
         sim.data(net.find_probe("p").unwrap()).unwrap()
     };
     let (a, b) = (run(&shared), run(&own));

@@ -198,7 +198,7 @@ fn time(args: &NetArgs, network: &Network, device: &Device) -> Result<Timed> {
     if args.train {
         sim.compile(Training::new(Objective::new().loss("p", Loss::MeanSquared), 1e-3).in_order())?;
     }
-    let mut run = |sim: &mut Simulator| -> Result<()> {
+    let run = |sim: &mut Simulator| -> Result<()> {
         if args.train {
             sim.fit(&inputs, &targets, &fit).map(drop)
         } else {
