@@ -7,6 +7,7 @@ use super::operands::Operands;
 use super::reduce;
 use crate::engine::cpu::Io;
 use crate::engine::cpu::gemm::{Form, Gemm};
+use crate::engine::cpu::{groups, math};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target};
 use crate::error::Result;
@@ -379,7 +380,9 @@ impl Kernel for MatmulKernel {
         let first = if self.rolls.0 { row0 % self.batch } else { row0 };
         let a = &io.read(0)[self.a.start + if form == Form::Tn { 0 } else { first * lda }..];
         let b = &io.read(1)[self.b.start..];
-        if self.groups > 1 {
+        if self.groups > 1 && self.is_narrow() {
+            self.run_narrow(io, units.clone(), a, b);
+        } else if self.groups > 1 {
             for (i, group) in units.clone().enumerate() {
                 let [da, db, _] = self.distances.map(|d| d * group);
                 let own = if form == Form::Tn { self.distances[2] } else { n };
@@ -417,6 +420,41 @@ impl MatmulKernel {
             same.lines().nth(unused).unwrap_or_default().to_string(),
         ]
         .concat()
+    }
+
+    /// Whether one side of each group's product is a single column.
+    fn is_narrow(&self) -> bool {
+        let Gemm { form, m, n, k, .. } = self.gemm;
+        if form == Form::Tn { m == 1 || n == 1 } else { k == 1 || n == 1 }
+    }
+
+    /// The products of some groups, one side of which is a single column; in any form the weights of all lie side by side.
+    fn run_narrow(&self, io: &mut Io<'_>, units: Range<usize>, a: &[f32], b: &[f32]) {
+        let Gemm { form, m, n, k, lda, ldb, .. } = self.gemm;
+        let a = &a[self.distances[0] * units.start..];
+        let b = &b[self.distances[1] * units.start..];
+        let count = units.len();
+        math::vectorise(
+            #[inline(always)]
+            || match form {
+                Form::Tn => {
+                    let (width, one, wide) =
+                        if m == 1 { (n, (a, lda), (b, ldb)) } else { (m, (b, ldb), (a, lda)) };
+                    let (to, part) = io.output(0, 0);
+                    groups::over_rows((k, width), one, wide, to, part);
+                }
+                _ if k == 1 => {
+                    for row in 0..m {
+                        groups::outer(n, &a[row * lda..][..count], b, io.output(0, row).0);
+                    }
+                }
+                _ => {
+                    for row in 0..m {
+                        groups::inner(k, &a[row * lda..][..count * k], b, io.output(0, row).0);
+                    }
+                }
+            },
+        );
     }
 
     /// Applies the epilogue to this thread's part of the result, while it is in its cache.

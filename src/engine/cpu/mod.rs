@@ -5,6 +5,7 @@
 
 #[allow(unsafe_code, reason = "the gemm crate takes pointers; sizes are checked against the slices first")]
 pub mod gemm;
+pub(crate) mod groups;
 pub mod math;
 mod memory;
 #[allow(

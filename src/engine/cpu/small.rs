@@ -98,7 +98,7 @@ fn columns<const N: usize>(
 }
 
 #[inline(always)]
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let (mut sums, mut rest) = ([[0.0_f32; LANES]; 2], 0.0_f32);
     let (pairs_a, tail_a) = a.as_chunks::<{ 2 * LANES }>();
     let (pairs_b, tail_b) = b.as_chunks::<{ 2 * LANES }>();
