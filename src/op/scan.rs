@@ -3,6 +3,8 @@
 //! Each column of each example walks through time on its own, so a whole window is one dispatch. The adjoint of a scan is a
 //! scan as well: the adjoint step with time reversed, over the states that the forward scan kept.
 
+mod fragment;
+
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use super::expr::{BLOCK, Lane};
 use super::operands::Operands;
 use super::step::Step;
 use crate::engine::cpu::{Io, math};
+use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
@@ -283,6 +286,10 @@ impl Kernel for ScanKernel {
     fn grid(&self) -> [u32; 3] {
         let lanes = if self.vec4() { self.width() / 4 } else { self.width() };
         fold(lanes.div_ceil(64))
+    }
+
+    fn fragment(&self, site: &Site) -> Option<Fragment> {
+        Some(self.write_fragment(site))
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -7,6 +7,7 @@
 pub mod abreast;
 pub mod carry;
 pub mod cut;
+pub mod fuse;
 pub mod layout;
 pub mod order;
 pub mod recompute;
@@ -92,6 +93,8 @@ pub struct Plan {
     pub cuts: Vec<cut::Cut>,
     /// For each stage its dispatches; of a loop those of one step.
     pub calls: Vec<usize>,
+    /// For each stage its dispatches of a whole window, if it is a loop that walks through time inside of them; else zero.
+    pub fused: Vec<usize>,
     /// Floats of buffers that each step more takes; memory inside of operators is not counted.
     pub floats_per_step: usize,
     /// The graph after simplification.

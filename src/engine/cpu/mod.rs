@@ -205,7 +205,7 @@ impl Engine for CpuEngine {
             .iter()
             .map(|command| match command {
                 Command::Dispatch(d) => Step::Call(call(d)),
-                Command::Repeat { steps, rows, backward, tiles } => {
+                Command::Repeat { steps, rows, backward, tiles, .. } => {
                     let tiles = tiles.iter().map(|t| (t.row, t.body.iter().map(call).collect())).collect();
                     Step::Repeat { steps: *steps, rows: *rows, backward: *backward, tiles }
                 }
