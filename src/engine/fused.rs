@@ -49,9 +49,16 @@ pub struct Fragment {
     pub aligned: Vec<bool>,
     /// Arithmetic and memory operations for one example, counted as additions.
     pub work: f64,
+    /// How often a lane's loops turn, at most.
+    pub turns: usize,
 }
 
 impl Site {
+    /// How often the loop of [`Site::elementwise`] turns.
+    pub fn turns(&self, cols: usize) -> usize {
+        (cols.div_ceil(4) * self.tiling.rows).div_ceil(self.tiling.lanes)
+    }
+
     /// Loops over the elements of the tile's rows of `cols` columns, four columns at once, with `example`, `row`, `col`
     /// and the columns `left` from there on.
     pub fn elementwise(&self, cols: usize, body: &str) -> String {
@@ -91,6 +98,8 @@ pub struct Fused {
     step: String,
     /// Operations for one step of one example.
     work: f64,
+    /// Turns of all loops of a step.
+    turns: usize,
     /// First step of a dispatch, and number of steps.
     window: (usize, usize),
 }
@@ -119,8 +128,7 @@ impl Fused {
             for (binding, &aligned) in d.bindings.iter().zip(&fragment.aligned) {
                 let key = key(binding, aligned);
                 let access = if key.1.is_none() { Access::Write } else { Access::Read };
-                let slot =
-                    slots.entry(key).or_insert_with(|| Slot { binding: *binding, access, aligned });
+                let slot = slots.entry(key).or_insert_with(|| Slot { binding: *binding, access, aligned });
                 let end = (slot.binding.offset + slot.binding.len).max(binding.offset + binding.len);
                 slot.binding.offset = slot.binding.offset.min(binding.offset);
                 slot.binding.len = end - slot.binding.offset;
@@ -140,13 +148,20 @@ impl Fused {
             let _ = write!(step, "        phase{n}(lane, example, t);\n        storageBarrier();\n");
         }
         let work = fragments.iter().map(|f| f.work).sum();
+        // What leaves a loop has looked once more whether to go on.
+        let turns = 2 + fragments.iter().map(|f| f.turns + 1).sum::<usize>();
         let slots = slots.into_values().collect();
-        Some(Self { tiling, family, backward, slots, phases, step, work, window: (0, 0) })
+        Some(Self { tiling, family, backward, slots, phases, step, work, turns, window: (0, 0) })
     }
 
     /// Operations for one step of one example.
     pub fn work(&self) -> f64 {
         self.work
+    }
+
+    /// How often a lane's loops turn in a step, at most.
+    pub fn turns(&self) -> usize {
+        self.turns
     }
 
     /// Storage buffers that it binds.

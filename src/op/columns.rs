@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use crate::engine::cpu::Io;
-use crate::engine::shader::Source;
 use crate::engine::fused::{Fragment, MEMORY, Site};
+use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
@@ -194,7 +194,10 @@ impl Kernel for ColumnsKernel {
             within = ty.cols,
         );
         let work = (self.cols * 3 * MEMORY) as f64;
-        Some(Fragment { text: site.elementwise(self.cols, &body), aligned: vec![aligned; 2], work })
+        let text = site.elementwise(self.cols, &body);
+        // Of each vector at most four columns, and one more look.
+        let turns = 6 * site.turns(self.cols);
+        Some(Fragment { text, aligned: vec![aligned; 2], work, turns })
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -7,8 +7,8 @@ use super::expr::{Expr, Lane};
 use super::function::{Binary, Unary};
 use super::operands::Operands;
 use crate::engine::cpu::Io;
-use crate::engine::shader::Source;
 use crate::engine::fused::{Fragment, MEMORY, Site};
+use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
@@ -192,7 +192,7 @@ impl Kernel for MapKernel {
         let whole = [self.output.start, o.cols].iter().all(|x| x.is_multiple_of(4));
         let aligned = std::iter::once(whole).chain((0..o.list.len()).map(|i| o.is_aligned(i))).collect();
         let work = (o.cols * (o.expr.tape.len() + MEMORY * (1 + o.list.len()))) as f64;
-        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work })
+        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns: site.turns(o.cols) })
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -9,12 +9,16 @@ const LONGEST: f64 = 0.25;
 /// Operations a second of a workgroup on a slow device.
 const SLOW: f64 = 2e9;
 
-/// What a device takes for a loop, measured on lavapipe and estimated for graphics processors.
+/// Turns of all loops of a lane in a dispatch. After 65,535 of them llvmpipe leaves every loop, and says nothing.
+const MOST_TURNS: usize = 60_000;
+
+/// What a device takes for a step of a loop: measured on lavapipe, two cores; for graphics processors an estimate that
+/// rather leaves a loop to dispatches of each step.
 struct Speed {
     /// Operations a second of one workgroup that walks through time.
     walking: f64,
-    /// Seconds that the lanes of a workgroup wait for each other between two operators.
-    waiting: f64,
+    /// To read weights once takes as long as to multiply so many rows more.
+    weights: f64,
     /// Operations a second of all workgroups of an operator's own dispatch.
     at_once: f64,
     /// Seconds of a dispatch besides.
@@ -24,9 +28,10 @@ struct Speed {
 impl Speed {
     fn of(target: &Target) -> Self {
         match target.family {
-            Family::Gpu => Self { walking: 5e10, waiting: 1e-6, at_once: 1e12, dispatch: 5e-6 },
+            Family::Gpu => Self { walking: 1e11, weights: 2.0, at_once: 4e12, dispatch: 5e-6 },
             _ => {
-                Self { walking: 1e10, waiting: 1e-6, at_once: 1e10 * target.workers as f64, dispatch: 1.5e-5 }
+                let at_once = 1e10 * target.workers as f64;
+                Self { walking: 1.4e10, weights: 7.0, at_once, dispatch: 5e-5 }
             }
         }
     }
@@ -45,16 +50,18 @@ pub fn fuse(body: &[Dispatch], dims: Dims, backward: bool, target: &Target) -> V
     }
     let groups = dims.batch.div_ceil(tiling.rows);
     // Workgroups that one processor runs one after the other.
-    let turns = groups.div_ceil(target.workers) as f64;
-    let tile = turns * fused.work() * tiling.rows as f64;
+    let rounds = groups.div_ceil(target.workers) as f64;
     let speed = Speed::of(target);
-    let calls = body.len() as f64;
-    let inside = tile / speed.walking + calls * speed.waiting;
-    let outside = fused.work() * dims.batch as f64 / speed.at_once + calls * speed.dispatch;
-    if inside > outside || groups > 65_535 {
+    let tile = rounds * fused.work() * (tiling.rows as f64 + speed.weights);
+    let inside = tile / speed.walking;
+    let outside = fused.work() * (dims.batch as f64 + speed.weights) / speed.at_once
+        + body.len() as f64 * speed.dispatch;
+    let turns = if target.family == Family::Gpu { 0 } else { fused.turns() };
+    if inside > outside || groups > 65_535 || turns > MOST_TURNS {
         return Vec::new();
     }
-    fused.dispatches(dims.steps, ((LONGEST * SLOW / tile) as usize).max(1))
+    let steps = (LONGEST * SLOW / tile) as usize;
+    fused.dispatches(dims.steps, steps.min(MOST_TURNS / turns.max(1)).max(1))
 }
 
 /// As many examples to a workgroup that all processors have work: each workgroup reads all weights once a step.
@@ -65,7 +72,9 @@ fn tiling(batch: usize, target: &Target) -> Tiling {
             Tiling { batch, rows, lanes: 64, broadcast: false }
         }
         family => {
-            let own = batch.div_ceil(target.workers).clamp(1, 32);
+            // The same for all, in groups of at most 32 of which each processor has as many as the others.
+            let groups = batch.div_ceil(32).next_multiple_of(target.workers);
+            let own = batch.div_ceil(groups);
             // Eight lanes share rows by eights.
             let rows = if own > 4 { own.next_multiple_of(8) } else { own };
             let broadcast = matches!(family, Family::Software { subgroup: 8, .. });

@@ -2,7 +2,7 @@
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
 //! [`recompute`] and [`order`] keep few values at once, [`abreast`] joins loops that do not wait for each other,
-//! [`mod@record`] places buffers and writes down the dispatches.
+//! [`fuse`] lets loops walk through time inside of a shader, [`mod@record`] places buffers and writes down the dispatches.
 
 pub mod abreast;
 pub mod carry;

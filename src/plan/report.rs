@@ -68,8 +68,7 @@ impl Report {
     /// The report of a plan.
     pub fn of(plan: &Plan) -> Self {
         let dims = plan.graph.dims;
-        let stages: Vec<StageReport> =
-            (0..plan.stages.len()).map(|at| describe(plan, at)).collect();
+        let stages: Vec<StageReport> = (0..plan.stages.len()).map(|at| describe(plan, at)).collect();
         let sum = |looped: bool| {
             let those = stages.iter().filter(|s| (s.kind == StageKind::Loop) == looped);
             those.map(|s| s.dispatches).sum::<usize>()

@@ -135,7 +135,9 @@ impl WgpuEngine {
             Ok(vec![match command {
                 Command::Dispatch(d) => call(d)?,
                 // A loop that walks through time itself needs none of the calls of a step.
-                Command::Repeat { fused, .. } if !fused.is_empty() => return fused.iter().map(call).collect(),
+                Command::Repeat { fused, .. } if !fused.is_empty() => {
+                    return fused.iter().map(call).collect();
+                }
                 Command::Repeat { steps, rows, backward, tiles, .. } => Step::Repeat {
                     steps: *steps,
                     rows: *rows,

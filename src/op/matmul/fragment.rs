@@ -24,8 +24,11 @@ impl MatmulKernel {
         let all = across * self.groups;
         let rows = match shared {
             true => tiling.rows,
-            // No fewer pieces than lanes, if there are enough rows.
-            false => (tiling.rows * all / tiling.lanes).clamp(1, tiling.rows.min(MOST_ROWS)),
+            // No fewer pieces than lanes, if there are enough rows; and whole pieces.
+            false => {
+                let most = (tiling.rows * all / tiling.lanes).clamp(1, MOST_ROWS);
+                (1..=most).rev().find(|n| tiling.rows.is_multiple_of(*n)).unwrap_or(1)
+            }
         };
         let text = self.epilogue_function(site) + &self.phase(site, rows, shared);
         let whole = |sizes: &[usize]| sizes.iter().all(|x| x.is_multiple_of(4));
@@ -36,10 +39,12 @@ impl MatmulKernel {
             whole(&[self.b.start, self.gemm.ldb, b_line, if self.groups > 1 { b_group } else { 0 }]),
             whole(&[self.c.start, ldc, n, c_group]),
         ];
-        aligned.extend((0..self.epilogue.list.len()).map(|i| self.epilogue.is_aligned(i)));
+        let pieces = self.groups == 1 || n.is_multiple_of(4);
+        aligned.extend((0..self.epilogue.list.len()).map(|i| pieces && self.epilogue.is_aligned(i)));
         let operands = (1 + self.epilogue.list.len()) * MEMORY + self.epilogue.expr.tape.len();
         let work = (self.groups * (2 * n * k + n * operands)) as f64;
-        Some(Fragment { text, aligned, work })
+        let pieces = if shared { all.div_ceil(8) } else { (all * tiling.rows / rows).div_ceil(tiling.lanes) };
+        Some(Fragment { text, aligned, work, turns: pieces * (k.div_ceil(4) + 2) })
     }
 
     fn epilogue_function(&self, site: &Site) -> String {
@@ -82,12 +87,14 @@ impl MatmulKernel {
             false => format!(
                 "for (var i = lane; i < {}u; i += LANES) {{\n\
                  let piece = i % {all}u;\nlet first = example + i / {all}u * {rows}u;\n",
-                all * tiling.rows.div_ceil(rows)
+                all * tiling.rows / rows
             ),
         };
         let group = if self.groups == 1 { "0u".to_string() } else { format!("piece / {across}u") };
         let a_places = (0..own)
-            .map(|j| format!("var at{j} = {a0}u + group * {a_group}u + {};\n", a_row(format!("{first} + {j}u"))))
+            .map(|j| {
+                format!("var at{j} = {a0}u + group * {a_group}u + {};\n", a_row(format!("{first} + {j}u")))
+            })
             .collect::<String>();
         let last = |left: &str, j: usize| match (j, k.is_multiple_of(4)) {
             (0, _) => "0u".to_string(),
@@ -98,7 +105,8 @@ impl MatmulKernel {
             // Four columns of four steps each.
             Form::Nt => {
                 let load = |j: usize| {
-                    let column = if n.is_multiple_of(4) { format!("{j}u") } else { format!("min({j}u, wide - 1u)") };
+                    let column =
+                        if n.is_multiple_of(4) { format!("{j}u") } else { format!("min({j}u, wide - 1u)") };
                     format!("load{number}_1(at_b + {column} * {ldb}u, left)")
                 };
                 format!("transpose(mat4x4({}, {}, {}, {}))", load(0), load(1), load(2), load(3))
@@ -123,16 +131,18 @@ impl MatmulKernel {
         let sums = each(&|j| format!("c{j} = mac(c{j}, {}, w);\n", row(j)));
         let stores = each(&|j| {
             let at = format!("{c0}u + group * {c_group}u + col");
-            format!("put{number}(c{j}, t, first + {j}u, example, group * {n}u + col, {at}, wide);\n")
+            format!("put{number}(c{j}, t, first + {j}u, group * {n}u + col, {at}, wide);\n")
         });
         let out = if self.rolls.1 { "b" } else { "row" };
-        // A tile's rows need not fill the last piece, nor the examples the last tile.
-        let within = format!("b < min(example + {}u, {batch}u)", tiling.rows);
-        let mine = if shared && !all.is_multiple_of(8) { format!("if start + lane < {all}u {{\n{stores}}}\n") } else { stores };
+        let mine = if shared && !all.is_multiple_of(8) {
+            format!("if start + lane < {all}u {{\n{stores}}}\n")
+        } else {
+            stores
+        };
         format!(
-            "fn put{number}(x: F, t: u32, b: u32, example: u32, col: u32, at: u32, wide: u32) {{\n\
+            "fn put{number}(x: F, t: u32, b: u32, col: u32, at: u32, wide: u32) {{\n\
              let row = t * {batch}u + b;\n\
-             if {within} {{ store{number}_2(at + {out} * {ldc}u, wide, end{number}(x, row, b, col, wide)); }}\n}}\n\
+             if b < {batch}u {{ store{number}_2(at + {out} * {ldc}u, wide, end{number}(x, row, b, col, wide)); }}\n}}\n\
              fn phase{number}(lane: u32, example: u32, t: u32) {{\n\
              {pieces}let group = {group};\nlet col = (piece - group * {across}u) * 4u;\nlet wide = {n}u - col;\n\
              {a_places}var at_b = {at_b};\n{clear}\
