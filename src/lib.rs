@@ -56,7 +56,8 @@
 //!
 //! A run is cut into windows of steps. What does not change in time is computed once, what has no state is computed for
 //! all steps of a window in one dispatch, a filter alone walks through time inside one dispatch, and only operators on a
-//! cycle are dispatched step by step ([`plan::stages`]). The gradient is planned by the same passes, so the weight
+//! cycle walk through time together ([`plan::stages`]): on an adapter inside of one kernel that is written of theirs, with a
+//! tile of examples a workgroup ([`plan::fuse`]), or else dispatched step by step. The gradient is planned by the same passes, so the weight
 //! gradient of a recurrent connection is one matrix product over the saved history, outside of the loop.
 //!
 //! Training goes back through the whole run at once, or window by window: truncated, or from states that a first pass saved

@@ -97,6 +97,18 @@ fn chunks(cols: usize, target: &Target) -> Vec<Dispatch> {
     commands.into_iter().filter_map(|c| if let Command::Dispatch(d) = c { Some(d) } else { None }).collect()
 }
 
+/// A loop that walks through time inside of its shader.
+fn walk(batch: usize, cols: usize, target: &Target) -> Vec<Dispatch> {
+    let case = common::build(dims(batch, 3), |c| {
+        let heard = c.scope.open(std::sync::Arc::new(lowpass(0.5, 0.5, true)), Type::sequence(cols));
+        let y = (c.feed(Type::sequence(cols)) + heard.dot(c.parameter(cols, cols))).tanh();
+        c.scope.close(heard, y);
+        vec![y]
+    });
+    let all = |c| if let Command::Repeat { fused, .. } = c { fused } else { Vec::new() };
+    case.plan(target).recording.commands.into_iter().flat_map(all).collect()
+}
+
 /// Updates by every rule, and the norms that they need.
 fn updates(family: Family) -> Vec<Dispatch> {
     let segment = Segment { first_line: 0, lines: 2, l2: 0.1, l1: 0.1, norm: 0.1, decay: 0.1, rate: 1.0 };
@@ -193,6 +205,7 @@ fn every_shader_is_valid_and_declares_what_its_kernel_says() {
     ] {
         all.extend(updates(family));
         all.extend([1, 4].into_iter().flat_map(|n| chunks(n, &Target { family, ..own.clone() })));
+        all.extend([(1, 3), (40, 36)].map(|(b, n)| walk(b, n, &Target { family, ..own.clone() })).concat());
         for (batch, n) in [(1, 3), (5, 4), (40, 36), (33, 35), (700, 8)] {
             all.extend(everything(dims(batch, 2), n, &Target { family, ..own.clone() }));
         }

@@ -72,11 +72,21 @@ pub struct Device {
 /// Name of the environment variable that chooses a device where the program does not.
 pub const DEVICE_VARIABLE: &str = "NENGO_WGPU_DEVICE";
 
+/// Of a graphics processor, whose number of cores no driver tells.
+const GPU_WORKERS: usize = 32;
+
 impl Device {
     /// The CPU twin on all cores. Needs no driver and cannot fail.
     pub fn cpu() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let target = Target { family: Family::Cpu, max_binding: usize::MAX / 8, threads, name: "cpu".into() };
+        let target = Target {
+            family: Family::Cpu,
+            max_binding: usize::MAX / 8,
+            max_buffers: 8,
+            threads,
+            workers: threads,
+            name: "cpu".into(),
+        };
         Self { target, kind: DeviceKind::Cpu, opened: None, threads }
     }
 
@@ -131,8 +141,18 @@ impl Device {
             DeviceKind::Software => Family::Software { subgroup: opened.subgroup(), int64: opened.int64() },
             _ => Family::Gpu,
         };
-        let max_binding = opened.max_binding();
-        let target = Target { family, max_binding, threads: 1, name: adapter.name.clone() };
+        let workers = match family {
+            Family::Software { .. } => std::thread::available_parallelism().map_or(1, usize::from),
+            _ => GPU_WORKERS,
+        };
+        let target = Target {
+            family,
+            max_binding: opened.max_binding(),
+            max_buffers: opened.max_buffers(),
+            threads: 1,
+            workers,
+            name: adapter.name.clone(),
+        };
         Ok(Self { target, kind: adapter.kind, opened: Some(Arc::new(opened)), threads: 1 })
     }
 

@@ -7,6 +7,7 @@ pub mod ceiling;
 pub mod cpu;
 mod device;
 pub mod dry;
+pub mod fused;
 pub mod shader;
 pub mod wgpu;
 
@@ -26,8 +27,12 @@ pub struct Target {
     pub family: Family,
     /// Largest range of a buffer that a kernel may bind, in floats.
     pub max_binding: usize,
+    /// Storage buffers that a kernel may bind; all but those of whole loops get by with 8.
+    pub max_buffers: usize,
     /// Threads of the CPU twin that walk through a loop's tiles side by side; 1 for an adapter.
     pub threads: usize,
+    /// Workgroups of a loop that run at once, as far as one knows.
+    pub workers: usize,
     /// Name of the device, for messages.
     pub name: String,
 }
@@ -130,6 +135,11 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     /// How the CPU twin divides the work, given the row at which a loop's step starts.
     fn split(&self, row0: usize) -> Split;
 
+    /// Its part of a kernel that walks through time with a tile of examples; nothing where it has none.
+    fn fragment(&self, _: &fused::Site) -> Option<fused::Fragment> {
+        None
+    }
+
     /// The CPU twin: computes `units` of the work.
     fn run(&self, io: &mut cpu::Io<'_>, units: Range<usize>, row0: usize);
 }
@@ -173,6 +183,8 @@ pub enum Command {
         backward: bool,
         /// Parts of the rows that do not depend on each other.
         tiles: Vec<Tile>,
+        /// The same in few dispatches that walk through time themselves, for an adapter; or nothing.
+        fused: Vec<Dispatch>,
     },
     /// Copies a range onto another of the same length.
     Copy {

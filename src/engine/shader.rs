@@ -44,10 +44,10 @@ macro_rules! files {
 }
 
 files! {
-    "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "learn" "map"
+    "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "learn" "loop" "map"
     "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "noise" "norm" "pool" "reduce" "sample"
     "scan" "scan_chunks" "scan_combine" "softmax" "sparse" "transpose" "update"
-    "shared/fold" "shared/functions" "shared/matmul_lane" "shared/matmul_params"
+    "shared/fold" "shared/functions" "shared/loop_product" "shared/matmul_lane" "shared/matmul_params"
     "shared/operand_a_scalar" "shared/operand_a_u64" "shared/operand_a_vec4"
     "shared/operand_b_scalar" "shared/operand_b_u64" "shared/operand_b_vec4"
     "shared/philox" "shared/result_scalar" "shared/result_vec4" "shared/segments"

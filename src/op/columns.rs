@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::engine::cpu::Io;
+use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
 use crate::error::Result;
@@ -171,6 +172,37 @@ impl Kernel for ColumnsKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.rows * self.cols).div_ceil(512))
+    }
+
+    fn fragment(&self, site: &Site) -> Option<Fragment> {
+        let (Placed { start, ty, .. }, n) = (&self.input.placed, site.number);
+        let batch = site.tiling.batch;
+        let row = match self.input.period {
+            1 => "0u",
+            period if period == batch => "b",
+            period if period.is_multiple_of(batch) => "row",
+            _ => return None,
+        };
+        let (stride, out) = (self.output.ty.cols, self.output.start + self.to);
+        let shift = self.from.unsigned_abs();
+        let aligned = [*start, ty.cols, stride, out, self.cols, shift].iter().all(|x| x.is_multiple_of(4));
+        // Four columns that lie in one vector of the source or in none, or else one column at a time.
+        let (width, left) = if aligned { (4, "left") } else { (1, "1u") };
+        let body = format!(
+            "for (var at = col; at < min(col + 4u, {cols}u); at += {width}u) {{\n\
+             let source = u32(i32(at) + {from});\n\
+             var x = F();\n\
+             if source < {within}u {{ x = load{n}_1({start}u + {row} * {within}u + source, {left}); }}\n\
+             store{n}_0({out}u + row * {stride}u + at, {left}, x);\n}}\n",
+            cols = self.cols,
+            from = self.from,
+            within = ty.cols,
+        );
+        let work = (self.cols * 3 * MEMORY) as f64;
+        let text = site.elementwise(self.cols, &body);
+        // Of each vector at most four columns, and one more look.
+        let turns = 6 * site.turns(self.cols);
+        Some(Fragment { text, aligned: vec![aligned; 2], work, turns })
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -7,6 +7,7 @@ use super::expr::{Expr, Lane};
 use super::function::{Binary, Unary};
 use super::operands::Operands;
 use crate::engine::cpu::Io;
+use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
@@ -176,6 +177,22 @@ impl Kernel for MapKernel {
     fn grid(&self) -> [u32; 3] {
         let (rows, width) = self.extent();
         fold((rows * width).div_ceil(512))
+    }
+
+    fn fragment(&self, site: &Site) -> Option<Fragment> {
+        let (o, n) = (&self.operands, site.number);
+        let row = if self.rolls { "b" } else { "row" };
+        let lines = o.expr.wgsl_lines(|i| o.load(site, 1, i, self.all_rows));
+        let body = format!(
+            "{lines}store{n}_0({}u + {row} * {}u + col, left, r{});\n",
+            self.output.start,
+            o.cols,
+            o.expr.tape.len() - 1
+        );
+        let whole = [self.output.start, o.cols].iter().all(|x| x.is_multiple_of(4));
+        let aligned = std::iter::once(whole).chain((0..o.list.len()).map(|i| o.is_aligned(i))).collect();
+        let work = (o.cols * (o.expr.tape.len() + MEMORY * (1 + o.list.len()))) as f64;
+        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns: site.turns(o.cols) })
     }
 
     fn split(&self, row0: usize) -> Split {

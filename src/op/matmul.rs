@@ -1,5 +1,7 @@
 //! Matrix products in three forms, dense or grouped, with an elementwise expression on each element of the result.
 
+mod fragment;
+
 use std::ops::Range;
 
 use super::expr::{Expr, Lane};
@@ -8,6 +10,7 @@ use super::reduce;
 use crate::engine::cpu::Io;
 use crate::engine::cpu::gemm::{Form, Gemm};
 use crate::engine::cpu::{groups, math};
+use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target};
 use crate::error::Result;
@@ -349,6 +352,10 @@ impl Kernel for MatmulKernel {
         let tiles = self.gemm.m.div_ceil(tile_m) * self.gemm.n.div_ceil(tile_n);
         let [x, y, _] = crate::engine::fold(tiles);
         [x, y, (self.groups * self.splits) as u32]
+    }
+
+    fn fragment(&self, site: &Site) -> Option<Fragment> {
+        self.write_fragment(site)
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use super::expr::{Expr, Lane};
 use crate::engine::cpu::Io;
+use crate::engine::fused::Site;
 use crate::engine::{Family, shader};
 use crate::graph::Operand;
 
@@ -100,6 +101,29 @@ impl Operands {
             );
         }
         text
+    }
+
+    /// Operand `i`, which is binding `first + i`, at the `row`, example `b` and `col` of a [`Site`]'s element.
+    pub fn load(&self, site: &Site, first: usize, i: usize, all_rows: usize) -> String {
+        let operand = &self.list[i];
+        let row = match operand.period {
+            1 => "0u".to_string(),
+            n if n == all_rows => "row".to_string(),
+            n if n == site.tiling.batch => "b".to_string(),
+            n => format!("(row % {n}u)"),
+        };
+        let (n, binding) = (site.number, first + i);
+        let at = format!("{}u + {row} * {}u", operand.placed.start, operand.placed.ty.cols);
+        match self.is_narrow(operand) {
+            true => format!("F(number{n}_{binding}({at}))"),
+            false => format!("load{n}_{binding}({at} + col, left)"),
+        }
+    }
+
+    /// Whether operand `i` is loaded in fours that start at multiples of four.
+    pub fn is_aligned(&self, i: usize) -> bool {
+        let operand = &self.list[i];
+        self.is_narrow(operand) || [self.cols, operand.placed.start].iter().all(|n| n.is_multiple_of(4))
     }
 
     /// The expression as a WGSL function; input `i` is `operand(i)`, written as WGSL.

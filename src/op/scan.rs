@@ -3,6 +3,7 @@
 //! Each column of each example walks through time on its own, so a whole window is one dispatch. The adjoint of a scan is a
 //! scan as well: the adjoint step with time reversed, over the states that the forward scan kept.
 
+mod fragment;
 mod walk;
 
 use std::ops::Range;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use super::operands::Operands;
 use super::step::Step;
 use crate::engine::cpu::Io;
+use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
 use crate::error::Result;
@@ -284,6 +286,10 @@ impl Kernel for ScanKernel {
     fn grid(&self) -> [u32; 3] {
         let lanes = if self.vec4() { self.width() / 4 } else { self.width() };
         fold(lanes.div_ceil(64))
+    }
+
+    fn fragment(&self, site: &Site) -> Option<Fragment> {
+        Some(self.write_fragment(site))
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -64,6 +64,11 @@ impl Step {
         Self { expr, results, slots, compiled: None, differentiable: true }
     }
 
+    /// Number of instructions.
+    pub fn instructions(&self) -> usize {
+        self.expr.tape.len()
+    }
+
     /// Number of results.
     pub fn results(&self) -> usize {
         self.results.len()

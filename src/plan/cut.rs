@@ -39,10 +39,11 @@ fn shared(command: &Command, base: usize) -> Command {
         |d: &Dispatch| Dispatch { bindings: d.bindings.iter().map(binding).collect(), ..d.clone() };
     match command {
         Command::Dispatch(d) => Command::Dispatch(dispatch(d)),
-        Command::Repeat { steps, rows, backward, tiles } => {
+        Command::Repeat { steps, rows, backward, tiles, fused } => {
             let tile = |t: &Tile| Tile { row: t.row, body: t.body.iter().map(dispatch).collect() };
             let tiles = tiles.iter().map(tile).collect();
-            Command::Repeat { steps: *steps, rows: *rows, backward: *backward, tiles }
+            let fused = fused.iter().map(dispatch).collect();
+            Command::Repeat { steps: *steps, rows: *rows, backward: *backward, tiles, fused }
         }
         Command::Copy { from, to } => Command::Copy { from: binding(from), to: binding(to) },
     }

@@ -2,11 +2,12 @@
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
 //! [`recompute`] and [`order`] keep few values at once, [`abreast`] joins loops that do not wait for each other,
-//! [`mod@record`] places buffers and writes down the dispatches.
+//! [`fuse`] lets loops walk through time inside of a shader, [`mod@record`] places buffers and writes down the dispatches.
 
 pub mod abreast;
 pub mod carry;
 pub mod cut;
+pub mod fuse;
 pub mod layout;
 pub mod merge;
 pub mod order;
@@ -93,6 +94,8 @@ pub struct Plan {
     pub cuts: Vec<cut::Cut>,
     /// For each stage its dispatches; of a loop those of one step.
     pub calls: Vec<usize>,
+    /// For each stage its dispatches of a whole window, if it is a loop that walks through time inside of them; else zero.
+    pub fused: Vec<usize>,
     /// Floats of buffers that each step more takes; memory inside of operators is not counted.
     pub floats_per_step: usize,
     /// The graph after simplification.

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::cut::Cut;
 use super::order::rolling;
-use super::{Carry, Output, ParameterPlace, Place, Plan, Stage};
+use super::{Carry, Output, ParameterPlace, Place, Plan, Stage, fuse};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
 use crate::graph::{
@@ -58,7 +58,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let mut commands: Vec<Command> =
         borders.iter().map(|b| Command::Copy { from: b.carried, to: b.start }).collect();
     let mut scratch: Vec<usize> = Vec::new();
-    let (mut calls, mut cuts) = (Vec::with_capacity(stages.len()), Vec::new());
+    let (mut calls, mut fused, mut cuts) = (Vec::with_capacity(stages.len()), Vec::new(), Vec::new());
     let Dims { batch, steps } = graph.dims;
     let read = |value: ValueId| {
         let mut placed = view(&graph, value, &placed, &states);
@@ -118,18 +118,25 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             let after = tiles.last_mut().map_or(Vec::new(), |t| t.body.split_off(at));
             tails.push((cut, after));
         }
-        let of_stage = |tiles: Vec<Tile>| -> Vec<Command> {
+        let whole = match (stage, &tiles[..]) {
+            (Stage::Loop { backward, .. }, [tile]) if tails.is_empty() => {
+                fuse::fuse(&tile.body, graph.dims, *backward, target)
+            }
+            _ => Vec::new(),
+        };
+        fused.push(whole.len());
+        let of_stage = |tiles: Vec<Tile>, fused: Vec<Dispatch>| -> Vec<Command> {
             match stage {
                 Stage::Loop { backward, .. } => {
-                    vec![Command::Repeat { steps, rows: batch, backward: *backward, tiles }]
+                    vec![Command::Repeat { steps, rows: batch, backward: *backward, tiles, fused }]
                 }
                 _ => tiles.into_iter().flat_map(|t| t.body).map(Command::Dispatch).collect(),
             }
         };
-        commands.extend(of_stage(tiles));
+        commands.extend(of_stage(tiles, whole));
         while let Some((cut, body)) = tails.pop() {
             cuts.push(Cut { at: commands.len(), ..cut });
-            commands.extend(of_stage(vec![Tile { row: 0, body }]));
+            commands.extend(of_stage(vec![Tile { row: 0, body }], Vec::new()));
         }
     }
     commands.extend(borders.iter().map(|b| Command::Copy { from: b.end, to: b.carried }));
@@ -137,7 +144,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let outputs = outputs.iter().map(|o| view(&graph, o.value, &placed, &states)).collect();
     let recording = Recording { label: label.to_string(), locals, commands };
     let floats_per_step = per_step.iter().sum();
-    Ok(Plan { recording, outputs, feeds, constants, stages, cuts, calls, floats_per_step, graph })
+    Ok(Plan { recording, outputs, feeds, constants, stages, cuts, calls, fused, floats_per_step, graph })
 }
 
 fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {

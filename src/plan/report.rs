@@ -44,7 +44,7 @@ pub struct StageReport {
     pub operators: Vec<&'static str>,
     /// Most rows that one of its dispatches makes.
     pub rows: usize,
-    /// Dispatches; of a loop those of one step.
+    /// Dispatches; of a loop that is dispatched step by step those of one step.
     pub dispatches: usize,
 }
 
@@ -58,6 +58,8 @@ pub enum StageKind {
     Scan,
     /// Dispatched step by step.
     Loop,
+    /// A loop that walks through time inside of its dispatches, with a tile of examples a workgroup.
+    Fused,
     /// A function of the user's, called on the host.
     Host,
 }
@@ -66,14 +68,14 @@ impl Report {
     /// The report of a plan.
     pub fn of(plan: &Plan) -> Self {
         let dims = plan.graph.dims;
-        let stages: Vec<StageReport> =
-            plan.stages.iter().zip(&plan.calls).map(|(stage, &calls)| describe(plan, stage, calls)).collect();
+        let stages: Vec<StageReport> = (0..plan.stages.len()).map(|at| describe(plan, at)).collect();
         let sum = |looped: bool| {
             let those = stages.iter().filter(|s| (s.kind == StageKind::Loop) == looped);
             those.map(|s| s.dispatches).sum::<usize>()
         };
         let (once, per_step) = (sum(false), sum(true));
-        let single = plan.recording.commands.iter().filter(|c| matches!(c, Command::Dispatch(_))).count();
+        let single = plan.recording.commands.iter().filter(|c| matches!(c, Command::Dispatch(_))).count()
+            + plan.fused.iter().sum::<usize>();
         Self {
             label: plan.recording.label.clone(),
             examples: dims.batch,
@@ -88,7 +90,8 @@ impl Report {
     }
 }
 
-fn describe(plan: &Plan, stage: &Stage, dispatches: usize) -> StageReport {
+fn describe(plan: &Plan, at: usize) -> StageReport {
+    let (stage, fused) = (&plan.stages[at], plan.fused[at]);
     let nodes: Vec<_> = stage.nodes().iter().map(|n| plan.graph.node(*n)).collect();
     let mut objects: Vec<String> = Vec::new();
     for node in nodes.iter().filter(|n| !n.owner.is_empty()) {
@@ -101,8 +104,12 @@ fn describe(plan: &Plan, stage: &Stage, dispatches: usize) -> StageReport {
         Stage::Batched(_) if nodes[0].op.downcast::<Callback>().is_some() => (StageKind::Host, false, rows),
         Stage::Batched(_) => (StageKind::Batched, false, rows),
         Stage::Scan(_) => (StageKind::Scan, nodes[0].op.memory().backward(), rows),
-        Stage::Loop { backward, .. } => (StageKind::Loop, *backward, Some(plan.graph.dims.batch)),
+        Stage::Loop { backward, .. } => {
+            let kind = if fused > 0 { StageKind::Fused } else { StageKind::Loop };
+            (kind, *backward, Some(plan.graph.dims.batch))
+        }
     };
+    let dispatches = if fused > 0 { fused } else { plan.calls[at] };
     let operators = nodes.iter().map(|n| n.op.name()).collect();
     StageReport { kind, backward, objects, operators, rows: rows.unwrap_or(0), dispatches }
 }
@@ -113,6 +120,7 @@ impl fmt::Display for StageKind {
             StageKind::Batched => "batched",
             StageKind::Scan => "scan",
             StageKind::Loop => "loop",
+            StageKind::Fused => "fused",
             StageKind::Host => "host",
         })
     }

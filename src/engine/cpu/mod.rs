@@ -257,7 +257,7 @@ impl Engine for CpuEngine {
             .iter()
             .map(|command| match command {
                 Command::Dispatch(d) => Step::Call(call(d, 1, 0, 0)),
-                Command::Repeat { steps, rows, backward, tiles } => {
+                Command::Repeat { steps, rows, backward, tiles, .. } => {
                     let (steps, rows) = (*steps, *rows);
                     let body = |t: &Tile| t.body.iter().map(|d| call(d, steps, rows, t.row)).collect();
                     let tiles: Vec<(usize, Vec<Call>)> = tiles.iter().map(|t| (t.row, body(t))).collect();

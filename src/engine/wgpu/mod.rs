@@ -106,6 +106,11 @@ impl Opened {
         (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4) as usize
     }
 
+    /// Storage buffers that a kernel may bind.
+    pub(super) fn max_buffers(&self) -> usize {
+        self.device.limits().max_storage_buffers_per_shader_stage as usize
+    }
+
     pub(super) fn limits(&self) -> Vec<(&'static str, u64)> {
         let l = self.device.limits();
         vec![

@@ -130,10 +130,15 @@ impl WgpuEngine {
     }
 
     fn make(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {
+        let call = |d: &Dispatch| Ok(Step::Call(self.call(d, find)?));
         let step = |command: &Command| {
-            Ok(match command {
-                Command::Dispatch(d) => Step::Call(self.call(d, find)?),
-                Command::Repeat { steps, rows, backward, tiles } => Step::Repeat {
+            Ok(vec![match command {
+                Command::Dispatch(d) => call(d)?,
+                // A loop that walks through time itself needs none of the calls of a step.
+                Command::Repeat { fused, .. } if !fused.is_empty() => {
+                    return fused.iter().map(call).collect();
+                }
+                Command::Repeat { steps, rows, backward, tiles, .. } => Step::Repeat {
                     steps: *steps,
                     rows: *rows,
                     backward: *backward,
@@ -145,9 +150,10 @@ impl WgpuEngine {
                         .collect::<Result<_>>()?,
                 },
                 Command::Copy { from, to } => Step::Copy { from: (find(from), *from), to: (find(to), *to) },
-            })
+            }])
         };
-        recording.commands.iter().map(step).collect()
+        let steps: Vec<Vec<Step>> = recording.commands.iter().map(step).collect::<Result<_>>()?;
+        Ok(steps.into_iter().flatten().collect())
     }
 }
 
