@@ -226,15 +226,17 @@ impl<'a> Emit<'a> {
         let output = self.add(op, inputs, ty, self.owner(members));
         let new = NodeId(self.graph.nodes.len() - 1);
         self.graph.nodes[new.0].shares = shares;
-        let len = ty.cols / nodes.len();
-        let place = |value, i: usize| vec![Piece { value, start: i * len, len }];
+        let place = |value, cols: usize, i: usize| {
+            let len = cols / members.len();
+            vec![Piece { value, start: i * len, len }]
+        };
         for (i, n) in nodes.iter().enumerate() {
-            self.forms.insert(n.output, place(output, i));
+            self.forms.insert(n.output, place(output, ty.cols, i));
         }
         for (i, n) in members.iter().enumerate() {
             for (v, index, after) in self.states.remove(n).unwrap_or_default() {
                 let state = self.graph.state(new, index, after);
-                self.forms.insert(v, place(state, i));
+                self.forms.insert(v, place(state, self.graph.ty(state).cols, i));
             }
         }
         new
