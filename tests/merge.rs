@@ -14,7 +14,7 @@ use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::neuron::Lif;
 use nengo_wgpu::op::{Matmul, Unary};
 use nengo_wgpu::plan::merge::{Merged, merge};
-use nengo_wgpu::plan::report::StageKind;
+use nengo_wgpu::plan::report::{StageKind, StageReport};
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use proptest::prelude::*;
@@ -243,7 +243,8 @@ fn five_hundred_ensembles_cost_the_dispatches_of_two() {
         };
         let (few, many) = (outline(2), outline(500));
         assert_eq!(few.dispatches, many.dispatches, "{few}\n{many}");
-        let loops = many.parts[0].program.stages.iter().filter(|s| s.kind == StageKind::Loop);
+        let looped = |s: &&StageReport| matches!(s.kind, StageKind::Loop | StageKind::Fused);
+        let loops = many.parts[0].program.stages.iter().filter(looped);
         assert_eq!(loops.count(), 1, "{many}");
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Emit<'a> {
     /// The same columns as a value of their own.
     whole: HashMap<Vec<Piece>, ValueId>,
     parameters: Vec<ValueId>,
+    /// Whether a parameter has several values.
+    apart: Vec<bool>,
     /// What reads an old operator's states.
     states: HashMap<NodeId, Vec<(ValueId, usize, bool)>>,
     packs: Vec<Pack>,
@@ -44,7 +46,7 @@ impl<'a> Emit<'a> {
     pub fn new(old: &'a Graph, parameters: usize, placement: Placement<'a>) -> Self {
         let mut graph = Graph::new(old.dims);
         let (mut forms, mut states): (HashMap<_, _>, HashMap<NodeId, Vec<_>>) = Default::default();
-        let mut numbered = vec![None; parameters];
+        let (mut numbered, mut apart) = (vec![None; parameters], vec![false; parameters]);
         for (v, Value { ty, source }) in old.values.iter().enumerate() {
             match *source {
                 Source::Node(_) => {}
@@ -55,14 +57,16 @@ impl<'a> Emit<'a> {
                     let value = graph.source(*ty, source.clone());
                     forms.insert(ValueId(v), vec![Piece { value, start: 0, len: ty.cols }]);
                     if let Source::Parameter(i) = *source {
-                        numbered[i] = Some(value);
+                        // One that is read in two shapes stays by itself.
+                        apart[i] = numbered[i].is_some();
+                        numbered[i] = numbered[i].or(Some(value));
                     }
                 }
             }
         }
         let parameters = numbered.into_iter().flatten().collect();
         let (whole, packs, opened) = Default::default();
-        Self { old, graph, placement, forms, whole, parameters, states, packs, opened }
+        Self { old, graph, placement, forms, whole, parameters, apart, states, packs, opened }
     }
 
     /// A group of delaying operators, whose inputs come later.
@@ -180,6 +184,10 @@ impl<'a> Emit<'a> {
     /// The members' parameters as one matrix.
     fn pack(&mut self, numbers: &[usize], ty: Type, packed: Type, owner: &Arc<str>) -> Option<ValueId> {
         let (count, len) = (numbers.len(), ty.rows * ty.cols);
+        let twice = |(i, p): (usize, &usize)| self.apart[*p] || numbers[..i].contains(p);
+        if numbers.iter().enumerate().any(twice) {
+            return None;
+        }
         let known = self.packs.iter().position(|p| p.members == numbers);
         if known.is_none() && self.packs.iter().any(|p| p.members.iter().any(|m| numbers.contains(m))) {
             return None;
