@@ -240,7 +240,14 @@ impl Scope {
             })
         };
         let mut rest: Vec<Tensor<'s>> = Vec::new();
-        let mut found: Vec<(Type, usize, Vec<Range<usize>>, Vec<Tensor<'s>>)> = Vec::new();
+        // Terms of one type that do not overlap: where the first of them stood, their columns, and what has them.
+        struct Apart<'s> {
+            ty: Type,
+            at: usize,
+            ranges: Vec<Range<usize>>,
+            inputs: Vec<Tensor<'s>>,
+        }
+        let mut found: Vec<Apart<'s>> = Vec::new();
         for &x in terms {
             let Some((starts, inputs)) = joined(&x) else {
                 rest.push(x);
@@ -252,17 +259,17 @@ impl Scope {
             let apart = |taken: &[Range<usize>]| {
                 own.iter().all(|(r, _)| taken.iter().all(|t| t.end <= r.start || r.end <= t.start))
             };
-            let (ty, at) = (x.ty(), found.iter().position(|f| f.0 == x.ty() && apart(&f.2)));
+            let (ty, at) = (x.ty(), found.iter().position(|f| f.ty == x.ty() && apart(&f.ranges)));
             let at = at.unwrap_or_else(|| {
-                found.push((ty, rest.len(), Vec::new(), Vec::new()));
+                found.push(Apart { ty, at: rest.len(), ranges: Vec::new(), inputs: Vec::new() });
                 rest.push(x);
                 found.len() - 1
             });
             let (ranges, inputs): (Vec<_>, Vec<_>) = own.into_iter().unzip();
-            found[at].2.extend(ranges);
-            found[at].3.extend(inputs);
+            found[at].ranges.extend(ranges);
+            found[at].inputs.extend(inputs);
         }
-        for (ty, at, ranges, inputs) in found.into_iter().filter(|f| f.3.len() > 1) {
+        for Apart { ty, at, ranges, inputs } in found.into_iter().filter(|f| f.inputs.len() > 1) {
             let starts = ranges.iter().map(|r| r.start).collect();
             rest[at] = self.apply(Join { starts, cols: ty.cols }, &inputs);
         }

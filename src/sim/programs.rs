@@ -261,7 +261,7 @@ impl Simulator {
             }
         }
         let nodes = graph.nodes.len();
-        self.plan(graph, nodes, outputs, feeds, &packs, key.states, "run")
+        self.plan(graph, nodes, outputs, (feeds, &packs), key.states, "run")
     }
 
     /// A graph's plan, with its states in the buffer of `states`. The network and its losses are the first `nodes`
@@ -271,8 +271,7 @@ impl Simulator {
         graph: Graph,
         nodes: usize,
         outputs: Vec<Output>,
-        feeds: Vec<Feed>,
-        packs: &[Pack],
+        (feeds, packs): (Vec<Feed>, &[Pack]),
         states: StateKey,
         label: &str,
     ) -> Result<Planned> {

@@ -290,7 +290,7 @@ impl Simulator {
             (_, true) => "training step",
             (_, false) => "evaluation",
         };
-        self.plan(graph, nodes, outputs, feeds, &packs, key.states(), label)
+        self.plan(graph, nodes, outputs, (feeds, &packs), key.states(), label)
     }
 
     /// Loss terms, activity penalties and metrics of a built network.
