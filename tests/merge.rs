@@ -239,7 +239,7 @@ fn five_hundred_ensembles_cost_the_dispatches_of_two() {
     for device in devices() {
         let outline = |count| {
             let net = ensembles(count, 10);
-            Simulator::planner(&net, device, Options::default()).unwrap().outline(64).unwrap()
+            Simulator::planner(&net, device, Options::default()).unwrap().outline(16).unwrap()
         };
         let (few, many) = (outline(2), outline(500));
         assert_eq!(few.dispatches, many.dispatches, "{few}\n{many}");
