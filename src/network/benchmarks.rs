@@ -149,7 +149,7 @@ pub fn mnist() -> Result<Network> {
     let image = net.node("inp", Node::Input(28 * 28))?;
     let layer = |net: &mut Network, name: &str, from: ObjectId, n, transform| {
         let neurons = Neurons::new(n, RectifiedLinear { amplitude: 1.0 });
-        let neurons = net.neurons(name, neurons.tuned(Init::Constant(100.0), Init::Zeros))?;
+        let neurons = net.neurons(name, neurons.tuned(Init::Constant(1.0), Init::Zeros))?;
         net.connect(from, neurons, Connection::new().transform(transform))?;
         Ok::<_, Error>(neurons)
     };
