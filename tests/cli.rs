@@ -346,9 +346,67 @@ fn a_training_draws_its_curves_where_it_is_told_as_well() {
     let dir = project(NETWORK);
     let args = ["train", "net.toml", "--device", "cpu", "--quiet", "--plot", "p", "--plot-format", "both"];
     good(&dir, &args);
-    assert_eq!(files_in(&dir.path().join("p")), ["loss.png", "loss.svg"]);
+    assert_eq!(files_in(&dir.path().join("p")), ["loss.png", "loss.svg", "output.png", "output.svg"]);
     let [a, b] = ["runs/net", "p"].map(|d| std::fs::read(dir.path().join(d).join("loss.svg")).unwrap());
     assert!(a == b);
+    let svg = std::fs::read_to_string(dir.path().join("p/output.svg")).unwrap();
+    assert!(svg.contains("example 0 of 30") && svg.contains("the target is class"), "{svg}");
+
+    // A probe does not take the curves' place.
+    let dir = project(&NETWORK.replace("name = \"output\"", "name = \"Loss\""));
+    good(&dir, &args);
+    let files = ["Loss-2.png", "Loss-2.svg", "loss.png", "loss.svg"];
+    assert_eq!(files_in(&dir.path().join("p")), files);
+}
+
+/// A layer of spiking neurons between input and classes, with probes of their states and of their spikes.
+fn spiking() -> String {
+    let neurons = "[[neurons]]\nname = \"hidden\"\nn = 14\ntype = { lif = { amplitude = 0.01 } }\n\
+        [[connection]]\npre = \"x\"\npost = \"hidden\"\ntransform = { dense = \"he\" }\n\
+        [[probe]]\nname = \"v\"\ntarget = \"hidden\"\nstate = \"voltage\"\n\
+        [[probe]]\nname = \"pause\"\ntarget = \"hidden\"\nstate = \"refractory_time\"\nsample-every = 0.002\n\
+        [[probe]]\nname = \"spikes\"\ntarget = \"hidden\"\n";
+    let (start, end) =
+        (NETWORK.find("[[layer]]").unwrap(), NETWORK.find("[[layer]]\nname = \"class\"").unwrap());
+    let toml = format!("{}{neurons}{}", &NETWORK[..start], &NETWORK[end..]);
+    let loss = "[[train.loss]]\nprobe = \"output\"\nloss = \"cross-entropy\"\n[[train.penalty]]";
+    let toml = toml.replace("loss = \"cross-entropy\"\n", "").replace("[[train.penalty]]", loss);
+    toml.replace("[train]", "[train]\nsteps = 40\nspiking = { surrogate = { fast-sigmoid = 5.0 } }")
+}
+
+#[test]
+fn traces_of_neurons_are_drawn_where_a_probe_reads_their_states() {
+    let dir = project(&spiking());
+    good(&dir, &["run", "net.toml", "--device", "cpu", "--examples", "2", "--plot", "run"]);
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--epochs", "1", "--quiet", "--plot", "train"]);
+    for (place, examples) in [("run", 2), ("train", 30)] {
+        let place = dir.path().join(place);
+        let read = |stem: &str| std::fs::read_to_string(place.join(stem).with_extension("svg")).unwrap();
+        let files = files_in(&place);
+        for file in ["output.svg", "pause.svg", "spikes.svg", "spikes-raster.svg", "v.svg"] {
+            assert!(files.iter().any(|f| f == file), "{file} in {files:?}");
+        }
+        assert!(!files.contains(&"v-raster.svg".into()) && !files.contains(&"pause-raster.svg".into()));
+        for (stem, state, rows) in [("v", "voltage", 40), ("pause", "refractory time", 20)] {
+            let svg = read(stem);
+            let title = format!("{state} of {stem}");
+            let all = [&title, "the first 12 of 14 neurons", &format!("example 0 of {examples}")];
+            assert!(all.iter().all(|part| svg.contains(*part)), "{svg}");
+            let points = |line: &&str| {
+                line.split("points=\"")
+                    .nth(1)
+                    .map_or(0, |p| p.split_once('"').map_or(0, |p| p.0.split_whitespace().count()))
+            };
+            let traces = svg.lines().filter(|l| l.starts_with("<polyline") && points(l) == rows).count();
+            assert_eq!(traces, 12, "{stem} in {place:?}");
+        }
+    }
+    // The values of a single step are bars, and a probe of every second step has none.
+    let one = ["run", "net.toml", "--device", "cpu", "--steps", "1", "--plot", "one"];
+    let (_, stderr) = good(&dir, &one);
+    assert!(stderr.contains("no picture of probe 'pause'"), "{stderr}");
+    let svg = std::fs::read_to_string(dir.path().join("one/v.svg")).unwrap();
+    assert!(svg.contains("dimension") && !svg.contains("voltage of v"), "{svg}");
 }
 
 #[test]

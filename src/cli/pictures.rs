@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, Axis};
+use nengo_wgpu::network::Target;
 use nengo_wgpu::plot::{self, Picture};
-use nengo_wgpu::{Error, Result, Signal};
+use nengo_wgpu::{Data, Error, Result, Signal, Simulator};
+
+use super::record::Record;
 
 /// Where pictures go.
 #[derive(clap::Args)]
@@ -26,8 +29,9 @@ enum Format {
     Both,
 }
 
-/// Most panels of a trace picture, and most neurons of a raster.
+/// Most panels of a trace picture, most neurons whose states are drawn, and most neurons of a raster.
 const MOST_PANELS: usize = 8;
+const MOST_STATES: usize = 12;
 const MOST_NEURONS: usize = 100;
 
 /// A directory that pictures can be written into.
@@ -57,37 +61,75 @@ impl Pictures {
         self.extensions.iter().try_for_each(|ext| picture.save(self.dir.join(format!("{stem}.{ext}"))))
     }
 
-    /// Writes the pictures of what a probe recorded of the first of so many examples: its trace, and a raster and a histogram of
-    /// rates where it looks like spikes.
-    pub fn probe(
+    /// Writes the pictures of what each probe has recorded of the first of so many examples.
+    pub fn probes(
         &self,
-        stem: &str,
-        name: &str,
-        (first, examples): (ArrayView2<'_, f32>, usize),
+        sim: &Simulator,
+        record: &mut Record,
+        targets: &Data,
+        examples: usize,
+    ) -> Result<()> {
+        let network = sim.network();
+        for (probe, stem, rows) in record.first_examples()? {
+            let (name, every) = (network.probe_name(probe), sim.sample_every(probe));
+            let rows = rows.index_axis(Axis(0), 0);
+            if rows.is_empty() {
+                super::note(&format!(
+                    "no picture of probe '{name}': the run ends before its first row is due"
+                ));
+                continue;
+            }
+            let dt = every as f64 * sim.dt();
+            match network.probe_target(probe) {
+                // A single step has no time to be drawn over.
+                Some(Target::State(_, state)) if rows.nrows() > 1 => {
+                    let picture = plot::states(name, state, rows, dt, MOST_STATES)?;
+                    self.save(&stem, &of_examples(picture, examples))?;
+                }
+                _ => {
+                    // Targets have a row for each step, or one that is held.
+                    let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
+                    self.output((&stem, name), rows, target, dt, examples)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the trace of an output, and a raster and a histogram of rates where it looks like spikes.
+    fn output(
+        &self,
+        (stem, name): (&str, &str),
+        rows: ArrayView2<'_, f32>,
         target: Option<&Signal>,
         dt: f64,
+        examples: usize,
     ) -> Result<()> {
-        let remark = |picture: Picture| match examples {
-            1 => picture,
-            n => picture.remark(format!("example 0 of {n}")),
-        };
         let target = target.and_then(of_first);
-        let size = first.ncols();
+        let size = rows.ncols();
         let (values, class) = match &target {
             Some(t) if t.ncols() == size => (Some(t.view()), None),
             Some(t) => (None, class_of(t.view())),
             None => (None, None),
         };
-        let mut trace = plot::decoded(name, first, values, dt, MOST_PANELS)?;
+        let mut trace = plot::decoded(name, rows, values, dt, MOST_PANELS)?;
         if let Some(class) = class {
             trace = trace.remark(format!("the target is class {class}"));
         }
-        self.save(stem, &remark(trace))?;
-        if plot::looks_like_spikes(first) {
-            self.save(&format!("{stem}-raster"), &remark(plot::raster(name, first, dt, MOST_NEURONS)?))?;
-            self.save(&format!("{stem}-rates"), &remark(plot::rates(name, first, dt)?))?;
+        let mut pictures = vec![(stem.to_string(), trace)];
+        if plot::looks_like_spikes(rows) {
+            pictures.push((format!("{stem}-raster"), plot::raster(name, rows, dt, MOST_NEURONS)?));
+            pictures.push((format!("{stem}-rates"), plot::rates(name, rows, dt)?));
         }
-        Ok(())
+        pictures.into_iter().try_for_each(|(stem, picture)| self.save(&stem, &of_examples(picture, examples)))
+    }
+}
+
+/// With a remark on which of so many examples is shown.
+fn of_examples(picture: Picture, examples: usize) -> Picture {
+    match examples {
+        1 => picture,
+        n => picture.remark(format!("example 0 of {n}")),
     }
 }
 

@@ -116,7 +116,7 @@ impl Record {
         files: Option<Files>,
     ) -> Self {
         let network = sim.network();
-        let stems = file_stems(network.probe_ids().map(|id| network.probe_name(id)));
+        let stems = file_stems(network.probe_ids().map(|id| network.probe_name(id)), &[]);
         let probes = network.probe_ids().zip(stems).map(|(id, stem)| {
             let of_parameter = sim.is_of_parameter(id);
             let rows = if from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
@@ -136,6 +136,12 @@ impl Record {
             (id, probe)
         });
         Self { probes: probes.collect(), files, keep_first: false }
+    }
+
+    /// Keeps names of files off `stem`, which is that of another.
+    pub fn avoid(&mut self, stem: &str) {
+        let stems = file_stems(self.probes.iter().map(|(_, p)| p.name.as_str()), &[stem]);
+        self.probes.iter_mut().zip(stems).for_each(|((_, p), stem)| p.stem = stem);
     }
 
     /// Keeps what is recorded of the first example.
@@ -200,8 +206,8 @@ impl Record {
     }
 
     /// Puts the files in their places; says where they are.
-    pub fn finish(self) -> Result<Option<String>> {
-        let place = match self.files {
+    pub fn finish(&mut self) -> Result<Option<String>> {
+        let place = match self.files.take() {
             None => return Ok(None),
             Some(Files::Npy(directory, files)) => {
                 files.into_iter().try_for_each(|(_, file)| file.finish())?;
@@ -225,14 +231,18 @@ impl Record {
     }
 }
 
-/// Names of files for probes, all different: what a file system may not take is replaced, and names are cut.
-fn file_stems<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// Names of files for probes, all different and none of them `others`: what a file system may not take is replaced, and
+/// names are cut.
+fn file_stems<'a>(names: impl Iterator<Item = &'a str>, others: &[&str]) -> Vec<String> {
     let mut stems: Vec<String> = Vec::new();
     for name in names {
         let plain: String = name.chars().map(file_char).take(50).collect();
         let candidates = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
         // Some file systems take capitals for small letters.
-        let taken = |c: &String| stems.iter().any(|s| s.to_lowercase() == c.to_lowercase());
+        let taken = |c: &String| {
+            let mut all = stems.iter().map(String::as_str).chain(others.iter().copied());
+            all.any(|s| s.to_lowercase() == c.to_lowercase())
+        };
         stems.extend(candidates.skip_while(taken).take(1).collect::<Vec<_>>());
     }
     stems

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use ndarray::Axis;
 use nengo_wgpu::io::dataset::Dataset;
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Data, Error, Options, Result, Simulator};
@@ -14,7 +13,8 @@ use super::{DeviceArg, note, say, table};
 /// Runs the network of a TOML file and shows what its probes record.
 ///
 /// Input nodes read the test examples of [data], or all examples where there is no test part. --plot draws the trace of
-/// each probe of an output, with its targets, and a raster and a histogram of rates where the values are spikes.
+/// each probe of an output, with its targets, a raster and a histogram of rates where the values are spikes, and the traces
+/// of neurons where a probe reads a state such as their voltage.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: nengo-wgpu run examples/digits.toml --params runs/digits/params.safetensors --out answers.npz"
@@ -98,18 +98,11 @@ pub fn run(args: &RunArgs) -> Result<()> {
         None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,
     }
     say(&table(&record.table()));
-    let kept = record.first_examples()?;
     if let Some(done) = record.finish()? {
         say(&done);
     }
     if let Some(pictures) = &pictures {
-        for (probe, stem, rows) in &kept {
-            let (name, every) = (network.probe_name(*probe), sim.sample_every(*probe));
-            // Targets have a row for each step, or one that is held.
-            let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
-            let of = (rows.index_axis(Axis(0), 0), examples);
-            pictures.probe(stem, name, of, target, every as f64 * spec.dt)?;
-        }
+        pictures.probes(&sim, &mut record, &targets, examples)?;
         say(&format!("pictures are in {}", pictures.dir.display()));
     }
     Ok(())

@@ -14,13 +14,15 @@ use serde_json::{Map, Value, json};
 use super::log::{Fields, Log, evaluation};
 use super::pictures::{Pictures, PlotArgs};
 use super::progress::Display;
+use super::record::Record;
 use super::{DeviceArg, note, say};
 
 /// Trains the network of a TOML file on its data.
 ///
 /// Writes into the output directory: params.safetensors (the trained parameters), checkpoint.safetensors (after each
 /// epoch, to go on from), loss.svg (the curves) and log.jsonl (a line an epoch, and a summary at the end).
-/// --plot draws the curves into another directory as well.
+/// --plot draws the curves into another directory as well, and there what each probe records of the first test example
+/// (else of the first one for validation or training) after the training, as run does.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu train examples/digits.toml --device gpu --out runs/first")]
 pub struct TrainArgs {
@@ -122,6 +124,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let drawn = session.draw(&args.file, pictures.as_ref());
     let done = trained?;
     drawn?;
+    if let Some(pictures) = &pictures {
+        let seen = splits.test.as_ref().or(splits.validation.as_ref()).unwrap_or(&splits.train);
+        let (inputs, targets) = signals(&seen.select(&[0]))?;
+        session.draw_probes(pictures, (&inputs, &targets), seen.len())?;
+    }
     let test = test
         .map(|(inputs, targets)| session.sim.evaluate_steps(&inputs, &targets, Some(train.steps)))
         .transpose()?;
@@ -198,6 +205,7 @@ impl Session {
             None => result.map(|reports| reports.len()),
         }
     }
+
     /// Writes the curves; nothing if no epoch is over yet.
     fn draw(&self, file: &Path, pictures: Option<&Pictures>) -> Result<()> {
         if self.log.epochs.is_empty() {
@@ -214,6 +222,20 @@ impl Session {
         let picture = plot::curves(&title, "epoch", &panels)?;
         picture.save(self.out.join("loss.svg"))?;
         pictures.map_or(Ok(()), |pictures| pictures.save("loss", &picture))
+    }
+
+    /// Draws what probes record of the first of so many examples.
+    fn draw_probes(
+        &mut self,
+        pictures: &Pictures,
+        (inputs, targets): (&Data, &Data),
+        examples: usize,
+    ) -> Result<()> {
+        let mut record = Record::new(&self.sim, 1, self.steps, true, None);
+        record.avoid("loss");
+        record.keep_first(true);
+        self.sim.predict_with(inputs, self.steps, &mut |window| record.take(window))?;
+        pictures.probes(&self.sim, &mut record, targets, examples)
     }
 
     /// Writes parameters and summary, and tells the result.

@@ -1,6 +1,6 @@
 //! Pictures of trainings and runs, as SVG and PNG files.
 //!
-//! A [`Picture`] is plain data. [`curves`], [`raster`], [`decoded`], [`voltages`] and [`rates`] make one from arrays, and
+//! A [`Picture`] is plain data. [`curves`], [`raster`], [`decoded`], [`states`], [`voltages`] and [`rates`] make one from arrays, and
 //! [`Picture::save`] paints it in the format that the file's name asks for.
 //!
 //! ```
@@ -30,7 +30,7 @@ use ndarray::ArrayView2;
 pub use curves::{Curve, Curves, curves};
 pub use histogram::rates;
 pub use raster::{looks_like_spikes, raster};
-pub use traces::{decoded, voltages};
+pub use traces::{decoded, states, voltages};
 
 use crate::error::{Error, Result};
 use crate::io::atomic::write_atomic;

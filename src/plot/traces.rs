@@ -1,4 +1,4 @@
-//! Traces over time: what a network decodes beside what it should, and membrane voltages.
+//! Traces over time: what a network decodes beside what it should, and membrane voltages and other states of neurons.
 
 use ndarray::{ArrayView1, ArrayView2, Axis as Dimension};
 
@@ -112,28 +112,37 @@ fn one_step(name: &str, output: ArrayView1<'_, f32>, target: Option<ArrayView1<'
     picture
 }
 
-/// Membrane voltages (steps × neurons) over each other, the first neuron's at the bottom, each from its own zero line.
+/// Membrane voltages (steps × neurons), as [`states`] draws them.
+///
+/// # Errors
+/// As [`states`].
+pub fn voltages(name: &str, voltages: ArrayView2<'_, f32>, dt: f64, most: usize) -> Result<Picture> {
+    states(name, "voltage", voltages, dt, most)
+}
+
+/// A state of neurons, by its name, (steps × neurons) over each other, the first neuron's at the bottom, each from its own
+/// zero line.
 ///
 /// The lines are as far apart as the largest swing of a neuron, rounded up. At most `most` neurons are drawn; a remark tells how
 /// many of how many.
 ///
 /// # Errors
 /// No steps, no neurons, or a `dt` in seconds that is not above 0.
-pub fn voltages(name: &str, voltages: ArrayView2<'_, f32>, dt: f64, most: usize) -> Result<Picture> {
-    check(name, voltages, dt)?;
-    let (steps, neurons) = voltages.dim();
+pub fn states(name: &str, state: &str, values: ArrayView2<'_, f32>, dt: f64, most: usize) -> Result<Picture> {
+    check(name, values, dt)?;
+    let (steps, neurons) = values.dim();
     let drawn = neurons.min(most.max(1));
-    let columns = || voltages.axis_iter(Dimension(1)).take(drawn);
+    let columns = || values.axis_iter(Dimension(1)).take(drawn);
     let ranges = columns().filter_map(|v| range(v.iter().map(|x| f64::from(*x))));
     // Zero belongs to each neuron's swing, so that its line does not cross the next one's.
     let swing = ranges.map(|(low, high)| high.max(0.0) - low.min(0.0)).fold(0.0, f64::max);
     let apart = if swing > 0.0 { round_up(swing) } else { 1.0 };
     let lines: Vec<Vec<(f64, f64)>> =
         columns().enumerate().map(|(i, v)| points(v, dt, i as f64 * apart)).collect();
-    let label = if drawn == 1 {
-        "voltage".into()
-    } else {
-        format!("voltage, {} apart", super::draw::number(apart, 0.0))
+    let state = state.replace('_', " ");
+    let label = match drawn {
+        1 => state.clone(),
+        _ => format!("{state}, {} apart", super::draw::number(apart, 0.0)),
     };
     let y = Axis::around(label, lines.iter().flatten().map(|p| p.1));
     let mut panel = Panel::new(Axis::time(steps, dt), y, (140 + 40 * drawn as u32).clamp(240, 640));
@@ -144,9 +153,9 @@ pub fn voltages(name: &str, voltages: ArrayView2<'_, f32>, dt: f64, most: usize)
         panel = panel.with("", i, Marks::Line(line));
     }
     let mut picture =
-        Picture { title: format!("voltages of {name}"), remarks: Vec::new(), panels: vec![panel] };
+        Picture { title: format!("{state} of {name}"), remarks: Vec::new(), panels: vec![panel] };
     picture.remarks.extend(shown(drawn, neurons, "neurons"));
-    picture.remarks.extend(not_finite(voltages.iter().filter(|x| !x.is_finite()).count()));
+    picture.remarks.extend(not_finite(values.iter().filter(|x| !x.is_finite()).count()));
     Ok(picture)
 }
 
