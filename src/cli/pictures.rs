@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView2, Axis, s};
 use nengo_wgpu::network::Target;
 use nengo_wgpu::plot::{self, Picture};
 use nengo_wgpu::{Data, Error, Result, Signal, Simulator};
@@ -105,7 +105,7 @@ impl Pictures {
         dt: f64,
         examples: usize,
     ) -> Result<()> {
-        let target = target.and_then(of_first);
+        let target = target.and_then(|signal| of_first(signal, rows.nrows()));
         let size = rows.ncols();
         let (values, class) = match &target {
             Some(t) if t.ncols() == size => (Some(t.view()), None),
@@ -133,11 +133,14 @@ fn of_examples(picture: Picture, examples: usize) -> Picture {
     }
 }
 
-/// The first example's rows, as (steps or 1, size).
-fn of_first(signal: &Signal) -> Option<Array2<f32>> {
+/// The first example's targets: one that is held, or those of the last `rows` steps.
+fn of_first(signal: &Signal, rows: usize) -> Option<Array2<f32>> {
     match signal {
-        Signal::Held(a) if a.nrows() > 0 => Some(a.slice(ndarray::s![..1, ..]).to_owned()),
-        Signal::Steps(a) if a.len_of(Axis(0)) > 0 => Some(a.index_axis(Axis(0), 0).to_owned()),
+        Signal::Held(a) if a.nrows() > 0 => Some(a.slice(s![..1, ..]).to_owned()),
+        Signal::Steps(a) if a.len_of(Axis(0)) > 0 => {
+            let all = a.index_axis(Axis(0), 0);
+            Some(all.slice(s![all.nrows().saturating_sub(rows).., ..]).to_owned())
+        }
         _ => None,
     }
 }

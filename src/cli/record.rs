@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use ndarray::{Array3, Axis, s};
-use nengo_wgpu::io::atomic::write_atomic;
 use nengo_wgpu::io::npy::{NpyFile, NpzFile};
+use nengo_wgpu::io::table::{TableFile, Times};
 use nengo_wgpu::network::ProbeId;
 use nengo_wgpu::{Error, Recorded, Result, Simulator, Window};
 
@@ -26,8 +26,8 @@ pub enum Files {
     Npy(PathBuf, Vec<(ProbeId, NpyFile)>),
     /// The file, and each probe's number in it once its shape is known.
     Npz(PathBuf, Box<NpzFile>, Vec<(ProbeId, usize)>),
-    /// A directory, and each probe's rows.
-    Csv(PathBuf, Vec<(ProbeId, Array3<f32>)>),
+    /// A directory, and each probe's table once its shape is known.
+    Csv(PathBuf, Vec<(ProbeId, TableFile)>),
 }
 
 impl Files {
@@ -46,35 +46,39 @@ impl Files {
         })
     }
 
-    fn write(&mut self, probe: &Probe, example: usize, recorded: &Recorded) -> Result<()> {
-        let Recorded { probe: id, first_row, values } = recorded;
+    /// Writes a probe's values from this example and row on.
+    fn write(
+        &mut self,
+        id: ProbeId,
+        probe: &Probe,
+        from: (usize, usize),
+        values: &Array3<f32>,
+    ) -> Result<()> {
         let shape = [probe.examples, probe.rows, values.dim().2];
+        let (example, row) = from;
         match self {
             Files::Npy(directory, files) => {
-                if files.iter().all(|(of, _)| of != id) {
+                if files.iter().all(|(of, _)| *of != id) {
                     let path = directory.join(format!("{}.npy", probe.stem));
-                    files.push((*id, NpyFile::create(path, shape)?));
+                    files.push((id, NpyFile::create(path, shape)?));
                 }
-                let mut own = files.iter_mut().filter(|(of, _)| of == id);
-                own.try_for_each(|(_, file)| file.write(example, *first_row, values.view()))
+                let mut own = files.iter_mut().filter(|(of, _)| *of == id);
+                own.try_for_each(|(_, file)| file.write(example, row, values.view()))
             }
             Files::Npz(_, file, arrays) => {
-                if arrays.iter().all(|(of, _)| of != id) {
-                    arrays.push((*id, file.add(&probe.name, shape)?));
+                if arrays.iter().all(|(of, _)| *of != id) {
+                    arrays.push((id, file.add(&probe.name, shape)?));
                 }
-                let mut own = arrays.iter().filter(|(of, _)| of == id);
-                own.try_for_each(|(_, array)| file.write(*array, example, *first_row, values.view()))
+                let mut own = arrays.iter().filter(|(of, _)| *of == id);
+                own.try_for_each(|(_, array)| file.write(*array, example, row, values.view()))
             }
-            Files::Csv(_, arrays) => {
-                if arrays.iter().all(|(of, _)| of != id) {
-                    arrays.push((*id, Array3::zeros(shape)));
+            Files::Csv(directory, tables) => {
+                if tables.iter().all(|(of, _)| *of != id) {
+                    let path = directory.join(format!("{}.csv", probe.stem));
+                    tables.push((id, TableFile::create(path, shape, probe.times)?));
                 }
-                let (examples, rows, _) = values.dim();
-                for (_, array) in arrays.iter_mut().filter(|(of, _)| of == id) {
-                    let (to, end) = (example + examples, first_row + rows);
-                    array.slice_mut(s![example..to, *first_row..end, ..]).assign(values);
-                }
-                Ok(())
+                let mut own = tables.iter_mut().filter(|(of, _)| *of == id);
+                own.try_for_each(|(_, table)| table.write(example, row, values.view()))
             }
         }
     }
@@ -88,8 +92,7 @@ struct Probe {
     /// (1 for a parameter)
     examples: usize,
     rows: usize,
-    /// Seconds between rows.
-    interval: f64,
+    times: Times,
     of_parameter: bool,
     size: usize,
     sum: f64,
@@ -97,45 +100,83 @@ struct Probe {
     last: Vec<f32>,
     /// Rows of the first example, if they are kept.
     first: Option<Vec<Array3<f32>>>,
+    /// The latest row of a minibatch, where the last one alone is taken.
+    latest: Option<Array3<f32>>,
+}
+
+impl Probe {
+    /// The last row of a minibatch's run, when the window that has come ends it.
+    fn last_of(&mut self, values: Array3<f32>, ends: bool) -> Option<Array3<f32>> {
+        // A window may end before a row is due.
+        if values.dim().1 > 0 || self.latest.is_none() {
+            self.latest = Some(values);
+        }
+        if ends { self.latest.take() } else { None }
+    }
+
+    fn sum_up(&mut self, values: &Array3<f32>) {
+        self.size = values.dim().2;
+        if self.of_parameter {
+            (self.sum, self.squares) = (0.0, 0.0);
+        }
+        self.sum += values.iter().map(|&x| f64::from(x)).sum::<f64>();
+        self.squares += values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
+        if values.dim().1 > 0 {
+            let last = values.axis_iter(Axis(0)).next_back();
+            self.last = last.map_or(Vec::new(), |rows| rows.slice(s![-1, ..]).to_vec());
+        }
+    }
+}
+
+/// What of which run is recorded.
+#[derive(Clone, Copy)]
+pub struct Span {
+    pub examples: usize,
+    pub steps: usize,
+    /// Each example from the start, or from where the simulator stands.
+    pub from_start: bool,
+    /// The last row of each probe alone.
+    pub last: bool,
 }
 
 /// Takes a run's windows.
 pub struct Record {
     probes: Vec<(ProbeId, Probe)>,
+    span: Span,
     files: Option<Files>,
     keep_first: bool,
 }
 
 impl Record {
-    /// For a run of `steps` steps over so many examples, each `from_start` or from where the simulator stands.
-    pub fn new(
-        sim: &Simulator,
-        examples: usize,
-        steps: usize,
-        from_start: bool,
-        files: Option<Files>,
-    ) -> Self {
+    /// For a run that is still to come.
+    pub fn new(sim: &Simulator, span: Span, files: Option<Files>) -> Self {
         let network = sim.network();
         let stems = file_stems(network.probe_ids().map(|id| network.probe_name(id)), &[]);
         let probes = network.probe_ids().zip(stems).map(|(id, stem)| {
             let of_parameter = sim.is_of_parameter(id);
-            let rows = if from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
+            let steps = span.steps;
+            let all = if span.from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
+            let rows = if span.last { all.min(1) } else { all };
+            // A parameter is read once, after the last step.
+            let (before, every) =
+                if of_parameter { (steps.saturating_sub(1), 1) } else { (all - rows, sim.sample_every(id)) };
             let probe = Probe {
                 name: network.probe_name(id).to_string(),
                 stem,
-                examples: if of_parameter { 1 } else { examples },
+                examples: if of_parameter { 1 } else { span.examples },
                 rows,
-                interval: sim.sample_every(id) as f64 * sim.dt(),
+                times: Times { before, interval: every as f64 * sim.dt() },
                 of_parameter,
                 size: 0,
                 sum: 0.0,
                 squares: 0.0,
                 last: Vec::new(),
                 first: None,
+                latest: None,
             };
             (id, probe)
         });
-        Self { probes: probes.collect(), files, keep_first: false }
+        Self { probes: probes.collect(), span, files, keep_first: false }
     }
 
     /// Keeps names of files off `stem`, which is that of another.
@@ -165,26 +206,24 @@ impl Record {
 
     /// Takes a window.
     pub fn take(&mut self, window: Window) -> Result<()> {
-        for recorded in &window.recorded {
-            let own = self.probes.iter_mut().find(|(id, _)| *id == recorded.probe);
+        let ends = window.steps.end == self.span.steps;
+        for Recorded { probe: id, first_row, values } in window.recorded {
+            let own = self.probes.iter_mut().find(|(of, _)| *of == id);
             let Some((_, probe)) = own else { continue };
-            let values = &recorded.values;
-            probe.size = values.dim().2;
-            if probe.of_parameter {
-                (probe.sum, probe.squares) = (0.0, 0.0);
-            }
-            probe.sum += values.iter().map(|&x| f64::from(x)).sum::<f64>();
-            probe.squares += values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>();
-            if values.dim().1 > 0 {
-                let last = values.axis_iter(Axis(0)).next_back();
-                probe.last = last.map_or(Vec::new(), |rows| rows.slice(s![-1, ..]).to_vec());
-            }
+            let (row, values) = match self.span.last {
+                false => (first_row, values),
+                true => match probe.last_of(values, ends) {
+                    Some(values) => (0, values),
+                    None => continue,
+                },
+            };
+            probe.sum_up(&values);
             if self.keep_first && !probe.of_parameter && window.examples.start == 0 {
                 probe.first.get_or_insert_default().push(values.slice(s![..1, .., ..]).to_owned());
             }
             if let Some(files) = &mut self.files {
                 let example = if probe.of_parameter { 0 } else { window.examples.start };
-                files.write(probe, example, recorded)?;
+                files.write(id, probe, (example, row), &values)?;
             }
         }
         Ok(())
@@ -217,13 +256,8 @@ impl Record {
                 file.finish()?;
                 format!("all probes are in {}", path.display())
             }
-            Some(Files::Csv(directory, arrays)) => {
-                for (id, array) in &arrays {
-                    if let Some((_, probe)) = self.probes.iter().find(|(of, _)| of == id) {
-                        let path = directory.join(format!("{}.csv", probe.stem));
-                        save_csv(&path, array, probe.interval)?;
-                    }
-                }
+            Some(Files::Csv(directory, tables)) => {
+                tables.into_iter().try_for_each(|(_, table)| table.finish())?;
                 format!("a file of each probe is in {}", directory.display())
             }
         };
@@ -251,27 +285,4 @@ fn file_stems<'a>(names: impl Iterator<Item = &'a str>, others: &[&str]) -> Vec<
 /// Characters that every file system takes.
 fn file_char(c: char) -> char {
     if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }
-}
-
-/// A line for each example and row.
-fn save_csv(path: &Path, data: &Array3<f32>, interval: f64) -> Result<()> {
-    write_atomic(path, |to| {
-        let (examples, rows, size) = data.dim();
-        write!(to, "example,time")?;
-        for i in 0..size {
-            write!(to, ",{i}")?;
-        }
-        writeln!(to)?;
-        for example in 0..examples {
-            for row in 0..rows {
-                // Nengo's probes give the time at the end of a step.
-                write!(to, "{example},{:.6}", (row + 1) as f64 * interval)?;
-                for i in 0..size {
-                    write!(to, ",{}", data[[example, row, i]])?;
-                }
-                writeln!(to)?;
-            }
-        }
-        Ok(())
-    })
 }

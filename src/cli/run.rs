@@ -7,7 +7,7 @@ use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Data, Error, Options, Result, Simulator};
 
 use super::pictures::PlotArgs;
-use super::record::{Files, Format, Record};
+use super::record::{Files, Format, Record, Span};
 use super::{DeviceArg, note, say, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
@@ -36,9 +36,12 @@ pub struct RunArgs {
     /// Where to write what probes record: a directory for a file of each probe, or one FILE.npz
     #[arg(long, value_name = "DIR|FILE.npz")]
     out: Option<PathBuf>,
-    /// Files to write [default: npz for FILE.npz, else npy]; csv keeps the whole run in memory
+    /// Files to write [default: npz for FILE.npz, else npy]
     #[arg(id = "out-format", long = "format", value_enum, requires = "out")]
     format: Option<Format>,
+    /// Keep what each probe records last, and nothing before it
+    #[arg(long)]
+    last: bool,
     /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -91,7 +94,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
     sim.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
     // Windows are summed up and written as they come, so a long run takes no more memory than a short one.
     let examples = inputs.as_ref().map_or(Ok(None), Data::examples)?.unwrap_or(minibatch);
-    let mut record = Record::new(&sim, examples, steps, inputs.is_some(), files);
+    sim.set_keep_history(!args.last);
+    let span = Span { examples, steps, from_start: inputs.is_some(), last: args.last };
+    let mut record = Record::new(&sim, span, files);
     record.keep_first(pictures.is_some());
     match &inputs {
         Some(inputs) => sim.predict_with(inputs, steps, &mut |window| record.take(window))?,

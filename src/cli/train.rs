@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::log::{Fields, Log, evaluation};
 use super::pictures::{Pictures, PlotArgs};
 use super::progress::Display;
-use super::record::Record;
+use super::record::{Record, Span};
 use super::{DeviceArg, note, say};
 
 /// Trains the network of a TOML file on its data.
@@ -231,7 +231,8 @@ impl Session {
         (inputs, targets): (&Data, &Data),
         examples: usize,
     ) -> Result<()> {
-        let mut record = Record::new(&self.sim, 1, self.steps, true, None);
+        let span = Span { examples: 1, steps: self.steps, from_start: true, last: false };
+        let mut record = Record::new(&self.sim, span, None);
         record.avoid("loss");
         record.keep_first(true);
         self.sim.predict_with(inputs, self.steps, &mut |window| record.take(window))?;

@@ -10,6 +10,7 @@ pub mod idx;
 pub mod npy;
 pub mod params;
 pub mod split;
+pub mod table;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

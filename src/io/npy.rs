@@ -124,14 +124,14 @@ impl NpzFile {
 
 /// An array's place in its file.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Body {
-    shape: Shape,
+pub(super) struct Body {
+    pub shape: Shape,
     /// Bytes before the first element.
-    header: u64,
+    pub header: u64,
 }
 
 impl Body {
-    fn start(file: &mut File, shape: Shape) -> io::Result<Self> {
+    pub fn start(file: &mut File, shape: Shape) -> io::Result<Self> {
         let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("{shape:?} floats"));
         let bytes = shape.iter().try_fold(4_u64, |n, &d| n.checked_mul(d as u64)).ok_or_else(too_large)?;
         let text = header(shape);
@@ -145,7 +145,7 @@ impl Body {
         self.header + 4 * self.shape.iter().product::<usize>() as u64
     }
 
-    fn check(&self, path: &Path, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
+    pub fn check(&self, path: &Path, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
         let ((examples, rows, size), [all, most, width]) = (values.dim(), self.shape);
         let fits = |from: usize, n: usize, end: usize| from.checked_add(n).is_some_and(|to| to <= end);
         if fits(example, examples, all) && fits(row, rows, most) && size == width {
@@ -159,7 +159,7 @@ impl Body {
         Err(Error::file(path, problem))
     }
 
-    fn write(
+    pub fn write(
         &self,
         file: &mut File,
         example: usize,

@@ -1,0 +1,153 @@
+//! Tables of what a run records as comma-separated text, written part by part: they may be larger than the memory.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ndarray::ArrayView3;
+
+use super::atomic::{NewFile, directory};
+use super::npy::{Body, Shape};
+use crate::error::Result;
+
+/// The times of a table's rows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Times {
+    /// Rows that come before the first one and are not in the table.
+    pub before: usize,
+    /// Seconds from one row to the next. The first of all rows is that long after zero, as Nengo's probes give it.
+    pub interval: f64,
+}
+
+/// A table under construction: a line for each example and row, with its number and time before its values.
+///
+/// Rows come window by window of all examples, but stand in the table example by example. So they wait as numbers in a
+/// temporary file beside it, and become text in the end. Dropped before, it leaves nothing behind.
+pub struct TableFile {
+    file: NewFile,
+    path: PathBuf,
+    rows: File,
+    body: Body,
+    times: Times,
+}
+
+impl TableFile {
+    /// Starts a table of this shape. What is not written is zero.
+    ///
+    /// # Errors
+    /// A file that cannot be made.
+    pub fn create(path: impl AsRef<Path>, shape: Shape, times: Times) -> Result<Self> {
+        let path = path.as_ref();
+        let file = NewFile::create(path)?;
+        let start = || {
+            let mut rows = tempfile::tempfile_in(directory(path))?;
+            let body = Body::start(&mut rows, shape)?;
+            Ok((rows, body))
+        };
+        let (rows, body) = start().map_err(|e| file.error(e))?;
+        Ok(Self { file, path: path.into(), rows, body, times })
+    }
+
+    /// Writes a block of rows, from this example and row on.
+    ///
+    /// # Errors
+    /// A block that lies outside of the table, or a disk that is full.
+    pub fn write(&mut self, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
+        self.body.check(&self.path, example, row, values)?;
+        self.body.write(&mut self.rows, example, row, values).map_err(|e| self.file.error(e))
+    }
+
+    /// Writes the text and puts the file in its place.
+    ///
+    /// # Errors
+    /// When the disk or the rename fails.
+    pub fn finish(mut self) -> Result<()> {
+        let Self { file, rows, body, times, .. } = &mut self;
+        write_text(file.file(), rows, body, *times).map_err(|e| self.file.error(e))?;
+        self.file.finish()
+    }
+}
+
+fn write_text(to: &mut File, rows: &mut File, body: &Body, times: Times) -> std::io::Result<()> {
+    let mut to = BufWriter::new(to);
+    let [examples, n_rows, size] = body.shape;
+    write!(to, "example,time")?;
+    (0..size).try_for_each(|i| write!(to, ",{i}"))?;
+    writeln!(to)?;
+    rows.seek(SeekFrom::Start(body.header))?;
+    let mut rows = BufReader::new(rows);
+    for example in 0..examples {
+        for row in 0..n_rows {
+            write!(to, "{example},{:.6}", (times.before + row + 1) as f64 * times.interval)?;
+            for _ in 0..size {
+                let mut value = [0; 4];
+                rows.read_exact(&mut value)?;
+                write!(to, ",{}", f32::from_le_bytes(value))?;
+            }
+            writeln!(to)?;
+        }
+    }
+    to.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::{Array3, s};
+
+    const TIMES: Times = Times { before: 2, interval: 0.5 };
+
+    fn values() -> Array3<f32> {
+        Array3::from_shape_fn((3, 10, 2), |(b, t, c)| 0.1 * (100 * b + 10 * t + c) as f32)
+    }
+
+    /// The table when rows come in windows of so many, of two examples and then of one.
+    fn in_windows(path: &Path, window: usize) -> String {
+        let mut table = TableFile::create(path, [3, 10, 2], TIMES).unwrap();
+        for examples in [0..2, 2..3] {
+            for first in (0..10).step_by(window) {
+                let end = (first + window).min(10);
+                let block = values();
+                table
+                    .write(examples.start, first, block.slice(s![examples.clone(), first..end, ..]))
+                    .unwrap();
+            }
+        }
+        table.finish().unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn windows_of_any_length_give_the_same_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let whole = in_windows(&path, 10);
+        let lines: Vec<&str> = whole.lines().collect();
+        assert_eq!(lines.len(), 31);
+        assert_eq!(lines[..3], ["example,time,0,1", "0,1.500000,0,0.1", "0,2.000000,1,1.1"]);
+        for (line, (i, row)) in
+            lines[1..].iter().zip((0..30).map(|i| (i, values().slice(s![i / 10, i % 10, ..]).to_vec())))
+        {
+            let fields: Vec<&str> = line.split(',').collect();
+            assert_eq!(fields[0], (i / 10).to_string());
+            let read: Vec<f32> = fields[2..].iter().map(|f| f.parse().unwrap()).collect();
+            assert_eq!(read, row, "{line}");
+        }
+        for window in [1, 3, 7] {
+            assert_eq!(in_windows(&path, window), whole, "windows of {window} rows");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_table_that_was_not_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.csv");
+        let mut table = TableFile::create(&path, [3, 10, 2], TIMES).unwrap();
+        table.write(0, 0, values().view()).unwrap();
+        let message = table.write(1, 0, values().view()).unwrap_err().to_string();
+        assert!(message.contains("a.csv") && message.contains("[3, 10, 2]"), "{message}");
+        assert!(!path.exists());
+        drop(table);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
