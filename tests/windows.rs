@@ -6,7 +6,8 @@ use common::devices;
 use ndarray::{Array2, Array3, s};
 use nengo_wgpu::graph::{State, Tensor};
 use nengo_wgpu::network::{
-    Activation, Bound, Connection, Init, Layer, Network, Node, Parameters, Synapse, TensorNode, Transform,
+    Activation, Bound, Connection, Init, Layer, Network, Node, Parameters, Sparse, Synapse, TensorNode,
+    Transform,
 };
 use nengo_wgpu::op::Unary;
 use nengo_wgpu::op::real::{Real, Var};
@@ -362,6 +363,46 @@ fn long_predictions_run_in_windows_and_may_keep_the_last_step_alone() {
         run.run_steps(3, &own).unwrap();
         assert_eq!(run.data(probe).unwrap().dim(), (1, 1, 2));
     }
+}
+
+#[test]
+fn training_in_many_submissions_gives_the_same_bits() {
+    let fused = recurrent(5, 0.3);
+    // Sparse products have no form inside of a shader's loop: this one is dispatched step by step.
+    let mut stepwise = recurrent(5, 0.0);
+    let hidden = stepwise.find("hidden").unwrap();
+    let sparse =
+        Sparse { rows: vec![0, 1, 2, 3, 4], cols: vec![4, 2, 0, 3, 1], init: Init::Uniform(-0.5, 0.5) };
+    let back = Connection::new().transform(Transform::Sparse(sparse)).synapse(Synapse::Lowpass(0.002));
+    stepwise.connect(hidden, hidden, back).unwrap();
+    // In minibatches of four and of three.
+    let data = in_time(7, 9);
+    for device in devices() {
+        for (net, backprop) in [
+            (&fused, Backprop::Full),
+            (&stepwise, Backprop::Full),
+            (&stepwise, Backprop::Truncated(4)),
+            (&stepwise, Backprop::Checkpointed(4)),
+        ] {
+            let train = |limit: Option<usize>| {
+                let mut sim = simulator(net, device, 4);
+                sim.compile(training(every_step(), backprop)).unwrap();
+                sim.limit_submissions(limit).unwrap();
+                let losses: Vec<f64> =
+                    sim.fit(&data.0, &data.1, &Fit::epochs(3)).unwrap().iter().map(|r| r.loss).collect();
+                let names = net.parameters().iter().map(|p| &p.name);
+                let parameters: Vec<f32> = names.flat_map(|n| sim.parameter(n).unwrap()).collect();
+                (losses, parameters, sim.predict(&data.0).unwrap())
+            };
+            let whole = train(None);
+            assert!(whole.0[2] < whole.0[0], "{:?}", whole.0);
+            for limit in [1, 5, 64] {
+                assert_eq!(train(Some(limit)), whole, "{limit} dispatches of {backprop:?} on {device}");
+            }
+        }
+    }
+    let mut sim = simulator(&fused, &Device::cpu(), 4);
+    assert!(common::problem(sim.limit_submissions(Some(0))).contains("at least 1"));
 }
 
 #[test]

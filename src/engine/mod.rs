@@ -267,12 +267,16 @@ pub trait Engine: Send {
     /// Frees what [`Engine::load`] made.
     fn unload(&mut self, program: Program);
 
-    /// Replays programs one after another as one submission; afterwards keeps a copy of `report` for
-    /// [`Engine::reports`].
+    /// Replays programs one after another; afterwards keeps a copy of `report` for [`Engine::reports`].
+    ///
+    /// An adapter gets them as one submission, or as several where earlier replays took long.
     ///
     /// # Errors
     /// A lost device.
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()>;
+
+    /// Limits submissions to an adapter to so many dispatches, or leaves that to the engine again. Results do not depend on it.
+    fn limit_submissions(&mut self, _dispatches: Option<usize>) {}
 
     /// The reports that have arrived since the last call, oldest first; all of them if `wait`.
     ///

@@ -173,6 +173,20 @@ impl Simulator {
         Ok(())
     }
 
+    /// Limits what is submitted to an adapter at once to so many dispatches, or leaves that to the engine again, which cuts
+    /// what took longer than a quarter of a second before. Results do not depend on it.
+    ///
+    /// # Errors
+    /// A limit of no dispatches.
+    pub fn limit_submissions(&mut self, dispatches: Option<usize>) -> Result<()> {
+        if dispatches == Some(0) {
+            let problem = "it is 0 dispatches, but must be at least 1";
+            return Err(Error::invalid("the limit of submissions", problem));
+        }
+        self.engine.limit_submissions(dispatches);
+        Ok(())
+    }
+
     /// The longest window of at most `steps` steps that is allowed, and fits into the device and the budget.
     fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
         let key = |steps| PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };

@@ -3,6 +3,7 @@
 mod pipeline;
 mod replay;
 mod reports;
+mod submission;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

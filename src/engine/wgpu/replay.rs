@@ -2,42 +2,40 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wgpu as gpu;
 
 use super::Opened;
-use super::pipeline::Pipeline;
 use super::reports::Reports;
+use super::submission::{self, Call, Cuts, Replay, Step, Submission, Writer};
 use crate::engine::{Binding, BufferId, BufferRef, Command, Dispatch, Engine, Program, Recording};
 use crate::error::{Error, Result};
 
-/// Submissions that may be under way: more of them only take memory.
+/// Replays that may be under way: more of them only take memory.
 const AHEAD: usize = 4;
 /// Bytes of one piece of the belt; larger writes do not go through it.
 const CHUNK: u64 = 4 << 20;
 
-/// A dispatch with its pipeline and bind group made.
-struct Call {
-    pipeline: Arc<Pipeline>,
-    group: gpu::BindGroup,
-    words: Vec<u32>,
-    grid: [u32; 3],
-    label: String,
-}
-
-enum Step {
-    Call(Call),
-    Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)> },
-    Copy { from: (BufferId, Binding), to: (BufferId, Binding) },
+/// A loaded recording.
+struct Loaded {
+    steps: Vec<Step>,
+    dispatches: usize,
+    /// Dispatches of each submission of a replay, as earlier ones were measured; none for a single one.
+    cuts: Vec<usize>,
 }
 
 /// Buffers and programs on an adapter.
 pub struct WgpuEngine {
     opened: Arc<Opened>,
     buffers: Vec<Option<gpu::Buffer>>,
-    programs: Vec<Option<Vec<Step>>>,
+    programs: Vec<Option<Loaded>>,
     reports: Reports,
-    under_way: VecDeque<gpu::SubmissionIndex>,
+    under_way: VecDeque<Replay>,
+    /// The latest end of a replay that is known.
+    over: Instant,
+    /// Dispatches of a submission, if that does not follow from what was measured.
+    limit: Option<usize>,
     /// Where callers write before it goes to the device.
     staging: Vec<f32>,
     /// Mapped memory that is used again and again; `queue.write_buffer` would take and fault in new pages each time.
@@ -56,6 +54,8 @@ impl WgpuEngine {
             programs: Vec::new(),
             reports: Reports::default(),
             under_way: VecDeque::new(),
+            over: Instant::now(),
+            limit: None,
             staging: Vec::new(),
             belt,
             writes: None,
@@ -90,8 +90,37 @@ impl WgpuEngine {
     fn flush(&mut self) {
         if let Some(encoder) = self.writes.take() {
             self.belt.finish_and_recall_on_submit(&encoder);
-            self.opened.queue.submit([encoder.finish()]);
+            self.submit_alone(encoder);
         }
+    }
+
+    /// Waits for the oldest replay under way, and cuts the next ones of its program by the time that it took.
+    fn settle(&mut self) -> Result<()> {
+        let Some(replay) = self.under_way.pop_front() else { return Ok(()) };
+        let Some((parts, over)) = replay.wait(&self.opened, self.over)? else { return Ok(()) };
+        self.over = over;
+        if let Some(Some(program)) = self.programs.get_mut(replay.program) {
+            program.cuts = submission::lengths(&parts);
+        }
+        Ok(())
+    }
+
+    /// Submits what is no replay.
+    fn submit_alone(&mut self, written: gpu::CommandEncoder) {
+        let before = Submission::new(&self.opened, written, 0).before;
+        self.ended(before);
+    }
+
+    /// Notes when the last replay was over, if that is known.
+    fn ended(&mut self, at: Option<Instant>) {
+        if let Some(last) = self.under_way.back_mut().and_then(|r| r.submitted.last_mut()) {
+            last.over = last.over.or(at);
+        }
+    }
+
+    /// Waits for all replays under way.
+    fn settle_all(&mut self) -> Result<()> {
+        (0..self.under_way.len()).try_for_each(|_| self.settle())
     }
 
     fn wait(&self) -> Result<()> {
@@ -228,8 +257,9 @@ impl Engine for WgpuEngine {
         });
         let mut encoder = device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(self.buffer(buffer)?, 4 * offset as u64, &staging, 0, size);
-        self.opened.queue.submit([encoder.finish()]);
+        self.submit_alone(encoder);
         staging.map_async(gpu::MapMode::Read, .., |_| {});
+        self.settle_all()?;
         self.wait()?;
         let view = staging.get_mapped_range(..).map_err(|e| self.opened.error(e.to_string()))?;
         Ok(bytemuck::cast_slice(&view).to_vec())
@@ -249,7 +279,8 @@ impl Engine for WgpuEngine {
         };
         match load() {
             Ok(steps) => {
-                self.programs.push(Some(steps));
+                let dispatches = steps.iter().map(Step::dispatches).sum();
+                self.programs.push(Some(Loaded { steps, dispatches, cuts: Vec::new() }));
                 Ok(Program { id: self.programs.len() - 1, locals })
             }
             Err(error) => {
@@ -267,37 +298,50 @@ impl Engine for WgpuEngine {
     }
 
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
-        let mut encoder = self.writes.take().unwrap_or_else(|| {
+        let encoder = self.writes.take().unwrap_or_else(|| {
             self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
         });
-        let steps = programs.iter().filter_map(|p| self.programs.get(p.id)?.as_ref()).flatten();
-        encode(&mut encoder, steps, |id| self.buffer(id))?;
+        self.belt.finish_and_recall_on_submit(&encoder);
+        let known = programs.iter().filter_map(|p| Some((p.id, self.programs.get(p.id)?.as_ref()?)));
+        // It decides how long a replay takes; what comes before and after differs from time to time.
+        let longest = known.clone().max_by_key(|(_, loaded)| loaded.dispatches);
+        let (program, measured) =
+            longest.map_or((usize::MAX, &[][..]), |(id, loaded)| (id, &loaded.cuts[..]));
+        let cuts = self.limit.map_or(Cuts::At(measured), Cuts::Every);
+        let mut writer = Writer::new(&self.opened, encoder, cuts);
+        for step in known.flat_map(|(_, loaded)| &loaded.steps) {
+            writer.step(step, |id| self.buffer(id))?;
+        }
         if let Some((buffer, len)) = report {
             let from = self.buffers[buffer.0].as_ref();
             let from = from.ok_or_else(|| self.opened.error("the report's buffer has been freed".into()))?;
-            self.reports.copy(&self.opened, &mut encoder, from, len)?;
+            self.reports.copy(&self.opened, writer.encoder(), from, len)?;
         }
-        self.belt.finish_and_recall_on_submit(&encoder);
-        let index = self.opened.queue.submit([encoder.finish()]);
+        let (replay, before) = writer.finish(program);
+        self.ended(before);
         self.reports.submitted();
-        self.under_way.push_back(index);
-        if self.under_way.len() > AHEAD
-            && let Some(oldest) = self.under_way.pop_front()
-        {
-            let wait = gpu::PollType::Wait { submission_index: Some(oldest), timeout: None };
-            self.opened.device.poll(wait).map_err(|e| self.opened.error(e.to_string()))?;
+        self.under_way.push_back(replay);
+        if self.under_way.len() > AHEAD {
+            self.settle()?;
         }
         self.opened.check()
     }
 
+    fn limit_submissions(&mut self, dispatches: Option<usize>) {
+        self.limit = dispatches;
+    }
+
     fn reports(&mut self, wait: bool) -> Result<Vec<Vec<f32>>> {
+        if wait && self.reports.any() {
+            self.settle_all()?;
+        }
         self.reports.take(&self.opened, wait)
     }
 
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
         self.flush();
         let mut found = Vec::new();
-        for step in self.programs.get(program.id).and_then(Option::as_ref).into_iter().flatten() {
+        for step in self.programs.get(program.id).and_then(Option::as_ref).map_or(&[][..], |p| &p.steps) {
             let calls = match step {
                 Step::Call(call) => std::slice::from_ref(call),
                 Step::Repeat { tiles, .. } => tiles.first().map_or(&[][..], |t| &t.1),
@@ -309,7 +353,7 @@ impl Engine for WgpuEngine {
                     self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
                 let desc = gpu::ComputePassDescriptor::default();
                 let mut pass = encoder.begin_compute_pass(&desc).forget_lifetime();
-                (0..repeats).for_each(|_| dispatch(&mut pass, call, 0));
+                (0..repeats).for_each(|_| call.dispatch(&mut pass, 0));
                 drop(pass);
                 let start = std::time::Instant::now();
                 self.opened.queue.submit([encoder.finish()]);
@@ -325,56 +369,73 @@ impl Engine for WgpuEngine {
     }
 }
 
-/// Writes steps into a command buffer, in as few passes as copies allow: a pass costs as much as several dispatches.
-fn encode<'a>(
-    encoder: &mut gpu::CommandEncoder,
-    steps: impl Iterator<Item = &'a Step>,
-    buffer: impl Fn(BufferId) -> Result<&'a gpu::Buffer>,
-) -> Result<()> {
-    let mut pass: Option<gpu::ComputePass<'static>> = None;
-    for step in steps {
-        match step {
-            Step::Call(_) | Step::Repeat { .. } => {
-                let begin =
-                    || encoder.begin_compute_pass(&gpu::ComputePassDescriptor::default()).forget_lifetime();
-                let pass = pass.get_or_insert_with(begin);
-                match step {
-                    Step::Repeat { steps, rows, backward, tiles } => {
-                        for k in 0..*steps {
-                            let t = if *backward { steps - 1 - k } else { k };
-                            for (row, body) in tiles {
-                                body.iter().for_each(|call| dispatch(pass, call, t * rows + row));
-                            }
-                        }
-                    }
-                    Step::Call(call) => dispatch(pass, call, 0),
-                    _ => {}
-                }
-            }
-            Step::Copy { from, to } => {
-                pass = None;
-                let bytes = |b: &Binding| 4 * b.offset as u64;
-                let size = 4 * from.1.len as u64;
-                encoder.copy_buffer_to_buffer(
-                    buffer(from.0)?,
-                    bytes(&from.1),
-                    buffer(to.0)?,
-                    bytes(&to.1),
-                    size,
-                );
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Checks, Family, Tile};
+    use crate::op::accumulate::accumulate;
+
+    const LEN: usize = 64;
+
+    /// Two buffers that are added to each other in turn, with a copy between: any other order gives other numbers.
+    fn in_order() -> Recording {
+        let at = |i| Binding { buffer: BufferRef::Local(i), offset: 0, len: LEN };
+        let add = |to, from| accumulate(at(to), at(from), Family::Gpu);
+        let tile = Tile { row: 0, body: vec![add(0, 1), add(1, 0)] };
+        let repeat =
+            Command::Repeat { steps: 10, rows: 1, backward: false, tiles: vec![tile], fused: Vec::new() };
+        let copy = Command::Copy { from: at(1), to: at(2) };
+        Recording {
+            label: "in order".into(),
+            locals: ["a", "b", "c"].map(|label| (LEN, label.to_string())).into(),
+            commands: vec![
+                Command::Dispatch(add(0, 1)),
+                repeat,
+                copy,
+                Command::Dispatch(add(1, 2)),
+                Command::Dispatch(add(0, 1)),
+            ],
         }
     }
-    Ok(())
-}
 
-fn dispatch(pass: &mut gpu::ComputePass<'static>, call: &Call, row0: usize) {
-    pass.set_pipeline(&call.pipeline.pipeline);
-    pass.set_bind_group(0, &call.group, &[]);
-    pass.set_immediates(0, bytemuck::cast_slice(&call.words));
-    if row0 > 0 {
-        pass.set_immediates(0, &(row0 as u32).to_ne_bytes());
+    #[test]
+    fn a_replay_in_many_submissions_gives_the_same_bits() {
+        let found = super::super::adapters();
+        let software = found.iter().find(|(a, _)| a.kind == crate::engine::DeviceKind::Software);
+        let (about, raw) = software.or(found.first()).expect("the tests need an adapter");
+        let opened = Arc::new(Opened::open(raw, about, Checks::On).unwrap());
+        let mut engine = WgpuEngine::new(opened);
+        let program = engine.load(&in_order(), &[]).unwrap();
+        let start: Vec<f32> = (0..LEN).map(|i| 0.1 * i as f32 + 0.01).collect();
+        // What the host writes, the replay, what it copies for the host, and how many submissions that was.
+        let mut go = |limit: Option<usize>, cuts: &[usize]| {
+            engine.limit_submissions(limit);
+            engine.programs[program.id].as_mut().unwrap().cuts = cuts.to_vec();
+            engine.write_with(program.locals[0], 0, LEN, &mut |to| to.copy_from_slice(&start)).unwrap();
+            engine.write_with(program.locals[1], 0, LEN, &mut |to| to.fill(1.0)).unwrap();
+            engine.submit(&[&program], Some((program.locals[0], LEN))).unwrap();
+            let sizes: Vec<usize> =
+                engine.under_way.back().unwrap().submitted.iter().map(|s| s.dispatches).collect();
+            let report = engine.reports(true).unwrap().concat();
+            let read: Vec<f32> =
+                (0..3).flat_map(|i| engine.read(program.locals[i], 0, LEN).unwrap()).collect();
+            let bits: Vec<u32> = report.iter().chain(&read).map(|x| x.to_bits()).collect();
+            (bits, sizes)
+        };
+        let (whole, sizes) = go(None, &[]);
+        assert_eq!(sizes, [23], "one and ten times two, and two after the copy");
+        assert!(whole.iter().all(|bits| f32::from_bits(*bits) >= 1.0));
+        let cut: [(Option<usize>, &[usize], &[usize]); 5] = [
+            (Some(1), &[], &[1; 23]),
+            (Some(7), &[], &[7, 7, 7, 2]),
+            (Some(21), &[], &[21, 2]),
+            (None, &[2, 18], &[2, 18, 3]),
+            (None, &[10, 10, 10], &[10, 10, 3]),
+        ];
+        for (limit, cuts, sizes) in cut {
+            let (bits, submitted) = go(limit, cuts);
+            assert_eq!(submitted, sizes, "{limit:?} {cuts:?}");
+            assert_eq!(bits, whole, "{limit:?} {cuts:?}");
+        }
     }
-    let [x, y, z] = call.grid;
-    pass.dispatch_workgroups(x, y, z);
 }

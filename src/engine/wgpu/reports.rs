@@ -68,6 +68,11 @@ impl Reports {
         Ok(())
     }
 
+    /// Whether any are under way.
+    pub fn any(&self) -> bool {
+        !self.batches.is_empty()
+    }
+
     /// After a submission: starts to map a full buffer.
     pub fn submitted(&mut self) {
         if let Some(batch) = self.batches.back_mut().filter(|b| b.filled == SLOTS) {
