@@ -402,7 +402,7 @@ fn connections_that_do_not_fit_an_ensemble_are_refused() {
     refused(a, b, new().function(Function::parse("x0; x1; x2").unwrap()), &["'a->b'", "takes x2"]);
     refused(a, b, new().weights(Init::Values(vec![0.0; 4])), &["a->b/weights", "[3, 10]", "4 values"]);
     refused(a, b, new().pre(0..5), &["'a[0:5]'", "2 dimensions"]);
-    refused(x, a, new().function(|x: &[f64]| x.to_vec()), &["'x->a'", "'x' is none"]);
+    refused(x, a, new().solver(Solver::default()), &["'x->a'", "'x' is none"]);
     refused(array, a, new().function(|x: &[f64]| x.to_vec()), &["'array->a'", "add_output"]);
     refused(a, x, new(), &["'x'", "takes no input"]);
     let full = || new().solver(Solver::default().weights());

@@ -12,7 +12,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::solve::Solver;
 
-/// What is decoded of an ensemble, and how its decoders are found.
+/// What is decoded of an ensemble, and how its decoders are found. Of other objects, which represent nothing, only a function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoding {
     /// What is computed: the value itself if there are none, one function, or one for each ensemble of an array.
@@ -72,6 +72,22 @@ impl Decoding {
     /// With decoders that are not trained.
     pub fn frozen(self) -> Self {
         Self { trainable: false, ..self }
+    }
+
+    /// The function of a signal that nothing decodes, `from`.
+    pub(super) fn of_signal(&self, connection: &str, from: &str) -> Result<Option<Function>> {
+        let invalid = |problem| Err(Error::invalid(format!("connection '{connection}'"), problem));
+        if (Self { functions: self.functions.clone(), ..Self::default() }) != *self {
+            return invalid(format!(
+                "a solver, points to solve at and decoders are for connections from ensembles, but '{from}' is none; a \
+                 function of it is computed as it is"
+            ));
+        }
+        match &self.functions[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            more => invalid(format!("it has {} functions; let one give all values", more.len())),
+        }
     }
 
     /// The function of a group.
@@ -176,6 +192,7 @@ impl Network {
             take: (Columns::All, n),
             put: (Columns::All, n),
             product: Product::Identity,
+            function: None,
             onto_current: true,
             rule: None,
         });
@@ -281,6 +298,7 @@ impl Network {
             take: (Columns::All, n),
             put: (put.scatter(), size_out),
             product: Product::Dense,
+            function: None,
             onto_current: false,
             rule: None,
         };

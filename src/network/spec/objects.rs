@@ -79,8 +79,8 @@ pub struct ConnectionSpec {
     pub post: End,
     /// What it multiplies by: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`].
     pub transform: Option<TransformSpec>,
-    /// What is computed, if `pre` is an ensemble: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)); the
-    /// represented value if not given.
+    /// What is computed: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)); of an ensemble by decoders
+    /// that are solved for, of other objects as it is. The value itself if not given.
     pub function: Option<Function>,
     /// How decoders are found, if `pre` is an ensemble.
     pub solver: Option<Solver>,
@@ -338,6 +338,7 @@ impl ConnectionSpec {
     /// Dimensions of the post object, if they follow from the `size` of the pre object.
     pub(super) fn size_out(&self, size: usize) -> Option<usize> {
         let size = self.pre.slice.indices(size).ok()?.len();
+        let size = self.function.as_ref().map_or(Some(size), |f| f.size_out("", size).ok())?;
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
     }
 
