@@ -263,7 +263,7 @@ fn a_random_network_says_the_same_through_shared_decoders_as_through_own_ones() 
     let ensembles: Vec<_> = (0..4)
         .map(|i| own.ensemble(&format!("ens{i}"), nengo_wgpu::network::Ensemble::new(30, 3)).unwrap())
         .collect();
-    let p = own.probe("p", out).unwrap();
+    own.probe("p", out).unwrap();
     let through = own.config.connection.clone();
     for &e in &ensembles {
         own.connect(inp, e, through.clone()).unwrap();
@@ -284,7 +284,6 @@ fn a_random_network_says_the_same_through_shared_decoders_as_through_own_ones() 
         sim.data(net.find_probe("p").unwrap()).unwrap()
     };
     let (a, b) = (run(&shared), run(&own));
-    let _ = p;
     let largest = a.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
     assert!(largest > 1.0);
     assert!((&a - &b).iter().all(|x| x.abs() < 1e-3 * largest), "off by {}", (&a - &b).sum_axis(Axis(1)));

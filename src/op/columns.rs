@@ -218,13 +218,15 @@ impl Kernel for ColumnsKernel {
         for row in 0..self.rows {
             let at = placed.start + ((row0 + row) % self.input.period) * n;
             let source = &io.read(1)[at..at + n];
-            for (to, c) in io.output(0, row).0.iter_mut().zip(units.clone()) {
-                *to = usize::try_from(self.from + c as isize)
-                    .ok()
-                    .and_then(|c| source.get(c))
-                    .copied()
-                    .unwrap_or(0.0);
-            }
+            let to = io.output(0, row).0;
+            // Columns from `from + units.start` on, of which those outside of the source are zeros.
+            let first = self.from + units.start as isize;
+            let before = usize::try_from(-first).unwrap_or(0).min(to.len());
+            let source = usize::try_from(first).map_or(source, |first| source.get(first..).unwrap_or(&[]));
+            let inside = source.len().min(to.len() - before);
+            to[..before].fill(0.0);
+            to[before..before + inside].copy_from_slice(&source[..inside]);
+            to[before + inside..].fill(0.0);
         }
     }
 }

@@ -383,7 +383,7 @@ impl Kernel for MatmulKernel {
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        let Gemm { form, m, n, lda, ldb, .. } = self.gemm;
+        let Gemm { form, n, lda, ldb, .. } = self.gemm;
         let first = if self.rolls.0 { row0 % self.batch } else { row0 };
         let a = &io.read(0)[self.a.start + if form == Form::Tn { 0 } else { first * lda }..];
         let b = &io.read(1)[self.b.start..];
@@ -395,7 +395,7 @@ impl Kernel for MatmulKernel {
                 let own = if form == Form::Tn { self.distances[2] } else { n };
                 io.gemm(0, i * own, &self.gemm, &a[da..], &b[db..]);
             }
-        } else if self.split(row0).parts[0].outer > 1 || m == 1 {
+        } else if !self.by_rows() {
             let from = units.start * if form == Form::Nt { ldb } else { 1 };
             io.gemm(0, 0, &Gemm { n: units.len(), ..self.gemm }, a, &b[from..]);
         } else {
@@ -427,6 +427,12 @@ impl MatmulKernel {
             same.lines().nth(unused).unwrap_or_default().to_string(),
         ]
         .concat()
+    }
+
+    /// Whether threads share the rows of a product, not its columns or groups.
+    fn by_rows(&self) -> bool {
+        let rows = |split| matches!(split, crate::engine::cpu::gemm::Split::Rows(_));
+        self.groups == 1 && self.gemm.m > 1 && rows(self.gemm.split())
     }
 
     /// Whether one side of each group's product is a single column.
@@ -467,7 +473,7 @@ impl MatmulKernel {
     /// Applies the epilogue to this thread's part of the result, while it is in its cache.
     fn finish(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let Gemm { m, n, ldc, .. } = self.gemm;
-        let by_rows = self.groups == 1 && self.split(row0).parts[0].outer == 1 && m > 1;
+        let by_rows = self.by_rows();
         let (rows, cols) = match (by_rows, self.groups) {
             (true, _) => (units.clone(), 0..ldc),
             (_, 1) => (0..m, units.clone()),

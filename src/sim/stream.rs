@@ -18,6 +18,8 @@ use crate::network::{ObjectId, ProbeId};
 pub(super) const WINDOW: usize = 1024;
 /// Most bytes that a window's buffers may take.
 const WINDOW_BYTES: u64 = 512 << 20;
+/// The same on the CPU: what one operator writes is still in the cache when the next one reads it.
+const CACHE_BYTES: u64 = 24 << 20;
 /// Steps of an adapter's first window, whose pace is not known yet, where each step is dispatched on its own.
 const FIRST: usize = 64;
 /// Most steps of a window whose length depends on the time that others took. Shorter than what filters cut into chunks
@@ -191,16 +193,22 @@ impl Simulator {
 
     /// The longest window up to that of `key` that fits into the device and the budget. It is planned, not tried.
     pub(super) fn fitting_window(&self, mut key: PlanKey) -> Result<(PlanKey, Planned)> {
+        let room = if self.device.kind() == DeviceKind::Cpu { CACHE_BYTES } else { WINDOW_BYTES };
         loop {
             let steps = key.dims.steps;
-            match self.plan_forward(&key) {
-                Err(Error::TooLarge { .. }) if steps > 1 => key.dims.steps = steps.div_ceil(2),
-                Err(error) => return Err(error),
-                Ok(planned) if planned.bytes() > WINDOW_BYTES && steps > 1 => {
+            let planned = match self.plan_forward(&key) {
+                Err(Error::TooLarge { .. }) if steps > 1 => {
                     key.dims.steps = steps.div_ceil(2);
+                    continue;
                 }
-                Ok(planned) => return Ok((key, planned)),
+                planned => planned?,
+            };
+            let per_step = 4 * planned.plan.floats_per_step.max(1) as u64;
+            let fits = (room / per_step).clamp(1, steps as u64) as usize;
+            if fits == steps {
+                return Ok((key, planned));
             }
+            key.dims.steps = fits;
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use ndarray::{Array2, Array3, Axis};
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, LegendreMemory, Network, Neurons, Node, ObjectId, Synapse,
-    Transform, Tuning,
+    Activation, Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform, Tuning,
+    benchmarks,
 };
 use nengo_wgpu::op::Surrogate;
 use nengo_wgpu::op::neuron::{Lif, Spiking};
@@ -14,10 +14,12 @@ use nengo_wgpu::{Data, Fit, Options, Result, Signal, Simulator};
 
 use super::{Bench, BenchArgs, Measured, measured, print_profile};
 
-/// A network from an input `x` to a probe `y`, and the size of its runs.
+/// A network from an input to a probe, and the size of its runs.
 struct Case {
     name: &'static str,
     network: Network,
+    /// Names of the input and the probe.
+    ends: [&'static str; 2],
     sizes: [usize; 2],
     minibatch: usize,
     steps: usize,
@@ -26,6 +28,9 @@ struct Case {
     /// Multiplications and additions of a forward step of one example; a training step has about three times as many.
     flop: f64,
 }
+
+/// What input and probe are called here.
+const ENDS: [&str; 2] = ["x", "y"];
 
 /// Minibatches of one timed pass.
 const PASS: usize = 4;
@@ -60,7 +65,7 @@ fn recurrent() -> Result<Case> {
     network.probe("y", y)?;
     let flop = 2.0 * (inputs * hidden + hidden * hidden + hidden * outputs) as f64;
     let (name, sizes) = ("rnn 64-256-10, 100 steps, batch 32", [inputs, outputs]);
-    Ok(Case { name, network, sizes, minibatch: 32, steps: 100, held: false, flop })
+    Ok(Case { name, network, ends: ENDS, sizes, minibatch: 32, steps: 100, held: false, flop })
 }
 
 /// 784 inputs that are held, 512 leaky integrate-and-fire neurons, 10 outputs.
@@ -79,21 +84,16 @@ fn spiking() -> Result<Case> {
     // The image is multiplied once, not at each step.
     let flop = 2.0 * ((inputs * hidden) as f64 / steps as f64 + (hidden * outputs) as f64);
     let (name, sizes) = ("spiking 784-512-10, 25 steps, batch 128", [inputs, outputs]);
-    Ok(Case { name, network, sizes, minibatch: 128, steps, held: true, flop })
+    Ok(Case { name, network, ends: ENDS, sizes, minibatch: 128, steps, held: true, flop })
 }
 
 /// A Legendre memory unit of 212 units and order 256, as in NengoDL's benchmark.
 fn memory() -> Result<Case> {
-    let lmu = LegendreMemory { units: 212, order: 256, theta: 784.0 };
-    let mut network = Network::new(0);
-    let x = network.node("x", Node::Input(1))?;
-    let h = network.legendre_memory("h", x, lmu)?;
-    let y = network.layer("out", Layer::dense(10).no_bias(), h)?;
-    network.probe("y", y)?;
-    let LegendreMemory { units, order, .. } = lmu;
+    let (units, order) = (212, 256);
     let flop = 2.0 * (order * order + units * (order + units) + 2 * order + 12 * units) as f64;
     let name = "lmu 212 units, order 256, 1000 steps, batch 100";
-    Ok(Case { name, network, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
+    let (network, ends) = (benchmarks::lmu()?, ["inp", "p"]);
+    Ok(Case { name, network, ends, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
 }
 
 impl Bench {
@@ -113,26 +113,35 @@ impl Bench {
     }
 
     fn through_time(&mut self, case: Case, args: &BenchArgs) -> Result<Vec<Measured>> {
-        let Case { name, network, sizes: [inputs, outputs], minibatch, steps, held, flop } = case;
+        let Case {
+            name,
+            network,
+            ends: [input, probe],
+            sizes: [inputs, outputs],
+            minibatch,
+            steps,
+            held,
+            flop,
+        } = case;
         let peak = 1e9 * self.peak()?;
         let options = Options { minibatch, ..Options::default() };
         let mut sim = Simulator::with(&network, &self.device, options)?;
         // Of spikes, what they add up to counts, as a class.
         let objective = match held {
-            true => Objective::new().loss("y", Loss::CrossEntropy).over(Over::Sum),
-            false => Objective::new().loss("y", Loss::MeanSquared),
+            true => Objective::new().loss(probe, Loss::CrossEntropy).over(Over::Sum),
+            false => Objective::new().loss(probe, Loss::MeanSquared),
         };
         let optimiser = if held { Optimiser::adam() } else { Optimiser::sgd() };
         let surrogate = Spiking::Surrogate(Surrogate::FastSigmoid(10.0));
         sim.compile(Training::new(objective, 1e-3).in_order().spiking(surrogate).optimiser(optimiser))?;
         let x = numbers((PASS * minibatch, if held { 1 } else { steps }, inputs), 17);
-        let x =
-            Data::new().with("x", if held { Signal::Held(x.remove_axis(Axis(1))) } else { Signal::Steps(x) });
+        let x = Data::new()
+            .with(input, if held { Signal::Held(x.remove_axis(Axis(1))) } else { Signal::Steps(x) });
         let examples = PASS * minibatch;
         let classes = || Array2::from_shape_fn((examples, 1), |(b, _)| ((b * 7919) % outputs) as f32);
         let y: Signal =
             if held { classes().into() } else { numbers((examples, steps, outputs), 7919).into() };
-        let y = Data::new().with("y", y);
+        let y = Data::new().with(probe, y);
         let fit = Fit { n_steps: Some(steps), ..Fit::epochs(1) };
         sim.fit(&x, &y, &fit)?;
         if args.profile {
