@@ -174,9 +174,50 @@ fn each_ensemble_of_an_array_can_have_a_function_of_its_own() {
     let three = ["x", "x", "x"].map(|f| Function::parse(f).unwrap());
     let text = problem(net.add_output(array, "three", Decoding::of_each(three)));
     assert!(text.contains("'array.three'") && text.contains("3 functions") && text.contains("2"), "{text}");
-    let sizes = ["x", "x; x"].map(|f| Function::parse(f).unwrap());
-    let text = problem(net.add_output(array, "sizes", Decoding::of_each(sizes)));
-    assert!(text.contains("1 values") && text.contains("2 values"), "{text}");
+}
+
+#[test]
+fn functions_of_an_arrays_ensembles_may_differ_in_size() {
+    let functions = || ["x", "x^2", "x; -x; 1", "x; x^3", "0.5"].map(|f| Function::parse(f).unwrap());
+    let sizes = [1, 1, 3, 2, 1];
+    for device in common::devices() {
+        let mut net = Network::new(4);
+        net.config.ensemble.neuron_type = Some(LifRate::default().into());
+        let x = constant(&mut net, "x", &[0.6, -0.4, 0.2, 0.8, 0.0]);
+        let array = net.ensemble("array", Ensemble::array(60, 5)).unwrap();
+        net.connect(x, array, Connection::new()).unwrap();
+        let mixed = net.add_output(array, "mixed", Decoding::of_each(functions())).unwrap();
+        let mixed = net.probe("mixed", mixed).unwrap();
+        // Each alone, as the same function of all ensembles.
+        let alone: Vec<_> = functions()
+            .into_iter()
+            .enumerate()
+            .map(|(i, f)| {
+                let out = net.add_output(array, &format!("f{i}"), Decoding::of(f)).unwrap();
+                net.probe(&format!("f{i}"), out).unwrap()
+            })
+            .collect();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(3, &Data::new()).unwrap();
+        assert_eq!(sim.parameter("array.mixed/decoders").unwrap().dim(), (8, 60));
+        let mixed = sim.data(mixed).unwrap();
+        let mut column = 0;
+        for (i, size) in sizes.into_iter().enumerate() {
+            let all = sim.data(alone[i]).unwrap();
+            for k in 0..size {
+                let (a, b) = (mixed[[0, 2, column]], all[[0, 2, i * size + k]]);
+                assert!((a - b).abs() < 1e-5, "value {k} of function {i} on {device}: {a} and {b}");
+                column += 1;
+            }
+        }
+        // They are trained as those of one size are.
+        let objective = Objective::new().loss("mixed", Loss::MeanSquared);
+        sim.compile(Training::new(objective, 0.1)).unwrap();
+        let targets = Data::new().with("mixed", Array2::zeros((1, 8)));
+        let checked = sim.check_gradients(&Data::new(), &targets, None, 10).unwrap();
+        let decoders = checked.iter().find(|c| c.name == "array.mixed/decoders").unwrap();
+        assert!(decoders.comparable && decoders.error() < 1e-3, "{decoders:?}");
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::network::{self, Activation, Bound, Kind, Network, ObjectId, Product, 
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
 use crate::op::{self, Unary};
+use nodes::decoded;
 
 /// What is uploaded into a feed before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -243,11 +244,10 @@ impl<'s> Builder<'_, 's> {
                 let current = self.ensemble_current(*ensemble, id)?;
                 self.neurons(id, current)?
             }
-            Kind::Decoded(ensemble) => {
+            Kind::Decoded(ensemble, sizes) => {
                 let activities = self.output(*ensemble)?;
-                let groups = self.network.encoding(*ensemble)?.0.groups;
                 self.scope.set_owner(&object.name);
-                activities.dot_groups(self.parameter(&format!("{}/decoders", object.name))?, groups)
+                decoded(activities, self.parameter(&format!("{}/decoders", object.name))?, sizes)
             }
             Kind::Tensor(node) => {
                 let x = self.input(id, object.size_in)?;

@@ -1,11 +1,32 @@
-//! Nodes, and functions of signals.
+//! Nodes, functions of signals, and what is decoded of activities.
 
 use super::{Builder, Feed};
 use crate::error::Result;
 use crate::graph::{Tensor, Type};
 use crate::network::{self, CallbackFunction, Draw, Node, ObjectId, Process};
+use crate::op::blocks::Blocks;
 use crate::op::filter::filter;
 use crate::op::{self, Callback};
+
+/// What the decoders of each ensemble, of which those of `sizes` values lie one below the other, make of its activities.
+pub(super) fn decoded<'s>(activities: Tensor<'s>, decoders: Tensor<'s>, sizes: &[usize]) -> Tensor<'s> {
+    let n = decoders.ty().cols;
+    // Neighbours of one size are one product in groups.
+    let runs: Vec<&[usize]> = sizes.chunk_by(|a, b| a == b).collect();
+    if runs.len() < 2 {
+        return activities.dot_groups(decoders, sizes.len());
+    }
+    let (mut group, mut row) = (0, 0);
+    let parts = runs.into_iter().map(|run| {
+        let (groups, rows) = (run.len(), run.iter().sum::<usize>());
+        let blocks = Blocks { start: row * n, stride: rows * n, count: 1, ty: Type::fixed(rows, n) };
+        let part = activities.slice(group * n, groups * n).dot_groups(decoders.blocks(blocks), groups);
+        (group, row) = (group + groups, row + rows);
+        part
+    });
+    let parts: Vec<Tensor<'s>> = parts.collect();
+    parts[0].concat(&parts[1..])
+}
 
 impl<'s> Builder<'_, 's> {
     /// What a node gives.

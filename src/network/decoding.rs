@@ -54,7 +54,7 @@ impl Decoding {
         Self { functions: vec![function.into()], ..Self::default() }
     }
 
-    /// A function for each ensemble of an array; all give as many values.
+    /// A function for each ensemble of an array; they may give different numbers of values.
     pub fn of_each(functions: impl IntoIterator<Item = Function>) -> Self {
         Self { functions: functions.into_iter().collect(), ..Self::default() }
     }
@@ -96,23 +96,18 @@ impl Decoding {
     }
 
     /// Values that come of `dims` dimensions of each of `groups` ensembles.
-    fn size(&self, what: &str, dims: usize, groups: usize) -> Result<usize> {
+    fn sizes(&self, what: &str, dims: usize, groups: usize) -> Result<Vec<usize>> {
         let count = self.functions.len();
         if count > 1 && count != groups {
             let of = |n| format!("{n} functions");
             return Err(Error::shape(what, of(count), "its ensembles", groups));
         }
-        let mut sizes = self.functions.iter().map(|f| f.size_out(what, dims));
-        let Some(first) = sizes.next().transpose()? else { return Ok(dims) };
-        for (i, size) in sizes.enumerate() {
-            let size = size?;
-            if size != first {
-                let (left, right) = (format!("function 0 of {what}"), format!("function {}", i + 1));
-                let values = |n| format!("{n} values");
-                return Err(Error::shape(left, values(first), right, values(size)));
-            }
-        }
-        Ok(first)
+        let sizes = self.functions.iter().map(|f| f.size_out(what, dims)).collect::<Result<Vec<_>>>()?;
+        Ok(match sizes[..] {
+            [] => vec![dims; groups],
+            [one] => vec![one; groups],
+            _ => sizes,
+        })
     }
 }
 
@@ -234,9 +229,10 @@ impl Network {
         if solver.weights {
             return Err(Error::invalid(what, "full weights are for a connection from ensemble to ensemble"));
         }
-        let size = groups * decoding.size(&what, d, groups)?;
+        let sizes = decoding.sizes(&what, d, groups)?;
+        let size = sizes.iter().sum();
         self.whole_or_nothing(|net| {
-            let id = net.add(name, Kind::Decoded(ensemble), 0, size)?;
+            let id = net.add(name, Kind::Decoded(ensemble, sizes.into()), 0, size)?;
             let init = decoding.weights.clone().unwrap_or(Init::Zeros);
             net.define(&format!("{name}/decoders"), size, n, init, decoding.trainable)?;
             if decoding.weights.is_none() {
@@ -257,7 +253,7 @@ impl Network {
     /// An object that is no ensemble.
     pub fn output_of(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
         self.encoding(ensemble)?;
-        let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of) if of == ensemble);
+        let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of, _) if of == ensemble);
         let name = format!("{}.output", self.name(ensemble));
         match self.objects.iter().position(|o| own(o) && o.name == name) {
             Some(at) => Ok(ObjectId(at)),
@@ -286,7 +282,7 @@ impl Network {
         let transform = match &decoding.weights {
             Some(_) => None,
             None => {
-                let size = decoding.size(&what, dims.len(), 1)?;
+                let size = decoding.sizes(&what, dims.len(), 1)?.iter().sum();
                 self.decoded_transform(&name, &spec, size, size_out, [&from.name, &to.name])?
             }
         };

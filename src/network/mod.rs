@@ -87,8 +87,8 @@ pub(crate) enum Kind {
     Ensemble(Arc<Encoding>, ObjectId),
     /// The neurons of an ensemble.
     EnsembleNeurons(ObjectId),
-    /// What is decoded of an ensemble.
-    Decoded(ObjectId),
+    /// What is decoded of an ensemble, and how many values of each of an array's.
+    Decoded(ObjectId, Arc<[usize]>),
     Tensor(Arc<dyn TensorNode>),
 }
 
