@@ -326,6 +326,35 @@ fn defaults_hold_within_their_network_and_names_begin_with_its_name() {
 }
 
 #[test]
+fn gains_and_biases_count_more_than_max_rates_and_intercepts() {
+    let mut net = Network::new(0);
+    let rates = || Distribution::Uniform(100.0, 110.0);
+    let plain = net.ensemble("plain", Ensemble::new(20, 1).max_rates(rates())).unwrap();
+    net.config.ensemble.gain = Some(Distribution::Uniform(2.0, 3.0));
+    net.config.ensemble.bias = Some(Distribution::Uniform(0.5, 0.6));
+    let config = net.ensemble("config", Ensemble::new(20, 1)).unwrap();
+    assert!(net.warnings().is_empty());
+    // The network's against the ensemble's own, and the ensemble's own against each other.
+    let tuned = net.ensemble("tuned", Ensemble::new(20, 1).max_rates(rates())).unwrap();
+    let intercepts = Distribution::Uniform(0.0, 0.1);
+    let own = Ensemble::new(20, 1)
+        .intercepts(intercepts)
+        .gain_bias(Array2::from_elem((20, 1), 4.0), Array2::ones((20, 1)));
+    net.ensemble("own", own).unwrap();
+    let mut sim = cpu(&net);
+    let mut bias = |name: &str| sim.parameter(&format!("{name}/bias")).unwrap();
+    assert!([config, tuned].iter().all(|e| bias(net.name(*e)).iter().all(|b| (0.5..0.6).contains(b))));
+    assert!(bias("own").iter().all(|b| *b == 1.0));
+    assert!(!bias(net.name(plain)).iter().all(|b| (0.5..0.6).contains(b)));
+    let warnings = sim.warnings();
+    assert_eq!(warnings, net.warnings());
+    assert!(
+        warnings.len() == 2 && warnings[0].contains("'tuned'") && warnings[1].contains("'own'"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn connections_that_read_the_same_are_solved_once() {
     let mut net = Network::new(0);
     let a = net.ensemble("a", Ensemble::new(20, 2)).unwrap();

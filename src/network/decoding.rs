@@ -203,6 +203,19 @@ impl Network {
         Ok(self.encoding(ensemble)?.1)
     }
 
+    /// What a user should know about how this network was understood, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let unheeded =
+            |o: &super::Object| matches!(&o.kind, Kind::Ensemble(encoding, _) if encoding.unheeded);
+        let warning = |name: &str| {
+            format!(
+                "ensemble '{name}' has gains and biases, from which max rates and intercepts follow: those that are said \
+                 for it or for its network count for nothing"
+            )
+        };
+        self.objects.iter().filter(|o| unheeded(o)).map(|o| warning(&o.name)).collect()
+    }
+
     /// What an ensemble drew, and its neurons.
     pub(crate) fn encoding(&self, ensemble: ObjectId) -> Result<(&Arc<Encoding>, ObjectId)> {
         let object = self.object(ensemble)?;

@@ -20,7 +20,7 @@ pub(super) struct Call {
 }
 
 impl Simulator {
-    /// What a user should know about how this network runs, in sentences.
+    /// What a user should know about how this network was understood and runs, in sentences.
     pub fn warnings(&self) -> Vec<String> {
         let warning = |what: &String| {
             format!(
@@ -28,7 +28,9 @@ impl Simulator {
                  time, since the host must be asked at each"
             )
         };
-        self.step_by_step.iter().map(warning).collect()
+        let mut warnings = self.network.warnings();
+        warnings.extend(self.step_by_step.iter().map(warning));
+        warnings
     }
 
     /// Loads a plan; where the host interrupts it, as programs that share their buffers.
