@@ -30,7 +30,7 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-pub use config::Config;
+pub use config::{Config, ProbeSettings};
 pub use connection::Connection;
 use decoding::Decode;
 pub use decoding::Decoding;
@@ -401,12 +401,17 @@ impl Network {
         })
     }
 
-    /// Adds a probe on an object's output.
+    /// Adds a probe on an object's output, as [`Config::probe`] says.
     ///
     /// # Errors
     /// A name that is taken.
     pub fn probe(&mut self, name: &str, object: ObjectId) -> Result<ProbeId> {
-        self.add_probe(name, Target::Output(object, None))
+        let ProbeSettings { synapse, sample_every } = self.config.probe.clone();
+        let target = Target::Output(object, synapse);
+        match sample_every {
+            Some(seconds) => self.probe_every(name, target, seconds),
+            None => self.add_probe(name, target),
+        }
     }
 
     /// Adds a probe.

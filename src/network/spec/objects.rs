@@ -84,6 +84,9 @@ pub struct ConnectionSpec {
     pub function: Option<Function>,
     /// How decoders are found, if `pre` is an ensemble.
     pub solver: Option<Solver>,
+    /// How they are found if it does not say: as the network says that it is in, if not as the file says.
+    #[serde(skip)]
+    pub default_solver: Option<Solver>,
     /// Points of its own to find decoders at.
     #[serde(rename = "eval-points")]
     pub eval_points: Option<Distribution>,
@@ -222,9 +225,11 @@ pub struct ProbeSpec {
     pub parameter: Option<String>,
     /// The parameter whose L2 norm is recorded.
     pub norm: Option<String>,
-    /// A filter on an object's output: the time constant of a lowpass in seconds, or another.
-    pub synapse: Option<SynapseSpec>,
-    /// Seconds from one recorded row to the next, a multiple of the time step; each step by default.
+    /// A filter on an object's output: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config.probe]`
+    /// says by default.
+    pub synapse: Option<ConnectionSynapse>,
+    /// Seconds from one recorded row to the next, a multiple of the time step; as `[config.probe]` says by default, else each
+    /// step.
     #[serde(rename = "sample-every")]
     pub sample_every: Option<f64>,
 }
@@ -316,6 +321,16 @@ impl LayerSpec {
     }
 }
 
+impl ConnectionSynapse {
+    /// The filter of `what`, if it has one.
+    pub(super) fn build(&self, what: &str) -> Result<Option<Synapse>> {
+        match self {
+            Self::Without(_) => Ok(None),
+            Self::With(spec) => spec.build(what).map(Some),
+        }
+    }
+}
+
 impl ConnectionSpec {
     fn transform(&self) -> Transform {
         use MadeTransform::*;
@@ -348,8 +363,7 @@ impl ConnectionSpec {
         let what = format!("connection '{name}'");
         let synapse = match &self.synapse {
             None => default.cloned(),
-            Some(ConnectionSynapse::Without(_)) => None,
-            Some(ConnectionSynapse::With(spec)) => Some(spec.build(&what)?),
+            Some(synapse) => synapse.build(&what)?,
         };
         let decoding = Decoding {
             functions: self.function.iter().cloned().collect(),
@@ -373,7 +387,15 @@ impl ConnectionSpec {
 }
 
 impl ProbeSpec {
-    pub(super) fn build(&self, net: &Network) -> Result<Target> {
+    /// What it reads, and how often.
+    pub(super) fn build(&self, net: &Network) -> Result<(Target, Option<f64>)> {
+        let defaults = &net.config.probe;
+        let target = self.target(net, defaults.synapse.clone())?;
+        let every = self.sample_every.or_else(|| defaults.sample_every.filter(|_| !target.is_parameter()));
+        Ok((target, every))
+    }
+
+    fn target(&self, net: &Network, default: Option<Synapse>) -> Result<Target> {
         let invalid = |problem: &str| Err(Error::invalid(format!("probe '{}'", self.name), problem));
         if self.state.is_some() && (self.target.is_none() || self.synapse.is_some()) {
             return invalid("a state is one of a target's neurons, without a synapse");
@@ -383,10 +405,13 @@ impl ProbeSpec {
         }
         match (&self.target, &self.input, &self.connection, &self.parameter, &self.norm) {
             (Some(object), None, None, None, None) => {
-                let synapse = self.synapse.as_ref().map(|s| s.build(&format!("probe '{}'", self.name)));
+                let synapse = match &self.synapse {
+                    Some(synapse) => synapse.build(&format!("probe '{}'", self.name))?,
+                    None => default,
+                };
                 Ok(match &self.state {
                     Some(state) => Target::State(net.find(object)?, state.clone()),
-                    None => Target::Output(net.find(object)?, synapse.transpose()?),
+                    None => Target::Output(net.find(object)?, synapse),
                 })
             }
             _ if self.synapse.is_some() => invalid("a synapse is for the output of an object, with target"),
