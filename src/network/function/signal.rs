@@ -123,7 +123,7 @@ impl<'s> Value for Signal<'s> {
             Two::Mul => a * b,
             Two::Div => a / b,
             Two::Pow => match known {
-                Some(n) if n == 0.5 => a.sqrt(),
+                Some(0.5) => a.sqrt(),
                 Some(n) if n.fract() == 0.0 && (1.0..=MOST_FACTORS).contains(&n.abs()) => {
                     let power = whole_power(a, n.abs() as u32);
                     if n < 0.0 { power.unary(Unary::Reciprocal) } else { power }
