@@ -301,3 +301,17 @@ fn a_network_by_its_kind_has_a_configuration_of_its_own() {
     alone.ensemble("a", Ensemble::new(5, 1)).unwrap();
     assert_eq!(encoders(&net), encoders(&alone));
 }
+
+#[test]
+fn the_controlled_oscillator_turns_once_a_second_and_stops() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/controlled_oscillator.toml");
+    let net = NetworkSpec::read(file).unwrap().build().unwrap();
+    let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+    sim.run_steps(2300, &Data::new()).unwrap();
+    // A row each 10 ms.
+    let hand = sim.data(net.find_probe("clock.hand").unwrap()).unwrap();
+    assert_eq!(hand.shape(), [1, 230, 3]);
+    let x = |row: usize| hand[[0, row, 0]];
+    assert!(x(49) < -0.8 && x(98) > 0.8 && x(147) < -0.8, "{} {} {}", x(49), x(98), x(147));
+    assert!((x(229) - x(170)).abs() < 0.4, "it stands still: {} and {}", x(170), x(229));
+}
