@@ -1,4 +1,4 @@
-//! Ensembles: what they represent and decode, arrays, seeds, defaults, and what is wrong with them.
+//! Ensembles: what they represent and decode, arrays, seeds and defaults.
 
 mod common;
 
@@ -8,7 +8,7 @@ use nengo_wgpu::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Init, Network, Node, Noise, ObjectId, Target,
     Transform,
 };
-use nengo_wgpu::op::neuron::{LifRate, NeuronType, RectifiedLinear};
+use nengo_wgpu::op::neuron::{LifRate, RectifiedLinear};
 use nengo_wgpu::solve::Solver;
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Device, Fit, Simulator};
@@ -174,9 +174,50 @@ fn each_ensemble_of_an_array_can_have_a_function_of_its_own() {
     let three = ["x", "x", "x"].map(|f| Function::parse(f).unwrap());
     let text = problem(net.add_output(array, "three", Decoding::of_each(three)));
     assert!(text.contains("'array.three'") && text.contains("3 functions") && text.contains("2"), "{text}");
-    let sizes = ["x", "x; x"].map(|f| Function::parse(f).unwrap());
-    let text = problem(net.add_output(array, "sizes", Decoding::of_each(sizes)));
-    assert!(text.contains("1 values") && text.contains("2 values"), "{text}");
+}
+
+#[test]
+fn functions_of_an_arrays_ensembles_may_differ_in_size() {
+    let functions = || ["x", "x^2", "x; -x; 1", "x; x^3", "0.5"].map(|f| Function::parse(f).unwrap());
+    let sizes = [1, 1, 3, 2, 1];
+    for device in common::devices() {
+        let mut net = Network::new(4);
+        net.config.ensemble.neuron_type = Some(LifRate::default().into());
+        let x = constant(&mut net, "x", &[0.6, -0.4, 0.2, 0.8, 0.0]);
+        let array = net.ensemble("array", Ensemble::array(60, 5)).unwrap();
+        net.connect(x, array, Connection::new()).unwrap();
+        let mixed = net.add_output(array, "mixed", Decoding::of_each(functions())).unwrap();
+        let mixed = net.probe("mixed", mixed).unwrap();
+        // Each alone, as the same function of all ensembles.
+        let alone: Vec<_> = functions()
+            .into_iter()
+            .enumerate()
+            .map(|(i, f)| {
+                let out = net.add_output(array, &format!("f{i}"), Decoding::of(f)).unwrap();
+                net.probe(&format!("f{i}"), out).unwrap()
+            })
+            .collect();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(3, &Data::new()).unwrap();
+        assert_eq!(sim.parameter("array.mixed/decoders").unwrap().dim(), (8, 60));
+        let mixed = sim.data(mixed).unwrap();
+        let mut column = 0;
+        for (i, size) in sizes.into_iter().enumerate() {
+            let all = sim.data(alone[i]).unwrap();
+            for k in 0..size {
+                let (a, b) = (mixed[[0, 2, column]], all[[0, 2, i * size + k]]);
+                assert!((a - b).abs() < 1e-5, "value {k} of function {i} on {device}: {a} and {b}");
+                column += 1;
+            }
+        }
+        // They are trained as those of one size are.
+        let objective = Objective::new().loss("mixed", Loss::MeanSquared);
+        sim.compile(Training::new(objective, 0.1)).unwrap();
+        let targets = Data::new().with("mixed", Array2::zeros((1, 8)));
+        let checked = sim.check_gradients(&Data::new(), &targets, None, 10).unwrap();
+        let decoders = checked.iter().find(|c| c.name == "array.mixed/decoders").unwrap();
+        assert!(decoders.comparable && decoders.error() < 1e-3, "{decoders:?}");
+    }
 }
 
 #[test]
@@ -285,6 +326,35 @@ fn defaults_hold_within_their_network_and_names_begin_with_its_name() {
 }
 
 #[test]
+fn gains_and_biases_count_more_than_max_rates_and_intercepts() {
+    let mut net = Network::new(0);
+    let rates = || Distribution::Uniform(100.0, 110.0);
+    let plain = net.ensemble("plain", Ensemble::new(20, 1).max_rates(rates())).unwrap();
+    net.config.ensemble.gain = Some(Distribution::Uniform(2.0, 3.0));
+    net.config.ensemble.bias = Some(Distribution::Uniform(0.5, 0.6));
+    let config = net.ensemble("config", Ensemble::new(20, 1)).unwrap();
+    assert!(net.warnings().is_empty());
+    // The network's against the ensemble's own, and the ensemble's own against each other.
+    let tuned = net.ensemble("tuned", Ensemble::new(20, 1).max_rates(rates())).unwrap();
+    let intercepts = Distribution::Uniform(0.0, 0.1);
+    let own = Ensemble::new(20, 1)
+        .intercepts(intercepts)
+        .gain_bias(Array2::from_elem((20, 1), 4.0), Array2::ones((20, 1)));
+    net.ensemble("own", own).unwrap();
+    let mut sim = cpu(&net);
+    let mut bias = |name: &str| sim.parameter(&format!("{name}/bias")).unwrap();
+    assert!([config, tuned].iter().all(|e| bias(net.name(*e)).iter().all(|b| (0.5..0.6).contains(b))));
+    assert!(bias("own").iter().all(|b| *b == 1.0));
+    assert!(!bias(net.name(plain)).iter().all(|b| (0.5..0.6).contains(b)));
+    let warnings = sim.warnings();
+    assert_eq!(warnings, net.warnings());
+    assert!(
+        warnings.len() == 2 && warnings[0].contains("'tuned'") && warnings[1].contains("'own'"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
 fn connections_that_read_the_same_are_solved_once() {
     let mut net = Network::new(0);
     let a = net.ensemble("a", Ensemble::new(20, 2)).unwrap();
@@ -349,109 +419,4 @@ fn rates_are_reported_for_each_ensemble() {
     assert!((150.0..450.0).contains(&report[0].max), "{report:?}");
     assert_eq!((report[1].neurons, report[1].silent), (4, 2));
     assert!(report[1].mean > 0.0 && report[1].mean < report[1].max);
-}
-
-#[test]
-fn ensembles_that_make_no_sense_are_refused() {
-    let mut net = Network::new(0);
-    let mut refused = |ensemble: Ensemble, parts: &[&str]| {
-        let text = problem(net.ensemble("pop", ensemble));
-        assert!(text.contains("'pop'") && parts.iter().all(|p| text.contains(p)), "{text}");
-    };
-    refused(Ensemble::new(0, 1), &["0 neurons", "1 dimensions"]);
-    refused(Ensemble::new(5, 0), &["5 neurons", "0 dimensions"]);
-    refused(Ensemble::array(5, 0), &["0 ensembles"]);
-    refused(Ensemble::new(usize::MAX, 3), &["more encoders than there can be"]);
-    refused(Ensemble::new(5, 1).radius(0.0), &["radius is 0"]);
-    refused(Ensemble::new(5, 2).encoders(Array2::ones((4, 2))), &["encoders", "5 rows", "4 rows"]);
-    refused(
-        Ensemble::new(5, 2).encoders(Array2::ones((5, 3))),
-        &["encoders", "2 dimensions", "3 dimensions"],
-    );
-    refused(Ensemble::new(2, 2).encoders(array![[1.0, 0.0], [0.0, 0.0]]), &["neuron 1 is zero"]);
-    refused(Ensemble::new(5, 1).intercepts(Distribution::Uniform(1.5, 2.0)), &["intercept", "below 1"]);
-    refused(Ensemble::new(5, 1).max_rates(Distribution::Uniform(600.0, 700.0)), &["500 Hz"]);
-    refused(Ensemble::new(5, 1).neuron_type(NeuronType::Leaky(Default::default())), &["leaky neurons"]);
-    let mut half = Ensemble::new(5, 1);
-    half.settings.gain = Some(Distribution::Uniform(1.0, 2.0));
-    refused(half, &["without the other"]);
-    assert!(
-        problem(net.ensemble("pop", Ensemble::new(5, 1).state("speed", Init::Zeros))).contains("voltage")
-    );
-    // Nothing is left of what was refused.
-    net.ensemble("pop", Ensemble::new(5, 1)).unwrap();
-    assert!(problem(net.ensemble("pop", Ensemble::new(5, 1))).contains("two objects are named 'pop'"));
-}
-
-#[test]
-fn connections_that_do_not_fit_an_ensemble_are_refused() {
-    let mut net = Network::new(0);
-    let a = net.ensemble("a", Ensemble::new(10, 2)).unwrap();
-    let b = net.ensemble("b", Ensemble::new(10, 3)).unwrap();
-    let array = net.ensemble("array", Ensemble::array(10, 2)).unwrap();
-    let x = constant(&mut net, "x", &[0.0, 0.0]);
-    let mut refused = |pre, post, connection: Connection, parts: &[&str]| {
-        let text = problem(net.connect(pre, post, connection));
-        assert!(parts.iter().all(|p| text.contains(p)), "{text}");
-    };
-    let new = Connection::new;
-    refused(a, b, new(), &["'a->b'", "2 values", "'b' is 3", "function of that size"]);
-    refused(a, b, new().function(|x: &[f64]| vec![x[0]]), &["'a->b'", "1 values", "'b' is 3"]);
-    refused(a, b, new().function(|_: &[f64]| Vec::new()), &["'a->b'", "no values"]);
-    refused(a, b, new().function(|x: &[f64]| vec![x[7]; 3]), &["'a->b'", "index out of bounds"]);
-    refused(a, b, new().function(Function::parse("x0; x1; x2").unwrap()), &["'a->b'", "takes x2"]);
-    refused(a, b, new().weights(Init::Values(vec![0.0; 4])), &["a->b/weights", "[3, 10]", "4 values"]);
-    refused(a, b, new().pre(0..5), &["'a[0:5]'", "2 dimensions"]);
-    refused(x, a, new().function(|x: &[f64]| x.to_vec()), &["'x->a'", "'x' is none"]);
-    refused(array, a, new().function(|x: &[f64]| x.to_vec()), &["'array->a'", "add_output"]);
-    refused(a, x, new(), &["'x'", "takes no input"]);
-    let full = || new().solver(Solver::default().weights());
-    refused(a, array, full(), &["'a->array'", "'array' is an array"]);
-    assert!(
-        problem(net.add_output(a, "o", Decoding::new().solver(full().decoding.solver.unwrap())))
-            .contains("'a.o'")
-    );
-    let out = net.node("out", Node::Passthrough(2)).unwrap();
-    assert!(problem(net.connect(a, out, full())).contains("'out' is no ensemble"));
-    assert!(problem(net.neurons_of(out)).contains("'out'"));
-    assert!(problem(net.output_of(out)).contains("no ensemble"));
-}
-
-#[test]
-fn what_cannot_be_solved_is_told_with_connection_and_ensemble() {
-    let refused = |ensemble: Ensemble, connection: Connection, parts: &[&str]| {
-        let mut net = Network::new(0);
-        let a = net.ensemble("a", ensemble).unwrap();
-        let out = net.node("out", Node::Passthrough(1)).unwrap();
-        net.connect(a, out, connection.named("c")).unwrap();
-        let text = problem(Simulator::new(&net, &Device::cpu()));
-        assert!(text.contains("'c'") && parts.iter().all(|p| text.contains(p)), "{text}");
-    };
-    let new = Connection::new;
-    let late =
-        Ensemble::new(5, 1).intercepts(Distribution::Uniform(0.9, 0.95)).encoders(Array2::ones((5, 1)));
-    let points = Distribution::Uniform(-1.0, 0.5);
-    refused(late.clone().eval_points(points), new(), &["'a' are silent", "intercepts lie between 0.9"]);
-    let low =
-        Ensemble::new(5, 1).gain_bias(Distribution::Uniform(1.0, 1.0), Distribution::Uniform(-9.0, -8.0));
-    refused(low, new(), &["'a' are silent", "gains lie between 1.000", "biases between -"]);
-    let size = |x: &[f64]| vec![0.0; if x[0] > 0.5 { 2 } else { 1 }];
-    refused(Ensemble::new(5, 1), new().function(size), &["2 values", "1 values"]);
-    let panics = |x: &[f64]| if x[0] > 0.5 { panic!("too large") } else { x.to_vec() };
-    refused(Ensemble::new(5, 1), new().function(panics), &["too large"]);
-    refused(Ensemble::new(5, 1), new().function(|x: &[f64]| vec![1.0 / (x[0] - x[0])]), &["is inf"]);
-    refused(Ensemble::new(5, 1), new().eval_points(Array2::ones((5, 2))), &["2 dimensions"]);
-    let leaky = Ensemble::new(5, 1)
-        .neuron_type(NeuronType::Leaky(Default::default()))
-        .gain_bias(Distribution::Uniform(1.0, 2.0), Distribution::Uniform(0.0, 1.0));
-    refused(leaky, new(), &["leaky neurons of 'a'", "give the weights themselves"]);
-}
-
-#[test]
-fn an_ensemble_that_feeds_itself_at_once_is_a_cycle_under_its_own_name() {
-    let mut net = Network::new(0);
-    let a = net.ensemble("a", Ensemble::new(10, 1)).unwrap();
-    net.connect(a, a, Connection::new()).unwrap();
-    let text = problem(Simulator::new(&net, &Device::cpu()));
-    assert!(text.contains("cycle a -> a has no delay"), "{text}");
 }

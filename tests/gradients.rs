@@ -41,7 +41,7 @@ fn elementwise_functions_have_their_derivatives() {
     use Unary::*;
     let smooth =
         [Neg, Relu, LeakyRelu(0.1), LeakyRelu(-0.2), Sigmoid, Tanh, Softplus, Gelu, Exp, Square, Abs];
-    for f in smooth.into_iter().chain([Huber(0.4), Identity]) {
+    for f in smooth.into_iter().chain([Huber(0.4), Identity, Sin, Cos]) {
         in_the_middle(&format!("{f:?}"), dims(3, 2), 5, |_, x| x.unary(f));
     }
     for f in [Log, Sqrt, Reciprocal] {
@@ -66,7 +66,8 @@ fn binary_functions_have_their_derivatives_through_every_broadcast() {
             let one = c.parameter(1, 1);
             let some = c.feed_of(Type::fixed(1, cols), |i, x| if i % 3 == 1 { f32::NAN } else { x });
             let sum = c.scope.sum(&[x, row, one, x * x, row, x, one]).scale(0.2);
-            (x * row - one) / row + x.residual(some) * x + sum
+            let power = (x.square() + c.scope.constant(0.5)).pow(row) + x.pow(c.scope.constant(3.0));
+            (x * row - one) / row + x.residual(some) * x + sum + power + x.max(one).min(row)
         });
         check_gradients("residual of a target", dims(3, 2), |c| {
             let (x, t) = (c.feed(Type::sequence(cols)), c.feed(Type::example(cols)));

@@ -194,6 +194,43 @@ fn an_associative_memory_cleans_up_a_noisy_vector() {
 }
 
 #[test]
+fn an_associative_memory_gives_its_default_output_where_nothing_matches() {
+    let vectors = array![[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]];
+    for threshold_outputs in [false, true] {
+        let mut net = rates();
+        let memory = AssociativeMemory {
+            threshold_outputs,
+            inhibitable: true,
+            default_output_vector: Some(vec![0.0, 0.0, 0.8]),
+            ..AssociativeMemory::new(vectors.clone())
+        };
+        let memory = memory.add(&mut net, "memory").unwrap();
+        let nothing_then_b = array![[0.0, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.0]];
+        let input =
+            net.node("input", Node::process(Process::piecewise(&[0.0, 0.4, 0.8], nothing_then_b))).unwrap();
+        net.connect(input, memory.input, Connection::new()).unwrap();
+        let inhibit = Process::piecewise(&[0.0, 0.8], array![[0.0], [1.0]]);
+        let inhibit = net.node("inhibit", Node::process(inhibit)).unwrap();
+        net.connect(inhibit, memory.inhibit.unwrap(), Connection::new()).unwrap();
+        let p = filtered(&mut net, "p", memory.output);
+        let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+        sim.run_steps(1200, &Data::new()).unwrap();
+        let data = sim.data(p).unwrap();
+        let at = |step| data.slice(s![0, step, ..]).to_vec();
+        near("nothing", &at(380), &[0.0, 0.0, 0.8], 0.1);
+        near("b", &at(780), &[0.0, 1.0, 0.0], 0.15);
+        near("inhibited", &at(1190), &[0.0, 0.0, 0.0], 0.1);
+    }
+    let mut net = rates();
+    let wrong = |memory: AssociativeMemory, net: &mut Network| memory.add(net, "m").unwrap_err().to_string();
+    let new = || AssociativeMemory::new(vectors.clone());
+    let size = wrong(AssociativeMemory { default_output_vector: Some(vec![1.0]), ..new() }, &mut net);
+    assert!(size.contains("'m'") && size.contains("1 dimensions") && size.contains("3 dimensions"), "{size}");
+    let least = wrong(AssociativeMemory { min_activation_value: 0.0, ..new() }, &mut net);
+    assert!(least.contains("'m'") && least.contains("activation value is 0"), "{least}");
+}
+
+#[test]
 fn binding_and_unbinding_are_opposites_and_superposition_is_similar_to_both() {
     let mut words = Vocabulary::new(256, 0);
     for name in ["A", "B", "C"] {

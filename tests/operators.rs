@@ -17,7 +17,7 @@ use std::sync::Arc;
 const SIZES: [(usize, usize); 9] =
     [(1, 1), (1, 5), (3, 5), (4, 8), (7, 3), (13, 1), (5, 64), (65, 17), (63, 100)];
 
-const UNARY: [Unary; 20] = [
+const UNARY: [Unary; 22] = [
     Unary::Identity,
     Unary::Neg,
     Unary::Relu,
@@ -38,6 +38,8 @@ const UNARY: [Unary; 20] = [
     Unary::NotNan,
     Unary::Clamp(0.7),
     Unary::Huber(0.7),
+    Unary::Sin,
+    Unary::Cos,
 ];
 
 /// The values of a graph in which `f` is on a cycle: what it makes at a step is added, halved, to its input at the next.
@@ -114,6 +116,11 @@ fn binary_functions_and_broadcasts_agree() {
                 column.expand(Type::sequence(cols)),
                 row.tanh() + one,
                 example.delay() * row,
+                step.max(one),
+                step.min(row),
+                // Bases above zero with any exponent, and all bases with whole ones.
+                step.abs().pow(row),
+                step.pow(c.scope.constant(3.0)) + row.pow(c.scope.constant(-2.0)),
             ]
         });
     }

@@ -40,6 +40,38 @@ fn gelu_slope(x: F) -> F {
     return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * 0.7978846 * (1.0 + 0.134145 * x * x);
 }
 
+// sin(x - n pi) for results between -pi/2 and pi/2, as on the CPU: drivers may be off by 5e-4.
+fn sine_beside(x: F, n: F) -> F {
+    let r = ((x - n * 3.140625) - n * 9.675026e-4) - n * 1.509958e-7;
+    let s = r * r;
+    let p = -0.16666667 + s * (8.333333e-3 + s * (-1.984127e-4 + s * (2.7557319e-6 - s * 2.5052108e-8)));
+    return r + r * s * p;
+}
+
+// -1 where the whole number n is odd, else 1.
+fn parity(n: F) -> F {
+    return 1.0 - 2.0 * (n - 2.0 * floor(0.5 * n));
+}
+
+fn sine(x: F) -> F {
+    let n = floor(x * 0.31830987 + 0.5);
+    return parity(n) * sine_beside(x, n);
+}
+
+fn cosine(x: F) -> F {
+    let n = floor(x * 0.31830987);
+    return -parity(n) * sine_beside(x, n + 0.5);
+}
+
+// a^b. Of a negative base the sign follows from a whole exponent; with another there is no power: NaN, as log(-1) may
+// be anything, is made of bits that the compiler does not know.
+fn power(a: F, b: F) -> F {
+    let size = select(pow(abs(a), b), F(1.0), b == F(0.0));
+    let none = bitcast<F>((bitcast<U>(a) & U(0x80000000u)) | U(0x7fc00000u));
+    let signed = select(none, size * parity(b), floor(b) == b);
+    return select(size, signed, a < F(0.0));
+}
+
 // On bits: a compiler may assume that x == x.
 fn not_nan(x: F) -> F {
     return select(F(1.0), F(0.0), (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));

@@ -2,17 +2,17 @@
 
 pub mod gradient;
 mod learn;
+mod nodes;
 
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
-use crate::network::{
-    self, Activation, Bound, Draw, Kind, Network, Node, ObjectId, Process, Product, Target, Weights,
-};
+use crate::network::{self, Activation, Bound, Kind, Network, ObjectId, Product, Target, Weights};
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
-use crate::op::{self, Callback, Unary};
+use crate::op::{self, Unary};
+use nodes::decoded;
 
 /// What is uploaded into a feed before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -244,11 +244,10 @@ impl<'s> Builder<'_, 's> {
                 let current = self.ensemble_current(*ensemble, id)?;
                 self.neurons(id, current)?
             }
-            Kind::Decoded(ensemble) => {
+            Kind::Decoded(ensemble, sizes) => {
                 let activities = self.output(*ensemble)?;
-                let groups = self.network.encoding(*ensemble)?.0.groups;
                 self.scope.set_owner(&object.name);
-                activities.dot_groups(self.parameter(&format!("{}/decoders", object.name))?, groups)
+                decoded(activities, self.parameter(&format!("{}/decoders", object.name))?, sizes)
             }
             Kind::Tensor(node) => {
                 let x = self.input(id, object.size_in)?;
@@ -317,48 +316,6 @@ impl<'s> Builder<'_, 's> {
         Ok(current)
     }
 
-    fn node(&mut self, id: ObjectId, node: &Node) -> Result<Tensor<'s>> {
-        Ok(match node {
-            Node::Passthrough(size) => self.input(id, *size)?,
-            Node::Constant(values) if values.iter().all(|x| *x == values[0]) => {
-                let scope = self.scope;
-                scope.set_owner(self.network.name(id));
-                scope.constant(values[0]).expand(Type::fixed(1, values.len()))
-            }
-            Node::Constant(values) => self.feed(Feed::Node(id), Type::fixed(1, values.len())),
-            Node::Input(size) if (self.settings.held)(id) => self.feed(Feed::Node(id), Type::example(*size)),
-            Node::Input(size) | Node::Function(size, _) => self.feed(Feed::Node(id), Type::sequence(*size)),
-            Node::Array(rows) => self.feed(Feed::Node(id), Type::sequence(rows.ncols())),
-            Node::Callback(size_in, size_out, f) => {
-                let x = self.input(id, *size_in)?.repeat(Type::sequence(*size_in));
-                let t = self.shared_feed(Feed::Time, Type::sequence(1));
-                self.scope.set_owner(self.network.name(id));
-                let op = Callback { node: id, size_out: *size_out, function: f.clone() };
-                let output = self.scope.apply(op, &[x, t]);
-                self.callbacks.push(output);
-                output
-            }
-            Node::Process(Process::Noise(noise)) => self.noise(id, noise)?,
-            Node::Process(process) => self.feed(Feed::Node(id), Type::sequence(process.size())),
-        })
-    }
-
-    fn noise(&mut self, id: ObjectId, noise: &network::Noise) -> Result<Tensor<'s>> {
-        let clock = self.feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));
-        let name = self.network.name(id);
-        self.scope.set_owner(name);
-        let k = noise.factor(self.settings.dt);
-        let scaled = |x: f32| (k * f64::from(x)) as f32;
-        let (normal, offset, factor) = match noise.distribution {
-            Draw::Normal(mean, std) => (true, scaled(mean), scaled(std)),
-            Draw::Uniform(low, high) => (false, scaled(low), scaled(high - low)),
-        };
-        let draws = op::Noise { cols: noise.size, normal, offset, factor };
-        let draws = self.scope.apply(draws, &[clock]);
-        let synapse = noise.discretise(&format!("node '{name}'"), self.settings.dt)?;
-        Ok(synapse.map_or(draws, |synapse| draws.filter(&filter(&synapse, false))))
-    }
-
     /// The sum of what the connections into an object bring.
     fn input(&mut self, id: ObjectId, size: usize) -> Result<Tensor<'s>> {
         let parts = self.incoming(size, |link| link.post == id)?;
@@ -388,10 +345,14 @@ impl<'s> Builder<'_, 's> {
 
     /// What a connection's transform sends.
     fn transformed(&mut self, i: usize) -> Result<Tensor<'s>> {
-        let link = &self.network.links[i];
+        let network = self.network;
+        let link = &network.links[i];
         let x = self.output(link.pre)?;
         self.scope.set_owner(&link.name);
-        let x = link.take.0.take(x, link.take.1);
+        let mut x = link.take.0.take(x, link.take.1);
+        if let Some(function) = &link.function {
+            x = self.function(link, function, x)?;
+        }
         if let Some(product) = self.learned(Weights::Of(i), x)? {
             return Ok(product);
         }

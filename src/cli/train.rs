@@ -84,6 +84,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
     super::progress::solve(&mut network, args.quiet)?;
     let mut sim = Simulator::with(&network, &device, options)?;
+    sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
     let training = spec.training(&network, splits.train.len())?;
     let metrics = metric_names(&training.metrics);
     sim.compile(training)?;

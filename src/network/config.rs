@@ -29,9 +29,20 @@ pub struct Config {
     pub connection: Connection,
     /// How decoders are found.
     pub solver: Solver,
+    /// Of probes that [`super::Network::probe`] adds.
+    pub probe: ProbeSettings,
     /// Where decoders are kept that were found; the user's directory of caches. What counts is what the whole network says,
     /// not a network in it.
     pub cache: Cache,
+}
+
+/// What probes of objects are like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProbeSettings {
+    /// The filter on what the object gives; none by default.
+    pub synapse: Option<Synapse>,
+    /// Seconds from one recorded row to the next, see [`super::Network::probe_every`]; each step by default.
+    pub sample_every: Option<f64>,
 }
 
 impl Default for Config {
@@ -40,6 +51,7 @@ impl Default for Config {
             ensemble: EnsembleSettings::default(),
             connection: Connection::new().synapse(Synapse::Lowpass(0.005)),
             solver: Solver::default(),
+            probe: ProbeSettings::default(),
             cache: Cache::of_user(),
         }
     }

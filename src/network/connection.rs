@@ -11,7 +11,7 @@ use crate::solve::Solver;
 pub struct Connection {
     /// Which dimensions of the pre object it takes.
     pub pre: Slice,
-    /// What is decoded, if the pre object is an ensemble.
+    /// What is decoded, if the pre object is an ensemble; of another, at most a function of its output.
     pub decoding: Decoding,
     /// Which dimensions of the post object it reaches; what comes to one of them more than once is summed.
     pub post: Slice,
@@ -62,6 +62,11 @@ impl Connection {
 
     /// With a function of what an ensemble represents, of the dimensions that [`Connection::pre`] leaves; the transform is
     /// applied to what it gives.
+    ///
+    /// The output of another object goes through the function as it is, without decoders. Named functions and expressions
+    /// ([`Function::parse`]) are computed on the device and trained through. A closure is called on the host for each step and
+    /// example, as that of a [`super::Node::callback`] is: it has no gradient, and in a cycle the network runs one step at a
+    /// time.
     pub fn function(mut self, function: impl Into<Function>) -> Self {
         self.decoding.functions = vec![function.into()];
         self

@@ -12,7 +12,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::solve::Solver;
 
-/// What is decoded of an ensemble, and how its decoders are found.
+/// What is decoded of an ensemble, and how its decoders are found. Of other objects, which represent nothing, only a function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoding {
     /// What is computed: the value itself if there are none, one function, or one for each ensemble of an array.
@@ -54,7 +54,7 @@ impl Decoding {
         Self { functions: vec![function.into()], ..Self::default() }
     }
 
-    /// A function for each ensemble of an array; all give as many values.
+    /// A function for each ensemble of an array; they may give different numbers of values.
     pub fn of_each(functions: impl IntoIterator<Item = Function>) -> Self {
         Self { functions: functions.into_iter().collect(), ..Self::default() }
     }
@@ -74,29 +74,40 @@ impl Decoding {
         Self { trainable: false, ..self }
     }
 
+    /// The function of a signal that nothing decodes, `from`.
+    pub(super) fn of_signal(&self, connection: &str, from: &str) -> Result<Option<Function>> {
+        let invalid = |problem| Err(Error::invalid(format!("connection '{connection}'"), problem));
+        if (Self { functions: self.functions.clone(), ..Self::default() }) != *self {
+            return invalid(format!(
+                "a solver, points to solve at and decoders are for connections from ensembles, but '{from}' is none; a \
+                 function of it is computed as it is"
+            ));
+        }
+        match &self.functions[..] {
+            [] => Ok(None),
+            [one] => Ok(Some(one.clone())),
+            more => invalid(format!("it has {} functions; let one give all values", more.len())),
+        }
+    }
+
     /// The function of a group.
     fn function(&self, group: usize) -> Option<&Function> {
         self.functions.get(if self.functions.len() == 1 { 0 } else { group })
     }
 
     /// Values that come of `dims` dimensions of each of `groups` ensembles.
-    fn size(&self, what: &str, dims: usize, groups: usize) -> Result<usize> {
+    fn sizes(&self, what: &str, dims: usize, groups: usize) -> Result<Vec<usize>> {
         let count = self.functions.len();
         if count > 1 && count != groups {
             let of = |n| format!("{n} functions");
             return Err(Error::shape(what, of(count), "its ensembles", groups));
         }
-        let mut sizes = self.functions.iter().map(|f| f.size_out(what, dims));
-        let Some(first) = sizes.next().transpose()? else { return Ok(dims) };
-        for (i, size) in sizes.enumerate() {
-            let size = size?;
-            if size != first {
-                let (left, right) = (format!("function 0 of {what}"), format!("function {}", i + 1));
-                let values = |n| format!("{n} values");
-                return Err(Error::shape(left, values(first), right, values(size)));
-            }
-        }
-        Ok(first)
+        let sizes = self.functions.iter().map(|f| f.size_out(what, dims)).collect::<Result<Vec<_>>>()?;
+        Ok(match sizes[..] {
+            [] => vec![dims; groups],
+            [one] => vec![one; groups],
+            _ => sizes,
+        })
     }
 }
 
@@ -176,6 +187,7 @@ impl Network {
             take: (Columns::All, n),
             put: (Columns::All, n),
             product: Product::Identity,
+            function: None,
             onto_current: true,
             rule: None,
         });
@@ -189,6 +201,19 @@ impl Network {
     /// An object that is no ensemble.
     pub fn neurons_of(&self, ensemble: ObjectId) -> Result<ObjectId> {
         Ok(self.encoding(ensemble)?.1)
+    }
+
+    /// What a user should know about how this network was understood, in sentences.
+    pub fn warnings(&self) -> Vec<String> {
+        let unheeded =
+            |o: &super::Object| matches!(&o.kind, Kind::Ensemble(encoding, _) if encoding.unheeded);
+        let warning = |name: &str| {
+            format!(
+                "ensemble '{name}' has gains and biases, from which max rates and intercepts follow: those that are said \
+                 for it or for its network count for nothing"
+            )
+        };
+        self.objects.iter().filter(|o| unheeded(o)).map(|o| warning(&o.name)).collect()
     }
 
     /// What an ensemble drew, and its neurons.
@@ -217,9 +242,10 @@ impl Network {
         if solver.weights {
             return Err(Error::invalid(what, "full weights are for a connection from ensemble to ensemble"));
         }
-        let size = groups * decoding.size(&what, d, groups)?;
+        let sizes = decoding.sizes(&what, d, groups)?;
+        let size = sizes.iter().sum();
         self.whole_or_nothing(|net| {
-            let id = net.add(name, Kind::Decoded(ensemble), 0, size)?;
+            let id = net.add(name, Kind::Decoded(ensemble, sizes.into()), 0, size)?;
             let init = decoding.weights.clone().unwrap_or(Init::Zeros);
             net.define(&format!("{name}/decoders"), size, n, init, decoding.trainable)?;
             if decoding.weights.is_none() {
@@ -240,7 +266,7 @@ impl Network {
     /// An object that is no ensemble.
     pub fn output_of(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
         self.encoding(ensemble)?;
-        let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of) if of == ensemble);
+        let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of, _) if of == ensemble);
         let name = format!("{}.output", self.name(ensemble));
         match self.objects.iter().position(|o| own(o) && o.name == name) {
             Some(at) => Ok(ObjectId(at)),
@@ -269,7 +295,7 @@ impl Network {
         let transform = match &decoding.weights {
             Some(_) => None,
             None => {
-                let size = decoding.size(&what, dims.len(), 1)?;
+                let size = decoding.sizes(&what, dims.len(), 1)?.iter().sum();
                 self.decoded_transform(&name, &spec, size, size_out, [&from.name, &to.name])?
             }
         };
@@ -281,6 +307,7 @@ impl Network {
             take: (Columns::All, n),
             put: (put.scatter(), size_out),
             product: Product::Dense,
+            function: None,
             onto_current: false,
             rule: None,
         };

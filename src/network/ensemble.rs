@@ -64,9 +64,10 @@ pub struct EnsembleSettings {
     pub max_rates: Option<Distribution>,
     /// Where along its encoder, in radii, a neuron begins to fire; uniform between -1 and 0.9.
     pub intercepts: Option<Distribution>,
-    /// Factor on the encoded value, in place of max rates and intercepts; only with `bias`.
+    /// Factor on the encoded value, only with `bias`. The two count more than max rates and intercepts, whichever of them the
+    /// ensemble or its network says, as in Nengo; [`super::Network::warnings`] tells of what then counts for nothing.
     pub gain: Option<Distribution>,
-    /// Current without input, in place of max rates and intercepts; only with `gain`.
+    /// Current without input, only with `gain`.
     pub bias: Option<Distribution>,
     /// Where decoders are solved for, in radii; [`Distribution::ScatteredHypersphere`], in the ball.
     pub eval_points: Option<Distribution>,
@@ -79,9 +80,6 @@ pub struct EnsembleSettings {
 impl EnsembleSettings {
     /// These, and what they do not say as the others say it.
     pub fn or(self, others: &Self) -> Self {
-        let own_tuning = self.gain.is_some() || self.max_rates.is_some() || self.intercepts.is_some();
-        // Max rates of one ensemble count more than gains of its network.
-        let tuning = |theirs: &Option<Distribution>| if own_tuning { None } else { theirs.clone() };
         Self {
             neuron_type: self.neuron_type.or_else(|| others.neuron_type.clone()),
             radius: self.radius.or(others.radius),
@@ -89,8 +87,8 @@ impl EnsembleSettings {
             normalize_encoders: self.normalize_encoders.or(others.normalize_encoders),
             max_rates: self.max_rates.or_else(|| others.max_rates.clone()),
             intercepts: self.intercepts.or_else(|| others.intercepts.clone()),
-            gain: self.gain.or_else(|| tuning(&others.gain)),
-            bias: self.bias.or_else(|| tuning(&others.bias)),
+            gain: self.gain.or_else(|| others.gain.clone()),
+            bias: self.bias.or_else(|| others.bias.clone()),
             eval_points: self.eval_points.or_else(|| others.eval_points.clone()),
             n_eval_points: self.n_eval_points.or(others.n_eval_points),
             noise: self.noise.or_else(|| others.noise.clone()),
@@ -240,6 +238,8 @@ impl Ensemble {
             }
         }
         let (gain, bias, intercepts) = place.tuning(&neuron_type, &settings)?;
+        let unheeded =
+            intercepts.is_none() && (settings.max_rates.is_some() || settings.intercepts.is_some());
         let clipped = dimensions.saturating_mul(500).clamp(750, 2500);
         Ok(Encoding {
             n,
@@ -255,6 +255,7 @@ impl Ensemble {
             gain,
             bias,
             intercepts,
+            unheeded,
         })
     }
 }
@@ -275,6 +276,8 @@ pub(crate) struct Encoding {
     pub bias: Vec<f64>,
     /// If gain and bias come from them.
     pub intercepts: Option<Vec<f64>>,
+    /// Whether max rates or intercepts were said that count for nothing beside gains and biases.
+    pub unheeded: bool,
     pub eval_points: Distribution,
     pub n_eval_points: usize,
     pub noise: Option<Process>,

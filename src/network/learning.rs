@@ -371,6 +371,7 @@ impl Network {
             matches!(pre, Kind::Node(Node::Passthrough(_)))
                 && matches!(post, Kind::Neurons)
                 && l.product == Product::Dense
+                && l.function.is_none()
                 && l.spec.synapse.is_none()
                 && matches!((&l.take.0, &l.put.0), (Columns::All, Columns::All))
                 && same(if from { l.pre } else { l.post })

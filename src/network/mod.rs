@@ -30,7 +30,7 @@ mod vocabulary;
 
 use std::sync::Arc;
 
-pub use config::Config;
+pub use config::{Config, ProbeSettings};
 pub use connection::Connection;
 use decoding::Decode;
 pub use decoding::Decoding;
@@ -87,8 +87,8 @@ pub(crate) enum Kind {
     Ensemble(Arc<Encoding>, ObjectId),
     /// The neurons of an ensemble.
     EnsembleNeurons(ObjectId),
-    /// What is decoded of an ensemble.
-    Decoded(ObjectId),
+    /// What is decoded of an ensemble, and how many values of each of an array's.
+    Decoded(ObjectId, Arc<[usize]>),
     Tensor(Arc<dyn TensorNode>),
 }
 
@@ -113,6 +113,8 @@ pub(crate) struct Link {
     /// Where its output goes in the post object's input, and how many columns it has.
     pub put: (Columns, usize),
     pub product: Product,
+    /// What is computed of the signal before the transform, where it is not decoded.
+    pub function: Option<Function>,
     /// Whether it adds to the currents of an ensemble's neurons as it is, not times their gain.
     pub onto_current: bool,
     /// What changes weights while the network runs.
@@ -296,8 +298,8 @@ impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, a synapse that makes no sense, or a learning
-    /// rule that does not fit.
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, a synapse that makes no sense, a function that
+    /// panics or gives no values, or a learning rule that does not fit.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
         // What comes from an array is decoded by its output, ensemble by ensemble.
         let pre = match &self.object(pre)?.kind {
@@ -330,10 +332,10 @@ impl Network {
             Kind::Ensemble(encoding, _) if encoding.groups == 1 => {
                 return self.connect_decoded(name, pre, post, spec);
             }
-            _ if spec.decoding != Decoding::default() => {
+            Kind::Ensemble(..) => {
                 let problem = format!(
-                    "functions, solvers and decoders are for connections from one ensemble, but '{}' is none; \
-                     of an array, connect from an output of its own (add_output)",
+                    "'{0}' is an array, whose ensembles decode functions by outputs of its own (add_output); of the value \
+                     that it represents, connect from '{0}.output'",
                     from.name
                 );
                 return Err(Error::invalid(format!("connection '{name}'"), problem));
@@ -341,18 +343,26 @@ impl Network {
             _ => {}
         }
         let take = Columns::new(&spec.pre, &from.name, from.size_out)?;
+        let function = spec.decoding.of_signal(&name, &from.name)?;
+        let size_in = match &function {
+            Some(function) => function.size_out(&format!("connection '{name}'"), take.1)?,
+            None => take.1,
+        };
         let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
         let put = (put.scatter(), size_out);
         let sliced = |name: &str, slice: &Slice| match slice {
             Slice::All => format!("'{name}'"),
             slice => format!("'{name}[{slice}]'"),
         };
-        let Between { product, weights, size_out: size } = spec.transform.between(&name, take.1, size_out)?;
+        let Between { product, weights, size_out: size } =
+            spec.transform.between(&name, size_in, size_out)?;
         if size != size_out {
-            let (way, hint) = if size == take.1 {
-                ("", "; give the connection a dense transform")
-            } else {
-                (" through its transform", "")
+            let (way, hint) = match &function {
+                None if size == size_in => ("", "; give the connection a dense transform"),
+                Some(_) if size == size_in => {
+                    (" through its function", "; a dense transform brings it to another size")
+                }
+                _ => (" through its transform", ""),
             };
             return Err(Error::Shape {
                 left: format!("the output of {}{way}", sliced(&from.name, &spec.pre)),
@@ -363,6 +373,11 @@ impl Network {
             });
         }
         let rule = self.attach(&name, [&from, &to], &spec, &product, size_out)?;
+        if rule.as_ref().is_some_and(|(rule, _)| rule.encoders != Some(rule.changes)) && function.is_some() {
+            let problem =
+                "its learning rule changes the weights of activities, so it cannot have a function of them";
+            return Err(Error::invalid(format!("connection '{name}'"), problem));
+        }
         self.whole_or_nothing(|net| {
             if let Some((rows, cols, init)) = weights {
                 net.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
@@ -370,18 +385,33 @@ impl Network {
             if let Kind::EnsembleNeurons(ensemble) = to.kind {
                 net.define_gain(ensemble)?;
             }
-            let onto_current = false;
-            net.links.push(Link { name, pre, post, spec, take, put, product, onto_current, rule: None });
+            net.links.push(Link {
+                name,
+                pre,
+                post,
+                spec,
+                take,
+                put,
+                product,
+                function,
+                onto_current: false,
+                rule: None,
+            });
             net.take_rule(rule)
         })
     }
 
-    /// Adds a probe on an object's output.
+    /// Adds a probe on an object's output, as [`Config::probe`] says.
     ///
     /// # Errors
     /// A name that is taken.
     pub fn probe(&mut self, name: &str, object: ObjectId) -> Result<ProbeId> {
-        self.add_probe(name, Target::Output(object, None))
+        let ProbeSettings { synapse, sample_every } = self.config.probe.clone();
+        let target = Target::Output(object, synapse);
+        match sample_every {
+            Some(seconds) => self.probe_every(name, target, seconds),
+            None => self.add_probe(name, target),
+        }
     }
 
     /// Adds a probe.

@@ -5,15 +5,19 @@ use std::fmt;
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Reference, Tensor, Type};
-use crate::network::{CallbackFunction, ObjectId};
+use crate::network::CallbackFunction;
 
-/// What a node computes on the host: a row for each step and example from the row of its input.
+/// What a node, or the function of a connection, computes on the host: a row for each step and example from the row of its
+/// input.
 ///
-/// Inputs: the node's input, and time in seconds (one column). It has no dispatch: [`record`](mod@crate::plan::record) cuts
+/// Inputs: the row, and time in seconds (one column). It has no dispatch: [`record`](mod@crate::plan::record) cuts
 /// the program here, and the simulator calls the function between the two parts.
+#[derive(Clone)]
 pub struct Callback {
-    /// The node.
-    pub node: ObjectId,
+    /// Whose function it is, for messages: `node 'f'`.
+    pub what: String,
+    /// Columns of its input.
+    pub size_in: usize,
     /// Columns of its output.
     pub size_out: usize,
     /// The function of time in seconds and a row of the input.
@@ -21,9 +25,9 @@ pub struct Callback {
 }
 
 impl fmt::Debug for Callback {
-    // Two nodes are never the same operator, so the node is named.
+    // Two functions are never the same operator, so it says whose it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Callback({:?}, {})", self.node, self.size_out)
+        write!(f, "Callback({}, {}, {})", self.what, self.size_in, self.size_out)
     }
 }
 

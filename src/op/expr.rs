@@ -265,6 +265,22 @@ impl Expr {
                         let value = out.add(Instr::Unary(Unary::Neg, value));
                         give(out, b, value);
                     }
+                    Binary::Pow => {
+                        let one = out.add(Instr::Constant(1.0));
+                        let less = out.add(Instr::Binary(Binary::Sub, map[b], one));
+                        let power = out.add(Instr::Binary(Binary::Pow, map[a], less));
+                        let slope = times(out, map[b], power);
+                        let value = times(out, dy, slope);
+                        give(out, a, value);
+                        // Of a base that is not above zero there is no logarithm: the power is then a constant.
+                        let zero = out.add(Instr::Constant(0.0));
+                        let above = out.add(Instr::Binary(Binary::Less, zero, map[a]));
+                        let log = out.add(Instr::Unary(Unary::Log, map[a]));
+                        let slope = times(out, map[at], log);
+                        let value = times(out, dy, slope);
+                        let value = out.add(Instr::Select(above, value, zero));
+                        give(out, b, value);
+                    }
                     Binary::Max | Binary::Min => {
                         let (low, high) = if f == Binary::Max { (a, b) } else { (b, a) };
                         let second = out.add(Instr::Binary(Binary::Less, map[low], map[high]));

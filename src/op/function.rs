@@ -39,6 +39,10 @@ pub enum Unary {
     Sign,
     /// `1 / x`
     Reciprocal,
+    /// Sine.
+    Sin,
+    /// Cosine.
+    Cos,
     /// 0 where `x` is NaN, else 1.
     NotNan,
     /// `x` limited to `±limit`.
@@ -103,6 +107,8 @@ pub enum Binary {
     Div,
     /// `a - b`, zero where `b` is NaN: the error against a target that may be left out.
     Residual,
+    /// `a^b`; of a negative `a` for whole `b` alone, else NaN.
+    Pow,
     /// The larger of two.
     Max,
     /// The smaller of two.
@@ -155,6 +161,8 @@ impl Unary {
             Unary::Abs => format!("abs({x})"),
             Unary::Sign => format!("sign({x})"),
             Unary::Reciprocal => format!("1.0 / {x}"),
+            Unary::Sin => format!("sine({x})"),
+            Unary::Cos => format!("cosine({x})"),
             Unary::NotNan => format!("not_nan({x})"),
             Unary::Clamp(limit) => format!("clamp({x}, F(-{limit:?}), F({limit:?}))"),
             Unary::Huber(limit) => format!("huber({x}, {limit:?})"),
@@ -202,6 +210,8 @@ impl Unary {
             Unary::Abs => Unary::Abs,
             Unary::Sign => Unary::Sign,
             Unary::Reciprocal => Unary::Reciprocal,
+            Unary::Sin => Unary::Sin,
+            Unary::Cos => Unary::Cos,
             Unary::NotNan => Unary::NotNan,
             Unary::Clamp(l) => Unary::Clamp(l),
             Unary::Huber(l) => Unary::Huber(l),
@@ -260,6 +270,8 @@ impl Unary {
             Unary::Abs => x.abs(),
             Unary::Sign => f32::from(x > 0.0) - f32::from(x < 0.0),
             Unary::Reciprocal => 1.0 / x,
+            Unary::Sin => math::sin(x),
+            Unary::Cos => math::cos(x),
             Unary::NotNan => {
                 if x.is_nan() {
                     0.0
@@ -333,6 +345,8 @@ impl Unary {
                 }
             }
             Unary::Reciprocal => 1.0 / x,
+            Unary::Sin => x.sin(),
+            Unary::Cos => x.cos(),
             Unary::NotNan => {
                 if x.is_nan() {
                     0.0
@@ -373,6 +387,8 @@ impl Unary {
             Unary::Square => Slope::OfInput(Unary::Identity, 2.0),
             Unary::Abs => Slope::OfInput(Unary::Sign, 1.0),
             Unary::Huber(l) => Slope::OfInput(Unary::Clamp(l), 1.0),
+            Unary::Sin => Slope::OfInput(Unary::Cos, 1.0),
+            Unary::Cos => Slope::OfInput(Unary::Sin, -1.0),
             // -1 / x^2 and the second derivative of GELU: only in derivatives of derivatives, which no loss asks for.
             Unary::Reciprocal => Slope::OfOutput(Unary::Square, -1.0),
             Unary::Expm1 => Slope::OnePlus,
@@ -430,6 +446,7 @@ impl Binary {
             Binary::Mul => format!("{a} * {b}"),
             Binary::Div => format!("{a} / {b}"),
             Binary::Residual => format!("residual({a}, {b})"),
+            Binary::Pow => format!("power({a}, {b})"),
             Binary::Max => format!("max({a}, {b})"),
             Binary::Min => format!("min({a}, {b})"),
             Binary::Less => format!("select(F(0.0), F(1.0), {a} < {b})"),
@@ -453,6 +470,7 @@ impl Binary {
                     a - b
                 }
             }
+            Binary::Pow => a.powf(b),
             Binary::Max => {
                 if a < b {
                     b
@@ -503,6 +521,7 @@ impl Binary {
                     a - b
                 }
             }
+            Binary::Pow => a.powf(b),
             Binary::Max => a.max(b),
             Binary::Min => a.min(b),
             Binary::Less => f64::from(a < b),

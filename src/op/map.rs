@@ -274,6 +274,21 @@ impl<'s> Tensor<'s> {
         self.scope.apply(Map::new(Expr::binary(f)), &[self, other])
     }
 
+    /// The larger of two, element by element.
+    pub fn max(self, other: Self) -> Self {
+        self.binary(Binary::Max, other)
+    }
+
+    /// The smaller of two, element by element.
+    pub fn min(self, other: Self) -> Self {
+        self.binary(Binary::Min, other)
+    }
+
+    /// `x^other`; of negative elements for whole exponents alone, else NaN.
+    pub fn pow(self, other: Self) -> Self {
+        self.binary(Binary::Pow, other)
+    }
+
     /// `max(x, 0)`
     pub fn relu(self) -> Self {
         self.unary(Unary::Relu)

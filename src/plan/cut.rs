@@ -2,15 +2,15 @@
 
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Tile};
 use crate::graph::Placed;
-use crate::network::ObjectId;
+use crate::op::Callback;
 
 /// A call of the host between two commands of a recording.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Cut {
     /// It comes before this command.
     pub at: usize,
-    /// The node whose function is called.
-    pub node: ObjectId,
+    /// What is called.
+    pub callback: Callback,
     /// Its input.
     pub input: Placed,
     /// Its output.

@@ -72,9 +72,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
         let in_loop = matches!(stage, Stage::Loop { .. });
         let on_host = |n: &&NodeId| graph.nodes[n.0].op.downcast::<Callback>().is_some();
         let hosted = stage.nodes().iter().find(on_host);
-        if let Some(node) = hosted.filter(|_| in_loop && steps > 1) {
-            let problem = "it is a callback on a cycle, which can run only one step at a time";
-            return Err(Error::invalid(format!("node '{}'", graph.nodes[node.0].owner), problem));
+        let callback = hosted.and_then(|n| graph.nodes[n.0].op.downcast::<Callback>());
+        if let Some(callback) = callback.filter(|_| in_loop && steps > 1) {
+            let problem = "it is called on the host and on a cycle, which can run only one step at a time";
+            return Err(Error::invalid(&callback.what, problem));
         }
         // The host is asked for all examples at once.
         let tile = if in_loop && hosted.is_none() { tile_rows(&graph, stage.nodes(), target) } else { batch };
@@ -102,7 +103,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                 body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
                 if let Some(callback) = node.op.downcast::<Callback>() {
                     let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
-                    within.push((body.len(), Cut { at: 0, node: callback.node, input, output }));
+                    within.push((body.len(), Cut { at: 0, callback: callback.clone(), input, output }));
                 }
                 for (i, len) in lower.scratch.into_iter().enumerate() {
                     check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;

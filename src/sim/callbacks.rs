@@ -1,4 +1,4 @@
-//! Nodes that compute on the host: their programs in parts, and what is called between the parts.
+//! Nodes, and functions of connections, that compute on the host: their programs in parts, and what is called between the parts.
 
 use super::Simulator;
 use super::programs::Loaded;
@@ -7,29 +7,30 @@ use crate::build;
 use crate::engine::{BufferId, BufferRef, Engine, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Graph, Placed};
-use crate::network::{Kind, Node, ObjectId};
 use crate::op::Callback;
 use crate::plan::cut::parts;
 use crate::plan::{Plan, Stage};
 
 /// A call of the host, and the part of the program that comes after it.
 pub(super) struct Call {
-    pub node: ObjectId,
+    pub callback: Callback,
     pub input: (BufferId, Placed),
     pub output: (BufferId, Placed),
     pub then: Program,
 }
 
 impl Simulator {
-    /// What a user should know about how this network runs, in sentences.
+    /// What a user should know about how this network was understood and runs, in sentences.
     pub fn warnings(&self) -> Vec<String> {
-        let warning = |name: &String| {
+        let warning = |what: &String| {
             format!(
-                "node '{name}' is a callback, and its output comes back to its input: the network runs one step at a \
+                "{what} is called on the host, and its output comes back to its input: the network runs one step at a \
                  time, since the host must be asked at each"
             )
         };
-        self.step_by_step.iter().map(warning).collect()
+        let mut warnings = self.network.warnings();
+        warnings.extend(self.step_by_step.iter().map(warning));
+        warnings
     }
 
     /// Loads a plan; where the host interrupts it, as programs that share their buffers.
@@ -61,7 +62,7 @@ impl Simulator {
         let mut programs = programs.into_iter();
         let first = programs.next().map(|p| Program { locals: locals.clone(), ..p });
         let calls = plan.cuts.iter().zip(programs).map(|(cut, then)| Call {
-            node: cut.node,
+            callback: cut.callback.clone(),
             input: find(&cut.input),
             output: find(&cut.output),
             then,
@@ -91,10 +92,9 @@ impl Simulator {
         self.engine.submit(&queue, report)
     }
 
-    /// Reads a node's input, calls its function for each step and example, and writes its output.
+    /// Reads the input, calls the function for each step and example, and writes its output.
     fn call(&mut self, call: &Call, dims: Dims, first: u64) -> Result<()> {
-        let object = self.network.object(call.node)?;
-        let Kind::Node(Node::Callback(size_in, size_out, f)) = &object.kind else { return Ok(()) };
+        let Callback { what, size_in, size_out, function: f } = &call.callback;
         let at = |p: &Placed| p.binding.offset + p.start;
         let (rows, (from, input)) = (dims.batch * dims.steps, &call.input);
         let x = self.engine.read(*from, at(input), rows * size_in)?;
@@ -102,15 +102,14 @@ impl Simulator {
         for (r, x) in x.chunks_exact(*size_in).enumerate() {
             let step = first + (r / dims.batch) as u64;
             let t = (step + 1) as f64 * self.dt;
-            let what = || format!("node '{}'", object.name);
-            let row = build::guarded(&format!("{} at {t} s", what()), || f(t, x))?;
+            let row = build::guarded(&format!("{what} at {t} s"), || f(t, x))?;
             if row.len() != *size_out {
                 let got = format!("{} values at {t} s", row.len());
-                return Err(Error::shape(what(), size_out, "what its function gives", got));
+                return Err(Error::shape(what, size_out, "what its function gives", got));
             }
             if let Some(&value) = row.iter().find(|x| !x.is_finite()) {
                 let hint = format!("its function must give finite numbers, also at {t} s");
-                return Err(Error::NotFinite { what: what(), value, step, hint });
+                return Err(Error::NotFinite { what: what.clone(), value, step, hint });
             }
             y.extend(row);
         }
@@ -137,8 +136,8 @@ impl Simulator {
     pub(super) fn find_callbacks_in_loops(&mut self, graph: &Graph, stages: &[Stage]) {
         let looped = stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).flat_map(Stage::nodes);
         let nodes = looped.map(|n| graph.node(*n));
-        let nodes = nodes.filter(|n| n.op.downcast::<Callback>().is_some());
-        self.step_by_step = nodes.map(|n| n.owner.to_string()).collect();
+        let called = nodes.filter_map(|n| n.op.downcast::<Callback>());
+        self.step_by_step = called.map(|c| c.what.clone()).collect();
     }
 }
 

@@ -11,24 +11,89 @@ enum Part {
     Two(Two),
 }
 
-type One = fn(f64) -> f64;
-type Two = fn(f64, f64) -> f64;
+/// What an expression is computed in: numbers, or signals in a graph.
+pub(super) trait Value: Copy {
+    /// A function of it.
+    fn one(self, f: One) -> Self;
+    /// A function of it and another.
+    fn two(self, f: Two, other: Self) -> Self;
+}
+
+/// A function of one number.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum One {
+    Neg,
+    Abs,
+    Sqrt,
+    Exp,
+    Log,
+    Sin,
+    Cos,
+    Tan,
+    Tanh,
+    Sign,
+    Floor,
+    Ceil,
+}
+
+/// A function of two numbers.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Two {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Pow,
+    Min,
+    Max,
+}
 
 const OF_ONE: [(&str, One); 11] = [
-    ("abs", f64::abs),
-    ("sqrt", f64::sqrt),
-    ("exp", f64::exp),
-    ("log", f64::ln),
-    ("sin", f64::sin),
-    ("cos", f64::cos),
-    ("tan", f64::tan),
-    ("tanh", f64::tanh),
-    ("sign", |x| if x == 0.0 { 0.0 } else { x.signum() }),
-    ("floor", f64::floor),
-    ("ceil", f64::ceil),
+    ("abs", One::Abs),
+    ("sqrt", One::Sqrt),
+    ("exp", One::Exp),
+    ("log", One::Log),
+    ("sin", One::Sin),
+    ("cos", One::Cos),
+    ("tan", One::Tan),
+    ("tanh", One::Tanh),
+    ("sign", One::Sign),
+    ("floor", One::Floor),
+    ("ceil", One::Ceil),
 ];
 
-const OF_TWO: [(&str, Two); 2] = [("min", f64::min), ("max", f64::max)];
+const OF_TWO: [(&str, Two); 2] = [("min", Two::Min), ("max", Two::Max)];
+
+impl Value for f64 {
+    fn one(self, f: One) -> f64 {
+        match f {
+            One::Neg => -self,
+            One::Abs => self.abs(),
+            One::Sqrt => self.sqrt(),
+            One::Exp => self.exp(),
+            One::Log => self.ln(),
+            One::Sin => self.sin(),
+            One::Cos => self.cos(),
+            One::Tan => self.tan(),
+            One::Tanh => self.tanh(),
+            One::Sign => f64::from(self > 0.0) - f64::from(self < 0.0),
+            One::Floor => self.floor(),
+            One::Ceil => self.ceil(),
+        }
+    }
+
+    fn two(self, f: Two, other: f64) -> f64 {
+        match f {
+            Two::Add => self + other,
+            Two::Sub => self - other,
+            Two::Mul => self * other,
+            Two::Div => self / other,
+            Two::Pow => self.powf(other),
+            Two::Min => self.min(other),
+            Two::Max => self.max(other),
+        }
+    }
+}
 
 /// Brackets within brackets, and signs or powers in a row: the parser calls itself for each.
 const DEEPEST: usize = 64;
@@ -51,22 +116,23 @@ impl Expression {
         self.0.iter().map(input).max().unwrap_or(0)
     }
 
-    /// Its value at `x`, which has as many dimensions as it takes.
-    pub fn value(&self, x: &[f64]) -> f64 {
+    /// Its value, where `input` gives the dimensions that it takes and `number` what a number is.
+    pub fn value<V: Value>(&self, input: impl Fn(usize) -> V, number: impl Fn(f64) -> V) -> V {
         let mut stack = Vec::with_capacity(self.0.len());
         for part in &self.0 {
+            let mut pop = || stack.pop().unwrap_or_else(|| number(f64::NAN));
             let value = match *part {
-                Part::Number(number) => number,
-                Part::Input(i) => x[i],
-                Part::One(f) => f(stack.pop().unwrap_or(f64::NAN)),
+                Part::Number(x) => number(x),
+                Part::Input(i) => input(i),
+                Part::One(f) => pop().one(f),
                 Part::Two(f) => {
-                    let b = stack.pop().unwrap_or(f64::NAN);
-                    f(stack.pop().unwrap_or(f64::NAN), b)
+                    let b = pop();
+                    pop().two(f, b)
                 }
             };
             stack.push(value);
         }
-        stack.pop().unwrap_or(f64::NAN)
+        stack.pop().unwrap_or_else(|| number(f64::NAN))
     }
 }
 
@@ -106,9 +172,9 @@ impl Parser {
     fn sum(&mut self) -> Result<(), String> {
         self.product()?;
         loop {
-            let f: Two = match self.peek() {
-                Some('+') => |a, b| a + b,
-                Some('-') => |a, b| a - b,
+            let f = match self.peek() {
+                Some('+') => Two::Add,
+                Some('-') => Two::Sub,
                 _ => return Ok(()),
             };
             self.at += 1;
@@ -120,9 +186,9 @@ impl Parser {
     fn product(&mut self) -> Result<(), String> {
         self.signed()?;
         loop {
-            let f: Two = match self.peek() {
-                Some('*') => |a, b| a * b,
-                Some('/') => |a, b| a / b,
+            let f = match self.peek() {
+                Some('*') => Two::Mul,
+                Some('/') => Two::Div,
                 _ => return Ok(()),
             };
             self.at += 1;
@@ -142,12 +208,12 @@ impl Parser {
         }
         if self.take('-') {
             self.signed()?;
-            self.parts.push(Part::One(|x| -x));
+            self.parts.push(Part::One(One::Neg));
         } else {
             self.atom()?;
             if self.take('^') {
                 self.signed()?;
-                self.parts.push(Part::Two(f64::powf));
+                self.parts.push(Part::Two(Two::Pow));
             }
         }
         self.depth -= 1;

@@ -1,6 +1,7 @@
-//! Functions that connections from ensembles compute.
+//! Functions that connections compute.
 
 mod expression;
+mod signal;
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use expression::Expression;
 
-/// A function of a represented value, which decoders are solved for; see [`super::Connection::function`].
+/// A function that a connection computes: of what an ensemble represents, for which decoders are solved, or of any other
+/// signal, exactly; see [`super::Connection::function`].
 ///
 /// Made of a closure, or with [`Function::parse`] of text. Its size is found by calling it on zeros.
 #[derive(Clone)]
@@ -17,34 +19,66 @@ pub struct Function {
     text: Option<String>,
     /// Dimensions it asks for.
     least: usize,
-    call: Arc<Call>,
+    body: Body,
 }
 
-type OfPoint = fn(&[f64]) -> Vec<f64>;
+#[derive(Clone)]
+enum Body {
+    Named(Named),
+    /// An expression for each value.
+    Expressions(Arc<[Expression]>),
+    Closure(Arc<Call>),
+}
 
 type Call = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
 
-/// Functions by name: of each dimension, or of all together.
-const NAMED: [(&str, OfPoint); 9] = [
-    ("identity", |x| x.to_vec()),
-    ("square", |x| each(x, |x| x * x)),
-    ("abs", |x| each(x, f64::abs)),
-    ("sin", |x| each(x, f64::sin)),
-    ("cos", |x| each(x, f64::cos)),
-    ("zero", |x| each(x, |_| 0.0)),
-    ("product", |x| vec![x.iter().product()]),
-    ("sum", |x| vec![x.iter().sum()]),
-    ("norm", |x| vec![x.iter().map(|x| x * x).sum::<f64>().sqrt()]),
+/// Functions with a name: of each dimension, or of all together.
+#[derive(Clone, Copy, PartialEq)]
+enum Named {
+    Identity,
+    Square,
+    Abs,
+    Sin,
+    Cos,
+    Zero,
+    Product,
+    Sum,
+    Norm,
+}
+
+const NAMED: [(&str, Named); 9] = [
+    ("identity", Named::Identity),
+    ("square", Named::Square),
+    ("abs", Named::Abs),
+    ("sin", Named::Sin),
+    ("cos", Named::Cos),
+    ("zero", Named::Zero),
+    ("product", Named::Product),
+    ("sum", Named::Sum),
+    ("norm", Named::Norm),
 ];
 
-fn each(x: &[f64], f: impl Fn(f64) -> f64) -> Vec<f64> {
-    x.iter().map(|&x| f(x)).collect()
+impl Named {
+    fn values(self, x: &[f64]) -> Vec<f64> {
+        let each = |f: fn(f64) -> f64| x.iter().map(|&x| f(x)).collect();
+        match self {
+            Named::Identity => x.to_vec(),
+            Named::Square => each(|x| x * x),
+            Named::Abs => each(f64::abs),
+            Named::Sin => each(f64::sin),
+            Named::Cos => each(f64::cos),
+            Named::Zero => each(|_| 0.0),
+            Named::Product => vec![x.iter().product()],
+            Named::Sum => vec![x.iter().sum()],
+            Named::Norm => vec![x.iter().map(|x| x * x).sum::<f64>().sqrt()],
+        }
+    }
 }
 
 impl Function {
-    /// A function of a point in the ensemble's space; it gives as many values for each point.
+    /// A function of a point in the ensemble's space, or of a row of another signal; it gives as many values for each.
     pub fn new(f: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static) -> Self {
-        Self { text: None, least: 0, call: Arc::new(f) }
+        Self { text: None, least: 0, body: Body::Closure(Arc::new(f)) }
     }
 
     /// A function by its name (`identity`, `square`, `abs`, `sin`, `cos` and `zero` of each dimension; `product`, `sum` and
@@ -56,9 +90,9 @@ impl Function {
     /// # Errors
     /// What is wrong and in which column, with the names there are.
     pub fn parse(text: &str) -> Result<Self> {
-        let all = |least, call: Arc<Call>| Self { text: Some(text.to_string()), least, call };
+        let all = |least, body| Self { text: Some(text.to_string()), least, body };
         if let Some((_, f)) = NAMED.iter().find(|(name, _)| *name == text.trim()) {
-            return Ok(all(1, Arc::new(*f)));
+            return Ok(all(1, Body::Named(*f)));
         }
         let mut start = 0;
         let mut parts = Vec::new();
@@ -70,7 +104,7 @@ impl Function {
             start += part.chars().count() + 1;
         }
         let least = parts.iter().map(Expression::inputs).max().unwrap_or(0);
-        Ok(all(least, Arc::new(move |x: &[f64]| parts.iter().map(|p| p.value(x)).collect())))
+        Ok(all(least, Body::Expressions(parts.into())))
     }
 
     /// How many values it gives for points of `size` dimensions.
@@ -95,7 +129,13 @@ impl Function {
 
     /// Its values at a point; a panic in a closure is an error of `what`.
     pub(crate) fn values(&self, what: &str, x: &[f64]) -> Result<Vec<f64>> {
-        crate::build::guarded(&format!("the function of {what}"), || (self.call)(x))
+        match &self.body {
+            Body::Named(f) => Ok(f.values(x)),
+            Body::Expressions(parts) => {
+                Ok(parts.iter().map(|p| p.value(|i| x[i], |number| number)).collect())
+            }
+            Body::Closure(f) => crate::build::guarded(&format!("the function of {what}"), || f(x)),
+        }
     }
 }
 
@@ -119,7 +159,10 @@ impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
         match (&self.text, &other.text) {
             (Some(a), Some(b)) => a == b,
-            (None, None) => Arc::ptr_eq(&self.call, &other.call),
+            (None, None) => match (&self.body, &other.body) {
+                (Body::Closure(a), Body::Closure(b)) => Arc::ptr_eq(a, b),
+                _ => false,
+            },
             _ => false,
         }
     }

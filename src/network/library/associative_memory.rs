@@ -3,7 +3,7 @@
 use ndarray::Array2;
 use serde::Deserialize;
 
-use super::{matrix, passthrough};
+use super::{matrix, passthrough, scaled};
 use crate::error::{Error, Result};
 use crate::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse,
@@ -34,6 +34,11 @@ pub struct AssociativeMemory {
     /// Whether answers of items are full or nothing, by two more ensembles an item.
     #[serde(default)]
     pub threshold_outputs: bool,
+    /// What it answers while no item is active, by one more ensemble; nothing if not given.
+    pub default_output_vector: Option<Vec<f64>>,
+    /// How active an item must be to silence the default output; 0.5.
+    #[serde(default = "min_activation_value")]
+    pub min_activation_value: f64,
 }
 
 fn neurons() -> usize {
@@ -42,6 +47,10 @@ fn neurons() -> usize {
 
 fn threshold() -> f64 {
     0.3
+}
+
+fn min_activation_value() -> f64 {
+    0.5
 }
 
 /// The objects of an [`AssociativeMemory`].
@@ -72,13 +81,16 @@ impl AssociativeMemory {
             inhibitable: false,
             winner_take_all: None,
             threshold_outputs: false,
+            default_output_vector: None,
+            min_activation_value: min_activation_value(),
         }
     }
 
     /// Adds it under a name.
     ///
     /// # Errors
-    /// A name that is taken, no vectors, another number of answers than of inputs, or settings that make no sense.
+    /// A name that is taken, no vectors, another number of answers than of inputs, a default output of another size, or settings
+    /// that make no sense.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<AssociativeMemoryParts> {
         let (inputs, n) = (&self.input_vectors, self.n_neurons);
         let outputs = self.output_vectors.as_ref().unwrap_or(inputs);
@@ -92,14 +104,31 @@ impl AssociativeMemory {
             let left = format!("the input of {}", what());
             return Err(Error::shape(left, vectors(items), "its output", vectors(outputs.nrows())));
         }
+        if let Some(default) = self.default_output_vector.as_ref().filter(|d| d.len() != outputs.ncols()) {
+            let dimensions = |n| format!("{n} dimensions");
+            let left = format!("the default output of {}", what());
+            return Err(Error::shape(
+                left,
+                dimensions(default.len()),
+                "its output",
+                dimensions(outputs.ncols()),
+            ));
+        }
+        let least = self.min_activation_value;
+        if !(least.is_finite() && least > 0.0) {
+            return Err(Error::invalid(
+                what(),
+                format!("its min activation value is {least}, but must be above 0"),
+            ));
+        }
         net.within(name, |net| {
             let nengo = net.config.connection.clone();
             let bias = net.node("bias", Node::Constant(vec![1.0]))?;
             let input = passthrough(net, "input", inputs.ncols())?;
             let output = passthrough(net, "output", outputs.ncols())?;
             let positive = Distribution::choice(Array2::ones((1, 1)));
-            let array = |intercepts, points| {
-                Ensemble::array(n, items)
+            let like = |ensemble: Ensemble, intercepts, points| {
+                ensemble
                     .radius(1.0)
                     .encoders(positive.clone())
                     .intercepts(intercepts)
@@ -107,7 +136,8 @@ impl AssociativeMemory {
                     .n_eval_points(EVAL_POINTS)
             };
             let decaying = Distribution::Exponential { scale: 0.15, shift: 0.0, high: 1.0 };
-            let items_array = net.ensemble("items", array(decaying, Distribution::Uniform(0.0, 1.0)))?;
+            let active = |ensemble| like(ensemble, decaying.clone(), Distribution::Uniform(0.0, 1.0));
+            let items_array = net.ensemble("items", active(Ensemble::array(n, items)))?;
             let thresholds = Array2::from_elem((items, 1), -self.threshold);
             net.connect(bias, items_array, matrix(Connection::new(), &thresholds))?;
             net.connect(input, items_array, matrix(Connection::new(), inputs))?;
@@ -126,7 +156,8 @@ impl AssociativeMemory {
                 net.connect(inhibit, items_array, matrix(Connection::new(), &silence))?;
             }
             if self.threshold_outputs {
-                let high = || array(Distribution::Uniform(0.5, 1.0), Distribution::Uniform(0.75, 1.1));
+                let (firing, points) = (Distribution::Uniform(0.5, 1.0), Distribution::Uniform(0.75, 1.1));
+                let high = || like(Ensemble::array(n, items), firing.clone(), points.clone());
                 let not = net.ensemble("thresh_bias", high())?;
                 let full = net.ensemble("thresh_ens", high())?;
                 let ones = Array2::ones((items, 1));
@@ -134,13 +165,23 @@ impl AssociativeMemory {
                 net.connect(bias, not, matrix(Connection::new(), &ones))?;
                 net.connect(bias, full, matrix(Connection::new(), &ones))?;
                 net.connect(utilities, not, matrix(nengo.clone(), &flip))?;
-                net.connect(not, full, matrix(nengo, &flip))?;
+                net.connect(not, full, matrix(nengo.clone(), &flip))?;
                 if let Some(inhibit) = inhibit {
                     net.connect(inhibit, full, matrix(Connection::new(), &silence))?;
                 }
                 utilities = net.output_of(full)?;
             }
             net.connect(utilities, output, matrix(Connection::new(), &outputs.t().to_owned()))?;
+            if let Some(vector) = &self.default_output_vector {
+                let default = net.ensemble("default_output", active(Ensemble::new(n, 1)))?;
+                net.connect(bias, default, Connection::new())?;
+                net.connect(utilities, default, matrix(nengo, &Array2::from_elem((1, items), -1.0 / least)))?;
+                let vector = Array2::from_shape_fn((vector.len(), 1), |(i, _)| vector[i]);
+                net.connect(default, output, matrix(Connection::new(), &vector))?;
+                if let Some(inhibit) = inhibit {
+                    scaled(net, inhibit, default, -INHIBITION)?;
+                }
+            }
             Ok(AssociativeMemoryParts { input, output, utilities, inhibit })
         })
     }

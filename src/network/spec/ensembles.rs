@@ -4,15 +4,28 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Names, ProcessSpec, SynapseSpec};
+use super::{
+    ConnectionSpec, ConnectionSynapse, LayerSpec, Names, NeuronsSpec, NodeSpec, ProbeSpec, ProcessSpec,
+};
 use crate::error::{Error, Result};
 use crate::network::library::{
     AssociativeMemory, BasalGanglia, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product,
     Thalamus,
 };
-use crate::network::{Config, Decoding, Distribution, Ensemble, EnsembleSettings, Function, Init, Network};
+use crate::network::{
+    Config, Decoding, Distribution, Ensemble, EnsembleSettings, Function, Init, Network, ProbeSettings,
+};
 use crate::op::neuron::NeuronType;
 use crate::solve::Solver;
+
+/// Settings that are not given, from others.
+macro_rules! fill {
+    ($own:ident $others:ident $($of:ident)*) => {$(
+        if $own.$of.is_none() {
+            $own.$of.clone_from(&$others.$of);
+        }
+    )*};
+}
 
 /// A struct with the settings of ensembles besides its own fields; serde cannot tell lines and columns of flattened ones.
 macro_rules! with_settings {
@@ -47,6 +60,12 @@ macro_rules! with_settings {
         }
 
         impl $name {
+            /// What it does not say is as the others say.
+            pub(super) fn fill(&mut self, others: &EnsembleDefaults) {
+                fill!(self others neuron_type radius encoders normalize_encoders max_rates intercepts gain bias
+                    eval_points n_eval_points noise);
+            }
+
             fn settings(&self, what: &str) -> Result<EnsembleSettings> {
                 // The ensemble says how many neurons the noise is for.
                 let noise = self.noise.as_ref().map(|n| n.build(what, n.size().unwrap_or(1)));
@@ -93,6 +112,9 @@ with_settings! {
         pub train_encoders: Option<bool>,
         /// Whether biases are trained; true by default.
         pub train_bias: Option<bool>,
+        /// How the decoders of `NAME.output` are found: as the network says that it is in, if not as the file says.
+        #[serde(skip)]
+        pub default_solver: Option<Solver>,
     }
 }
 
@@ -105,7 +127,7 @@ fn one() -> usize {
     1
 }
 
-/// What objects are like that say nothing else: `[config]`.
+/// What objects are like that say nothing else: `[config]`, or `[network.config]` for those of one network.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ConfigSpec {
@@ -113,9 +135,21 @@ pub struct ConfigSpec {
     pub ensemble: Option<EnsembleDefaults>,
     /// How decoders are found.
     pub solver: Option<Solver>,
-    /// Of `[[connection]]`s that say no synapse, and of those inside of `[[network]]`s; by default none for the first and, as
-    /// in Nengo, a lowpass of 0.005 s for the others.
-    pub synapse: Option<SynapseSpec>,
+    /// Of `[[connection]]`s that say no synapse, and of those that Nengo's networks are made of; by default none for the first
+    /// and, as in Nengo, a lowpass of 0.005 s for the others.
+    pub synapse: Option<ConnectionSynapse>,
+    /// Of probes.
+    pub probe: Option<ProbeDefaults>,
+}
+
+/// What probes are like that say nothing else.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProbeDefaults {
+    /// A filter on what objects give; none by default.
+    pub synapse: Option<ConnectionSynapse>,
+    /// Seconds from one recorded row to the next; each step by default.
+    pub sample_every: Option<f64>,
 }
 
 /// An output of an ensemble or array, the object `OF.NAME`.
@@ -170,12 +204,41 @@ impl<'de> Deserialize<'de> for Functions {
     }
 }
 
-/// One of Nengo's networks: its name and exactly one kind.
-#[derive(Clone, Debug, Deserialize)]
+/// A network in the network: one of Nengo's, by its kind, or one of objects of its own.
+///
+/// Names of its objects begin with `NAME.`; inside of it they are said without that, and are looked for from the inside out.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LibrarySpec {
+pub struct NestedSpec {
     /// Its name; its objects are `NAME.input` and so on.
     pub name: String,
+    /// What its objects are like that say nothing else; what it does not say is as the network around it says.
+    #[serde(default)]
+    pub config: ConfigSpec,
+    /// Its nodes.
+    #[serde(default)]
+    pub node: Vec<NodeSpec>,
+    /// Its layers.
+    #[serde(default)]
+    pub layer: Vec<LayerSpec>,
+    /// Its populations of neurons.
+    #[serde(default)]
+    pub neurons: Vec<NeuronsSpec>,
+    /// Its ensembles.
+    #[serde(default)]
+    pub ensemble: Vec<EnsembleSpec>,
+    /// Outputs of ensembles.
+    #[serde(default)]
+    pub output: Vec<OutputSpec>,
+    /// Networks in it.
+    #[serde(default)]
+    pub network: Vec<NestedSpec>,
+    /// Its connections.
+    #[serde(default)]
+    pub connection: Vec<ConnectionSpec>,
+    /// Its probes.
+    #[serde(default)]
+    pub probe: Vec<ProbeSpec>,
     /// Elementwise product.
     pub product: Option<Product>,
     /// Circular convolution.
@@ -212,15 +275,31 @@ impl EnsembleSpec {
 impl ConfigSpec {
     pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
         if let Some(ensemble) = &self.ensemble {
-            config.ensemble = ensemble.settings("the noise of [config.ensemble]")?;
+            config.ensemble = ensemble.settings("the noise of [config.ensemble]")?.or(&config.ensemble);
         }
         if let Some(solver) = &self.solver {
             config.solver = solver.clone();
         }
         if let Some(synapse) = &self.synapse {
-            config.connection.synapse = Some(synapse.build("[config]")?);
+            config.connection.synapse = synapse.build("[config]")?;
+        }
+        if let Some(probe) = &self.probe {
+            let synapse = probe.synapse.as_ref().map(|s| s.build("the probes of [config]"));
+            config.probe =
+                ProbeSettings { synapse: synapse.transpose()?.flatten(), sample_every: probe.sample_every };
         }
         Ok(())
+    }
+
+    /// What it does not say is as the others say.
+    pub(super) fn fill(&mut self, others: &Self) {
+        if let (Some(own), Some(others)) = (&mut self.ensemble, &others.ensemble) {
+            own.fill(others);
+        }
+        if let (Some(own), Some(others)) = (&mut self.probe, &others.probe) {
+            fill!(own others synapse sample_every);
+        }
+        fill!(self others ensemble solver synapse probe);
     }
 }
 
@@ -237,24 +316,37 @@ impl OutputSpec {
     }
 }
 
-impl LibrarySpec {
+impl NestedSpec {
+    /// How many of Nengo's networks it is.
+    pub(super) fn kinds(&self) -> usize {
+        macro_rules! count {
+            ($($kind:ident)*) => { 0 $(+ usize::from(self.$kind.is_some()))* };
+        }
+        count!(product circular_convolution integrator oscillator basal_ganglia thalamus associative_memory input_gated_memory)
+    }
+
+    /// Adds one of Nengo's networks.
     pub(super) fn add(&self, net: &mut Network) -> Result<()> {
-        let name = &self.name;
-        let mut kinds = 0;
+        if self.kinds() != 1 {
+            let problem = "give it exactly one of product, circular-convolution, integrator, oscillator, basal-ganglia, \
+                           thalamus, associative-memory and input-gated-memory, or objects of its own";
+            return Err(Error::invalid(format!("network '{}'", self.name), problem));
+        }
+        let config = net.config.clone();
+        let added = self.config.apply(&mut net.config).and_then(|()| self.add_kind(net));
+        net.config = config;
+        added
+    }
+
+    fn add_kind(&self, net: &mut Network) -> Result<()> {
         macro_rules! add {
             ($($kind:ident)*) => {$(
                 if let Some(kind) = &self.$kind {
-                    kinds += 1;
-                    kind.add(net, name)?;
+                    kind.add(net, &self.name)?;
                 }
             )*};
         }
         add!(product circular_convolution integrator oscillator basal_ganglia thalamus associative_memory input_gated_memory);
-        if kinds == 1 {
-            return Ok(());
-        }
-        let problem = "give it exactly one of product, circular-convolution, integrator, oscillator, basal-ganglia, \
-                       thalamus, associative-memory and input-gated-memory";
-        Err(Error::invalid(format!("network '{name}'"), problem))
+        Ok(())
     }
 }

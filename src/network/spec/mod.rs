@@ -25,6 +25,7 @@
 
 mod ensembles;
 mod learning;
+mod nested;
 mod neurons;
 mod objects;
 mod signals;
@@ -34,7 +35,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use ensembles::{ConfigSpec, EnsembleDefaults, EnsembleSpec, Functions, LibrarySpec, OutputSpec};
+pub use ensembles::{
+    ConfigSpec, EnsembleDefaults, EnsembleSpec, Functions, NestedSpec, OutputSpec, ProbeDefaults,
+};
 pub use learning::{BcmSpec, LearningRuleSpec, OjaSpec, PreSpec, VojaSpec};
 pub use neurons::NeuronsSpec;
 pub use objects::{
@@ -82,9 +85,10 @@ pub struct NetworkSpec {
     /// What is decoded of ensembles once for all connections.
     #[serde(default)]
     pub output: Vec<OutputSpec>,
-    /// Networks of ensembles that Nengo knows by name.
+    /// Networks in this one. [`NetworkSpec::parse`] leaves here those that Nengo knows by name; the objects of others it gives
+    /// their whole names and puts them beside those of the file.
     #[serde(default)]
-    pub network: Vec<LibrarySpec>,
+    pub network: Vec<NestedSpec>,
     /// Connections besides those that the layers' `input` makes.
     #[serde(default)]
     pub connection: Vec<ConnectionSpec>,
@@ -121,7 +125,7 @@ impl NetworkSpec {
     /// Understands the text of a TOML file; `path` is for messages, and its directory is where data are looked for.
     ///
     /// # Errors
-    /// [`Error::Toml`] with line and column.
+    /// [`Error::Toml`] with line and column, or a network in the network that is none of Nengo's and has no objects.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut spec: Self = toml::from_str(text).map_err(|e| {
@@ -131,6 +135,7 @@ impl NetworkSpec {
             let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
             Error::Toml { path: path.into(), line, column, message: e.message().to_string() }
         })?;
+        spec.flatten()?;
         spec.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok(spec)
     }
@@ -157,6 +162,7 @@ impl NetworkSpec {
         for output in &self.output {
             net.add_output(net.find(&output.of)?, &output.name, output.build())?;
         }
+        self.make_outputs(&mut net)?;
         let sizes = self.input_sizes(&net)?;
         for layer in &self.layer {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
@@ -179,17 +185,20 @@ impl NetworkSpec {
                 net.connect(net.find(input)?, post, Connection::new())?;
             }
         }
-        let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?;
+        let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?.flatten();
         // Learning rules look for the encoders behind them, and what brings them an error looks for the rule.
         let mut connections: Vec<&ConnectionSpec> = self.connection.iter().collect();
         connections.sort_by_key(|c| (c.post.name.ends_with("/learning-rule"), c.learning_rule.is_some()));
         for connection in connections {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
+            let of_file = net.config.solver.clone();
+            connection.default_solver.iter().for_each(|solver| net.config.solver = solver.clone());
             net.connect(pre, post, connection.build(synapse.as_ref())?)?;
+            net.config.solver = of_file;
         }
         for probe in &self.probe {
-            let target = probe.build(&net)?;
-            match probe.sample_every {
+            let (target, every) = probe.build(&net)?;
+            match every {
                 Some(seconds) => net.probe_every(&probe.name, target, seconds)?,
                 None => net.add_probe(&probe.name, target)?,
             };
@@ -223,6 +232,29 @@ impl NetworkSpec {
             Some(DataSpec::Csv { path, .. }) => {
                 let name = path.file_name().filter(|_| place.is_dir()).map(|name| place.join(name));
                 *path = name.unwrap_or(place);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the `NAME.output` of ensembles that are named so, of arrays that are connected and of ensembles that are probed,
+    /// with the solver of the network that they are in.
+    fn make_outputs(&self, net: &mut Network) -> Result<()> {
+        let layers = self.layer.iter().flat_map(|l| l.input.as_slice());
+        let neurons = self.neurons.iter().flat_map(|n| n.input.as_slice());
+        let ensembles = self.ensemble.iter().flat_map(|e| e.input.as_slice());
+        let connections = self.connection.iter().map(|c| &c.pre.name);
+        let probes = self.probe.iter().filter(|p| p.state.is_none()).filter_map(|p| p.target.as_ref());
+        let connected = layers.chain(neurons).chain(ensembles).chain(connections).map(|name| (name, false));
+        let read: HashMap<&String, bool> = connected.chain(probes.map(|name| (name, true))).collect();
+        for ensemble in &self.ensemble {
+            let probed = read.get(&ensemble.name).copied();
+            let named = read.contains_key(&format!("{}.output", ensemble.name));
+            if named || probed.is_some_and(|probed| probed || ensemble.n_ensembles > 1) {
+                let of_file = net.config.solver.clone();
+                ensemble.default_solver.iter().for_each(|solver| net.config.solver = solver.clone());
+                net.output_of(net.find(&ensemble.name)?)?;
+                net.config.solver = of_file;
             }
         }
         Ok(())

@@ -79,11 +79,14 @@ pub struct ConnectionSpec {
     pub post: End,
     /// What it multiplies by: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`].
     pub transform: Option<TransformSpec>,
-    /// What is computed, if `pre` is an ensemble: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)); the
-    /// represented value if not given.
+    /// What is computed: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)); of an ensemble by decoders
+    /// that are solved for, of other objects as it is. The value itself if not given.
     pub function: Option<Function>,
     /// How decoders are found, if `pre` is an ensemble.
     pub solver: Option<Solver>,
+    /// How they are found if it does not say: as the network says that it is in, if not as the file says.
+    #[serde(skip)]
+    pub default_solver: Option<Solver>,
     /// Points of its own to find decoders at.
     #[serde(rename = "eval-points")]
     pub eval_points: Option<Distribution>,
@@ -222,9 +225,11 @@ pub struct ProbeSpec {
     pub parameter: Option<String>,
     /// The parameter whose L2 norm is recorded.
     pub norm: Option<String>,
-    /// A filter on an object's output: the time constant of a lowpass in seconds, or another.
-    pub synapse: Option<SynapseSpec>,
-    /// Seconds from one recorded row to the next, a multiple of the time step; each step by default.
+    /// A filter on an object's output: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config.probe]`
+    /// says by default.
+    pub synapse: Option<ConnectionSynapse>,
+    /// Seconds from one recorded row to the next, a multiple of the time step; as `[config.probe]` says by default, else each
+    /// step.
     #[serde(rename = "sample-every")]
     pub sample_every: Option<f64>,
 }
@@ -316,6 +321,16 @@ impl LayerSpec {
     }
 }
 
+impl ConnectionSynapse {
+    /// The filter of `what`, if it has one.
+    pub(super) fn build(&self, what: &str) -> Result<Option<Synapse>> {
+        match self {
+            Self::Without(_) => Ok(None),
+            Self::With(spec) => spec.build(what).map(Some),
+        }
+    }
+}
+
 impl ConnectionSpec {
     fn transform(&self) -> Transform {
         use MadeTransform::*;
@@ -338,6 +353,7 @@ impl ConnectionSpec {
     /// Dimensions of the post object, if they follow from the `size` of the pre object.
     pub(super) fn size_out(&self, size: usize) -> Option<usize> {
         let size = self.pre.slice.indices(size).ok()?.len();
+        let size = self.function.as_ref().map_or(Some(size), |f| f.size_out("", size).ok())?;
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
     }
 
@@ -347,8 +363,7 @@ impl ConnectionSpec {
         let what = format!("connection '{name}'");
         let synapse = match &self.synapse {
             None => default.cloned(),
-            Some(ConnectionSynapse::Without(_)) => None,
-            Some(ConnectionSynapse::With(spec)) => Some(spec.build(&what)?),
+            Some(synapse) => synapse.build(&what)?,
         };
         let decoding = Decoding {
             functions: self.function.iter().cloned().collect(),
@@ -372,7 +387,15 @@ impl ConnectionSpec {
 }
 
 impl ProbeSpec {
-    pub(super) fn build(&self, net: &Network) -> Result<Target> {
+    /// What it reads, and how often.
+    pub(super) fn build(&self, net: &Network) -> Result<(Target, Option<f64>)> {
+        let defaults = &net.config.probe;
+        let target = self.target(net, defaults.synapse.clone())?;
+        let every = self.sample_every.or_else(|| defaults.sample_every.filter(|_| !target.is_parameter()));
+        Ok((target, every))
+    }
+
+    fn target(&self, net: &Network, default: Option<Synapse>) -> Result<Target> {
         let invalid = |problem: &str| Err(Error::invalid(format!("probe '{}'", self.name), problem));
         if self.state.is_some() && (self.target.is_none() || self.synapse.is_some()) {
             return invalid("a state is one of a target's neurons, without a synapse");
@@ -382,10 +405,13 @@ impl ProbeSpec {
         }
         match (&self.target, &self.input, &self.connection, &self.parameter, &self.norm) {
             (Some(object), None, None, None, None) => {
-                let synapse = self.synapse.as_ref().map(|s| s.build(&format!("probe '{}'", self.name)));
+                let synapse = match &self.synapse {
+                    Some(synapse) => synapse.build(&format!("probe '{}'", self.name))?,
+                    None => default,
+                };
                 Ok(match &self.state {
                     Some(state) => Target::State(net.find(object)?, state.clone()),
-                    None => Target::Output(net.find(object)?, synapse.transpose()?),
+                    None => Target::Output(net.find(object)?, synapse),
                 })
             }
             _ if self.synapse.is_some() => invalid("a synapse is for the output of an object, with target"),

@@ -261,5 +261,5 @@ fn binary(f: Binary, a: Lane<'_>, b: Lane<'_>, to: &mut [f32]) {
             }
         };
     }
-    each!(Add Sub Mul Div Residual Max Min Less Instead Poisson);
+    each!(Add Sub Mul Div Residual Pow Max Min Less Instead Poisson);
 }
