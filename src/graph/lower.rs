@@ -50,6 +50,9 @@ pub struct Lower<'a> {
     pub in_loop: bool,
     /// Examples that one dispatch of a loop covers: a part of the minibatch, from the row on that is given at each replay.
     pub tile: usize,
+    /// In a loop, for an output that is a sum over time: the step that is walked through first. Its sum over the tile's rows
+    /// is written, those of all other steps are added.
+    pub total: Option<usize>,
     /// The device.
     pub target: &'a Target,
     pub(crate) scratch: Vec<usize>,

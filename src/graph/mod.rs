@@ -299,6 +299,12 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
         false
     }
 
+    /// On the CPU, whether it is a sum over time that a loop can make step by step ([`Lower::total`]), and that is bound by
+    /// memory if it is made at once.
+    fn totals(&self, _: &[Type]) -> bool {
+        false
+    }
+
     /// What it carries from step to step besides its output.
     fn states(&self) -> &[State] {
         &[]

@@ -92,6 +92,11 @@ impl Operator for Matmul {
         self.form != Form::Tn
     }
 
+    fn totals(&self, inputs: &[Type]) -> bool {
+        let narrow = |ty: Type| ty.extent == Extent::Sequence && ty.cols == self.groups;
+        self.form == Form::Tn && self.groups > 1 && inputs.iter().any(|ty| narrow(*ty))
+    }
+
     fn own_derivative(&self) -> bool {
         self.epilogue.as_ref().is_none_or(Expr::own_derivative)
     }
@@ -102,6 +107,7 @@ impl Operator for Matmul {
         let sizes = match self.form {
             Form::Nt => [at.rows(c.ty), c.ty.cols / g, a.ty.cols / g],
             Form::Nn => [at.rows(c.ty), c.ty.cols / g, a.ty.cols / g],
+            Form::Tn if at.total.is_some() => [c.ty.rows / g, c.ty.cols, at.tile],
             Form::Tn => [c.ty.rows / g, c.ty.cols, at.rows(a.ty)],
         };
         let [m, n, k] = sizes;
@@ -124,6 +130,7 @@ impl Operator for Matmul {
             epilogue,
             all_rows: c.ty.total_rows(at.dims),
             rolls: (at.in_loop && a.ty.extent != Extent::Sequence, at.rolls),
+            total: at.total,
             batch: at.dims.batch,
             splits: 1,
             family: at.target.family,
@@ -184,6 +191,8 @@ struct MatmulKernel {
     all_rows: usize,
     /// Of A, and of C, only the rows of the current step of a loop exist.
     rolls: (bool, bool),
+    /// A sum over time that a loop makes step by step: the step that comes first.
+    total: Option<usize>,
     batch: usize,
     splits: usize,
     family: Family,
@@ -360,7 +369,7 @@ impl Kernel for MatmulKernel {
 
     fn split(&self, row0: usize) -> Split {
         let Gemm { m, n, k, ldc, .. } = self.gemm;
-        let start = self.c.start + row0 * ldc;
+        let start = self.c.start + if self.gemm.form == Form::Tn { 0 } else { row0 * ldc };
         if self.groups > 1 {
             // Whole groups: columns of the result, or rows of it where they are sums over rows.
             let part = match self.gemm.form {
@@ -384,11 +393,17 @@ impl Kernel for MatmulKernel {
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let Gemm { form, n, lda, ldb, .. } = self.gemm;
-        let first = if self.rolls.0 { row0 % self.batch } else { row0 };
-        let a = &io.read(0)[self.a.start + if form == Form::Tn { 0 } else { first * lda }..];
-        let b = &io.read(1)[self.b.start..];
+        let row = |placed: &Placed| match placed.ty.extent {
+            Extent::Sequence => row0,
+            // Where a loop has the current step's rows only, they have the extent of an example.
+            Extent::Example => row0 % self.batch,
+            Extent::Fixed => 0,
+        };
+        let a = &io.read(0)[self.a.start + row(&self.a) * lda..];
+        let b = &io.read(1)[self.b.start + row(&self.b) * ldb..];
         if self.groups > 1 && self.is_narrow() {
-            self.run_narrow(io, units.clone(), a, b);
+            let adds = self.total.is_some_and(|first| row0 / self.batch != first);
+            self.run_narrow(io, units.clone(), (a, b), adds);
         } else if self.groups > 1 {
             for (i, group) in units.clone().enumerate() {
                 let [da, db, _] = self.distances.map(|d| d * group);
@@ -442,7 +457,8 @@ impl MatmulKernel {
     }
 
     /// The products of some groups, one side of which is a single column; in any form the weights of all lie side by side.
-    fn run_narrow(&self, io: &mut Io<'_>, units: Range<usize>, a: &[f32], b: &[f32]) {
+    /// Of sums over rows that are made step by step, those of all steps but the first `adds`.
+    fn run_narrow(&self, io: &mut Io<'_>, units: Range<usize>, (a, b): (&[f32], &[f32]), adds: bool) {
         let Gemm { form, m, n, k, lda, ldb, .. } = self.gemm;
         let a = &a[self.distances[0] * units.start..];
         let b = &b[self.distances[1] * units.start..];
@@ -454,7 +470,7 @@ impl MatmulKernel {
                     let (width, one, wide) =
                         if m == 1 { (n, (a, lda), (b, ldb)) } else { (m, (b, ldb), (a, lda)) };
                     let (to, part) = io.output(0, 0);
-                    groups::over_rows((k, width), one, wide, to, part);
+                    groups::over_rows((k, width), one, wide, to, adds, part);
                 }
                 _ if k == 1 => {
                     for row in 0..m {

@@ -69,10 +69,15 @@ impl Operator for Reduce {
         self.expr.own_derivative()
     }
 
+    fn totals(&self, inputs: &[Type]) -> bool {
+        let from = self.source_type(inputs);
+        from.is_ok_and(|from| from.extent == Extent::Sequence && self.to == Type::fixed(1, from.cols))
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let types: Vec<Type> = at.inputs.iter().map(|i| i.ty).collect();
         let from = self.source_type(&types).map_err(|e| crate::Error::invalid(self.name(), e))?;
-        let rows = at.rows(from);
+        let rows = if at.total.is_some() { at.tile } else { at.rows(from) };
         let (elements, cols) = (rows * from.cols, from.cols);
         let period = at.rows(self.to);
         let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
@@ -93,8 +98,13 @@ impl Operator for Reduce {
             view: View { outer, n, inner, splits: 1, limit: elements },
             scale: self.scale,
             tree: false,
+            total: at.total,
+            batch: at.dims.batch,
             family: at.target.family,
         };
+        if at.total.is_some() {
+            return Ok(vec![sum.dispatch(bindings)]);
+        }
         Ok(if inner == 1 && outer == 1 { sum.total(at, bindings) } else { sum.partial(at, bindings) })
     }
 
@@ -117,7 +127,7 @@ pub(super) fn splits(n: usize, lanes: usize) -> usize {
 }
 
 /// Sums `parts` matrices of `len` elements that lie one after the other in `scratch`.
-pub(super) fn over_parts(
+pub(crate) fn over_parts(
     scratch: Binding,
     parts: usize,
     len: usize,
@@ -134,6 +144,8 @@ pub(super) fn over_parts(
         view: View { outer: 1, n: parts, inner: len, splits: 1, limit: parts * len },
         scale: 1.0,
         tree: false,
+        total: None,
+        batch: 1,
         family,
     };
     kernel.dispatch(vec![scratch])
@@ -160,6 +172,9 @@ struct ReduceKernel {
     view: View,
     scale: f32,
     tree: bool,
+    /// A sum over time that a loop makes step by step: the step that comes first.
+    total: Option<usize>,
+    batch: usize,
     family: Family,
 }
 
@@ -303,7 +318,7 @@ impl Kernel for ReduceKernel {
 
     fn split(&self, row0: usize) -> Split {
         let View { outer, n, inner, splits, .. } = self.view;
-        let start = self.output.start + row0;
+        let start = self.output.start + if self.total.is_some() { 0 } else { row0 };
         let units = if self.tree { 1 } else { outer * splits * inner };
         let grain = if inner == 1 { 4096_usize.div_ceil(n) } else { 16 };
         Split { units, grain, parts: vec![Part::rows(start, 1)] }
@@ -324,6 +339,7 @@ impl Kernel for ReduceKernel {
                 each(&terms);
             });
         };
+        let adds = self.total.is_some_and(|first| row0 / self.batch != first);
         let first = units.start;
         let mut at = units.start;
         while at < units.end {
@@ -348,7 +364,11 @@ impl Kernel for ReduceKernel {
                 }
             }
             let to = &mut io.output(0, 0).0[at - first..end - first];
-            to.iter_mut().zip(&totals).for_each(|(to, t)| *to = self.scale * t);
+            if adds {
+                to.iter_mut().zip(&totals).for_each(|(to, t)| *to += self.scale * t);
+            } else {
+                to.iter_mut().zip(&totals).for_each(|(to, t)| *to = self.scale * t);
+            }
             at = end;
         }
         io.work = Work { own, terms, totals };

@@ -2,6 +2,7 @@
 //!
 //! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
 //! [`recompute`] and [`order`] keep few values at once, [`abreast`] joins loops that do not wait for each other,
+//! [`totals`] lets loops add up what is summed over time,
 //! [`fuse`] lets loops walk through time inside of a shader, [`mod@record`] places buffers and writes down the dispatches.
 
 pub mod abreast;
@@ -16,6 +17,7 @@ pub mod record;
 pub mod report;
 pub mod simplify;
 pub mod stages;
+pub mod totals;
 
 use std::collections::HashMap;
 
@@ -119,6 +121,7 @@ pub fn plan(request: Request<'_>) -> Result<Plan> {
     if layout::layout(&mut graph, &stages, target) {
         stages = recompute::sink(&graph, &outputs, stages::stages(&graph, &outputs)?);
     }
-    let stages = order::order(&graph, &outputs, abreast::abreast(&graph, stages));
+    let stages = totals::totals(&graph, &outputs, abreast::abreast(&graph, stages), target);
+    let stages = order::order(&graph, &outputs, stages);
     record(record::Input { graph, outputs, parameters, carry, target, label, stages })
 }

@@ -60,13 +60,14 @@ pub fn order(graph: &Graph, outputs: &[Output], stages: Vec<Stage>) -> Vec<Stage
 /// Values of a loop that nothing outside of it reads: only the current step's rows of them exist.
 pub fn rolling(graph: &Graph, outputs: &[Output], stages: &[Stage]) -> HashSet<ValueId> {
     let mut outside: HashSet<ValueId> = outputs.iter().map(|o| o.value).collect();
-    let reads = |n: &NodeId| graph.node(*n).inputs.clone();
     for (s, stage) in stages.iter().enumerate() {
         for node in stage.nodes() {
-            // A reader that needs the whole history, or is in another stage.
-            let whole = !graph.node(*node).op.rolls() || !matches!(stage, Stage::Loop { .. });
+            // A reader that needs the whole history at once, or is in another stage.
+            let node = graph.node(*node);
+            let totals = graph.ty(node.output).extent == Extent::Fixed;
+            let whole = !(node.op.rolls() || totals) || !matches!(stage, Stage::Loop { .. });
             let own = |v: &ValueId| graph.producer(*v).is_some_and(|p| stages[s].nodes().contains(&p));
-            outside.extend(reads(node).into_iter().filter(|v| whole || !own(v)));
+            outside.extend(node.inputs.iter().copied().filter(|v| whole || !own(v)));
         }
     }
     let loops = stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).flat_map(Stage::nodes);

@@ -53,7 +53,7 @@ fn follows(graph: &Graph, value: ValueId, own: &impl Fn(NodeId) -> bool, depth: 
         })
 }
 
-fn cheap(graph: &Graph, node: &Node) -> bool {
+pub(super) fn cheap(graph: &Graph, node: &Node) -> bool {
     let product = |m: &Matmul| match m.form {
         Form::Nt => graph.ty(node.inputs[1]).cols <= DEPTH,
         Form::Nn => graph.ty(node.inputs[1]).rows / m.groups <= DEPTH,

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::graph::{
     Dims, Extent, Graph, Lower, Memory, NodeId, Placed, PlacedStates, Source, Table, Type, ValueId,
 };
-use crate::op::Callback;
+use crate::op::{Callback, reduce};
 
 /// What [`record`] needs.
 pub struct Input<'a> {
@@ -80,21 +80,41 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
         // The host is asked for all examples at once.
         let tile = if in_loop && hosted.is_none() { tile_rows(&graph, stage.nodes(), target) } else { batch };
         let (mut tiles, mut within, mut tails) = (Vec::new(), Vec::new(), Vec::new());
-        for row in (0..batch).step_by(tile) {
+        let count = batch.div_ceil(tile);
+        // Sums over time: each tile makes a part of its own.
+        let mut totals: HashMap<NodeId, (Binding, usize)> = HashMap::new();
+        for &n in stage.nodes().iter().filter(|_| in_loop && count > 1) {
+            let output = graph.node(n).output;
+            if graph.ty(output).extent == Extent::Fixed {
+                let len = graph.ty(output).elements(graph.dims);
+                let buffer = BufferRef::Local(locals.len() + scratch.len());
+                scratch.push(padded(count * len));
+                totals.insert(n, (Binding { buffer, offset: 0, len: count * len }, len));
+            }
+        }
+        let kept = if totals.is_empty() { 0 } else { scratch.len() };
+        for (number, row) in (0..batch).step_by(tile).enumerate() {
             let mut body: Vec<Dispatch> = Vec::new();
             // Tiles run side by side, each with memory of its own.
-            let first = if row == 0 { 0 } else { scratch.len() };
+            let first = if row == 0 { kept } else { scratch.len() };
             for &NodeId(n) in stage.nodes() {
                 let node = &graph.nodes[n];
+                let mut output = placed[&node.output].clone();
+                if let Some(&(binding, len)) = totals.get(&NodeId(n)) {
+                    output = Placed { binding, start: number * len, ..output };
+                }
+                let backward = matches!(stage, Stage::Loop { backward: true, .. });
+                let total = in_loop && output.ty.extent == Extent::Fixed;
                 let mut lower = Lower {
                     inputs: node.inputs.iter().map(|v| read(*v)).collect(),
-                    output: placed[&node.output].clone(),
+                    output,
                     rolls: rolling.contains(&node.output),
                     tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
                     states: states.get(&node.output).cloned(),
                     dims: graph.dims,
                     in_loop,
                     tile: tile.min(batch - row),
+                    total: total.then_some(if backward { steps - 1 } else { 0 }),
                     target,
                     scratch: Vec::new(),
                     scratch_base: locals.len() + first,
@@ -135,6 +155,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
             }
         };
         commands.extend(of_stage(tiles, whole));
+        for (node, (parts, len)) in stage.nodes().iter().filter_map(|n| Some((n, totals.get(n)?))) {
+            let output = placed[&graph.node(*node).output].clone();
+            commands.push(Command::Dispatch(reduce::over_parts(*parts, count, *len, output, target.family)));
+        }
         while let Some((cut, body)) = tails.pop() {
             cuts.push(Cut { at: commands.len(), ..cut });
             commands.extend(of_stage(vec![Tile { row: 0, body }], Vec::new()));

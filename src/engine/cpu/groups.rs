@@ -25,17 +25,21 @@ pub(crate) fn inner(width: usize, a: &[f32], b: &[f32], to: &mut [f32]) {
     }
 }
 
-/// `to[g * width + j]` is the sum over rows of `a[row, g] * b[row, g * width + j]`; each side's rows lie so far apart.
+/// `to[g * width + j]` is the sum over rows of `a[row, g] * b[row, g * width + j]`, or that is added to it; each side's rows
+/// lie so far apart.
 #[inline(always)]
 pub(crate) fn over_rows(
     (rows, width): (usize, usize),
     (a, lda): (&[f32], usize),
     (b, ldb): (&[f32], usize),
     to: &mut [f32],
+    add: bool,
     part: &mut Vec<f32>,
 ) {
     let groups = to.len() / width;
-    to.fill(0.0);
+    if !add {
+        to.fill(0.0);
+    }
     for first in (0..rows).step_by(ROWS) {
         part.clear();
         part.resize(to.len(), 0.0);
