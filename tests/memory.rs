@@ -4,8 +4,10 @@ mod common;
 
 use common::devices;
 use ndarray::Array3;
+use nengo_wgpu::engine::DeviceKind;
+use nengo_wgpu::network::benchmarks;
 use nengo_wgpu::network::{Connection, Init, Layer, Network, Neurons, Node, Synapse, Transform};
-use nengo_wgpu::op::neuron::Lif;
+use nengo_wgpu::op::neuron::{Lif, LifRate};
 use nengo_wgpu::train::{Backprop, Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Options, Simulator};
 
@@ -57,5 +59,49 @@ fn a_step_of_back_propagation_keeps_a_few_values_of_a_population_and_windows_kee
         let a_step = (bytes(&sim, 60, window) - bytes(&sim, 30, window)) / 30.0;
         println!("{:.3} MB a step in windows on {device}", a_step / 1e6);
         assert!(a_step <= 0.1e6, "{:.3} MB a step in windows on {device}", a_step / 1e6);
+    }
+}
+
+/// Its sums over time are made within the loop, so that no step keeps what is as wide as a population. Here the population
+/// reads one value for each of its ensembles.
+#[test]
+fn the_gradient_of_an_array_keeps_narrow_values_alone_on_the_cpu() {
+    let currents = (4 * DIMENSIONS * NEURONS * BATCH) as f64;
+    for device in devices() {
+        let net = benchmarks::integrator(DIMENSIONS, NEURONS, Lif::default()).unwrap();
+        let mut sim =
+            Simulator::with(&net, device, Options { minibatch: BATCH, ..Options::default() }).unwrap();
+        sim.compile(Training::new(Objective::new().loss("p", Loss::MeanSquared), 1e-3)).unwrap();
+        let bytes = |steps: usize| {
+            let rows = || Array3::zeros((BATCH, steps, DIMENSIONS));
+            let (inputs, targets) = (Data::new().with("inp", rows()), Data::new().with("p", rows()));
+            sim.memory_estimate(&inputs, &targets, None, Backprop::Full).unwrap().bytes as f64
+        };
+        let a_step = (bytes(30) - bytes(10)) / 20.0;
+        let bound = if device.kind() == DeviceKind::Cpu { 0.3 } else { 1.3 };
+        println!("{:.3} MB a step on {device}", a_step / 1e6);
+        assert!(a_step <= bound * currents, "{:.3} MB a step on {device}", a_step / 1e6);
+    }
+}
+
+/// With two threads and more the loop's tiles each make a part of the sums.
+#[test]
+fn sums_that_a_loop_makes_on_its_way_are_the_gradient() {
+    for (device, batch) in devices().into_iter().flat_map(|d| [(d, 1), (d, 37)]) {
+        let net = benchmarks::integrator(3, 5, LifRate::default()).unwrap();
+        let mut sim =
+            Simulator::with(&net, device, Options { minibatch: batch, ..Options::default() }).unwrap();
+        sim.compile(Training::new(Objective::new().loss("p", Loss::MeanSquared), 1e-3)).unwrap();
+        let rows = |factor: usize| {
+            Array3::from_shape_fn((batch, 6, 3), |(b, t, c)| {
+                ((b * 31 + t * 57 + c * factor) % 19) as f32 * 0.3
+            })
+        };
+        let (inputs, targets) = (Data::new().with("inp", rows(5)), Data::new().with("p", rows(7)));
+        let checked = sim.check_gradients(&inputs, &targets, None, 20).unwrap();
+        assert!(checked.iter().filter(|c| c.comparable).count() >= 4, "{checked:?}");
+        for one in checked {
+            assert!(one.error() < 2e-4, "{one:?} with {batch} examples on {device}");
+        }
     }
 }

@@ -51,26 +51,34 @@ fn movable(graph: &Graph, outputs: &[Output], stages: &[Stage], home: usize) -> 
         Stage::Batched(n) => Some(*n),
         _ => None,
     });
-    let types = |node: &Node| node.inputs.iter().map(|&v| graph.ty(v)).collect::<Vec<Type>>();
-    let from_home = |v: &ValueId| graph.producer(*v).is_some_and(|p| stage_of.get(&p) == Some(&home));
-    let sums = |n: NodeId| {
-        let node = graph.node(n);
-        node.op.totals(&types(node)) && node.inputs.iter().any(from_home)
+    let from_home = |v: ValueId| graph.producer(v).is_some_and(|p| stage_of.get(&p) == Some(&home));
+    let sums = |node: &Node| {
+        let types: Vec<Type> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
+        node.op.totals(&types) && node.inputs.iter().any(|&v| from_home(v))
     };
     let mut moved: HashSet<NodeId> = behind
-        .filter(|&n| sums(n) || (cheap(graph, graph.node(n)) && !wanted(graph.node(n).output)))
+        .filter(|&n| {
+            let node = graph.node(n);
+            sums(node) || (cheap(graph, node) && !wanted(node.output))
+        })
         .collect();
-    // Of all that could be moved, those stay whose inputs are there in time and which are read by such as come along.
+    // Of all that could be moved, those stay whose inputs are there in time, and that spare a value.
     loop {
+        let there = |v: ValueId| graph.producer(v).is_none_or(|p| moved.contains(&p) || stage_of[&p] <= home);
+        // Nobody else reads it later.
+        let spared = |v: ValueId| {
+            let inside = |r: &NodeId| moved.contains(r) || stage_of[r] == home;
+            !wanted(v) && readers.get(&v).is_some_and(|r| r.iter().all(inside))
+        };
+        let spares = |v: ValueId| {
+            let here = from_home(v) || graph.producer(v).is_some_and(|p| moved.contains(&p));
+            here && spared(v)
+        };
         let stays = |n: &NodeId| {
             let node = graph.node(*n);
-            let there =
-                |&v: &ValueId| graph.producer(v).is_none_or(|p| moved.contains(&p) || stage_of[&p] <= home);
-            let used = || {
-                let readers = readers.get(&node.output);
-                readers.is_some_and(|r| r.iter().all(|r| moved.contains(r)))
-            };
-            node.inputs.iter().all(there) && (sums(*n) || used())
+            let useful =
+                if sums(node) { node.inputs.iter().any(|&v| spares(v)) } else { spared(node.output) };
+            useful && node.inputs.iter().all(|&v| there(v))
         };
         let kept: HashSet<NodeId> = moved.iter().copied().filter(stays).collect();
         if kept.len() == moved.len() {

@@ -4,7 +4,7 @@ use super::{Binary, Expr, Instr};
 use crate::engine::cpu::math;
 
 /// Elements that the CPU twin computes at once: a few such blocks stay in the first-level cache.
-pub const BLOCK: usize = 512;
+pub const BLOCK: usize = 256;
 
 /// What an input of [`Expr::run`] looks like along a row.
 #[derive(Clone, Copy)]
