@@ -154,6 +154,17 @@ fn a_probe_samples_as_the_file_says() {
     let csv = std::fs::read_to_string(dir.path().join("o/p.csv")).unwrap();
     let times: Vec<&str> = csv.lines().skip(1).map(|l| l.split(',').nth(1).unwrap()).collect();
     assert_eq!(times, ["0.020000", "0.040000", "0.060000", "0.080000", "0.100000"]);
+    // Steps of a quarter of a microsecond do not become equal times.
+    let dir_of_short = project(&format!("dt = 2.5e-7\n{text}"));
+    good(
+        &dir_of_short,
+        &["run", "net.toml", "--device", "cpu", "--steps", "3", "--out", "o", "--format", "csv"],
+    );
+    let rows = table(&dir_of_short.path().join("o/p.csv"));
+    assert_eq!(rows.iter().map(|row| row.1).collect::<Vec<_>>(), [2.5e-7, 5e-7, 7.5e-7]);
+    let archive = ["run", "net.toml", "--device", "cpu", "--out", "o.npz", "--format", "csv"];
+    let error = bad(&dir_of_short, &archive);
+    assert!(error.contains("o.npz") && error.contains("directory"), "{error}");
     let dir = project(&format!("{text}sample-every = 0.0025\n"));
     let error = bad(&dir, &run);
     assert!(error.contains("probe 'p'") && error.contains("multiple"), "{error}");
