@@ -7,8 +7,10 @@ use ndarray::{Array2, Array3, array};
 use nengo_wgpu::engine::Target;
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::network::{
-    Bound, Connection, Init, Layer, Network, Node, Parameters, Synapse, TensorNode, Transform,
+    Bound, Connection, Function, Init, Layer, Network, Neurons, Node, Parameters, Synapse, TensorNode,
+    Transform,
 };
+use nengo_wgpu::op::neuron::NeuronType;
 use nengo_wgpu::train::{
     Backprop, Clip, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Training,
 };
@@ -393,6 +395,19 @@ fn functions_of_time_that_fail_are_named() {
     says(in_call, &["tensor node 'fragile'", "no idea"]);
     says(result, &["'wave'", "out of coffee"]);
     says(run(Node::Array(Array2::zeros((5, 1)))), &["'wave'", "5 steps", "step 20"]);
+}
+
+#[test]
+fn neurons_that_are_silent_since_their_current_is_not_a_number_are_named() {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Constant(vec![-0.5])).unwrap();
+    let hidden = net.neurons("hidden", Neurons::new(4, NeuronType::lif())).unwrap();
+    let log = Function::parse("log(x); x; 1; 0").unwrap();
+    net.connect(x, hidden, Connection::new().function(log)).unwrap();
+    net.probe("p", hidden).unwrap();
+    let mut sim = Simulator::new(&net, cpu()).unwrap();
+    let result = sim.run_steps(20, &Data::new());
+    says(result, &["the voltage of 'hidden' is NaN", "element 0", "20 steps"]);
 }
 
 #[test]

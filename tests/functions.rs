@@ -165,12 +165,14 @@ fn weights_before_a_function_are_trained_through_it() {
 }
 
 #[test]
-fn the_norm_of_nothing_has_a_gradient() {
+fn the_norm_and_the_zeroth_power_of_nothing_have_gradients() {
     let (inputs, targets) = (Data::new().with("x", Array2::zeros((4, 2))), examples().1);
-    let mut sim = compiled(&layered(text("norm")), &Device::cpu()).unwrap();
-    // Layers begin with a bias of zero, so that the norm is that of zeros.
-    sim.fit(&inputs, &targets, &Fit::epochs(1)).unwrap();
-    assert!(sim.parameter("hidden/weights").unwrap().iter().all(|w| w.is_finite()));
+    for name in ["norm", "x0^0 * x1"] {
+        let mut sim = compiled(&layered(text(name)), &Device::cpu()).unwrap();
+        // Layers begin with a bias of zero, so that the function is that of zeros.
+        sim.fit(&inputs, &targets, &Fit::epochs(1)).unwrap();
+        assert!(sim.parameter("hidden/weights").unwrap().iter().all(|w| w.is_finite()), "{name}");
+    }
 }
 
 #[test]

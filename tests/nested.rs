@@ -227,6 +227,44 @@ fn a_name_is_of_the_innermost_network_that_has_it() {
 }
 
 #[test]
+fn a_connection_is_found_by_the_names_of_its_ends() {
+    let text = r#"
+        [[network]]
+        name = "n"
+        [[network.ensemble]]
+        name = "a"
+        n-neurons = 5
+        [[network.node]]
+        name = "b"
+        passthrough = 2
+        [[network.connection]]
+        pre = "a.neurons"
+        post = "b"
+        transform = { dense = "glorot" }
+        [[network.connection]]
+        pre = "a"
+        post = "b"
+        function = "x; -x"
+        [[network.probe]]
+        name = "of neurons"
+        parameter = "a.neurons->b/weights"
+        [[network.probe]]
+        name = "of the value"
+        parameter = "a->b/weights"
+    "#;
+    let net = build(text).unwrap();
+    let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+    sim.run_steps(1, &Data::new()).unwrap();
+    for (probe, parameter) in
+        [("n.of neurons", "n.a.neurons->n.b/weights"), ("n.of the value", "n.a->n.b/weights")]
+    {
+        let read = sim.data(net.find_probe(probe).unwrap()).unwrap();
+        let weights = sim.parameter(parameter).unwrap();
+        assert!(read.iter().eq(weights.iter()) && read.len() == 10, "{probe}");
+    }
+}
+
+#[test]
 fn networks_that_make_no_sense_are_told_by_their_whole_name() {
     let problem = |text: &str| build(text).map(drop).unwrap_err().to_string();
     let inside = |network: &str| {

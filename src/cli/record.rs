@@ -35,6 +35,11 @@ impl Files {
     pub fn create(out: &Path, format: Option<Format>) -> Result<Self> {
         let archive = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
         let format = format.unwrap_or(if archive { Format::Npz } else { Format::Npy });
+        if archive && format != Format::Npz {
+            let problem =
+                "it names an archive, but this format writes a file of each probe: name a directory";
+            return Err(Error::invalid(format!("--out {}", out.display()), problem));
+        }
         let directory = if format == Format::Npz { out.parent().unwrap_or(out) } else { out };
         if directory != Path::new("") {
             std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;

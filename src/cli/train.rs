@@ -124,6 +124,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     // The curves of a training that failed tell why.
     let drawn = session.draw(&args.file, pictures.as_ref());
     let done = trained?;
+    // First, since all that follows may fail.
+    session.sim.save_parameters(session.out.join("params.safetensors"))?;
     drawn?;
     if let Some(pictures) = &pictures {
         let seen = splits.test.as_ref().or(splits.validation.as_ref()).unwrap_or(&splits.train);
@@ -240,9 +242,8 @@ impl Session {
         pictures.probes(&self.sim, &mut record, targets, examples)
     }
 
-    /// Writes parameters and summary, and tells the result.
+    /// Writes the summary, and tells the result.
     fn finish(mut self, splits: &Splits, test: Option<&Evaluation>, done: usize, seconds: f64) -> Result<()> {
-        self.sim.save_parameters(self.out.join("params.safetensors"))?;
         let mut fields: Fields = vec![("final".into(), json!(true))];
         if let Some(test) = test {
             fields.extend(evaluation("test", test, &self.metrics));

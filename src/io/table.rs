@@ -71,6 +71,7 @@ impl TableFile {
 fn write_text(to: &mut File, rows: &mut File, body: &Body, times: Times) -> std::io::Result<()> {
     let mut to = BufWriter::new(to);
     let [examples, n_rows, size] = body.shape;
+    let digits = decimals(times.interval);
     write!(to, "example,time")?;
     (0..size).try_for_each(|i| write!(to, ",{i}"))?;
     writeln!(to)?;
@@ -78,7 +79,7 @@ fn write_text(to: &mut File, rows: &mut File, body: &Body, times: Times) -> std:
     let mut rows = BufReader::new(rows);
     for example in 0..examples {
         for row in 0..n_rows {
-            write!(to, "{example},{:.6}", (times.before + row + 1) as f64 * times.interval)?;
+            write!(to, "{example},{:.digits$}", (times.before + row + 1) as f64 * times.interval)?;
             for _ in 0..size {
                 let mut value = [0; 4];
                 rows.read_exact(&mut value)?;
@@ -88,6 +89,15 @@ fn write_text(to: &mut File, rows: &mut File, body: &Body, times: Times) -> std:
         }
     }
     to.flush()
+}
+
+/// Decimals of times: six, or as many more as the interval has, so that no two rows have the same time.
+fn decimals(interval: f64) -> usize {
+    let whole = |digits: &usize| {
+        let units = interval * 10_f64.powi(*digits as i32);
+        (units - units.round()).abs() < 1e-6 * units
+    };
+    (6..12).find(whole).unwrap_or(12)
 }
 
 #[cfg(test)]

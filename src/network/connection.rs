@@ -1,6 +1,11 @@
 //! How a connection carries a signal.
 
-use super::{Decoding, Distribution, Function, Init, LearningRule, Slice, Synapse, Transform};
+use super::transform::Between;
+use super::{
+    Columns, ConnectionId, Decoding, Distribution, Function, Init, Kind, LearningRule, Link, Network,
+    ObjectId, Slice, Synapse, Transform,
+};
+use crate::error::{Error, Result};
 use crate::solve::Solver;
 
 /// How a connection carries a signal.
@@ -118,5 +123,113 @@ impl Connection {
     pub fn frozen(mut self) -> Self {
         self.trainable = false;
         self
+    }
+}
+
+impl Network {
+    /// Connects two objects. What several connections bring to one object is summed.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, a synapse that makes no sense, a function that
+    /// panics or gives no values, or a learning rule that does not fit.
+    pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
+        // What comes from an array is decoded by its output, ensemble by ensemble.
+        let pre = match &self.object(pre)?.kind {
+            Kind::Ensemble(encoding, _) if encoding.groups > 1 && spec.decoding == Decoding::default() => {
+                self.object(post)?;
+                self.output_of(pre)?
+            }
+            _ => pre,
+        };
+        let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
+        let given = spec.name.as_ref().map(|name| self.full(name));
+        let base = given.unwrap_or_else(|| format!("{}->{}", from.name, to.name));
+        let same = |n: &str| self.links.iter().any(|l| l.name == n);
+        let name = if spec.name.is_none() && same(&base) {
+            (2..).map(|k| format!("{base}#{k}")).find(|n| !same(n)).unwrap_or(base)
+        } else {
+            base
+        };
+        if same(&name) {
+            return Err(Error::DuplicateName { name });
+        }
+        if let Some(synapse) = &spec.synapse {
+            synapse.check(&format!("connection '{name}'"))?;
+        }
+        if to.size_in == 0 {
+            let problem = format!("it takes no input, but '{}' is connected to it", from.name);
+            return Err(Error::invalid(format!("node '{}'", to.name), problem));
+        }
+        match &from.kind {
+            Kind::Ensemble(encoding, _) if encoding.groups == 1 => {
+                return self.connect_decoded(name, pre, post, spec);
+            }
+            Kind::Ensemble(..) => {
+                let problem = format!(
+                    "'{0}' is an array, whose ensembles decode functions by outputs of its own (add_output); of the value \
+                     that it represents, connect from '{0}.output'",
+                    from.name
+                );
+                return Err(Error::invalid(format!("connection '{name}'"), problem));
+            }
+            _ => {}
+        }
+        let take = Columns::new(&spec.pre, &from.name, from.size_out)?;
+        let function = spec.decoding.of_signal(&name, &from.name)?;
+        let size_in = match &function {
+            Some(function) => function.size_out(&format!("connection '{name}'"), take.1)?,
+            None => take.1,
+        };
+        let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
+        let put = (put.scatter(), size_out);
+        let sliced = |name: &str, slice: &Slice| match slice {
+            Slice::All => format!("'{name}'"),
+            slice => format!("'{name}[{slice}]'"),
+        };
+        let Between { product, weights, size_out: size } =
+            spec.transform.between(&name, size_in, size_out)?;
+        if size != size_out {
+            let (way, hint) = match &function {
+                None if size == size_in => ("", "; give the connection a dense transform"),
+                Some(_) if size == size_in => {
+                    (" through its function", "; a dense transform brings it to another size")
+                }
+                _ => (" through its transform", ""),
+            };
+            return Err(Error::Shape {
+                left: format!("the output of {}{way}", sliced(&from.name, &spec.pre)),
+                left_shape: size.to_string(),
+                right: format!("the input of {}", sliced(&to.name, &spec.post)),
+                right_shape: size_out.to_string(),
+                hint: hint.into(),
+            });
+        }
+        let rule = self.attach(&name, [&from, &to], &spec, &product, size_out)?;
+        if rule.as_ref().is_some_and(|(rule, _)| rule.encoders != Some(rule.changes)) && function.is_some() {
+            let problem =
+                "its learning rule changes the weights of activities, so it cannot have a function of them";
+            return Err(Error::invalid(format!("connection '{name}'"), problem));
+        }
+        self.whole_or_nothing(|net| {
+            if let Some((rows, cols, init)) = weights {
+                net.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
+            }
+            if let Kind::EnsembleNeurons(ensemble) = to.kind {
+                net.define_gain(ensemble)?;
+            }
+            net.links.push(Link {
+                name,
+                pre,
+                post,
+                spec,
+                take,
+                put,
+                product,
+                function,
+                onto_current: false,
+                rule: None,
+            });
+            net.take_rule(rule)
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! What is recorded.
 
-use super::{ConnectionId, ObjectId, Synapse};
+use super::{ConnectionId, Network, ObjectId, ProbeId, ProbeSettings, Synapse};
 use crate::error::{Error, Result};
 
 /// What a probe reads.
@@ -59,5 +59,96 @@ impl Target {
     /// Whether it is of a parameter, and so has no steps.
     pub(crate) fn is_parameter(&self) -> bool {
         matches!(self, Target::Parameter(_) | Target::Norm(_))
+    }
+}
+
+impl Network {
+    /// Adds a probe on an object's output, with the filter and the time between rows that [`super::Config::probe`] says.
+    ///
+    /// # Errors
+    /// As [`Network::add_probe`] and [`Network::probe_every`].
+    pub fn probe(&mut self, name: &str, object: ObjectId) -> Result<ProbeId> {
+        let ProbeSettings { synapse, sample_every } = self.config.probe.clone();
+        let target = Target::Output(object, synapse);
+        match sample_every {
+            Some(seconds) => self.probe_every(name, target, seconds),
+            None => self.add_probe(name, target),
+        }
+    }
+
+    /// Adds a probe.
+    ///
+    /// # Errors
+    /// A name that is taken, a parameter that does not exist, or a synapse that makes no sense.
+    pub fn add_probe(&mut self, name: &str, target: Target) -> Result<ProbeId> {
+        self.insert_probe(name, target, None)
+    }
+
+    /// Adds a probe that records a row every `seconds`, a multiple of the time step: with `k` steps from one row to the
+    /// next those after steps k, 2k, … since the start. Training sees all steps all the same.
+    ///
+    /// # Errors
+    /// As [`Network::add_probe`], a time that is not above 0, or a parameter, which has no rows in time. Whether it is a
+    /// multiple of the time step is seen when a simulator is made.
+    pub fn probe_every(&mut self, name: &str, target: Target, seconds: f64) -> Result<ProbeId> {
+        let invalid = |problem: String| Err(Error::invalid(format!("probe '{name}'"), problem));
+        if !(seconds.is_finite() && seconds > 0.0) {
+            return invalid(format!("it samples every {seconds} s, but that must be above 0"));
+        }
+        if target.is_parameter() {
+            return invalid("it reads a parameter, which gives one value at the end of a run: leave out how often it samples".into());
+        }
+        self.insert_probe(name, target, Some(seconds))
+    }
+
+    fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
+        let name = &self.full(name);
+        if self.probes.iter().any(|p| p.name == *name) {
+            return Err(Error::DuplicateName { name: name.into() });
+        }
+        // What is read of an ensemble is its decoded output, or a state of its neurons.
+        let target = match target {
+            Target::Output(of, synapse) if self.encoding(of).is_ok() => {
+                Target::Output(self.output_of(of)?, synapse)
+            }
+            Target::State(of, state) => {
+                Target::State(self.encoding(of).map_or(of, |(_, neurons)| neurons), state)
+            }
+            other => other,
+        };
+        match &target {
+            Target::Output(object, synapse) => {
+                self.object(*object)?;
+                if let Some(synapse) = synapse {
+                    synapse.check(&format!("probe '{name}'"))?;
+                }
+            }
+            Target::Input(object) => {
+                let object = self.object(*object)?;
+                if object.size_in == 0 {
+                    let problem = format!("it probes the input of '{}', which takes none", object.name);
+                    return Err(Error::invalid(format!("probe '{name}'"), problem));
+                }
+            }
+            Target::State(object, state) => {
+                let object = self.object(*object)?;
+                let none = || {
+                    let problem = format!("it probes a state of '{}', which has no neurons", object.name);
+                    Error::invalid(format!("probe '{name}'"), problem)
+                };
+                object.population.as_ref().ok_or_else(none)?.state(state)?;
+            }
+            Target::Rule(connection, signal) => {
+                let known = self.rule(*connection)?.spec.signals();
+                if !known.contains(&signal.as_str()) {
+                    return Err(Error::unknown("signal", signal, known.iter().copied()));
+                }
+            }
+            Target::Parameter(parameter) | Target::Norm(parameter) => {
+                self.parameter_index(parameter)?;
+            }
+        }
+        self.probes.push(ProbeSpec { name: name.into(), target, every });
+        Ok(ProbeId(self.probes.len() - 1))
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Operators are equal if all that tells them apart are their parameters' values, their states' starts, and where their
 //! inputs come from. They do not wait for each other if they come equally late: in as many components of the graph (see
-//! [`stages`](super::stages)), and within a loop behind as many operators of the same step. What reads a value of which
+//! [`stages`]), and within a loop behind as many operators of the same step. What reads a value of which
 //! only a part was its own gets those columns.
 
 mod emit;

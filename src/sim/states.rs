@@ -49,6 +49,21 @@ impl Named {
     }
 }
 
+/// A state that is not finite.
+pub(super) struct BadState {
+    /// `the voltage of 'ens'`
+    pub what: String,
+    pub value: f32,
+    /// Its example and its number.
+    pub place: String,
+}
+
+impl std::fmt::Display for BadState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is {} at {}", self.what, self.value, self.place)
+    }
+}
+
 impl Layout {
     /// Of a graph whose first `nodes` operators are the network and its losses.
     pub fn new(graph: &Graph, nodes: usize) -> Self {
@@ -247,25 +262,16 @@ impl Simulator {
         if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
     }
 
-    /// The first state of `key` that is not finite, in words.
-    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<String>> {
-        let all: Vec<(usize, usize, Vec<Named>)> = self
-            .states
-            .iter()
-            .filter(|((k, _), _)| *k == key)
-            .map(|(_, s)| (s.current, s.forward, s.named.clone()))
-            .collect();
-        for (current, forward, named) in all {
-            let values = self.engine.read(self.shared[current], 0, forward)?;
-            for state in &named {
+    /// The first state of `key` that is not finite.
+    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<BadState>> {
+        for (_, states) in self.states.iter().filter(|((of, _), _)| *of == key) {
+            let values = self.engine.read(self.shared[states.current], 0, states.forward)?;
+            for state in &states.named {
                 let own = &values[state.first..state.first + state.len];
                 if let Some(i) = own.iter().position(|x| !x.is_finite()) {
-                    let (name, example, element) = state.element(i);
-                    let text = format!(
-                        "{name} is {} at example {example} of the minibatch, element {element}",
-                        own[i]
-                    );
-                    return Ok(Some(text));
+                    let (what, example, element) = state.element(i);
+                    let place = format!("example {example} of the minibatch, element {element}");
+                    return Ok(Some(BadState { what, value: own[i], place }));
                 }
             }
         }

@@ -8,7 +8,7 @@ use ndarray::{Array3, Axis};
 use super::Simulator;
 use super::data::Data;
 use super::programs::{PlanKey, Planned, Rows};
-use super::states::StateKey;
+use super::states::{BadState, StateKey};
 use crate::engine::DeviceKind;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
@@ -262,7 +262,8 @@ impl Simulator {
         Ok(outputs)
     }
 
-    /// Refuses what a window has recorded if it is not finite, with the state that is not.
+    /// Refuses what a window has recorded if it is not finite, with the state that is not. On the CPU, where reading costs
+    /// nothing, also a state that no probe shows: a neuron whose current is NaN is silent, as if all were well.
     fn check_finite(&mut self, outputs: &[Array3<f32>], key: &PlanKey, first: u64) -> Result<()> {
         for (probe, output) in outputs.iter().enumerate() {
             let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) else {
@@ -272,7 +273,8 @@ impl Simulator {
             let after = first + key.dims.steps as u64;
             let hint = match self.bad_state(key.states)? {
                 Some(state) => format!("{state}, after {after} time steps"),
-                None => "no state is, so it comes from the inputs of that step or the parameters".into(),
+                None => "no state is, so it comes from that step's inputs, a function of a connection or the parameters"
+                    .into(),
             };
             let later = (output.len_of(Axis(1)) - 1 - t) as u64;
             let every = self.sample_every(ProbeId(probe)) as u64;
@@ -282,7 +284,11 @@ impl Simulator {
             };
             return Err(Error::NotFinite { what, value, step, hint });
         }
-        Ok(())
+        let on_cpu = self.device.kind() == DeviceKind::Cpu;
+        let Some(bad) = (if on_cpu { self.bad_state(key.states)? } else { None }) else { return Ok(()) };
+        let BadState { what, value, place } = bad;
+        let hint = format!("at {place}; it became so within {} steps, from what comes in", key.dims.steps);
+        Err(Error::NotFinite { what, value, step: first + key.dims.steps as u64 - 1, hint })
     }
 }
 

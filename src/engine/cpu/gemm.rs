@@ -2,7 +2,7 @@
 //! [`Pool`](super::pool::Pool) can share one: each takes rows or columns of `C`, as [`Gemm::split`] says.
 //!
 //! The crate `gemm` does the work, one thread at a time (feature `x86-v4`: AVX-512, found at run time), but for products
-//! of few rows or narrow matrices ([`small`]).
+//! of few rows or narrow matrices (`small`).
 
 use std::ops::Range;
 

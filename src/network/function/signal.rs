@@ -115,7 +115,12 @@ impl<'s> Value for Signal<'s> {
         if let (Signal::Number(x, a), Signal::Number(_, b)) = (self, other) {
             return Signal::Number(x, a.two(f, b));
         }
-        let known = if let Signal::Number(_, number) = other { Some(number) } else { None };
+        let known = match other {
+            // As a power it would have no derivative at zero.
+            Signal::Number(x, 0.0) if f == Two::Pow => return Signal::Number(x, 1.0),
+            Signal::Number(_, number) => Some(number),
+            Signal::Column(_) => None,
+        };
         let (a, b) = (self.tensor(), other.tensor());
         Signal::Column(match f {
             Two::Add => a + b,

@@ -138,7 +138,8 @@ impl NestedSpec {
 fn resolve(around: &[Scope], name: &str) -> String {
     let has = |scope: &&Scope| {
         let mut rests = scope.names.iter().filter_map(|own| name.strip_prefix(own.as_str()));
-        rests.any(|rest| rest.is_empty() || rest.starts_with(['.', '/', '#']))
+        // Not the start of a connection's name, as of `a.neurons->b`.
+        rests.any(|rest| rest.is_empty() || rest.starts_with(['.', '/', '#']) && !rest.contains("->"))
     };
     match (around.iter().rev().find(has), name.split_once("->")) {
         (Some(scope), _) => format!("{}{name}", scope.prefix),
