@@ -87,7 +87,7 @@ fn the_gradient_of_an_array_keeps_narrow_values_alone_on_the_cpu() {
 /// With two threads and more the loop's tiles each make a part of the sums.
 #[test]
 fn sums_that_a_loop_makes_on_its_way_are_the_gradient() {
-    for (device, batch) in devices().into_iter().flat_map(|d| [(d, 1), (d, 37)]) {
+    for (device, batch) in devices().iter().flat_map(|d| [(d, 1), (d, 37)]) {
         let net = benchmarks::integrator(3, 5, LifRate::default()).unwrap();
         let mut sim =
             Simulator::with(&net, device, Options { minibatch: batch, ..Options::default() }).unwrap();

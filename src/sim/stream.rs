@@ -138,7 +138,7 @@ impl Simulator {
             let first = run.batch.first().copied().unwrap_or(0);
             sink(Window { examples: first..first + run.batch.len(), steps, recorded })?;
         }
-        Ok(())
+        self.check_states(run.states, start..start + done as u64)
     }
 
     /// Whether a probe reads a parameter: it has one value at the end of a run, and not a row for each step.
@@ -262,8 +262,7 @@ impl Simulator {
         Ok(outputs)
     }
 
-    /// Refuses what a window has recorded if it is not finite, with the state that is not. On the CPU, where reading costs
-    /// nothing, also a state that no probe shows: a neuron whose current is NaN is silent, as if all were well.
+    /// Refuses what a window has recorded if it is not finite, with the state that is not.
     fn check_finite(&mut self, outputs: &[Array3<f32>], key: &PlanKey, first: u64) -> Result<()> {
         for (probe, output) in outputs.iter().enumerate() {
             let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) else {
@@ -284,11 +283,19 @@ impl Simulator {
             };
             return Err(Error::NotFinite { what, value, step, hint });
         }
-        let on_cpu = self.device.kind() == DeviceKind::Cpu;
-        let Some(bad) = (if on_cpu { self.bad_state(key.states)? } else { None }) else { return Ok(()) };
-        let BadState { what, value, place } = bad;
-        let hint = format!("at {place}; it became so within {} steps, from what comes in", key.dims.steps);
-        Err(Error::NotFinite { what, value, step: first + key.dims.steps as u64 - 1, hint })
+        Ok(())
+    }
+
+    /// On the CPU, refuses a state that is not finite at the end of a run, which no probe may show: a neuron whose current is
+    /// NaN is silent, as if all were well. An adapter would have to be waited for.
+    fn check_states(&mut self, key: StateKey, run: Range<u64>) -> Result<()> {
+        if self.device.kind() != DeviceKind::Cpu {
+            return Ok(());
+        }
+        let Some(BadState { what, value, place }) = self.bad_state(key)? else { return Ok(()) };
+        let steps = run.end - run.start;
+        let hint = format!("at {place}; it became so within {steps} steps, from what comes in");
+        Err(Error::NotFinite { what, value, step: run.end - 1, hint })
     }
 }
 
