@@ -17,7 +17,7 @@ use std::sync::Arc;
 const SIZES: [(usize, usize); 9] =
     [(1, 1), (1, 5), (3, 5), (4, 8), (7, 3), (13, 1), (5, 64), (65, 17), (63, 100)];
 
-const UNARY: [Unary; 22] = [
+const UNARY: [Unary; 26] = [
     Unary::Identity,
     Unary::Neg,
     Unary::Relu,
@@ -40,6 +40,10 @@ const UNARY: [Unary; 22] = [
     Unary::Huber(0.7),
     Unary::Sin,
     Unary::Cos,
+    Unary::Expm1,
+    Unary::Log1p,
+    Unary::LifRate(0.002, 0.02),
+    Unary::LifSlope(0.02),
 ];
 
 /// The values of a graph in which `f` is on a cycle: what it makes at a step is added, halved, to its input at the next.
@@ -60,7 +64,7 @@ fn unary_functions_agree_with_f64_element_by_element() {
     let case = build(dims(inputs.len(), 1), |c| {
         let x = c.feed_of(Type::example(1), |i, _| inputs[i]);
         let positive = c.feed_of(Type::example(1), |i, _| inputs[i].abs().max(1e-6));
-        let of = |f: &Unary| if matches!(f, Unary::Log | Unary::Sqrt) { positive } else { x };
+        let of = |f: &Unary| if matches!(f, Unary::Log | Unary::Sqrt | Unary::Log1p) { positive } else { x };
         UNARY.iter().map(|f| of(f).unary(*f)).collect()
     });
     let reference = case.reference();

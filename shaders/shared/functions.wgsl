@@ -117,6 +117,20 @@ fn log_one_plus(x: F) -> F {
     return select(edge, bitcast<F>(U(0xff800000u)), u == F(0.0));
 }
 
+// Where a neuron is silent, a number with a finite inverse; NaN stays.
+fn above_zero(x: F) -> F {
+    return select(x, F(1e-30), x < F(1e-30));
+}
+
+fn lif_rate(x: F, a: f32, b: f32) -> F {
+    return select(1.0 / (a + b * log_one_plus(1.0 / above_zero(x))), F(0.0), x <= F(0.0));
+}
+
+fn lif_slope(x: F, b: f32) -> F {
+    let above = above_zero(x);
+    return select(b / (above + above * above), F(0.0), x <= F(0.0));
+}
+
 fn fast_sigmoid_slope(x: F, k: f32) -> F {
     let d = 1.0 + k * abs(x);
     return 1.0 / (d * d);

@@ -324,6 +324,11 @@ impl Expr {
                 let sum = self.add(Instr::Binary(Binary::Add, x, one));
                 self.add(Instr::Unary(Unary::Reciprocal, sum))
             }
+            Slope::SquareTimes(f) => {
+                let square = self.add(Instr::Unary(Unary::Square, y));
+                let factor = self.add(Instr::Unary(f, x));
+                self.add(Instr::Binary(Binary::Mul, square, factor))
+            }
             Slope::OneMinusSquare => {
                 let one = self.add(Instr::Constant(1.0));
                 let square = self.add(Instr::Unary(Unary::Square, y));

@@ -58,6 +58,11 @@ pub enum Unary {
     Expm1,
     /// `ln(1 + x)`
     Log1p,
+    /// `1 / (a + b ln(1 + 1/x))` above zero, else 0: the rate of a leaky integrate-and-fire neuron at the current `x` above
+    /// its threshold, with its refractory time and its time constant, both over its amplitude.
+    LifRate(f32, f32),
+    /// `b / (x (1 + x))` above zero, else 0: the derivative of [`Unary::LifRate`] over its square.
+    LifSlope(f32),
     /// The largest whole number that is not larger.
     Floor,
     /// The whole part, towards zero.
@@ -115,6 +120,8 @@ pub(crate) enum Slope {
     OnePlus,
     /// `1 / (1 + x)`
     ReciprocalOnePlus,
+    /// `y^2 f(x)`
+    SquareTimes(Unary),
 }
 
 impl Unary {
@@ -145,6 +152,8 @@ impl Unary {
             Unary::Huber(limit) => format!("huber({x}, {limit:?})"),
             Unary::Expm1 => format!("exp_minus_one({x})"),
             Unary::Log1p => format!("log_one_plus({x})"),
+            Unary::LifRate(a, b) => format!("lif_rate({x}, {a:?}, {b:?})"),
+            Unary::LifSlope(b) => format!("lif_slope({x}, {b:?})"),
             Unary::Floor => format!("floor({x})"),
             Unary::Trunc => format!("trunc({x})"),
             Unary::Flush => format!("select({x}, F(0.0), abs({x}) < F(1e-30))"),
@@ -194,6 +203,8 @@ impl Unary {
             Unary::Huber(l) => Unary::Huber(l),
             Unary::Expm1 => Unary::Expm1,
             Unary::Log1p => Unary::Log1p,
+            Unary::LifRate(a, b) => Unary::LifRate(a, b),
+            Unary::LifSlope(b) => Unary::LifSlope(b),
             Unary::Floor => Unary::Floor,
             Unary::Trunc => Unary::Trunc,
             Unary::Flush => Unary::Flush,
@@ -263,6 +274,15 @@ impl Unary {
             }
             Unary::Expm1 => math::expm1(x),
             Unary::Log1p => math::log1p(x),
+            Unary::LifRate(a, b) => {
+                let rate = 1.0 / (a + b * math::log1p_of_inverse(above_zero(x)));
+                if x <= 0.0 { 0.0 } else { rate }
+            }
+            Unary::LifSlope(b) => {
+                let above = above_zero(x);
+                let slope = b / (above + above * above);
+                if x <= 0.0 { 0.0 } else { slope }
+            }
             Unary::Floor => x.floor(),
             Unary::Trunc => x.trunc(),
             Unary::Flush => math::flush(x),
@@ -338,6 +358,9 @@ impl Unary {
             }
             Unary::Expm1 => x.exp_m1(),
             Unary::Log1p => x.ln_1p(),
+            Unary::LifRate(..) | Unary::LifSlope(_) if x <= 0.0 => 0.0,
+            Unary::LifRate(a, b) => 1.0 / (f64::from(a) + f64::from(b) * (1.0 / x).ln_1p()),
+            Unary::LifSlope(b) => f64::from(b) / (x * (1.0 + x)),
             Unary::Floor => x.floor(),
             Unary::Trunc => x.trunc(),
             Unary::Flush => x,
@@ -370,14 +393,21 @@ impl Unary {
             Unary::Reciprocal => Slope::OfOutput(Unary::Square, -1.0),
             Unary::Expm1 => Slope::OnePlus,
             Unary::Log1p => Slope::ReciprocalOnePlus,
+            Unary::LifRate(_, b) => Slope::SquareTimes(Unary::LifSlope(b)),
             Unary::Flush => Slope::Constant(1.0),
             Unary::Spike(surrogate) => Slope::OfInput(Unary::SpikeSlope(surrogate), 1.0),
             Unary::Clamp(_) | Unary::Step(_) | Unary::Sign | Unary::NotNan | Unary::GeluSlope => {
                 Slope::Constant(0.0)
             }
-            Unary::Floor | Unary::Trunc | Unary::SpikeSlope(_) => Slope::Constant(0.0),
+            Unary::Floor | Unary::Trunc | Unary::SpikeSlope(_) | Unary::LifSlope(_) => Slope::Constant(0.0),
         }
     }
+}
+
+/// Where a neuron is silent, a number with a finite inverse. NaN stays, so that a run that went wrong is seen.
+#[inline(always)]
+fn above_zero(x: f32) -> f32 {
+    if x < 1e-30 { 1e-30 } else { x }
 }
 
 /// `sqrt(2 / pi)`

@@ -133,6 +133,17 @@ pub fn log1p(x: f32) -> f32 {
     if x == 0.0 { x } else { y }
 }
 
+/// ln(1 + 1/x) for x from 1e-30 to infinity; error at most 3 ulp. Other positive numbers and zero give anything.
+///
+/// What the sum 1 + 1/x loses is not put back: where that is not `near`, the logarithm is at least 0.34.
+#[inline(always)]
+pub fn log1p_of_inverse(x: f32) -> f32 {
+    let inverse = 1.0 / x;
+    let (k, m) = split(1.0 + inverse);
+    let y = log_sum(k, if k == 0 { inverse } else { m - 1.0 }, 0.0);
+    if x.is_nan() { x } else { y }
+}
+
 /// The logarithm `y` of `x`, corrected for zero, infinity, negative numbers and NaN.
 #[inline(always)]
 fn log_edges(x: f32, y: f32) -> f32 {
@@ -257,6 +268,15 @@ mod tests {
         assert!(error <= bound, "{name}({x:e}) is off by {error} ulp");
     }
 
+    /// [`log1p_of_inverse`], of 1 where it is not defined.
+    fn of_inverse(x: f32) -> f32 {
+        log1p_of_inverse(if x < 1e-30 { 1.0 } else { x })
+    }
+
+    fn of_inverse64(x: f64) -> f64 {
+        (1.0 / if x < f64::from(1e-30_f32) { 1.0 } else { x }).ln_1p()
+    }
+
     fn gelu64(x: f64) -> f64 {
         if x < -100.0 {
             return -0.0;
@@ -274,6 +294,9 @@ mod tests {
         within("tanh", 2.6, tanh, f64::tanh);
         within("sigmoid", 2.5, sigmoid, |x| if x < -700.0 { 0.0 } else { 1.0 / (1.0 + (-x).exp()) });
         within("softplus", 1.7, softplus, |x| if x > 0.0 { x + (-x).exp().ln_1p() } else { x.exp().ln_1p() });
+        let (error, x) = worst(of_inverse, of_inverse64, |_| true);
+        println!("log1p_of_inverse: {error:.3} ulp at {x:e}");
+        assert!(error <= 3.0, "log1p_of_inverse({x:e}) is off by {error} ulp");
         let (error, x) = worst(gelu, gelu64, |x| x > -1.0);
         println!("gelu: {error:.3} ulp at {x:e}");
         assert!(error <= 3.8, "gelu({x:e}) is off by {error} ulp");

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Derivative;
 use super::rate::{Rates, SoftLifRate};
 use crate::op::compiled::System;
+use crate::op::function::Unary;
 use crate::op::real::Real;
 
 /// The rate of a leaky integrate-and-fire neuron, `amplitude / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))`; zero for `J <= 1`.
@@ -40,11 +41,8 @@ impl Rates for LifRate {
     #[inline(always)]
     fn rates<T: Real>(&self, j: T, _: &[T], _: &mut [T]) -> T {
         let above = j - T::number(1.0);
-        let on = T::number(0.0).less(above);
-        // Where it is silent, a number whose logarithm and derivative are finite.
-        let q = (T::number(1.0) / on.select(above, T::number(1.0))).ln_1p();
-        let rate = T::number(self.amplitude) / (T::number(self.tau_ref) + T::number(self.tau_rc) * q);
-        on.select(rate, T::number(0.0))
+        let over = |tau: f64| (tau / self.amplitude) as f32;
+        above.unary(Unary::LifRate(over(self.tau_ref), over(self.tau_rc)))
     }
 }
 
