@@ -65,12 +65,13 @@ def network(nengo, np, spec):
         elif kind == "random-network":
             out = nengo.Node(size_in=d)
             ensembles = [nengo.Ensemble(n * d, d) for _ in range(spec["n_ensembles"])]
-            ones, rng = nengo.solvers.NoSolver(np.ones((n * d, d))), np.random.RandomState(0)
+            small = np.full((n * d, d), 1e-3 / (n * d * max(spec["connections"], 1)))
+            solver, rng = nengo.solvers.NoSolver(small), np.random.RandomState(0)
             for ensemble in ensembles:
                 nengo.Connection(x, ensemble)
-                nengo.Connection(ensemble, out, solver=ones)
+                nengo.Connection(ensemble, out, solver=solver)
                 for i in rng.choice(len(ensembles), spec["connections"], replace=False):
-                    nengo.Connection(ensemble, ensembles[i], solver=ones)
+                    nengo.Connection(ensemble, ensembles[i], solver=solver)
         else:
             sys.exit(f"no peer has a network '{kind}' here")
         probe = nengo.Probe(out)

@@ -9,7 +9,7 @@ use nengo_wgpu::network::{
     Transform,
 };
 use nengo_wgpu::op::neuron::{LifRate, RectifiedLinear};
-use nengo_wgpu::solve::Solver;
+use nengo_wgpu::solve::{Method, Solver};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Device, Fit, Simulator};
 
@@ -286,6 +286,53 @@ fn an_object_more_changes_none_before_it() {
         names.map(|name| sim.parameter(name).unwrap())
     };
     assert_eq!(build(true), build(false));
+}
+
+/// Each method of all columns at once must give what it gives one alone: a connection more changes none before it.
+#[test]
+fn decoders_do_not_depend_on_what_else_is_decoded() {
+    let methods = [
+        Method::LstsqL2 { reg: 0.1 },
+        Method::LstsqNoise { noise: 0.1 },
+        Method::LstsqL1 { l1: 1e-4, l2: 1e-6, max_iter: 100 },
+        Method::LstsqDrop { drop: 0.25, first_reg: 0.001, reg: 0.1 },
+        Method::Nnls,
+    ];
+    for method in methods {
+        let decoders = |more: bool| {
+            let mut net = Network::new(3);
+            let a = net.ensemble("a", Ensemble::new(30, 1)).unwrap();
+            let out = net.node("out", Node::Passthrough(1)).unwrap();
+            let solver = Solver::from(method.clone());
+            let of = |f: fn(&[f64]) -> Vec<f64>| Connection::new().function(f).solver(solver.clone());
+            net.connect(a, out, of(|x| vec![x[0] * x[0]]).named("square")).unwrap();
+            if more {
+                net.connect(a, out, of(|x| vec![10.0 * (9.0 * x[0]).sin()]).named("sine")).unwrap();
+            }
+            cpu(&net).parameter("square/weights").unwrap()
+        };
+        assert_eq!(decoders(true), decoders(false), "{method:?}");
+    }
+}
+
+#[test]
+fn only_points_of_its_own_are_a_connections_to_scale() {
+    let weights = |points: Option<Distribution>, scale: bool| {
+        let mut net = Network::new(3);
+        let a = net.ensemble("a", Ensemble::new(30, 1).radius(4.0)).unwrap();
+        let out = net.node("out", Node::Passthrough(1)).unwrap();
+        let mut connection = Connection::new().function(|x: &[f64]| vec![x[0] * x[0]]).named("c");
+        connection.decoding.eval_points = points;
+        connection.decoding.scale_eval_points = scale;
+        net.connect(a, out, connection).unwrap();
+        cpu(&net).parameter("c/weights").unwrap()
+    };
+    assert_eq!(weights(None, true), weights(None, false));
+    let points = |by: f64| {
+        Some(Distribution::Samples(Array2::from_shape_fn((50, 1), |(i, _)| by * (i as f64 / 25.0 - 1.0))))
+    };
+    assert_eq!(weights(points(1.0), true), weights(points(4.0), false));
+    assert_ne!(weights(points(1.0), true), weights(points(1.0), false));
 }
 
 #[test]

@@ -278,9 +278,41 @@ fn networks_that_make_no_sense_are_told_by_their_whole_name() {
     assert!(both.contains("'n'") && both.contains("beside it"), "{both}");
     assert!(inside("[[network.network]]\nname = \"m/k\"").contains("'m/k'"));
     let twice = inside("[[network]]\nname = \"n\"\nnode = [{ name = \"a\", constant = [1.0] }]");
-    assert!(twice.contains("two objects are named 'n.a'"), "{twice}");
+    assert!(twice.contains("two objects are named 'n'"), "{twice}");
     let unknown = inside("nodes = 3");
     assert!(unknown.contains("net.toml:4") && unknown.contains("nodes"), "{unknown}");
+}
+
+#[test]
+fn what_networks_would_share_is_refused_and_a_solver_may_be_a_name() {
+    let problem =
+        |text: &str| NetworkSpec::parse(text, "n.toml").and_then(|s| s.build()).err().unwrap().to_string();
+    let nested = |name: &str, inside: &str| {
+        format!("[[network]]\nname = \"{name}\"\n[[network.node]]\nname = \"{inside}\"\nconstant = [1.0]\n")
+    };
+    let twice = problem(&(nested("n", "x") + &nested("n", "y")));
+    assert!(twice.contains("'n'"), "{twice}");
+    let beside = problem(&(nested("n", "x") + "[[node]]\nname = \"n\"\nconstant = [1.0]\n"));
+    assert!(beside.contains("'n'"), "{beside}");
+
+    let text = |solver: &str, input: &str| {
+        format!(
+            "[[network]]\nname = \"n\"\nconfig.solver = {solver}\n\
+             [[network.ensemble]]\nname = \"a\"\nn-neurons = 10\n{input}"
+        )
+    };
+    // Also for what `input` connects.
+    let layer = "[[network.layer]]\nname = \"b\"\ninput = \"a\"\nunits = 1\n";
+    let method = |solver: &str| {
+        let net = build(&text(solver, layer)).unwrap();
+        let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+        sim.parameter("n.a->n.b/weights").unwrap()
+    };
+    assert!(method("\"no-solver\"").iter().all(|w| *w == 0.0));
+    assert_eq!(method("\"lstsq\""), method("{ method = \"lstsq\" }"));
+    assert_ne!(method("\"lstsq\""), method("{ method = { lstsq-l2 = { reg = 0.5 } } }"));
+    let wrong = problem(&text("\"lstsk\"", layer));
+    assert!(wrong.contains("lstsk") && wrong.contains("lstsq-l2"), "{wrong}");
 }
 
 #[test]

@@ -98,7 +98,8 @@ pub fn basal_ganglia(
 }
 
 /// `n_ensembles` ensembles of `dimensions`, each connected with `connections_per_ensemble` of them at random. All decoders are
-/// 1, so what an ensemble sends is decoded once for all its connections.
+/// one number, so what an ensemble sends is decoded once for all its connections. NengoDL's are 1, at which the rates of
+/// rectified units grow until they are infinite; these are so small that they do not.
 ///
 /// # Errors
 /// Sizes of zero, or more connections of an ensemble than there are ensembles.
@@ -125,10 +126,11 @@ pub fn random_network(
         .collect::<Result<Vec<_>>>()?;
     let rng = &mut Pcg64Mcg::seed_from_u64(0);
     let through = net.config.connection.clone();
+    let small = 1e-3 / (n * connections_per_ensemble.max(1)) as f32;
     for &ensemble in &ensembles {
         net.connect(inp, ensemble, through.clone())?;
-        let ones = Decoding::new().weights(Init::Constant(1.0));
-        let decoded = net.add_output(ensemble, "output", ones)?;
+        let decoding = Decoding::new().weights(Init::Constant(small));
+        let decoded = net.add_output(ensemble, "output", decoding)?;
         net.connect(decoded, out, through.clone())?;
         let mut others = ensembles.clone();
         for _ in 0..connections_per_ensemble {

@@ -112,19 +112,9 @@ impl Network {
             let (encoding, _) = self.encoding(*ensemble)?;
             let mut own = Vec::with_capacity(encoding.groups);
             for group in 0..encoding.groups {
-                let (points, scale) = (decoding.eval_points.as_ref(), decoding.scale_eval_points);
-                let known = of_group.entry((*ensemble, group)).or_default();
-                let same = |s: &System| {
-                    s.points == points
-                        && (s.scale == scale || points.is_none())
-                        && s.solver.method == solver.method
-                };
-                let at = known.iter().copied().find(|&at| same(&systems[at])).unwrap_or_else(|| {
-                    let (ensemble, columns) = (*ensemble, Vec::new());
-                    systems.push(System { what, ensemble, group, points, scale, solver, columns });
-                    known.push(systems.len() - 1);
-                    systems.len() - 1
-                });
+                // The ensemble's own points are of unit radius, so that they are always scaled.
+                let points = decoding.eval_points.as_ref();
+                let scale = decoding.scale_eval_points || points.is_none();
                 let function = decode.function(group);
                 let size = match (after, function) {
                     (Some(after), _) => after.nrows(),
@@ -132,6 +122,17 @@ impl Network {
                     (None, None) => dims.len(),
                 };
                 let column = Columns { function, dims, after: after.as_ref(), size };
+                let known = of_group.entry((*ensemble, group)).or_default();
+                let same = |s: &System| {
+                    let alike = s.points == points && s.scale == scale && s.solver.method == solver.method;
+                    alike && (!solver.method.compares_targets() || s.columns[0] == column)
+                };
+                let at = known.iter().copied().find(|&at| same(&systems[at])).unwrap_or_else(|| {
+                    let (ensemble, columns) = (*ensemble, Vec::new());
+                    systems.push(System { what, ensemble, group, points, scale, solver, columns });
+                    known.push(systems.len() - 1);
+                    systems.len() - 1
+                });
                 let columns = &mut systems[at].columns;
                 let k = columns.iter().position(|c| *c == column).unwrap_or_else(|| {
                     columns.push(column);
@@ -225,8 +226,10 @@ impl Network {
         let given = matches!(system.solver.method, Method::NoSolver { .. });
         if !given && activities.iter().all(|a| *a == 0.0) {
             let tuned = encoding.tuned(system.group);
+            let of =
+                if encoding.groups > 1 { format!("ensemble {} of ", system.group) } else { String::new() };
             return Err(unsolved(format!(
-                "all neurons of '{name}' are silent over its evaluation points; {tuned}"
+                "all neurons of {of}'{name}' are silent over its evaluation points; {tuned}"
             )));
         }
         Ok(activities)

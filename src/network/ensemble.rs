@@ -222,6 +222,9 @@ impl Ensemble {
         if !(radius.is_finite() && radius > 0.0) {
             return invalid(format!("its radius is {radius}, but must be above 0"));
         }
+        if settings.n_eval_points == Some(0) {
+            return invalid("its number of evaluation points is 0, but decoders need at least 1".into());
+        }
         let neuron_type = settings.neuron_type.clone().unwrap_or_else(NeuronType::lif);
         let place = Draws { name, n, groups, seed: self.seed.map_or((seed, name), |own| (own, "")) };
         let surface = Distribution::scattered_surface();

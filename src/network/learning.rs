@@ -258,6 +258,13 @@ impl Network {
                 1,
             )));
         }
+        if matches!(pre.kind, Kind::Decoded(..)) {
+            return refuse(format!(
+                "{kind} needs the activities that weights multiply, but '{}' is decoded already; connect from one \
+                 ensemble, or from neurons",
+                pre.name
+            ));
+        }
         if *product != Product::Dense {
             return refuse(format!("{kind} changes weights, so the connection needs a dense transform"));
         }

@@ -129,6 +129,11 @@ impl Default for Method {
 }
 
 impl Method {
+    /// Whether the decoders of a target depend on the other targets that are solved with it.
+    pub fn compares_targets(&self) -> bool {
+        matches!(self, Self::LstsqDrop { .. })
+    }
+
     /// Whether the decoders of targets times a matrix are the decoders of the targets times that matrix. If not, a
     /// connection with full weights has to solve for the weights themselves.
     pub fn compositional(&self) -> bool {

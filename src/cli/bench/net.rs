@@ -21,8 +21,10 @@ pub enum Name {
     /// Decoders learned online
     Pes,
     /// The basal ganglia's choice between as many actions as there are dimensions
+    #[value(alias = "basal_ganglia")]
     BasalGanglia,
     /// Ensembles connected at random
+    #[value(alias = "random_network")]
     RandomNetwork,
     /// A convolutional network for images of 28 by 28
     Mnist,
@@ -40,7 +42,7 @@ pub struct NetArgs {
     /// auto, gpu, software, cpu, or part of an adapter's name
     #[arg(long, env = "NENGO_WGPU_DEVICE", default_value = "auto")]
     device: String,
-    /// Dimensions of the vectors
+    /// Dimensions of the vectors; mnist and lmu have sizes and neurons of their own
     #[arg(long, default_value_t = 128)]
     dimensions: usize,
     /// Neurons for each dimension
@@ -73,8 +75,8 @@ pub struct NetArgs {
     /// Time a peer too: nengo or nengo-dl, and the Python that has it, as in nengo-dl=venv/bin/python
     #[arg(long, value_name = "PEER[=PYTHON]")]
     vs: Vec<String>,
-    /// Print the time of each dispatch
-    #[arg(long)]
+    /// Print the time of each dispatch of a training step
+    #[arg(long, requires = "train")]
     profile: bool,
 }
 
@@ -103,6 +105,11 @@ impl NetArgs {
         }
     }
 
+    /// Whether the sizes and the neuron type that are asked for are its own.
+    fn has_sizes(&self) -> bool {
+        !matches!(self.name, Name::Mnist | Name::Lmu)
+    }
+
     fn key(&self) -> String {
         self.name.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string())
     }
@@ -120,14 +127,25 @@ pub fn run(args: &NetArgs) -> Result<()> {
     if args.repeats == 0 || args.batch == 0 || args.steps == 0 {
         return Err(Error::invalid("bench net", "repeats, batch and steps must be at least 1"));
     }
+    if args.train && args.name == Name::Pes {
+        let problem =
+            "what comes before an online learning rule cannot be trained; time its runs, without --train";
+        return Err(Error::invalid("bench net pes", problem));
+    }
     let device = Device::select(&args.device)?;
     let network = args.network()?;
     let neurons = network.n_neurons();
-    let ours = time(args, &network, &device)?;
-    let mut all = vec![ours];
-    for peer in &args.vs {
-        all.push(peer_time(args, peer)?);
-    }
+    let mut all = vec![time(args, &network, &device)?];
+    // A peer that fails takes nothing from what was measured.
+    let (timed, failed): (Vec<_>, Vec<_>) =
+        args.vs.iter().map(|peer| peer_time(args, peer)).partition(Result::is_ok);
+    all.extend(timed.into_iter().flatten());
+    report(args, neurons, &all);
+    failed.into_iter().next().unwrap_or(Ok(all.swap_remove(0))).map(drop)
+}
+
+/// Prints what was timed, ours first.
+fn report(args: &NetArgs, neurons: usize, all: &[Timed]) {
     let median = |t: &Timed| {
         let mut seconds = t.seconds.clone();
         seconds.sort_by(f64::total_cmp);
@@ -135,32 +153,29 @@ pub fn run(args: &NetArgs) -> Result<()> {
     };
     let steps = args.steps as f64;
     if args.json {
-        for t in &all {
+        for t in all {
             let (middle, least, most) = median(t);
             let line = json!({
                 "net": args.key(), "who": t.who, "neurons": neurons, "batch": args.batch, "steps": args.steps,
-                "train": args.train, "neuron_type": args.neuron_type, "build_seconds": t.build,
+                "train": args.train, "build_seconds": t.build,
                 "seconds": middle, "least": least, "most": most, "steps_per_second": steps / middle,
                 "neuron_updates_per_second": neurons as f64 * args.batch as f64 * steps / middle,
+                "neuron_type": args.has_sizes().then_some(&args.neuron_type),
             });
             println!("{line}");
         }
-        return Ok(());
+        return;
     }
     let what = if args.train { "training" } else { "forward" };
-    println!(
-        "{} {what}: {neurons} {} neurons, batch {}, {} steps",
-        args.key(),
-        args.neuron_type,
-        args.batch,
-        args.steps
-    );
+    let of =
+        if args.has_sizes() { format!("{neurons} {} neurons, ", args.neuron_type) } else { String::new() };
+    println!("{} {what}: {of}batch {}, {} steps", args.key(), args.batch, args.steps);
     println!(
         "{:<36} {:>12} {:>14} {:>12} {:>16} {:>8}",
         "", "seconds", "spread", "steps/s", "neuron updates/s", "ratio"
     );
     let (first, ..) = median(&all[0]);
-    for t in &all {
+    for t in all {
         let (middle, least, most) = median(t);
         println!(
             "{:<36} {:>12.4} {:>14} {:>12.0} {:>16.3e} {:>8.2}",
@@ -175,7 +190,6 @@ pub fn run(args: &NetArgs) -> Result<()> {
     if let Some(build) = all[0].build {
         println!("built in {build:.2} s");
     }
-    Ok(())
 }
 
 /// Numbers without any pattern that matters, between -1 and 1.
@@ -206,7 +220,7 @@ fn time(args: &NetArgs, network: &Network, device: &Device) -> Result<Timed> {
         }
     };
     run(&mut sim)?;
-    if args.profile && args.train {
+    if args.profile {
         super::print_profile(sim.profile(&inputs, &targets, Some(steps), 3)?);
     }
     let mut seconds = Vec::new();

@@ -5,7 +5,7 @@ use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 use serde::Deserialize;
 
 use super::{passthrough, scaled};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::network::{Decoding, Ensemble, Function, Network, ObjectId};
 
 /// The elementwise product of two vectors, from two squares: `a b = ((a + b)² - (a - b)²) / 4` (Gosmann 2015).
@@ -52,6 +52,9 @@ impl Product {
     /// A name that is taken, or settings that make no sense.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<ProductParts> {
         let Self { n_neurons, dimensions: d, input_magnitude } = *self;
+        if n_neurons == 0 {
+            return Err(Error::invalid(format!("product '{name}'"), "it has 0 neurons; it needs at least 1"));
+        }
         net.within(name, |net| {
             let input_a = passthrough(net, "input_a", d)?;
             let input_b = passthrough(net, "input_b", d)?;

@@ -112,7 +112,7 @@ with_settings! {
         pub train_encoders: Option<bool>,
         /// Whether biases are trained; true by default.
         pub train_bias: Option<bool>,
-        /// How the decoders of `NAME.output` are found: as the network says that it is in, if not as the file says.
+        /// How the decoders of `NAME.output` and of its input are found: as the network says that it is in, if not as the file says.
         #[serde(skip)]
         pub default_solver: Option<Solver>,
     }

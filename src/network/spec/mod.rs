@@ -53,6 +53,7 @@ use super::{Connection, Network};
 use crate::error::{Error, Result};
 use crate::io::dataset::{DataSpec, Splits};
 use crate::io::split::SplitSpec;
+use crate::solve::Solver;
 use crate::train::TrainSpec;
 
 /// A network, its data and its training as a TOML file describes them.
@@ -111,6 +112,19 @@ fn millisecond() -> f64 {
     0.001
 }
 
+/// Calls `f` while decoders are found as the network says that its objects are in, if it does.
+fn with_solver<R>(
+    net: &mut Network,
+    solver: &Option<Solver>,
+    f: impl FnOnce(&mut Network) -> Result<R>,
+) -> Result<R> {
+    let of_file = net.config.solver.clone();
+    solver.iter().for_each(|solver| net.config.solver = solver.clone());
+    let result = f(net);
+    net.config.solver = of_file;
+    result
+}
+
 impl NetworkSpec {
     /// Reads a TOML file.
     ///
@@ -167,22 +181,14 @@ impl NetworkSpec {
         for layer in &self.layer {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
         }
-        for layer in &self.layer {
-            let post = net.find(&layer.name)?;
-            for input in layer.input.as_slice() {
-                net.connect(net.find(input)?, post, Connection::new())?;
-            }
-        }
-        for neurons in &self.neurons {
-            let post = net.find(&neurons.name)?;
-            for input in neurons.input.as_slice() {
-                net.connect(net.find(input)?, post, Connection::new())?;
-            }
-        }
-        for ensemble in &self.ensemble {
-            let post = net.find(&ensemble.name)?;
-            for input in ensemble.input.as_slice() {
-                net.connect(net.find(input)?, post, Connection::new())?;
+        let layers = self.layer.iter().map(|l| (&l.name, &l.input, &l.default_solver));
+        let neurons = self.neurons.iter().map(|n| (&n.name, &n.input, &n.default_solver));
+        let ensembles = self.ensemble.iter().map(|e| (&e.name, &e.input, &e.default_solver));
+        for (name, inputs, solver) in layers.chain(neurons).chain(ensembles) {
+            let post = net.find(name)?;
+            for input in inputs.as_slice() {
+                let pre = net.find(input)?;
+                with_solver(&mut net, solver, |net| net.connect(pre, post, Connection::new()))?;
             }
         }
         let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?.flatten();
@@ -191,10 +197,8 @@ impl NetworkSpec {
         connections.sort_by_key(|c| (c.post.name.ends_with("/learning-rule"), c.learning_rule.is_some()));
         for connection in connections {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
-            let of_file = net.config.solver.clone();
-            connection.default_solver.iter().for_each(|solver| net.config.solver = solver.clone());
-            net.connect(pre, post, connection.build(synapse.as_ref())?)?;
-            net.config.solver = of_file;
+            let spec = connection.build(synapse.as_ref())?;
+            with_solver(&mut net, &connection.default_solver, |net| net.connect(pre, post, spec))?;
         }
         for probe in &self.probe {
             let (target, every) = probe.build(&net)?;
@@ -251,10 +255,8 @@ impl NetworkSpec {
             let probed = read.get(&ensemble.name).copied();
             let named = read.contains_key(&format!("{}.output", ensemble.name));
             if named || probed.is_some_and(|probed| probed || ensemble.n_ensembles > 1) {
-                let of_file = net.config.solver.clone();
-                ensemble.default_solver.iter().for_each(|solver| net.config.solver = solver.clone());
-                net.output_of(net.find(&ensemble.name)?)?;
-                net.config.solver = of_file;
+                let of = net.find(&ensemble.name)?;
+                with_solver(net, &ensemble.default_solver, |net| net.output_of(of))?;
             }
         }
         Ok(())

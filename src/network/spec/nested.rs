@@ -1,5 +1,7 @@
 //! Networks in networks: their objects get whole names and what their configuration says, and stand beside the others.
 
+use std::collections::HashSet;
+
 use super::{ConfigSpec, Names, NestedSpec, NetworkSpec};
 use crate::error::{Error, Result};
 use crate::network::check_name;
@@ -13,6 +15,9 @@ struct Scope {
 impl NetworkSpec {
     /// Takes the objects of nested networks up; those that Nengo knows by name stay networks.
     pub(super) fn flatten(&mut self) -> Result<()> {
+        let nodes = self.node.iter().map(|o| &o.name).chain(self.layer.iter().map(|o| &o.name));
+        let others = self.neurons.iter().map(|o| &o.name).chain(self.ensemble.iter().map(|o| &o.name));
+        check_distinct(&self.network, nodes.chain(others), "")?;
         for network in std::mem::take(&mut self.network) {
             self.take_up(network, &mut Vec::new(), &ConfigSpec::default())?;
         }
@@ -37,7 +42,9 @@ impl NetworkSpec {
             self.network.push(network);
             return Ok(());
         }
-        around.push(Scope { prefix: format!("{}.", network.name), names: network.names() });
+        let prefix = format!("{}.", network.name);
+        check_distinct(&network.network, network.objects(), &prefix)?;
+        around.push(Scope { prefix, names: network.names() });
         let config = network.config;
         for nested in network.network {
             self.take_up(nested, around, &config)?;
@@ -56,11 +63,13 @@ impl NetworkSpec {
         for mut layer in network.layer {
             whole(&mut layer.name);
             find_all(&mut layer.input);
+            layer.default_solver.clone_from(&config.solver);
             self.layer.push(layer);
         }
         for mut neurons in network.neurons {
             whole(&mut neurons.name);
             find_all(&mut neurons.input);
+            neurons.default_solver.clone_from(&config.solver);
             self.neurons.push(neurons);
         }
         for mut ensemble in network.ensemble {
@@ -114,22 +123,32 @@ impl NestedSpec {
         objects + output.len() + connection.len() + probe.len() > 0
     }
 
-    /// The names that its objects and connections are given.
-    fn names(&self) -> Vec<String> {
+    /// The names that its objects are given, but for networks.
+    fn objects(&self) -> impl Iterator<Item = &String> {
         let nodes = self.node.iter().map(|o| &o.name);
         let layers = self.layer.iter().map(|o| &o.name);
         let neurons = self.neurons.iter().map(|o| &o.name);
-        let ensembles = self.ensemble.iter().map(|o| &o.name);
+        nodes.chain(layers).chain(neurons).chain(self.ensemble.iter().map(|o| &o.name))
+    }
+
+    /// The names that its objects and connections are given.
+    fn names(&self) -> Vec<String> {
         let networks = self.network.iter().map(|o| &o.name);
         let connections = self.connection.iter().filter_map(|c| c.name.as_ref());
-        nodes
-            .chain(layers)
-            .chain(neurons)
-            .chain(ensembles)
-            .chain(networks)
-            .chain(connections)
-            .cloned()
-            .collect()
+        self.objects().chain(networks).chain(connections).cloned().collect()
+    }
+}
+
+/// Refuses networks that have the name of another one, or of an object beside them: their objects' names would be theirs too.
+fn check_distinct<'a>(
+    networks: &[NestedSpec],
+    objects: impl Iterator<Item = &'a String>,
+    prefix: &str,
+) -> Result<()> {
+    let mut taken: HashSet<&String> = objects.collect();
+    match networks.iter().find(|network| !taken.insert(&network.name)) {
+        Some(network) => Err(Error::DuplicateName { name: format!("{prefix}{}", network.name) }),
+        None => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ use super::Names;
 use crate::error::{Error, Result};
 use crate::network::{Init, Neurons, Tuning};
 use crate::op::neuron::NeuronType;
+use crate::solve::Solver;
 
 /// A population of neurons: tuned by rates and intercepts, or by gains and biases.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +24,9 @@ pub struct NeuronsSpec {
     /// What is connected to it, neuron by neuron; several inputs are summed.
     #[serde(default)]
     pub input: Names,
+    /// How decoders of its input are found: as the network says that it is in, if not as the file says.
+    #[serde(skip)]
+    pub default_solver: Option<Solver>,
     /// Rates at an input of 1 in Hz; `{ uniform = [200, 400] }` by default.
     pub max_rates: Option<Init>,
     /// Inputs at which a neuron begins to fire; `{ uniform = [-1, 0.9] }` by default.

@@ -67,6 +67,9 @@ pub struct LayerSpec {
     pub trainable: Option<bool>,
     /// Dimensions of its input, where they do not follow from what is connected.
     pub size_in: Option<usize>,
+    /// How decoders of its input are found: as the network says that it is in, if not as the file says.
+    #[serde(skip)]
+    pub default_solver: Option<Solver>,
 }
 
 /// A connection.
