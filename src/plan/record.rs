@@ -360,6 +360,8 @@ impl<'a> Buffers<'a> {
                     self.grows(local, ty, 1);
                     let placed = self.whole(local, ty);
                     self.feeds.insert(i, placed.clone());
+                    // It is written anew before each replay.
+                    self.keep_until_read(local, value, 0, stages);
                     placed
                 }
                 Source::Constant(c) => {
@@ -415,13 +417,19 @@ impl<'a> Buffers<'a> {
         if !self.rolling.contains(&value) {
             self.grows(local, ty, 1);
         }
-        if self.outputs.iter().all(|o| o.value != value) {
-            let reads = |s: &Stage| s.nodes().iter().any(|n| self.graph.nodes[n.0].inputs.contains(&value));
-            let last = stages.iter().rposition(reads).unwrap_or(at);
-            self.busy.push((local, last.max(at)));
-        }
+        self.keep_until_read(local, value, at, stages);
         self.placed.insert(value, self.whole(local, ty));
         Ok(())
+    }
+
+    /// A buffer is busy until its value, which is there from stage `at` on, has been read for the last time.
+    fn keep_until_read(&mut self, local: usize, value: ValueId, at: usize, stages: &[Stage]) {
+        if self.outputs.iter().any(|o| o.value == value) {
+            return;
+        }
+        let reads = |s: &Stage| s.nodes().iter().any(|n| self.graph.nodes[n.0].inputs.contains(&value));
+        let last = stages.iter().rposition(reads).unwrap_or(at);
+        self.busy.push((local, last.max(at)));
     }
 
     /// The operator's constant words, once for all operators that share them.
