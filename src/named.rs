@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::de::{Deserializer, Error, IntoDeserializer, Visitor};
+use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 /// No settings: an empty table where there could be some, and nothing where there are none.
@@ -41,6 +41,18 @@ impl<'de, E: Error> IntoDeserializer<'de, E> for Nothing<E> {
     }
 }
 
+/// What `read` makes of a table with one entry, as an enum is one: others would not be read, and without a word.
+pub(crate) fn only_entry<'de, A: MapAccess<'de>, T>(
+    mut map: A,
+    read: impl FnOnce(MapAccessDeserializer<&mut A>) -> Result<T, A::Error>,
+) -> Result<T, A::Error> {
+    let value = read(MapAccessDeserializer::new(&mut map))?;
+    match map.next_key::<String>()? {
+        None => Ok(value),
+        Some(key) => Err(A::Error::custom(format!("'{key}' stands beside the one entry that this may have"))),
+    }
+}
+
 /// Makes an enum with `#[serde(remote = "Self")]` readable as `"name"` where all its settings have defaults.
 macro_rules! name_or_table {
     ($type:ident, $expecting:literal) => {
@@ -59,7 +71,7 @@ macro_rules! name_or_table {
                     }
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
-                        $type::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                        crate::named::only_entry(map, |entry| $type::deserialize(entry))
                     }
                 }
                 from.deserialize_any(Visitor)

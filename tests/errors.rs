@@ -10,7 +10,7 @@ use nengo_wgpu::network::{
     Bound, Connection, Function, Init, Layer, Network, Neurons, Node, Parameters, Synapse, TensorNode,
     Transform,
 };
-use nengo_wgpu::op::neuron::NeuronType;
+use nengo_wgpu::op::neuron::{AdaptiveLif, Izhikevich, LifRate, NeuronType};
 use nengo_wgpu::train::{
     Backprop, Clip, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Training,
 };
@@ -399,15 +399,29 @@ fn functions_of_time_that_fail_are_named() {
 
 #[test]
 fn neurons_that_are_silent_since_their_current_is_not_a_number_are_named() {
-    let mut net = Network::new(0);
-    let x = net.node("x", Node::Constant(vec![-0.5])).unwrap();
-    let hidden = net.neurons("hidden", Neurons::new(4, NeuronType::lif())).unwrap();
-    let log = Function::parse("log(x); x; 1; 0").unwrap();
-    net.connect(x, hidden, Connection::new().function(log)).unwrap();
-    net.probe("p", hidden).unwrap();
-    let mut sim = Simulator::new(&net, cpu()).unwrap();
-    let result = sim.run_steps(20, &Data::new());
-    says(result, &["the voltage of 'hidden' is NaN", "element 0", "20 steps"]);
+    for device in devices() {
+        for neurons in [NeuronType::lif(), AdaptiveLif::default().into(), Izhikevich::default().into()] {
+            let mut net = Network::new(0);
+            let x = net.node("x", Node::Constant(vec![-0.5])).unwrap();
+            let hidden = net.neurons("hidden", Neurons::new(4, neurons)).unwrap();
+            let log = Function::parse("log(x); x; 1; 0").unwrap();
+            net.connect(x, hidden, Connection::new().function(log)).unwrap();
+            net.probe("p", hidden).unwrap();
+            let mut sim = Simulator::new(&net, device).unwrap();
+            let result = sim.run_steps(20, &Data::new());
+            says(result, &["the voltage of 'hidden' is NaN", "element 0", "20 steps"]);
+        }
+        // A rate is not a number where its current is none.
+        let mut net = Network::new(0);
+        let x = net.node("x", Node::Constant(vec![-0.5])).unwrap();
+        let rates = Neurons::new(1, LifRate::default()).tuned(Init::Constant(1.0), Init::Zeros);
+        let hidden = net.neurons("hidden", rates).unwrap();
+        let log = Function::parse("log(x)").unwrap();
+        net.connect(x, hidden, Connection::new().function(log)).unwrap();
+        net.probe("p", hidden).unwrap();
+        let result = Simulator::new(&net, device).unwrap().run_steps(20, &Data::new());
+        says(result, &["'p' is NaN", "step 0"]);
+    }
 }
 
 #[test]

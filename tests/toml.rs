@@ -310,6 +310,26 @@ fn errors_have_line_and_column() {
 }
 
 #[test]
+fn a_second_entry_where_there_can_be_one_is_not_passed_over() {
+    let neurons = |of: &str| format!("[[neurons]]\nname = \"n\"\nn = 2\ntype = {of}\n");
+    let connection = |rest: &str| {
+        neurons("\"tanh\"")
+            + "[[node]]\nname = \"x\"\nsize = 2\n[[connection]]\npre = \"x\"\npost = \"n\"\n"
+            + rest
+    };
+    for (toml, second) in [
+        (neurons("{ lif = {}, tau-rc = 0.1 }"), "'tau-rc'"),
+        (neurons("{ lif = {}, tanh = {} }"), "'tanh'"),
+        (connection("transform = { dense = { constant = 2.0 }, scale = 7.0 }"), "'scale'"),
+        (connection("learning-rule = { pes = {}, voja = {} }"), "'voja'"),
+        (connection("solver = { method = { lstsq = {}, nnls = {} } }"), "'nnls'"),
+    ] {
+        let text = problem(&toml);
+        assert!(text.contains(second) && text.contains("beside"), "{text}");
+    }
+}
+
+#[test]
 fn unknown_settings_are_refused_in_every_table() {
     let node = "[[node]]\nname = \"a\"\nsize = 1\n";
     let train = "[train]\nepochs = 1\nlearning-rate = 0.1\nloss = \"mean-squared\"\n";

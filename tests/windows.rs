@@ -287,6 +287,17 @@ fn a_budget_chooses_the_window() {
         assert!(taken <= full.bytes / 4 && taken > full.bytes / 10, "{taken} of {} on {device}", full.bytes);
         assert!((loss.unwrap() - same.unwrap()).abs() < 1e-6);
         let least = of(Backprop::Checkpointed(1)).shared;
+        // Of all windows of about equal length the longest that fits, though memory does not rise with each step.
+        for budget in [full.bytes / 3, full.bytes / 5] {
+            let lengths = (2..=200).map(|count: usize| 200_usize.div_ceil(count));
+            let fits = |w: &usize| of(Backprop::Checkpointed(*w)).bytes <= budget;
+            let longest = lengths.filter(fits).max().unwrap();
+            assert_eq!(
+                take(budget).0,
+                of(Backprop::Checkpointed(longest)).bytes,
+                "{longest} steps on {device}"
+            );
+        }
         let error = take(least).1.unwrap_err().to_string();
         for part in [least.to_string(), full.bytes.to_string(), "no window fits".into()] {
             assert!(error.contains(&part), "'{part}' in: {error}");

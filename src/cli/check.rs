@@ -26,7 +26,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "N", default_value_t = 16)]
     elements: usize,
     /// Largest error that passes, as a share of the gradient's largest element
-    #[arg(long, value_name = "X", default_value_t = 1e-3)]
+    #[arg(long, value_name = "X", default_value_t = 1e-3, allow_negative_numbers = true)]
     tolerance: f64,
     /// Parameters to check with, as train writes them; without them parameters are as they start
     #[arg(long, value_name = "FILE")]
@@ -37,6 +37,18 @@ pub struct CheckArgs {
 pub fn run(args: &CheckArgs) -> Result<()> {
     if args.examples == 0 {
         return Err(Error::invalid("--examples", "it is 0, but must be at least 1"));
+    }
+    if args.elements == 0 {
+        return Err(Error::invalid(
+            "--elements",
+            "it is 0, so nothing would be compared; it must be at least 1",
+        ));
+    }
+    if args.tolerance.is_nan() || args.tolerance < 0.0 {
+        return Err(Error::invalid(
+            "--tolerance",
+            format!("it is {}, but must be at least 0", args.tolerance),
+        ));
     }
     let spec = NetworkSpec::read(&args.file)?;
     let network = spec.build()?;

@@ -37,7 +37,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     let spec = NetworkSpec::read(&args.file)?;
     let network = spec.build()?;
     let device = args.device.open()?;
-    let takes_data = spec.node.iter().any(|n| n.size.is_some());
+    let takes_data = spec.node.iter().any(|n| n.is_input());
     let file = || spec.train.as_ref().filter(|_| takes_data || args.train).map(|t| t.minibatch);
     let minibatch = args.minibatch.or_else(file).unwrap_or(if takes_data { 32 } else { 1 });
     let options = Options { minibatch, dt: spec.dt, seed: None };

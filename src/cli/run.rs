@@ -26,7 +26,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "N", conflicts_with = "time")]
     steps: Option<usize>,
     /// Simulated time to run, in seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     time: Option<f64>,
     #[command(flatten)]
     device: DeviceArg,
@@ -145,7 +145,8 @@ pub(super) fn n_steps(
             if (1.0..1e15).contains(&steps) {
                 return Ok(steps as usize);
             }
-            let problem = format!("it is {time} s, but must be at least one step of {} s", spec.dt);
+            let problem =
+                format!("it is {time} s, but must be at least one step of {} s, at most 1e15", spec.dt);
             Err(Error::invalid("--time", problem))
         }
         (None, None) if data => Ok(spec.train.as_ref().map_or(1, |t| t.steps)),

@@ -52,10 +52,9 @@ impl Operator for Noise {
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
-        // The step within the window is not known here: the reference is for windows of one step.
         let clock = [0, 1, 2, 3, 4].map(|i| (at.inputs[0][i] as f32).to_bits());
         let mut values = vec![0.0; at.rows * self.cols];
-        self.fill(&mut values, 0, 0, clock);
+        self.fill(&mut values, 0, at.step, clock);
         values.into_iter().map(f64::from).collect()
     }
 }

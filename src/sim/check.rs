@@ -38,9 +38,9 @@ pub struct CheckedGradient {
 }
 
 impl CheckedGradient {
-    /// The larger of the two errors; zero where nothing can be compared.
+    /// The larger of the two errors; that of the device where differences tell nothing.
     pub fn error(&self) -> f64 {
-        if self.comparable { self.differences.max(self.device) } else { 0.0 }
+        if self.comparable { self.differences.max(self.device) } else { self.device }
     }
 }
 

@@ -76,9 +76,9 @@ impl Simulator {
     /// # Errors
     /// As [`Simulator::fit`] for data that do not fit, and those of a run that cannot be planned.
     pub fn outline_training(&self, inputs: &Data, targets: &Data, n_steps: Option<usize>) -> Result<Outline> {
-        let (_, key) = self.key(inputs, targets, n_steps, true)?;
+        let (examples, key) = self.key(inputs, targets, n_steps, true)?;
         let compiled = self.compiled()?;
-        let windows = self.windows(&key, key.dims.batch)?;
+        let windows = self.windows(&key, examples)?;
         let (mut parts, mut states) = (Vec::new(), 0);
         for (part, steps) in windows.parts() {
             let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key.clone() };
@@ -89,7 +89,9 @@ impl Simulator {
         }
         let sizes = self.training_sizes(compiled.scalars(), &compiled.training);
         let floats = self.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
-        Ok(self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64))
+        let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64);
+        // With programs of their own for examples that do not fill a minibatch.
+        Ok(Outline { bytes: self.estimate(&key, examples, windows.backprop())?.bytes, ..outline })
     }
 
     fn outlined(&self, steps: usize, parts: Vec<Part>, parameter_bytes: u64, state_bytes: u64) -> Outline {

@@ -286,12 +286,9 @@ impl Simulator {
         Ok(())
     }
 
-    /// On the CPU, refuses a state that is not finite at the end of a run, which no probe may show: a neuron whose current is
-    /// NaN is silent, as if all were well. An adapter would have to be waited for.
+    /// Refuses a state that is not finite at the end of a run, which no probe may show: a neuron whose current is NaN is
+    /// silent, as if all were well.
     fn check_states(&mut self, key: StateKey, run: Range<u64>) -> Result<()> {
-        if self.device.kind() != DeviceKind::Cpu {
-            return Ok(());
-        }
         let Some(BadState { what, value, place }) = self.bad_state(key)? else { return Ok(()) };
         let steps = run.end - run.start;
         let hint = format!("at {place}; it became so within {steps} steps, from what comes in");

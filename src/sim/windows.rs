@@ -26,6 +26,15 @@ impl Windows {
         Self { steps, window: backprop.window(steps), twice }
     }
 
+    /// The back-propagation that goes through them.
+    pub fn backprop(&self) -> Backprop {
+        match (self.count(), self.twice) {
+            (1, _) => Backprop::Full,
+            (_, true) => Backprop::Checkpointed(self.window),
+            (_, false) => Backprop::Truncated(self.window),
+        }
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.steps.div_ceil(self.window)
@@ -106,7 +115,12 @@ impl Simulator {
     }
 
     /// The memory of runs of `key.dims.steps` steps on so many examples.
-    fn estimate(&self, key: &TrainKey, examples: usize, backprop: Backprop) -> Result<MemoryEstimate> {
+    pub(super) fn estimate(
+        &self,
+        key: &TrainKey,
+        examples: usize,
+        backprop: Backprop,
+    ) -> Result<MemoryEstimate> {
         let compiled = self.compiled()?;
         let windows = Windows::new(key.dims.steps, backprop, key.update);
         let (mut states, mut borders, mut inside) = (0, 0, 0);
@@ -218,38 +232,27 @@ enum Found {
     Whole(String),
 }
 
-/// Windows that fit into `budget`, as long as they can be, so that they are of equal length where that is possible; or the
-/// least memory that was found, with its window.
+/// The longest windows that fit into `budget`, of those of equal length or nearly so; or the least memory that was found,
+/// with its window. Every length is tried, since memory neither falls nor rises with it all the way: a rest at the end is a
+/// program of its own.
 fn largest(
     steps: usize,
     kind: Backprop,
     budget: u64,
     bytes: &dyn Fn(Backprop) -> Result<u64>,
 ) -> Result<Found> {
-    let of = |count: usize| kind.with_window(steps.div_ceil(count));
-    let needed = |count: usize| match bytes(of(count)) {
-        Err(Error::TooLarge { .. }) => Ok(u64::MAX),
-        other => other,
-    };
-    // The inside shrinks with the number of windows while their borders grow, so the least lies somewhere between.
-    let (mut count, mut last, mut least) = (2, 1, (u64::MAX, 0));
-    loop {
-        let now = needed(count.min(steps))?;
-        if now <= budget {
-            break;
+    let (mut least, mut window) = ((u64::MAX, 0), steps);
+    while window > 1 {
+        // The next shorter one that cuts the run into more pieces.
+        window = steps.div_ceil(steps.div_ceil(window - 1));
+        let needed = match bytes(kind.with_window(window)) {
+            Err(Error::TooLarge { .. }) => u64::MAX,
+            other => other?,
+        };
+        if needed <= budget {
+            return Ok(Found::Fits(kind.with_window(window)));
         }
-        if now < least.0 {
-            least = (now, steps.div_ceil(count.min(steps)));
-        }
-        if count >= steps {
-            return Ok(Found::Least(least.0, least.1));
-        }
-        (last, count) = (count, 2 * count);
+        least = least.min((needed, window));
     }
-    let mut fits = count.min(steps);
-    while fits - last > 1 {
-        let middle = last + (fits - last) / 2;
-        if needed(middle)? <= budget { fits = middle } else { last = middle }
-    }
-    Ok(Found::Fits(of(fits)))
+    Ok(Found::Least(least.0, least.1))
 }

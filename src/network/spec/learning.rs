@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::signals::SynapseSpec;
 use crate::error::Result;
+use crate::named::only_entry;
 use crate::network::{Init, LearningRule, Synapse};
 
 /// A learning rule by its name alone, with everything as it is by default, or with some of it: `"pes"`, or
@@ -91,7 +92,7 @@ impl<'de> Deserialize<'de> for LearningRuleSpec {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<LearningRuleSpec, A::Error> {
-                LearningRuleSpec::deserialize(MapAccessDeserializer::new(map))
+                only_entry(map, |entry| LearningRuleSpec::deserialize(entry))
             }
         }
         from.deserialize_any(Visitor)

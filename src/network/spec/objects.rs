@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
+use crate::named::only_entry;
 use crate::network::{
     Activation, Connection, Convolution, Decoding, Distribution, Function, Init, Layer, Network, Node, Pool,
     Slice, Sparse, Synapse, Target, Transform,
@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for TransformSpec {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                MadeTransform::deserialize(MapAccessDeserializer::new(map)).map(TransformSpec::Made)
+                only_entry(map, |entry| MadeTransform::deserialize(entry)).map(TransformSpec::Made)
             }
         }
         from.deserialize_any(Any)

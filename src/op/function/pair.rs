@@ -70,8 +70,9 @@ impl Binary {
             Binary::Div => format!("{a} / {b}"),
             Binary::Residual => format!("residual({a}, {b})"),
             Binary::Pow => format!("power({a}, {b})"),
-            Binary::Max => format!("max({a}, {b})"),
-            Binary::Min => format!("min({a}, {b})"),
+            // As on the CPU, NaN stays NaN, so that a run that went wrong is seen.
+            Binary::Max => format!("select({a}, {b}, {a} < {b})"),
+            Binary::Min => format!("select({a}, {b}, {b} < {a})"),
             Binary::Less => format!("select(F(0.0), F(1.0), {a} < {b})"),
             Binary::Instead => a.to_string(),
             Binary::Poisson => format!("poisson({a}, {b})"),

@@ -52,7 +52,9 @@ impl System for IzhikevichStep {
         let v = v + (number(0.04) * v * v + number(5.0) * v + number(140.0) - u + j) * ms;
         let below = v.less(number(THRESHOLD));
         let spiked = number(1.0) - below;
-        let v_next = below.select(v, number(reset_voltage));
+        // A voltage that is not a number stays, so that a run that went wrong is seen.
+        let reset = number(0.0).less(v).select(number(reset_voltage), v);
+        let v_next = below.select(v, reset);
         let u = u + number(tau_recovery) * (number(coupling) * v_next - u) * ms;
         let spike = match self.derivative {
             // The distance to the threshold in units of the way from the reset to it.

@@ -25,6 +25,7 @@ use super::map::Map;
 use super::scan::{Emits, Scan};
 use super::step::Step;
 use crate::graph::{State, Tensor};
+use crate::named::only_entry;
 use count::{Regular, Stochastic};
 use izhikevich::IzhikevichStep;
 use leaky::{LeakyStep, SynapticStep};
@@ -108,7 +109,7 @@ impl<'de> Deserialize<'de> for NeuronType {
             }
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<NeuronType, A::Error> {
-                NeuronType::deserialize(MapAccessDeserializer::new(map))
+                only_entry(map, |entry| NeuronType::deserialize(entry))
             }
         }
         from.deserialize_any(Visitor)

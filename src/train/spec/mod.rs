@@ -324,7 +324,11 @@ fn classes(rows: &Array2<f32>) -> Array2<f32> {
 fn output_size(network: &Network, probe: &str) -> Result<usize> {
     match &network.probes[network.find_probe(probe)?.0].target {
         Target::Output(object, _) | Target::Input(object) => network.size_out(*object),
-        _ => Err(Error::invalid(format!("probe '{probe}'"), "a parameter has no targets")),
+        _ => {
+            let problem = "a loss compares what an object gives or gets; a state, a parameter or a signal of a learning \
+                           rule has no targets";
+            Err(Error::invalid(format!("probe '{probe}'"), problem))
+        }
     }
 }
 
