@@ -446,6 +446,14 @@ fn a_training_step_multiplies_recurrent_weights_gradient_outside_of_the_loop() {
         let inputs = Data::new().with("x", Array2::ones((16, 3)));
         let targets = Data::new().with("p", Array2::ones((16, 5)));
         let outline = sim.outline_training(&inputs, &targets, Some(40)).unwrap();
+        // With the examples that do not fill a minibatch, as training takes them.
+        let rest =
+            |n| (Data::new().with("x", Array2::ones((n, 3))), Data::new().with("p", Array2::ones((n, 5))));
+        let (more, of_more) = rest(19);
+        let full = nengo_wgpu::train::Backprop::Full;
+        let estimate = sim.memory_estimate(&more, &of_more, Some(40), full).unwrap();
+        assert_eq!(sim.outline_training(&more, &of_more, Some(40)).unwrap().bytes, estimate.bytes);
+        assert!(estimate.bytes > outline.bytes);
         let program = &outline.parts[0].program;
         assert!(program.other_dispatches > 0, "the update");
         let loops: Vec<_> = program.stages.iter().filter(|s| looped(s)).collect();

@@ -5,7 +5,10 @@ mod common;
 use common::devices;
 use common::golden::Golden;
 use ndarray::{Array2, Array3, Axis, Ix2, array, s};
-use nengo_wgpu::network::{Draw, Interpolation, Network, Node, Noise, ProbeId, Process, WhiteSignal};
+use nengo_wgpu::network::{
+    Activation, Draw, Interpolation, Layer, Network, Node, Noise, ProbeId, Process, WhiteSignal,
+};
+use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Options, Simulator};
 
 const DT: f64 = 0.001;
@@ -51,6 +54,22 @@ fn signals_that_follow_a_rule_are_those_of_nengo() {
         for device in devices() {
             let ours = run_parts(process.clone(), device, 1, &[37, 63]);
             golden.check(&format!("{name}/output"), device, &wide(&ours));
+        }
+    }
+}
+
+#[test]
+fn gradients_behind_noise_are_checked_at_every_step() {
+    for device in devices() {
+        let mut net = Network::new(3);
+        let x = net.node("x", Node::process(Noise::white(2).unscaled())).unwrap();
+        let y = net.layer("y", Layer::dense(3).activation(Activation::Tanh), x).unwrap();
+        net.probe("p", y).unwrap();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.compile(Training::new(Objective::new().loss("p", Loss::MeanSquared), 0.1)).unwrap();
+        let targets = Data::new().with("p", Array2::ones((1, 3)));
+        for checked in sim.check_gradients(&Data::new(), &targets, Some(7), 20).unwrap() {
+            assert!(checked.comparable && checked.error() < 1e-4, "{checked:?} on {device}");
         }
     }
 }

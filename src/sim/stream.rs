@@ -19,7 +19,7 @@ pub(super) const WINDOW: usize = 1024;
 /// Most bytes that a window's buffers may take.
 const WINDOW_BYTES: u64 = 512 << 20;
 /// The same on the CPU: what one operator writes is still in the cache when the next one reads it.
-const CACHE_BYTES: u64 = 24 << 20;
+const CACHE_BYTES: u64 = 12 << 20;
 /// Steps of an adapter's first window, whose pace is not known yet, where each step is dispatched on its own.
 const FIRST: usize = 64;
 /// Most steps of a window whose length depends on the time that others took. Shorter than what filters cut into chunks
