@@ -40,7 +40,7 @@ fn main(
 #import load
     var y = F(0.0);
     if DELAYED {
-        y = output[(p.start + now * width + element) / WIDTH];
+        y = output[(p.start + OUT * now * width + element) / WIDTH];
     }
     for (var k = 0u; k < p.steps; k++) {
         let t = t0 + select(k, p.steps - 1u - k, BACKWARD);

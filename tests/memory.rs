@@ -62,10 +62,10 @@ fn a_step_of_back_propagation_keeps_a_few_values_of_a_population_and_windows_kee
     }
 }
 
-/// Its sums over time are made within the loop, so that no step keeps what is as wide as a population. Here the population
-/// reads one value for each of its ensembles.
+/// The population reads one value for each of its ensembles. An adapter keeps the adjoint of its currents, and narrow values;
+/// the CPU, which makes sums over time within the loop, keeps narrow values alone.
 #[test]
-fn the_gradient_of_an_array_keeps_narrow_values_alone_on_the_cpu() {
+fn the_gradient_of_an_array_keeps_what_is_as_wide_as_a_population_at_most_once() {
     let currents = (4 * DIMENSIONS * NEURONS * BATCH) as f64;
     for device in devices() {
         let net = benchmarks::integrator(DIMENSIONS, NEURONS, Lif::default()).unwrap();
@@ -78,9 +78,9 @@ fn the_gradient_of_an_array_keeps_narrow_values_alone_on_the_cpu() {
             sim.memory_estimate(&inputs, &targets, None, Backprop::Full).unwrap().bytes as f64
         };
         let a_step = (bytes(30) - bytes(10)) / 20.0;
-        let bound = if device.kind() == DeviceKind::Cpu { 0.3 } else { 1.2 };
-        println!("{:.3} MB a step on {device}", a_step / 1e6);
-        assert!(a_step <= bound * currents, "{:.3} MB a step on {device}", a_step / 1e6);
+        let bound = if device.kind() == DeviceKind::Cpu { 0.15 * currents } else { 1.2e6 };
+        println!("{:.3} MB a step on {device}; the currents are {:.3}", a_step / 1e6, currents / 1e6);
+        assert!(a_step <= bound, "{:.3} MB a step on {device}", a_step / 1e6);
     }
 }
 

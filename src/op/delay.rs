@@ -43,7 +43,7 @@ impl Operator for Delay {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        if !self.backward {
+        if !self.backward && !at.rolls {
             at.output.start += at.dims.batch * at.output.ty.cols;
         }
         Map::new(Expr::identity()).lower_exactly(at)

@@ -57,7 +57,8 @@ pub fn order(graph: &Graph, outputs: &[Output], stages: Vec<Stage>) -> Vec<Stage
     order.into_iter().filter_map(|s| stages[s].take()).collect()
 }
 
-/// Values of a loop that nothing outside of it reads: only the current step's rows of them exist.
+/// Values of a loop that nothing outside of it reads: only the current step's rows of them exist. What is delayed is written
+/// for the next step, and may lie where it lay before if all that read it in a step come first.
 pub fn rolling(graph: &Graph, outputs: &[Output], stages: &[Stage]) -> HashSet<ValueId> {
     let mut outside: HashSet<ValueId> = outputs.iter().map(|o| o.value).collect();
     for (s, stage) in stages.iter().enumerate() {
@@ -70,10 +71,19 @@ pub fn rolling(graph: &Graph, outputs: &[Output], stages: &[Stage]) -> HashSet<V
             outside.extend(node.inputs.iter().copied().filter(|v| whole || !own(v)));
         }
     }
-    let loops = stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).flat_map(Stage::nodes);
-    let own = loops.map(|n| graph.node(*n)).filter(|node| {
-        let stays = !matches!(node.op.memory(), Memory::State { .. }) && node.op.rolls();
-        stays && graph.ty(node.output).extent == Extent::Sequence && !outside.contains(&node.output)
+    let loops = stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).map(Stage::nodes);
+    let places = loops.flat_map(|nodes| (0..nodes.len()).map(move |at| (nodes, at)));
+    let own = places.filter_map(|(nodes, at)| {
+        let node = graph.node(nodes[at]);
+        let in_time = match node.op.memory() {
+            Memory::State { .. } => {
+                let reads = |n: &NodeId| graph.node(*n).inputs.contains(&node.output);
+                node.op.memory().delays() && !nodes[at..].iter().any(reads)
+            }
+            _ => true,
+        };
+        let stays = in_time && node.op.rolls() && graph.ty(node.output).extent == Extent::Sequence;
+        (stays && !outside.contains(&node.output)).then_some(node.output)
     });
-    own.map(|node| node.output).collect()
+    own.collect()
 }

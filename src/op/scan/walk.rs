@@ -99,7 +99,7 @@ impl ScanKernel {
             fill(&mut x[S::OPERANDS + k], &io.output(1, self.block(k, way.now)).0[place.clone()]);
         }
         if S::DELAYED {
-            fill(&mut x[previous], &io.output(0, way.now).0[place.clone()]);
+            fill(&mut x[previous], &io.output(0, self.border(way.now)).0[place.clone()]);
         }
         for k in 0..self.steps {
             let (t, after) = self.time(way.t0, k);
@@ -165,13 +165,14 @@ impl ScanKernel {
         if self.kept() { k * self.blocks() + at } else { k }
     }
 
+    /// The block of a delayed output that stands at border `at` between steps.
+    fn border(&self, at: usize) -> usize {
+        if self.rolls { 0 } else { at }
+    }
+
     /// The block that takes the output of step `t`, with the block `after` for the states after it.
     fn output_block(&self, t: usize, after: usize) -> usize {
-        match (self.rolls, self.delayed()) {
-            (true, _) => 0,
-            (_, true) => after,
-            _ => t,
-        }
+        self.border(if self.delayed() { after } else { t })
     }
 
     /// The operands of the columns from `own` on, an element of a step.
@@ -202,7 +203,7 @@ impl ScanKernel {
                 .copy_from_slice(&io.output(1, self.block(k, way.now)).0[place.clone()]);
         }
         if self.delayed() {
-            before[..n].copy_from_slice(&io.output(0, way.now).0[place.clone()]);
+            before[..n].copy_from_slice(&io.output(0, self.border(way.now)).0[place.clone()]);
         }
         for k in 0..self.steps {
             let (t, next) = self.time(way.t0, k);
