@@ -11,8 +11,8 @@ use nengo_wgpu::network::{
     Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Synapse, Target, Transform,
 };
 use nengo_wgpu::op::neuron::{
-    AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear, Reset, Setting,
-    Sigmoid, SoftLifRate, Synaptic, Tanh,
+    AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear,
+    Reset, Setting, Sigmoid, SoftLifRate, Synaptic, Tanh,
 };
 use nengo_wgpu::train::{Loss, Objective, Spiking, Surrogate, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
@@ -335,6 +335,41 @@ fn surrogates_give_the_gradient_that_a_walk_forward_in_time_gives() {
         let slope = |j: f64| (soft.rate(j + 1e-5).unwrap() - soft.rate(j - 1e-5).unwrap()) / 2e-5;
         x.iter().map(|x| slope(w * x) * x).collect()
     });
+}
+
+/// Machine code, shaders and the graph's instructions in f64, of more columns than the CPU twin takes at once.
+#[test]
+fn adjoints_of_all_spiking_types_are_those_of_their_instructions() {
+    let base = || NeuronType::from(LifRate { amplitude: 0.3, ..LifRate::default() });
+    let types: [NeuronType; 9] = [
+        Lif { amplitude: 0.01, ..Lif::default() }.into(),
+        // Steps that are long beside the membrane's time constant.
+        Lif { amplitude: 0.01, tau_rc: 0.002, min_voltage: -0.5, ..Lif::default() }.into(),
+        AdaptiveLif { amplitude: 0.01, inc_n: 0.5, tau_n: 0.02, ..AdaptiveLif::default() }.into(),
+        Izhikevich::default().into(),
+        Leaky { beta: 0.8, ..Leaky::default() }.into(),
+        Synaptic::default().into(),
+        NeuronType::SpikingRectifiedLinear(RectifiedLinear { amplitude: 0.3 }),
+        NeuronType::SpikingLeakyRelu(LeakyRelu { amplitude: 0.3, slope: 0.4 }),
+        NeuronType::regular_spiking(base()),
+    ];
+    let ways = [
+        Spiking::Surrogate(Surrogate::Arctan(2.0)),
+        Spiking::Surrogate(Surrogate::Triangle(0.7)),
+        Spiking::RateGradient(0.5),
+    ];
+    for (neuron, spiking) in types.iter().flat_map(|n| ways.map(|w| (n, w))) {
+        if neuron.rate_type(None).is_none() && matches!(spiking, Spiking::RateGradient(_)) {
+            continue;
+        }
+        common::check(&format!("{neuron:?}, {spiking:?}"), dims(3, 6), 2e-4, |c| {
+            let x = c.feed(Type::sequence(67));
+            let w = c.parameter(1, 67);
+            let out = output(neuron, x * w + c.scope.constant(1.5), spiking);
+            let loss = (out * c.feed(Type::sequence(67))).sum_all();
+            gradient(&c.scope, loss, &[w.id], |_| "w".into()).unwrap().into_iter().flatten().collect()
+        });
+    }
 }
 
 fn train(net: &Network, device: &Device, spiking: Spiking, probe: &str) -> nengo_wgpu::Result<Vec<f64>> {

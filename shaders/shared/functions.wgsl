@@ -131,14 +131,10 @@ fn lif_slope(x: F, b: f32) -> F {
     return select(b / (above + above * above), F(0.0), x <= F(0.0));
 }
 
-fn fast_sigmoid_slope(x: F, k: f32) -> F {
-    let d = 1.0 + k * abs(x);
-    return 1.0 / (d * d);
-}
-
-fn arctan_slope(x: F, a: f32) -> F {
-    let d = 1.5707964 * a * x;
-    return 0.5 * a / (1.0 + d * d);
+// The form of all surrogates of a spike's derivative.
+fn bump(u: F, height: f32, fall: f32, p: f32, q: f32) -> F {
+    let far = abs(u);
+    return height * max(F(0.0), 1.0 - fall * far) / (1.0 + (p + q * far) * far);
 }
 
 // The number of events of Poisson's law with a mean of at most 64 that the share `u` of all draws stays below.

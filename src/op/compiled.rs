@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::dual::{self, AdjointOf};
 use super::real::Real;
 use super::scan::ScanKernel;
 use crate::engine::cpu::{Io, math};
@@ -55,24 +56,81 @@ pub const WIDE: usize = 64;
 /// Inputs or results of [`WIDE`] elements. Arrays of their own, so that the compiler knows that they do not overlap.
 pub type Block = [[f32; WIDE]; MOST];
 
+/// What is compiled: a system, or the adjoint of one.
+pub(super) trait Wide: Clone + Send + Sync + 'static {
+    /// Number of operands.
+    const OPERANDS: usize;
+    /// Number of states.
+    const STATES: usize;
+    /// See [`System::DELAYED`].
+    const DELAYED: bool;
+
+    /// The step of each element of a block.
+    fn step_all(&self, x: &Block, next: &mut Block);
+}
+
+impl<S: System> Wide for S {
+    const OPERANDS: usize = S::OPERANDS;
+    const STATES: usize = S::STATES;
+    const DELAYED: bool = S::DELAYED;
+
+    #[inline(always)]
+    fn step_all(&self, x: &Block, next: &mut Block) {
+        self.block(x, next);
+    }
+}
+
+impl<S: System> Wide for AdjointOf<S> {
+    const OPERANDS: usize = S::OPERANDS + S::STATES + 1;
+    const STATES: usize = S::STATES;
+    const DELAYED: bool = false;
+
+    #[inline(always)]
+    fn step_all(&self, x: &Block, next: &mut Block) {
+        for i in 0..WIDE {
+            let mut results = [0.0; MOST];
+            dual::adjoint(&self.0, &std::array::from_fn(|k| x[k][i]), &mut results);
+            for k in 0..1 + S::STATES {
+                next[k][i] = results[k];
+            }
+        }
+    }
+}
+
 /// A system compiled for `f32`.
 #[derive(Clone)]
-pub struct Compiled(Arc<dyn Run>);
+pub struct Compiled {
+    run: Arc<dyn Run>,
+    /// Which of its operands a scan's operands are; the others are zero.
+    operands: Vec<usize>,
+}
 
 trait Run: Send + Sync {
     /// Walks a scan's columns `units` through time.
-    fn walk(&self, scan: &ScanKernel, io: &mut Io<'_>, units: Range<usize>, row0: usize);
+    fn walk(&self, scan: &ScanKernel, operands: &[usize], io: &mut Io<'_>, units: Range<usize>, row0: usize);
+    /// The adjoint step for one of the operands, where it is compiled.
+    fn adjoint(&self, wrt: usize) -> Option<Compiled>;
 }
 
 impl Compiled {
     pub(super) fn new<S: System>(system: S) -> Self {
         const { assert!(S::INPUTS <= MOST && S::STATES < MOST) };
-        Self(Arc::new(Native(system)))
+        Self { run: Arc::new(Native(system)), operands: (0..S::OPERANDS).collect() }
+    }
+
+    /// See [`Step::adjoint`](super::step::Step::adjoint).
+    pub(super) fn adjoint(&self, wrt: usize) -> Option<Self> {
+        self.run.adjoint(wrt)
+    }
+
+    /// The same for a scan that has only these of its operands.
+    pub(super) fn with_operands(&self, used: &[usize]) -> Self {
+        Self { operands: used.iter().map(|&i| self.operands[i]).collect(), ..self.clone() }
     }
 
     /// Walks a scan's columns `units` through time.
     pub(super) fn walk(&self, scan: &ScanKernel, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        self.0.walk(scan, io, units, row0);
+        self.run.walk(scan, &self.operands, io, units, row0);
     }
 }
 
@@ -92,10 +150,41 @@ impl fmt::Debug for Compiled {
 struct Native<S>(S);
 
 impl<S: System> Run for Native<S> {
-    fn walk(&self, scan: &ScanKernel, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        math::vectorise(
-            #[inline(always)]
-            || scan.walk_compiled(&self.0, io, units.clone(), row0),
-        );
+    fn walk(&self, scan: &ScanKernel, operands: &[usize], io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        walk(&self.0, scan, operands, io, units, row0);
     }
+
+    fn adjoint(&self, wrt: usize) -> Option<Compiled> {
+        if wrt > 0 || !AdjointOf::<S>::FITS {
+            return None;
+        }
+        let run = Arc::new(NativeAdjoint(AdjointOf(self.0.clone())));
+        Some(Compiled { run, operands: (0..<AdjointOf<S> as Wide>::OPERANDS).collect() })
+    }
+}
+
+struct NativeAdjoint<S>(AdjointOf<S>);
+
+impl<S: System> Run for NativeAdjoint<S> {
+    fn walk(&self, scan: &ScanKernel, operands: &[usize], io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        walk(&self.0, scan, operands, io, units, row0);
+    }
+
+    fn adjoint(&self, _: usize) -> Option<Compiled> {
+        None
+    }
+}
+
+fn walk(
+    step: &impl Wide,
+    scan: &ScanKernel,
+    operands: &[usize],
+    io: &mut Io<'_>,
+    units: Range<usize>,
+    row0: usize,
+) {
+    math::vectorise(
+        #[inline(always)]
+        || scan.walk_compiled(step, operands, io, units.clone(), row0),
+    );
 }

@@ -1,11 +1,13 @@
 //! Functions of one number, and in `pair` of two: their WGSL text, their CPU twin, their value in f64, their derivative.
 
 mod pair;
+mod surrogate;
 
 use crate::engine::cpu::math;
 
 pub use pair::Binary;
 pub(crate) use pair::poisson;
+pub use surrogate::{Bump, Surrogate};
 
 /// A function of one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,38 +72,9 @@ pub enum Unary {
     /// 0 where `|x| < 1e-30`: what decays must not become denormal.
     Flush,
     /// 1 above zero, else 0, with a derivative that is not its own.
-    Spike(Surrogate),
+    Spike(Bump),
     /// The derivative that stands for that of [`Unary::Spike`].
-    SpikeSlope(Surrogate),
-}
-
-/// What takes the place of the derivative of a spike in training, as a function of the distance `u` to the threshold.
-#[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Surrogate {
-    /// `1 / (1 + k|u|)^2` (Zenke and Ganguli 2018), with the slope `k`.
-    FastSigmoid(f32),
-    /// `(a/2) / (1 + (pi a u / 2)^2)` (Fang et al. 2021), with the width `a`.
-    Arctan(f32),
-    /// `k max(0, 1 - k|u|)`, a triangle of area 1 (Bellec et al. 2018), with the slope `k`.
-    Triangle(f32),
-    /// 1 everywhere (Bengio et al. 2013).
-    StraightThrough,
-}
-
-impl Surrogate {
-    #[inline(always)]
-    fn slope(self, u: f64) -> f64 {
-        match self {
-            Surrogate::FastSigmoid(k) => 1.0 / (1.0 + f64::from(k) * u.abs()).powi(2),
-            Surrogate::Arctan(a) => {
-                let a = f64::from(a);
-                0.5 * a / (1.0 + (std::f64::consts::FRAC_PI_2 * a * u).powi(2))
-            }
-            Surrogate::Triangle(k) => f64::from(k) * (1.0 - f64::from(k) * u.abs()).max(0.0),
-            Surrogate::StraightThrough => 1.0,
-        }
-    }
+    SpikeSlope(Bump),
 }
 
 /// A derivative in terms of what a function read and made.
@@ -158,12 +131,7 @@ impl Unary {
             Unary::Trunc => format!("trunc({x})"),
             Unary::Flush => format!("select({x}, F(0.0), abs({x}) < F(1e-30))"),
             Unary::Spike(_) => format!("step_up({x}, 0.0)"),
-            Unary::SpikeSlope(Surrogate::FastSigmoid(k)) => format!("fast_sigmoid_slope({x}, {k:?})"),
-            Unary::SpikeSlope(Surrogate::Arctan(a)) => format!("arctan_slope({x}, {a:?})"),
-            Unary::SpikeSlope(Surrogate::Triangle(k)) => {
-                format!("{k:?} * max(F(0.0), 1.0 - {k:?} * abs({x}))")
-            }
-            Unary::SpikeSlope(Surrogate::StraightThrough) => "F(1.0)".to_string(),
+            Unary::SpikeSlope(bump) => bump.wgsl(x),
         }
     }
 
@@ -209,10 +177,7 @@ impl Unary {
             Unary::Trunc => Unary::Trunc,
             Unary::Flush => Unary::Flush,
             Unary::Spike(s) => Unary::Spike(s),
-            Unary::SpikeSlope(Surrogate::FastSigmoid(k)) => Unary::SpikeSlope(Surrogate::FastSigmoid(k)),
-            Unary::SpikeSlope(Surrogate::Arctan(a)) => Unary::SpikeSlope(Surrogate::Arctan(a)),
-            Unary::SpikeSlope(Surrogate::Triangle(k)) => Unary::SpikeSlope(Surrogate::Triangle(k)),
-            Unary::SpikeSlope(Surrogate::StraightThrough) => Unary::SpikeSlope(Surrogate::StraightThrough),
+            Unary::SpikeSlope(s) => Unary::SpikeSlope(s),
         }
     }
 
@@ -293,16 +258,7 @@ impl Unary {
                     0.0
                 }
             }
-            Unary::SpikeSlope(Surrogate::FastSigmoid(k)) => {
-                let d = 1.0 + k * x.abs();
-                1.0 / (d * d)
-            }
-            Unary::SpikeSlope(Surrogate::Arctan(a)) => {
-                let d = std::f32::consts::FRAC_PI_2 * a * x;
-                0.5 * a / (1.0 + d * d)
-            }
-            Unary::SpikeSlope(Surrogate::Triangle(k)) => k * (1.0 - k * x.abs()).max(0.0),
-            Unary::SpikeSlope(Surrogate::StraightThrough) => 1.0,
+            Unary::SpikeSlope(bump) => bump.value(x),
         }
     }
 
@@ -365,11 +321,12 @@ impl Unary {
             Unary::Trunc => x.trunc(),
             Unary::Flush => x,
             Unary::Spike(_) => f64::from(x > 0.0),
-            Unary::SpikeSlope(surrogate) => surrogate.slope(x),
+            Unary::SpikeSlope(bump) => bump.reference(x),
         }
     }
 
     /// The derivative; that of piecewise constants is zero.
+    #[inline(always)]
     pub(crate) fn slope(self) -> Slope {
         match self {
             Unary::Identity => Slope::Constant(1.0),
@@ -395,7 +352,7 @@ impl Unary {
             Unary::Log1p => Slope::ReciprocalOnePlus,
             Unary::LifRate(_, b) => Slope::SquareTimes(Unary::LifSlope(b)),
             Unary::Flush => Slope::Constant(1.0),
-            Unary::Spike(surrogate) => Slope::OfInput(Unary::SpikeSlope(surrogate), 1.0),
+            Unary::Spike(bump) => Slope::OfInput(Unary::SpikeSlope(bump), 1.0),
             Unary::Clamp(_) | Unary::Step(_) | Unary::Sign | Unary::NotNan | Unary::GeluSlope => {
                 Slope::Constant(0.0)
             }

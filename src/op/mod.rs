@@ -12,6 +12,7 @@ pub mod convolution;
 pub mod cross_entropy;
 pub mod delay;
 pub mod dropout;
+mod dual;
 pub mod expr;
 pub mod filter;
 pub mod function;

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use super::expr::{Expr, Instr};
-use super::function::{Binary, Surrogate, Unary};
+use super::function::{Binary, Bump, Unary};
 
 /// A number of a step function.
 ///
@@ -23,58 +23,72 @@ pub trait Real:
     fn select(self, yes: Self, no: Self) -> Self;
 
     /// `self * factor + term`, in `f32` rounded once.
+    #[inline(always)]
     fn mul_add(self, factor: Self, term: Self) -> Self {
         self * factor + term
     }
     /// 1 where `self < other`, else 0.
+    #[inline(always)]
     fn less(self, other: Self) -> Self {
         self.binary(Binary::Less, other)
     }
     /// The larger of two.
+    #[inline(always)]
     fn max(self, other: Self) -> Self {
         self.binary(Binary::Max, other)
     }
     /// The smaller of two.
+    #[inline(always)]
     fn min(self, other: Self) -> Self {
         self.binary(Binary::Min, other)
     }
     /// `e^x`
+    #[inline(always)]
     fn exp(self) -> Self {
         self.unary(Unary::Exp)
     }
     /// `e^x - 1`
+    #[inline(always)]
     fn exp_m1(self) -> Self {
         self.unary(Unary::Expm1)
     }
     /// Natural logarithm.
+    #[inline(always)]
     fn ln(self) -> Self {
         self.unary(Unary::Log)
     }
     /// `ln(1 + x)`
+    #[inline(always)]
     fn ln_1p(self) -> Self {
         self.unary(Unary::Log1p)
     }
     /// The largest whole number that is not larger.
+    #[inline(always)]
     fn floor(self) -> Self {
         self.unary(Unary::Floor)
     }
     /// The whole part, towards zero.
+    #[inline(always)]
     fn trunc(self) -> Self {
         self.unary(Unary::Trunc)
     }
     /// Zero where it is too small to matter, so that decaying states never become denormal.
+    #[inline(always)]
     fn flush(self) -> Self {
         self.unary(Unary::Flush)
     }
     /// 1 where it is above zero, else 0; the derivative is the surrogate's.
-    fn spike(self, surrogate: Surrogate) -> Self {
+    #[inline(always)]
+    fn spike(self, surrogate: Bump) -> Self {
         self.unary(Unary::Spike(surrogate))
     }
     /// Its value, with the derivative of `other`.
+    #[inline(always)]
     fn with_gradient_of(self, other: Self) -> Self {
         self.binary(Binary::Instead, other)
     }
     /// Its value, as a constant for the derivative.
+    #[inline(always)]
     fn detach(self) -> Self {
         self.with_gradient_of(Self::number(0.0))
     }

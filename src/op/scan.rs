@@ -78,7 +78,7 @@ impl Operator for Scan {
         let (operands, states) = (at.inputs.len(), self.states.len());
         at.each(|i| {
             let step = self.step.adjoint(operands, states, i);
-            let (used, step) = used_operands(step, operands + states + 1, states);
+            let (used, step) = step.with_used(operands + states + 1, states);
             let all = |k: usize| match k {
                 k if k < operands => at.inputs[k],
                 k if k < operands + states => at.output.state(k - operands, false),
@@ -179,16 +179,6 @@ impl Operator for Scan {
         }
         results
     }
-}
-
-/// The operands among the first `operands` inputs that a step uses, and the step without the others.
-fn used_operands(step: Step, operands: usize, states: usize) -> (Vec<usize>, Step) {
-    let used: Vec<usize> = (0..operands).filter(|&i| step.uses(i)).collect();
-    let mut number = vec![0; operands + states];
-    used.iter().enumerate().for_each(|(new, &old)| number[old] = new);
-    (0..states).for_each(|k| number[operands + k] = used.len() + k);
-    let step = step.renumber(&number);
-    (used, step)
 }
 
 /// One dispatch of `shaders/scan.wgsl`.

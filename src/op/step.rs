@@ -84,9 +84,15 @@ impl Step {
         self.expr.own_derivative()
     }
 
-    /// The same with its inputs renumbered.
-    pub fn renumber(&self, numbers: &[usize]) -> Self {
-        Self { expr: self.expr.renumber(numbers), compiled: None, ..self.clone() }
+    /// Those of the first `operands` inputs that it uses, and the step without the others.
+    pub fn with_used(self, operands: usize, states: usize) -> (Vec<usize>, Self) {
+        let used: Vec<usize> = (0..operands).filter(|&i| self.uses(i)).collect();
+        let mut number = vec![0; operands + states];
+        used.iter().enumerate().for_each(|(new, &old)| number[old] = new);
+        (0..states).for_each(|k| number[operands + k] = used.len() + k);
+        let compiled = self.compiled.as_ref().map(|c| c.with_operands(&used));
+        let step = Self { expr: self.expr.renumber(&number), compiled, ..self };
+        (used, step)
     }
 
     /// Without what is there for derivatives alone.
@@ -125,7 +131,8 @@ impl Step {
                 if i >= operands { out.add(Instr::Unary(Unary::Flush, adjoint)) } else { adjoint }
             })
             .collect();
-        Self::of(&out, &results)
+        let compiled = self.compiled.as_ref().and_then(|c| c.adjoint(wrt));
+        Self { compiled, ..Self::of(&out, &results) }
     }
 
     /// WGSL constants, and the name of each result among them.

@@ -1,7 +1,7 @@
 //! Spikes made of rates: regularly, by a coin for what is left of a spike, or by Poisson's law.
 
-use super::Derivative;
 use super::rate::Rates;
+use super::{Derivative, Through};
 use crate::op::compiled::{Block, System, WIDE, each};
 use crate::op::function::{Binary, Unary, poisson};
 use crate::op::real::Real;
@@ -9,16 +9,16 @@ use crate::op::real::Real;
 /// Adds up the rate; each whole number that is reached is a spike. States: those of the rate, then `voltage`, the part of
 /// the next spike that is there. Several spikes in a step are counted, `amplitude / dt` each.
 #[derive(Clone)]
-pub(super) struct Regular<R> {
+pub(super) struct Regular<R, D> {
     pub rates: R,
     pub amplitude: f64,
     pub dt: f64,
     /// Sums below zero are counted from zero down, not from below.
     pub towards_zero: bool,
-    pub derivative: Derivative,
+    pub derivative: D,
 }
 
-impl<R: Rates> Regular<R> {
+impl<R: Rates, D: Through> Regular<R, D> {
     /// How far a sum is above the nearest number at which a spike is counted.
     #[inline(always)]
     fn above<T: Real>(&self, v: T) -> T {
@@ -31,7 +31,7 @@ impl<R: Rates> Regular<R> {
     }
 }
 
-impl<R: Rates> System for Regular<R> {
+impl<R: Rates, D: Through> System for Regular<R, D> {
     const OPERANDS: usize = 1;
     const STATES: usize = R::STATES + 1;
 
@@ -42,7 +42,7 @@ impl<R: Rates> System for Regular<R> {
         let v = x[base] + rate * last;
         let n = if self.towards_zero { v.trunc() } else { v.floor() };
         let height = T::number(self.amplitude / self.dt);
-        match self.derivative {
+        match self.derivative.derivative() {
             Derivative::Threshold(surrogate) => {
                 // As the sum grows by so much, so does the count; the same below zero.
                 let slope = self.above(v).unary(Unary::SpikeSlope(surrogate)).detach();

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Derivative;
 use crate::op::compiled::System;
+use crate::op::function::Bump;
 use crate::op::real::Real;
 
 /// A neuron of Izhikevich: `v' = 0.04 v^2 + 5 v + 140 - u + J`, `u' = tau_recovery (coupling v - u)` with time in ms and `v` in
@@ -36,7 +36,7 @@ const LEAST: f64 = -30.0;
 pub(super) struct IzhikevichStep {
     pub neuron: Izhikevich,
     pub dt: f64,
-    pub derivative: Derivative,
+    pub surrogate: Bump,
 }
 
 impl System for IzhikevichStep {
@@ -56,15 +56,9 @@ impl System for IzhikevichStep {
         let reset = number(0.0).less(v).select(number(reset_voltage), v);
         let v_next = below.select(v, reset);
         let u = u + number(tau_recovery) * (number(coupling) * v_next - u) * ms;
-        let spike = match self.derivative {
-            // The distance to the threshold in units of the way from the reset to it.
-            Derivative::Threshold(surrogate) => {
-                let way = 1.0 / (THRESHOLD - reset_voltage);
-                let distance = (v - number(THRESHOLD)) * number(way);
-                spiked.with_gradient_of(distance.spike(surrogate))
-            }
-            Derivative::Rate(_) => spiked.detach(),
-        };
+        // The distance to the threshold in units of the way from the reset to it.
+        let distance = (v - number(THRESHOLD)) * number(1.0 / (THRESHOLD - reset_voltage));
+        let spike = spiked.with_gradient_of(distance.spike(self.surrogate));
         next[0] = spike * number(1.0 / self.dt);
         next[1] = v_next;
         next[2] = u + spiked * number(reset_recovery);

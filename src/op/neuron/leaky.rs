@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Derivative;
 use crate::op::compiled::System;
-use crate::op::function::Surrogate;
+use crate::op::function::Bump;
 use crate::op::real::Real;
 
 /// What a spike does to the voltage, in the step after it.
@@ -63,7 +62,7 @@ impl Default for Synaptic {
 #[derive(Clone)]
 pub(super) struct LeakyStep {
     pub neuron: Leaky,
-    pub derivative: Derivative,
+    pub surrogate: Bump,
 }
 
 impl LeakyStep {
@@ -79,11 +78,7 @@ impl LeakyStep {
         let (zeroed, subtracted) = (f64::from(reset == Reset::Zero), f64::from(reset == Reset::Subtract));
         let kept = T::number(1.0) - T::number(zeroed) * fired;
         let v = (free * kept - T::number(subtracted) * (fired * threshold)).flush();
-        let surrogate = match self.derivative {
-            Derivative::Threshold(surrogate) => surrogate,
-            Derivative::Rate(_) => Surrogate::StraightThrough,
-        };
-        ((v - threshold).spike(surrogate), v)
+        ((v - threshold).spike(self.surrogate), v)
     }
 }
 

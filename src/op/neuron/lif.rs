@@ -5,8 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Derivative;
 use super::rate::{Rates, SoftLifRate};
+use super::{Derivative, Through};
 use crate::op::compiled::System;
 use crate::op::function::Unary;
 use crate::op::real::Real;
@@ -76,10 +76,10 @@ impl Lif {
 /// The step of [`Lif`]. Where steps are short beside `tau_rc`, series of `TERMS` terms take the place of exponential and
 /// logarithm, to the last digit, at a third of their cost; 0 for none.
 #[derive(Clone)]
-pub(super) struct LifStep<const TERMS: usize> {
+pub(super) struct LifStep<const TERMS: usize, D> {
     pub lif: Lif,
     pub dt: f64,
-    pub derivative: Derivative,
+    pub derivative: D,
     /// The largest share in [`LifStep::left`].
     farthest: f64,
     /// What [`LifStep::decay`] is of a whole step.
@@ -109,8 +109,8 @@ fn series<T: Real>(x: T, c: &[f64]) -> T {
     sum.map_or(x, |sum| sum * x)
 }
 
-impl<const TERMS: usize> LifStep<TERMS> {
-    pub fn new(lif: Lif, dt: f64, derivative: Derivative) -> Self {
+impl<const TERMS: usize, D: Through> LifStep<TERMS, D> {
+    pub fn new(lif: Lif, dt: f64, derivative: D) -> Self {
         let steps = dt / lif.tau_rc;
         let farthest = if TERMS > 0 { (0.5 * steps).tanh() } else { -(-steps).exp_m1() };
         Self { lif, dt, derivative, farthest, whole: (-steps).exp_m1() }
@@ -154,7 +154,8 @@ impl<const TERMS: usize> LifStep<TERMS> {
     /// The reset is a constant for the derivative: of a surrogate's gradient, what goes through it is mostly noise.
     #[inline(always)]
     fn fire<T: Real>(&self, j: T, v: T, refractory: T) -> (T, T, T) {
-        let Self { lif, dt, derivative, .. } = self;
+        let Self { lif, dt, .. } = self;
+        let derivative = self.derivative.derivative();
         let (zero, one, step) = (T::number(0.0), T::number(1.0), T::number(*dt));
         let rest = refractory - step;
         // The part of the step in which the membrane integrates.
@@ -162,7 +163,7 @@ impl<const TERMS: usize> LifStep<TERMS> {
         let v = (v - j).mul_add(self.decay(active), v);
         let above = v - one;
         let spiked = match derivative {
-            Derivative::Threshold(surrogate) => above.spike(*surrogate),
+            Derivative::Threshold(surrogate) => above.spike(surrogate),
             Derivative::Rate(_) => zero.less(above),
         };
         // While a neuron is silent this would fall without bound, and lose digits.
@@ -172,13 +173,13 @@ impl<const TERMS: usize> LifStep<TERMS> {
         match derivative {
             Derivative::Threshold(_) => (out, v, rest),
             Derivative::Rate(sigma) => {
-                (out.with_gradient_of(lif.rate().soft(*sigma).rates(j, &[], &mut [])), v.detach(), rest)
+                (out.with_gradient_of(lif.rate().soft(sigma).rates(j, &[], &mut [])), v.detach(), rest)
             }
         }
     }
 }
 
-impl<const TERMS: usize> System for LifStep<TERMS> {
+impl<const TERMS: usize, D: Through> System for LifStep<TERMS, D> {
     const OPERANDS: usize = 1;
     const STATES: usize = 2;
 
@@ -284,13 +285,13 @@ impl AdaptiveLif {
 }
 
 #[derive(Clone)]
-pub(super) struct AdaptiveLifStep<const TERMS: usize> {
-    pub lif: LifStep<TERMS>,
+pub(super) struct AdaptiveLifStep<const TERMS: usize, D> {
+    pub lif: LifStep<TERMS, D>,
     pub tau_n: f64,
     pub inc_n: f64,
 }
 
-impl<const TERMS: usize> System for AdaptiveLifStep<TERMS> {
+impl<const TERMS: usize, D: Through> System for AdaptiveLifStep<TERMS, D> {
     const OPERANDS: usize = 1;
     const STATES: usize = 3;
 

@@ -20,7 +20,7 @@ pub use leaky::{Leaky, Reset, Synaptic};
 pub use lif::{AdaptiveLif, AdaptiveLifRate, Lif, LifRate};
 pub use rate::{LeakyRelu, RectifiedLinear, Sigmoid, SoftLifRate, Tanh};
 
-use super::function::Surrogate;
+use super::function::{Bump, Surrogate};
 use super::map::Map;
 use super::scan::{Emits, Scan};
 use super::step::Step;
@@ -152,9 +152,38 @@ pub enum Spiking {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Derivative {
     /// At the threshold, through time.
-    Threshold(Surrogate),
+    Threshold(Bump),
     /// That of the rate in this step alone.
     Rate(f64),
+}
+
+/// A [`Derivative`] of which the compiler knows the kind: a choice within a loop over neurons would keep it from being
+/// vectorised.
+pub(crate) trait Through: Copy + Send + Sync + 'static {
+    /// What it is.
+    fn derivative(self) -> Derivative;
+}
+
+/// See [`Derivative::Threshold`].
+#[derive(Clone, Copy)]
+struct Threshold(Bump);
+
+impl Through for Threshold {
+    #[inline(always)]
+    fn derivative(self) -> Derivative {
+        Derivative::Threshold(self.0)
+    }
+}
+
+/// See [`Derivative::Rate`].
+#[derive(Clone, Copy)]
+struct OfRate(f64);
+
+impl Through for OfRate {
+    #[inline(always)]
+    fn derivative(self) -> Derivative {
+        Derivative::Rate(self.0)
+    }
 }
 
 /// What [`NeuronType::output`] needs besides the current.
@@ -280,9 +309,9 @@ impl NeuronType {
             return if factor == 1.0 { out } else { out.scale(factor as f32) };
         }
         let (derivative, trained) = match at.training {
-            Some(Spiking::Surrogate(surrogate)) => (Derivative::Threshold(surrogate), true),
+            Some(Spiking::Surrogate(surrogate)) => (Derivative::Threshold(surrogate.bump()), true),
             Some(Spiking::RateGradient(sigma)) => (Derivative::Rate(sigma), self.rate_type(None).is_some()),
-            _ => (Derivative::Threshold(Surrogate::StraightThrough), self.is_rate()),
+            _ => (Derivative::Threshold(Surrogate::StraightThrough.bump()), self.is_rate()),
         };
         let step = self.step(at.dt, derivative);
         if at.states.is_empty()
@@ -307,6 +336,18 @@ impl NeuronType {
 
     /// The step at a time step of `dt` seconds.
     pub(crate) fn step(&self, dt: f64, derivative: Derivative) -> Step {
+        match derivative {
+            Derivative::Threshold(surrogate) => self.step_through(dt, Threshold(surrogate)),
+            Derivative::Rate(width) => self.step_through(dt, OfRate(width)),
+        }
+    }
+
+    fn step_through<D: Through>(&self, dt: f64, derivative: D) -> Step {
+        let surrogate = match derivative.derivative() {
+            Derivative::Threshold(surrogate) => surrogate,
+            // Types without rates have no other.
+            Derivative::Rate(_) => Surrogate::StraightThrough.bump(),
+        };
         let stochastic = |from: &FromRates, poisson| {
             let visit = MakeStochastic { amplitude: from.amplitude, dt, poisson };
             from.base.with_rates(dt, visit).unwrap_or_else(silent)
@@ -320,25 +361,25 @@ impl NeuronType {
                 regular(p.amplitude, true).visit(LeakyRelu { amplitude: 1.0, ..*p })
             }
             NeuronType::Lif(p) => match terms(dt, p.tau_rc) {
-                5 => lif_step::<5>(p, dt, derivative),
-                7 => lif_step::<7>(p, dt, derivative),
-                _ => lif_step::<0>(p, dt, derivative),
+                5 => lif_step::<5, D>(p, dt, derivative),
+                7 => lif_step::<7, D>(p, dt, derivative),
+                _ => lif_step::<0, D>(p, dt, derivative),
             },
             NeuronType::AdaptiveLif(p) => match terms(dt, p.tau_rc) {
-                5 => adaptive_step::<5>(p, dt, derivative),
-                7 => adaptive_step::<7>(p, dt, derivative),
-                _ => adaptive_step::<0>(p, dt, derivative),
+                5 => adaptive_step::<5, D>(p, dt, derivative),
+                7 => adaptive_step::<7, D>(p, dt, derivative),
+                _ => adaptive_step::<0, D>(p, dt, derivative),
             },
-            NeuronType::Izhikevich(p) => Step::of_system(IzhikevichStep { neuron: *p, dt, derivative }),
+            NeuronType::Izhikevich(p) => Step::of_system(IzhikevichStep { neuron: *p, dt, surrogate }),
             NeuronType::RegularSpiking(from) => {
                 from.base.with_rates(dt, regular(from.amplitude, false)).unwrap_or_else(silent)
             }
             NeuronType::StochasticSpiking(from) => stochastic(from, false),
             NeuronType::PoissonSpiking(from) => stochastic(from, true),
-            NeuronType::Leaky(p) => Step::of_system(LeakyStep { neuron: *p, derivative }),
+            NeuronType::Leaky(p) => Step::of_system(LeakyStep { neuron: *p, surrogate }),
             NeuronType::Synaptic(p) => {
                 let neuron = Leaky { beta: p.beta, threshold: p.threshold, reset: p.reset };
-                Step::of_system(SynapticStep { leaky: LeakyStep { neuron, derivative }, alpha: p.alpha })
+                Step::of_system(SynapticStep { leaky: LeakyStep { neuron, surrogate }, alpha: p.alpha })
             }
             rate => rate.with_rates(dt, MakeRate).unwrap_or_else(silent),
         }
@@ -359,12 +400,12 @@ impl NeuronType {
     }
 }
 
-fn lif_step<const TERMS: usize>(lif: &Lif, dt: f64, derivative: Derivative) -> Step {
-    Step::of_system(LifStep::<TERMS>::new(*lif, dt, derivative))
+fn lif_step<const TERMS: usize, D: Through>(lif: &Lif, dt: f64, derivative: D) -> Step {
+    Step::of_system(LifStep::<TERMS, D>::new(*lif, dt, derivative))
 }
 
-fn adaptive_step<const TERMS: usize>(p: &AdaptiveLif, dt: f64, derivative: Derivative) -> Step {
-    let lif = LifStep::<TERMS>::new(p.still(), dt, derivative);
+fn adaptive_step<const TERMS: usize, D: Through>(p: &AdaptiveLif, dt: f64, derivative: D) -> Step {
+    let lif = LifStep::<TERMS, D>::new(p.still(), dt, derivative);
     Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
 }
 
@@ -395,14 +436,14 @@ impl Visit for MakeRate {
     }
 }
 
-struct MakeRegular {
+struct MakeRegular<D> {
     amplitude: f64,
     dt: f64,
     towards_zero: bool,
-    derivative: Derivative,
+    derivative: D,
 }
 
-impl Visit for MakeRegular {
+impl<D: Through> Visit for MakeRegular<D> {
     type Out = Step;
     fn visit<R: Rates>(self, rates: R) -> Step {
         let Self { amplitude, dt, towards_zero, derivative } = self;

@@ -5,7 +5,7 @@
 
 use super::izhikevich::{Izhikevich, IzhikevichStep};
 use super::rate::Rates;
-use super::{Derivative, LifRate, NeuronType, Visit};
+use super::{LifRate, NeuronType, Visit};
 use crate::error::{Error, Result};
 use crate::op::compiled::System;
 use crate::op::function::Surrogate;
@@ -161,8 +161,7 @@ impl Visit for All<'_> {
 /// Spikes in a second at steps of a millisecond, after one step to settle.
 fn count(neuron: &Izhikevich, j: f64) -> f64 {
     let dt = 0.001;
-    let derivative = Derivative::Threshold(Surrogate::StraightThrough);
-    let step = IzhikevichStep { neuron: *neuron, dt, derivative };
+    let step = IzhikevichStep { neuron: *neuron, dt, surrogate: Surrogate::StraightThrough.bump() };
     let (mut x, mut next) = ([j, 0.0, 0.0], [0.0; 3]);
     let mut total = 0.0;
     for k in 0..1001 {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{MAX_OPERANDS, ScanKernel};
 use crate::engine::cpu::{Io, math};
 use crate::graph::Extent;
-use crate::op::compiled::{Block, MOST, System, WIDE};
+use crate::op::compiled::{Block, MOST, WIDE, Wide};
 use crate::op::expr::{BLOCK, Lane};
 
 /// One operand as a walk reads it.
@@ -57,11 +57,12 @@ impl ScanKernel {
         io.work.totals = memory;
     }
 
-    /// Walks through time with a compiled step.
+    /// Walks through time with a compiled step, which reads the scan's operands as those of its own.
     #[inline(always)]
-    pub(in crate::op) fn walk_compiled<S: System>(
+    pub(in crate::op) fn walk_compiled<S: Wide>(
         &self,
         system: &S,
+        operands: &[usize],
         io: &mut Io<'_>,
         units: Range<usize>,
         row0: usize,
@@ -76,16 +77,17 @@ impl ScanKernel {
             #[inline(always)]
             |io, way| {
                 for from in (0..way.place.len()).step_by(WIDE) {
-                    self.walk_wide(&system, io, way, from, &mut x, &mut next);
+                    self.walk_wide(&system, operands, io, way, from, &mut x, &mut next);
                 }
             },
         );
     }
 
     #[inline(always)]
-    fn walk_wide<S: System>(
+    fn walk_wide<S: Wide>(
         &self,
         system: &S,
+        operands: &[usize],
         io: &mut Io<'_>,
         way: &Way<'_>,
         from: usize,
@@ -103,14 +105,14 @@ impl ScanKernel {
         }
         for k in 0..self.steps {
             let (t, after) = self.time(way.t0, k);
-            for (x, line) in x.iter_mut().zip(&way.lines).take(S::OPERANDS) {
+            for (&operand, line) in operands.iter().zip(&way.lines) {
                 match line.lane(t, from, n) {
-                    Lane::Slice(s) => fill(x, s),
-                    Lane::Splat(c) => x.fill(c),
+                    Lane::Slice(s) => fill(&mut x[operand], s),
+                    Lane::Splat(c) => x[operand].fill(c),
                 }
             }
             // Always all of them: with another number, the last ones would not be in vectors.
-            system.block(x, next);
+            system.step_all(x, next);
             store(&next[0], &mut io.output(0, self.output_block(t, after)).0[place.clone()]);
             if S::DELAYED {
                 x[previous] = next[0];
