@@ -223,12 +223,16 @@ impl Kernel for MapKernel {
             let (to, scratch) = io.output(0, 0);
             return o.expr.run(&lanes[..n], to, scratch);
         }
-        for (k, row) in units.enumerate() {
+        let mut row = units.start;
+        while row < units.end {
+            let rows = o.rows_at_once(row0 + row, units.end - row);
             for (i, lane) in lanes.iter_mut().enumerate().take(n) {
-                *lane = o.lane(io, 1, i, row0 + row, 0, o.cols);
+                *lane = o.lane(io, 1, i, row0 + row, 0, rows * o.cols);
             }
             let (to, scratch) = io.output(0, 0);
-            o.expr.run(&lanes[..n], &mut to[k * o.cols..(k + 1) * o.cols], scratch);
+            let first = (row - units.start) * o.cols;
+            o.expr.run(&lanes[..n], &mut to[first..first + rows * o.cols], scratch);
+            row += rows;
         }
     }
 }

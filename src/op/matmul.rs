@@ -497,14 +497,20 @@ impl MatmulKernel {
         };
         let mut lanes = [Lane::Splat(0.0); Matmul::MAX_OPERANDS];
         let count = self.epilogue.list.len();
-        for (k, row) in rows.enumerate() {
+        let mut row = rows.start;
+        while row < rows.end {
+            // Whole rows lie side by side.
+            let some = if by_rows { self.epilogue.rows_at_once(row0 + row, rows.end - row) } else { 1 };
+            let end = cols.end + (some - 1) * ldc;
             for (i, lane) in lanes.iter_mut().enumerate().take(count) {
-                *lane = self.epilogue.lane(io, 3, i, row0 + row, cols.start, cols.end);
+                *lane = self.epilogue.lane(io, 3, i, row0 + row, cols.start, end);
             }
+            let k = row - rows.start;
             let (outer, from) = if by_rows { (0, k * ldc) } else { (k, 0) };
             let (own, scratch) = io.output(0, outer);
-            let to = &mut own[from..from + cols.len()];
+            let to = &mut own[from..from + end - cols.start];
             self.epilogue.expr.run_in_place(&lanes[..count], to, scratch);
+            row += some;
         }
     }
 }

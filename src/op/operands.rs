@@ -126,12 +126,22 @@ impl Operands {
         self.is_narrow(operand) || [self.cols, operand.placed.start].iter().all(|n| n.is_multiple_of(4))
     }
 
+    /// How many rows of the result from `row` on, at most `most`, are side by side in every operand.
+    pub fn rows_at_once(&self, row: usize, most: usize) -> usize {
+        let rows = self.list.iter().map(|o| match o.period {
+            1 if self.is_narrow(o) => most,
+            period if o.placed.ty.cols == self.cols => period - row % period,
+            _ => 1,
+        });
+        rows.fold(most, usize::min)
+    }
+
     /// The expression as a WGSL function; input `i` is `operand(i)`, written as WGSL.
     pub fn function(&self, signature: &str, input: impl Fn(usize) -> String) -> String {
         format!("fn {signature} -> F {{\n{}}}\n", self.expr.wgsl(input))
     }
 
-    /// Row `row` of operand `i`, which is binding `first + i`, from column `from` to `to`.
+    /// Row `row` of operand `i`, which is binding `first + i`, from column `from` to `to`, which may lie in a later row.
     pub fn lane<'a>(
         &self,
         io: &Io<'a>,
