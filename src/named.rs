@@ -1,9 +1,9 @@
-//! Enums that a file writes as a name alone or as a table with settings.
+//! What a file may write in more than one way: enums as a name alone or as a table with settings, and one text or several.
 
 use std::marker::PhantomData;
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::de::{Deserializer, Error, IntoDeserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 /// No settings: an empty table where there could be some, and nothing where there are none.
@@ -39,6 +39,31 @@ impl<'de, E: Error> IntoDeserializer<'de, E> for Nothing<E> {
     fn into_deserializer(self) -> Self {
         self
     }
+}
+
+/// Values that a file writes as one text or as a list of texts. Unlike serde's untagged enums it tells what is wrong in one.
+pub(crate) fn one_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    from: D,
+    expecting: &'static str,
+) -> Result<Vec<T>, D::Error> {
+    struct Any<T>(&'static str, PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Any<T> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+            Ok(vec![T::deserialize(text.into_deserializer())?])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Vec<T>, A::Error> {
+            Vec::deserialize(SeqAccessDeserializer::new(list))
+        }
+    }
+    from.deserialize_any(Any(expecting, PhantomData))
 }
 
 /// What `read` makes of a table with one entry, as an enum is one: others would not be read, and without a word.

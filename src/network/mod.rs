@@ -38,7 +38,7 @@ pub use discretise::{Method, StateSpace};
 pub use distribution::{Distribution, Fan, Spread};
 use ensemble::Encoding;
 pub use ensemble::{Ensemble, EnsembleSettings};
-pub use function::Function;
+pub use function::{Function, TimeExpressions};
 pub use image::{Convolution, Padding, Pool, PoolOf};
 pub use init::Init;
 pub(crate) use init::seed_of;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::Process;
+use super::{Process, TimeExpressions};
+use crate::error::Result;
 
 /// A function of time, in seconds, evaluated on the host ahead of a run.
 pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
@@ -36,6 +37,16 @@ impl Node {
     /// A function of time in seconds that gives `size` values.
     pub fn function(size: usize, f: impl Fn(f64) -> Vec<f32> + Send + Sync + 'static) -> Self {
         Self::Function(size, Arc::new(f))
+    }
+
+    /// A function of time by an expression of `t`, in seconds, for each value: `"sin(2*pi*t)"`, `"t; max(1 - t, 0)"`.
+    ///
+    /// Expressions are those of [`Function::parse`](super::Function::parse), with `t` in place of dimensions.
+    ///
+    /// # Errors
+    /// What is wrong and in which column, with the names there are.
+    pub fn parse(text: &str) -> Result<Self> {
+        TimeExpressions::parse(text).map(|expressions| expressions.node())
     }
 
     /// A function of time in seconds and of the `size_in` values that come in at a step; it gives `size_out` values. It is

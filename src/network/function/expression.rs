@@ -1,6 +1,7 @@
 //! Arithmetic on the dimensions of a point, as text.
 
 /// An expression, its parts in the order in which a stack of numbers computes them.
+#[derive(Clone)]
 pub(super) struct Expression(Vec<Part>);
 
 #[derive(Clone, Copy)]
@@ -9,6 +10,33 @@ enum Part {
     Input(usize),
     One(One),
     Two(Two),
+}
+
+/// What an expression may name besides functions and `pi`.
+#[derive(Clone, Copy)]
+pub(super) enum Variables {
+    /// The dimensions of a point: `x0`, `x1`, … and `x`.
+    Dimensions,
+    /// The time `t` alone.
+    Time,
+}
+
+impl Variables {
+    /// The number of the input that is called so.
+    fn input(self, name: &str) -> Option<usize> {
+        match (self, name) {
+            (Self::Dimensions, "x") | (Self::Time, "t") => Some(0),
+            (Self::Dimensions, _) => name.strip_prefix('x')?.parse::<u32>().ok().map(|i| i as usize),
+            (Self::Time, _) => None,
+        }
+    }
+
+    fn known(self) -> &'static str {
+        match self {
+            Self::Dimensions => "x0, x1, …",
+            Self::Time => "t",
+        }
+    }
 }
 
 /// What an expression is computed in: numbers, or signals in a graph.
@@ -99,10 +127,21 @@ impl Value for f64 {
 const DEEPEST: usize = 64;
 
 impl Expression {
-    /// Understands text that begins `before` columns after the start of the user's; what is wrong has the column.
-    pub fn parse(text: &str, before: usize) -> Result<Self, String> {
+    /// Expressions between semicolons, one for each value; what is wrong has the column.
+    pub fn parse_all(text: &str, variables: Variables) -> Result<Vec<Self>, String> {
+        let mut start = 0;
+        let mut all = Vec::new();
+        for part in text.split(';') {
+            all.push(Self::parse(part, start, variables)?);
+            start += part.chars().count() + 1;
+        }
+        Ok(all)
+    }
+
+    /// Understands text that begins `before` columns after the start of the user's.
+    fn parse(text: &str, before: usize, variables: Variables) -> Result<Self, String> {
         let chars = text.chars().collect();
-        let mut parser = Parser { chars, at: 0, before, depth: 0, parts: Vec::new() };
+        let mut parser = Parser { chars, at: 0, before, variables, depth: 0, parts: Vec::new() };
         parser.sum()?;
         match parser.peek() {
             None => Ok(Self(parser.parts)),
@@ -140,6 +179,7 @@ struct Parser {
     chars: Vec<char>,
     at: usize,
     before: usize,
+    variables: Variables,
     depth: usize,
     parts: Vec<Part>,
 }
@@ -273,13 +313,11 @@ impl Parser {
             self.parts.push(Part::Two(*f));
         } else if name == "pi" {
             self.parts.push(Part::Number(std::f64::consts::PI));
-        } else if name == "x" {
-            self.parts.push(Part::Input(0));
-        } else if let Some(i) = name.strip_prefix('x').and_then(|i| i.parse::<u32>().ok()) {
-            self.parts.push(Part::Input(i as usize));
+        } else if let Some(i) = self.variables.input(&name) {
+            self.parts.push(Part::Input(i));
         } else {
             let known = OF_ONE.iter().map(|f| f.0).chain(OF_TWO.iter().map(|f| f.0));
-            let known: Vec<&str> = ["x0, x1, …", "pi"].into_iter().chain(known).collect();
+            let known: Vec<&str> = [self.variables.known(), "pi"].into_iter().chain(known).collect();
             let column = self.column(from);
             return Err(format!("there is no '{name}' in column {column}; there is: {}", known.join(", ")));
         }

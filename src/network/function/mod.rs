@@ -2,12 +2,14 @@
 
 mod expression;
 mod signal;
+mod time;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use expression::Expression;
+use expression::{Expression, Variables};
+pub use time::TimeExpressions;
 
 /// A function that a connection computes: of what an ensemble represents, for which decoders are solved, or of any other
 /// signal, exactly; see [`super::Connection::function`].
@@ -94,15 +96,8 @@ impl Function {
         if let Some((_, f)) = NAMED.iter().find(|(name, _)| *name == text.trim()) {
             return Ok(all(1, Body::Named(*f)));
         }
-        let mut start = 0;
-        let mut parts = Vec::new();
-        for part in text.split(';') {
-            parts.push(
-                Expression::parse(part, start)
-                    .map_err(|problem| Error::invalid(format!("the function '{text}'"), problem))?,
-            );
-            start += part.chars().count() + 1;
-        }
+        let parts = Expression::parse_all(text, Variables::Dimensions)
+            .map_err(|problem| Error::invalid(format!("the function '{text}'"), problem))?;
         let least = parts.iter().map(Expression::inputs).max().unwrap_or(0);
         Ok(all(least, Body::Expressions(parts.into())))
     }

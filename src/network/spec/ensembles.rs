@@ -8,6 +8,7 @@ use super::{
     ConnectionSpec, ConnectionSynapse, LayerSpec, Names, NeuronsSpec, NodeSpec, ProbeSpec, ProcessSpec,
 };
 use crate::error::{Error, Result};
+use crate::named::one_or_list;
 use crate::network::library::{
     AssociativeMemory, BasalGanglia, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product,
     Thalamus,
@@ -177,30 +178,9 @@ pub struct OutputSpec {
 #[derive(Clone, Debug, Default)]
 pub struct Functions(pub Vec<Function>);
 
-/// By hand, so that a mistake in a function is told and not forgotten.
 impl<'de> Deserialize<'de> for Functions {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> serde::de::Visitor<'de> for Any {
-            type Value = Functions;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a function as text, or a list of some")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Functions, E> {
-                Ok(Functions(vec![Function::parse(text).map_err(E::custom)?]))
-            }
-
-            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Functions, A::Error> {
-                let mut functions = Vec::new();
-                while let Some(function) = list.next_element()? {
-                    functions.push(function);
-                }
-                Ok(Functions(functions))
-            }
-        }
-        from.deserialize_any(Any)
+        one_or_list(from, "a function as text, or a list of some").map(Self)
     }
 }
 

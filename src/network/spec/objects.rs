@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::named::only_entry;
 use crate::network::{
     Activation, Connection, Convolution, Decoding, Distribution, Function, Init, Layer, Network, Node, Pool,
-    Slice, Sparse, Synapse, Target, Transform,
+    Slice, Sparse, Synapse, Target, TimeExpressions, Transform,
 };
 use crate::op::neuron::NeuronType;
 use crate::solve::Solver;
@@ -32,6 +32,8 @@ pub struct NodeSpec {
     pub constant: Option<Vec<f32>>,
     /// A row of values for each time step.
     pub array: Option<Vec<Vec<f32>>>,
+    /// A function of the time `t` in seconds: an expression, `"sin(2*pi*t)"`, or a list with one for each value.
+    pub function: Option<TimeExpressions>,
     /// The sum of what comes in, this many values.
     pub passthrough: Option<usize>,
     /// A signal that follows a rule, or noise, of `size` values; of 1 if not given.
@@ -273,7 +275,8 @@ impl NodeSpec {
         let rows = self.array.as_ref().and_then(|rows| rows.first()).map(Vec::len);
         let values = self.constant.as_ref().map(Vec::len);
         let of_process = self.process.as_ref().and_then(|p| p.size().or(self.size).or(Some(1)));
-        of_process.or(self.size).or(self.passthrough).or(values).or(rows).unwrap_or(0)
+        let of_function = self.function.as_ref().map(TimeExpressions::size);
+        of_process.or(self.size).or(self.passthrough).or(values).or(rows).or(of_function).unwrap_or(0)
     }
 
     pub(super) fn build(&self) -> Result<Node> {
@@ -283,7 +286,8 @@ impl NodeSpec {
             return Err(Error::invalid(what(), "steps are for an input of a size, and at least 1"));
         }
         if let Some(process) = &self.process {
-            if self.constant.is_some() || self.array.is_some() || self.passthrough.is_some() {
+            let other = self.constant.is_some() || self.array.is_some() || self.function.is_some();
+            if other || self.passthrough.is_some() {
                 return Err(Error::invalid(what(), "with a process it takes nothing but a size besides"));
             }
             let size = self.size_out();
@@ -292,16 +296,16 @@ impl NodeSpec {
             }
             return process.build(&what(), size).map(Node::Process);
         }
-        match (self.size, &self.constant, &self.array, self.passthrough) {
-            (Some(size), None, None, None) => Ok(Node::Input(size)),
-            (None, Some(values), None, None) => Ok(Node::Constant(values.clone())),
-            (None, None, None, Some(size)) => Ok(Node::Passthrough(size)),
-            (None, None, Some(rows), None) => {
+        match (self.size, &self.constant, &self.array, &self.function, self.passthrough) {
+            (Some(size), None, None, None, None) => Ok(Node::Input(size)),
+            (None, Some(values), None, None, None) => Ok(Node::Constant(values.clone())),
+            (None, None, Some(rows), None, None) => {
                 matrix(rows, &format!("the array of {}", what())).map(Node::Array)
             }
+            (None, None, None, Some(function), None) => Ok(function.node()),
+            (None, None, None, None, Some(size)) => Ok(Node::Passthrough(size)),
             _ => {
-                let problem =
-                    "give it exactly one of size (an input), constant, array, passthrough and process";
+                let problem = "give it exactly one of size (an input), constant, array, function, passthrough and process";
                 Err(Error::invalid(what(), problem))
             }
         }

@@ -1,0 +1,66 @@
+//! Functions of time as text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer};
+
+use super::expression::{Expression, Variables};
+use crate::error::{Error, Result};
+use crate::named::one_or_list;
+use crate::network::{Node, TimeFunction};
+
+/// What a node gives over time, as text: an expression of the time `t` in seconds for each value; see [`Node::parse`].
+#[derive(Clone)]
+pub struct TimeExpressions(Arc<[Expression]>);
+
+impl TimeExpressions {
+    /// Expressions between semicolons.
+    ///
+    /// # Errors
+    /// What is wrong and in which column, with the names there are.
+    pub fn parse(text: &str) -> Result<Self> {
+        let parts = Expression::parse_all(text, Variables::Time)
+            .map_err(|problem| Error::invalid(format!("the function '{text}'"), problem))?;
+        Ok(Self(parts.into()))
+    }
+
+    /// How many values they give.
+    pub fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The node that gives them.
+    pub fn node(&self) -> Node {
+        let parts = self.0.clone();
+        let values = move |t| parts.iter().map(|p| p.value(|_| t, |number| number) as f32).collect();
+        Node::Function(self.size(), Arc::new(values) as TimeFunction)
+    }
+}
+
+impl fmt::Debug for TimeExpressions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TimeExpressions({})", self.size())
+    }
+}
+
+/// From one text, or from a list of some, whose values follow each other.
+impl<'de> Deserialize<'de> for TimeExpressions {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        /// One of the texts.
+        #[derive(Deserialize)]
+        #[serde(try_from = "String")]
+        struct Text(TimeExpressions);
+
+        impl TryFrom<String> for Text {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                TimeExpressions::parse(&text).map(Text)
+            }
+        }
+        let texts: Vec<Text> =
+            one_or_list(from, "a function of t as text, or a list with one for each value")?;
+        Ok(Self(texts.iter().flat_map(|text| text.0.0.iter().cloned()).collect()))
+    }
+}

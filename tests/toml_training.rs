@@ -1,0 +1,131 @@
+//! Training as TOML files describe it.
+
+#[path = "common/toml.rs"]
+mod file;
+
+use file::{parse, place};
+use nengo_wgpu::train::{Backprop, Decay, Loss, Metric, Optimiser, Over, Penalty, Select};
+use nengo_wgpu::{Device, Fit, Options, Simulator};
+
+const TRAIN: &str = r#"
+[[node]]
+name = "x"
+size = 2
+
+[[layer]]
+name = "y"
+input = "x"
+units = 3
+
+[[probe]]
+name = "p"
+target = "y"
+
+[train]
+epochs = 4
+minibatch = 2
+learning-rate = 0.5
+metrics = ["accuracy", { mean-error = "p" }]
+optimiser = { kind = "adam", epsilon-at = "root-before-correction" }
+schedule = { kind = "cosine", warm-up = 2 }
+clip = { global-norm = 1.0 }
+
+[[train.loss]]
+probe = "p"
+loss = { huber = 1.5 }
+weight = 2
+
+[[train.penalty]]
+on = "y/weights"
+l2-half = 0.1
+l1 = 0.2
+
+[[train.activity]]
+probe = "p"
+l2-sum = 0.3
+
+[[train.group]]
+on = "biases"
+rate = 0.5
+"#;
+
+#[test]
+fn a_training_says_what_the_file_says() {
+    let spec = parse(TRAIN).unwrap();
+    let training = spec.training(&spec.build().unwrap(), 5).unwrap();
+    assert_eq!(training.objective.terms.len(), 1);
+    let term = &training.objective.terms[0];
+    assert_eq!((term.loss, term.weight), (Loss::Huber(1.5), 2.0));
+    assert_eq!(training.objective.activities, [("p".to_string(), Penalty::L2Sum(0.3))]);
+    let weights = || Select::parameter("y/weights");
+    assert_eq!(training.penalties, [(weights(), Penalty::L2Half(0.1)), (weights(), Penalty::L1(0.2))]);
+    assert_eq!(training.metrics, [Metric::Accuracy("p".into()), Metric::MeanError("p".into())]);
+    assert!(matches!(training.optimiser, Optimiser::Adam { .. }));
+    // Three minibatches an epoch, four epochs, two steps of warm-up.
+    assert_eq!(training.schedule.decay, Decay::Cosine { steps: 10, floor: 0.0 });
+    assert_eq!((training.groups[0].rate, training.groups[0].parameters.clone()), (0.5, Select::Biases));
+}
+
+#[test]
+fn a_training_from_toml_trains() {
+    let spec = parse(TRAIN).unwrap();
+    let net = spec.build().unwrap();
+    let options = Options { minibatch: 2, ..Options::default() };
+    let mut sim = Simulator::with(&net, &Device::cpu(), options).unwrap();
+    sim.compile(spec.training(&net, 3).unwrap()).unwrap();
+    let examples = nengo_wgpu::io::dataset::Dataset {
+        inputs: ndarray::array![[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]],
+        targets: ndarray::array![[0.0], [1.0], [2.0]],
+    };
+    let (inputs, targets) = spec.signals(&net, &examples).unwrap();
+    let reports = sim.fit(&inputs, &targets, &Fit::epochs(30)).unwrap();
+    assert!(reports[29].loss < reports[0].loss, "{reports:?}");
+
+    let high = nengo_wgpu::io::dataset::Dataset { targets: ndarray::array![[0.0], [1.0], [3.0]], ..examples };
+    let text = spec.signals(&net, &high).unwrap_err().to_string();
+    assert!(text.contains("class 3") && text.contains("'p'"), "{text}");
+}
+
+#[test]
+fn settings_without_effect_are_refused() {
+    let with = |from: &str, to: &str| {
+        let spec = parse(&TRAIN.replace(from, to)).unwrap();
+        spec.training(&spec.build().unwrap(), 5).unwrap_err().to_string()
+    };
+    assert!(with("warm-up = 2", "every = 3").contains("every"));
+    assert!(with("kind = \"cosine\"", "kind = \"step\"").contains("factor"));
+    assert!(with("l2-sum = 0.3", "").contains("no strength"));
+}
+
+#[test]
+fn windows_budgets_and_what_a_loss_sees_are_said_in_the_file() {
+    let training = |lines: &str| {
+        let spec = parse(&TRAIN.replace("epochs = 4", &format!("epochs = 4\n{lines}"))).unwrap();
+        spec.training(&spec.build().unwrap(), 5)
+    };
+    let of = |lines: &str| training(lines).map(|t| (t.backprop, t.memory_budget)).unwrap();
+    assert_eq!(of(""), (None, None));
+    assert_eq!(of("backprop = \"full\""), (Some(Backprop::Full), None));
+    assert_eq!(of("backprop = \"truncated\"\nwindow = 5"), (Some(Backprop::Truncated(5)), None));
+    let both = of("backprop = \"checkpointed\"\nwindow = 7\nmemory-budget = 1000");
+    assert_eq!(both, (Some(Backprop::Checkpointed(7)), Some(1000)));
+    for (text, bytes) in [("2 GiB", 2 << 30), ("1.5 kB", 1500), ("64MiB", 64 << 20), ("12 B", 12)] {
+        assert_eq!(of(&format!("memory-budget = \"{text}\"")).1, Some(bytes), "{text}");
+    }
+    for text in ["2", "GiB", "two GiB", "-1 GiB", "1 TX"] {
+        let (line, _, message) =
+            place(&TRAIN.replace("epochs = 4", &format!("memory-budget = \"{text}\"\nepochs = 4")));
+        assert!(line > 10 && message.contains(text), "{text}: {message}");
+    }
+    for lines in ["window = 5", "backprop = \"full\"\nwindow = 5", "backprop = \"truncated\""] {
+        let text = training(lines).unwrap_err().to_string();
+        assert!(text.contains("window"), "{text}");
+    }
+    assert!(training("over = \"last\"").unwrap_err().to_string().contains("[[train.loss]]"));
+    for (name, over) in
+        [("every", Over::Every), ("last", Over::Last), ("sum", Over::Sum), ("mean", Over::Mean)]
+    {
+        let spec = parse(&TRAIN.replace("weight = 2", &format!("over = \"{name}\""))).unwrap();
+        assert_eq!(spec.training(&spec.build().unwrap(), 5).unwrap().objective.terms[0].over, over);
+    }
+}
