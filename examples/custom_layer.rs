@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use nengo_wgpu::graph::Tensor;
-use nengo_wgpu::io::dataset::{DataSpec, Dataset, LabelColumn};
+use nengo_wgpu::io::dataset::{DataSpec, Dataset};
 use nengo_wgpu::io::split::{Part, SplitSpec};
 use nengo_wgpu::network::{Bound, Init, Layer, Network, Node, Parameters, TensorNode};
 use nengo_wgpu::train::{Loss, Metric, Objective, Optimiser, Penalty, Select, Training};
@@ -57,7 +57,8 @@ fn main() -> Result<()> {
 
     let digits = DataSpec::Csv {
         path: "examples/data/digits.csv.gz".into(),
-        label: LabelColumn::Last,
+        label: None,
+        targets: None,
         scale: 1.0 / 16.0,
     };
     let split = SplitSpec { test: Some(Part::Count(360)), ..SplitSpec::default() };

@@ -4,6 +4,7 @@
 mod file;
 
 use file::{parse, place};
+use nengo_wgpu::io::dataset::Dataset;
 use nengo_wgpu::train::{Backprop, Decay, Loss, Metric, Optimiser, Over, Penalty, Select};
 use nengo_wgpu::{Device, Fit, Options, Simulator};
 
@@ -73,7 +74,7 @@ fn a_training_from_toml_trains() {
     let options = Options { minibatch: 2, ..Options::default() };
     let mut sim = Simulator::with(&net, &Device::cpu(), options).unwrap();
     sim.compile(spec.training(&net, 3).unwrap()).unwrap();
-    let examples = nengo_wgpu::io::dataset::Dataset {
+    let examples = Dataset {
         inputs: ndarray::array![[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]],
         targets: ndarray::array![[0.0], [1.0], [2.0]],
     };
@@ -81,9 +82,93 @@ fn a_training_from_toml_trains() {
     let reports = sim.fit(&inputs, &targets, &Fit::epochs(30)).unwrap();
     assert!(reports[29].loss < reports[0].loss, "{reports:?}");
 
-    let high = nengo_wgpu::io::dataset::Dataset { targets: ndarray::array![[0.0], [1.0], [3.0]], ..examples };
+    let high = Dataset { targets: ndarray::array![[0.0], [1.0], [3.0]], ..examples };
     let text = spec.signals(&net, &high).unwrap_err().to_string();
     assert!(text.contains("class 3") && text.contains("'p'"), "{text}");
+}
+
+/// A layer that is given, and should give, a row at each of four steps.
+const ECHO: &str = r#"
+[[node]]
+name = "x"
+size = 2
+steps = 4
+
+[[layer]]
+name = "y"
+input = "x"
+units = 2
+
+[[probe]]
+name = "p"
+target = "y"
+
+[train]
+epochs = 1
+steps = 4
+minibatch = 3
+learning-rate = 0.3
+loss = "mean-squared"
+"#;
+
+fn trained(toml: &str, examples: &Dataset) -> Vec<f64> {
+    let spec = parse(toml).unwrap();
+    let net = spec.build().unwrap();
+    let options = Options { minibatch: 3, ..Options::default() };
+    let mut sim = Simulator::with(&net, &Device::cpu(), options).unwrap();
+    sim.compile(spec.training(&net, 3).unwrap()).unwrap();
+    let (inputs, targets) = spec.signals(&net, examples).unwrap();
+    let fit = Fit { n_steps: Some(4), ..Fit::epochs(200) };
+    sim.fit(&inputs, &targets, &fit).unwrap().into_iter().map(|report| report.loss).collect()
+}
+
+#[test]
+fn targets_may_have_a_row_for_each_step() {
+    let inputs = ndarray::Array2::from_shape_fn((3, 8), |(b, i)| ((7 * b + 3 * i) % 5) as f32 / 2.0 - 1.0);
+    // What the node is given comes back: the layer learns to be the identity, at each step.
+    let toml = ECHO.replace(
+        "loss = \"mean-squared\"",
+        "[[train.loss]]\nprobe = \"p\"\nloss = \"mean-squared\"\ntarget = \"input\"",
+    );
+    let examples = Dataset { inputs: inputs.clone(), targets: ndarray::array![[0.0], [1.0], [0.0]] };
+    let losses = trained(&toml, &examples);
+    assert!(losses[0] > 0.1 && losses[199] < 1e-4, "{losses:?}");
+
+    // Numbers of the data, which are the input turned by a quarter; held ones have a row for all steps.
+    let data = "[data]\nformat = \"csv\"\npath = \"a.csv\"\ntargets = 8\n[train]";
+    let toml = ECHO.replace("[train]", data);
+    let turned = ndarray::Array2::from_shape_fn((3, 8), |(b, i)| {
+        if i % 2 == 0 { -inputs[[b, i + 1]] } else { inputs[[b, i - 1]] }
+    });
+    let losses = trained(&toml, &Dataset { inputs: inputs.clone(), targets: turned });
+    assert!(losses[0] > 0.1 && losses[199] < 1e-4, "{losses:?}");
+    let spec = parse(&toml).unwrap();
+    let net = spec.build().unwrap();
+    let signals = |columns: usize| {
+        spec.signals(&net, &Dataset { inputs: inputs.clone(), targets: ndarray::Array2::ones((3, columns)) })
+    };
+    assert_eq!(signals(2).unwrap().1.get("p"), Some(&ndarray::Array2::ones((3, 2)).into()));
+    let text = signals(3).unwrap_err().to_string();
+    assert!(
+        text.contains("probe 'p' is 2 numbers, or 4 steps of them, but") && text.contains("is 3"),
+        "{text}"
+    );
+}
+
+#[test]
+fn classes_and_numbers_are_not_taken_for_each_other() {
+    let problem = |target: &str, data: &str| {
+        let toml = ECHO.replace(
+            "loss = \"mean-squared\"",
+            &format!("[[train.loss]]\nprobe = \"p\"\nloss = \"mean-squared\"\ntarget = \"{target}\""),
+        );
+        let spec = parse(&(toml + "[data]\nformat = \"csv\"\npath = \"a.csv\"\n" + data)).unwrap();
+        let examples =
+            Dataset { inputs: ndarray::Array2::ones((3, 8)), targets: ndarray::Array2::zeros((3, 1)) };
+        spec.signals(&spec.build().unwrap(), &examples).unwrap_err().to_string()
+    };
+    assert!(problem("numbers", "").contains("'p': its targets are numbers, but [data] has a class"));
+    assert!(problem("one-hot", "targets = 2").contains("'p': its target is a class, but [data] has numbers"));
 }
 
 #[test]

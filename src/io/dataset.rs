@@ -12,26 +12,21 @@
 //! shuffle = false
 //! ```
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Axis};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
-
 use crate::error::{Error, Result};
-use crate::io::csv::read_csv;
+pub use crate::io::columns::LabelColumn;
+use crate::io::columns::{Answers, load_csv};
 use crate::io::idx::read_idx;
 use crate::io::split::SplitSpec;
-
-/// 32-bit floats hold every integer up to here, so a class index below it is exact.
-const MOST_CLASSES: f32 = (1 << 24) as f32;
+use ndarray::{Array2, Axis};
 
 /// Examples: inputs and what a network should answer to them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
     /// Examples × features.
     pub inputs: Array2<f32>,
-    /// Examples × 1: the index of each example's class, from 0.
+    /// Examples × 1: the index of each example's class, from 0; or examples × the columns of [`DataSpec::Csv::targets`].
     pub targets: Array2<f32>,
 }
 
@@ -70,7 +65,7 @@ pub struct Splits {
     /// Examples that only the finished network sees; `None` if there are no test files and none were asked
     /// for, and never empty.
     pub test: Option<Dataset>,
-    /// One more than the largest class index in any part.
+    /// One more than the largest class index in any part; 0 where targets are no classes.
     pub classes: usize,
 }
 
@@ -78,13 +73,15 @@ pub struct Splits {
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields, tag = "format", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum DataSpec {
-    /// A table of numbers with one example in a row, plain or packed with gzip; see [`read_csv`].
+    /// A table of numbers with one example in a row, plain or packed with gzip; see [`read_csv`](crate::io::csv::read_csv).
     Csv {
         /// The file.
         path: PathBuf,
-        /// The column of the class index; all others are inputs.
-        #[serde(default)]
-        label: LabelColumn,
+        /// The column of the class index, the last if not given; all others are inputs.
+        label: Option<LabelColumn>,
+        /// In place of a class: so many columns at the end are the numbers that the network should give, at once or step by
+        /// step; all others are inputs.
+        targets: Option<usize>,
         /// Inputs are multiplied by this; 1 by default.
         #[serde(default = "unscaled")]
         scale: f32,
@@ -117,18 +114,6 @@ fn bytes_to_one() -> f32 {
     1.0 / 255.0
 }
 
-/// The column of a table that holds the class index: `"first"`, `"last"` or a number, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LabelColumn {
-    /// The first column.
-    First,
-    /// The last column.
-    #[default]
-    Last,
-    /// The column with this index, from 0.
-    Index(usize),
-}
-
 impl DataSpec {
     /// Reads the examples and splits them. Relative paths start at `base`, the TOML file's directory.
     ///
@@ -138,9 +123,17 @@ impl DataSpec {
     /// settings that exclude each other or a part that leaves nothing to learn from.
     pub fn load(&self, split: &SplitSpec, base: &Path) -> Result<Splits> {
         let (name, train, test) = match self {
-            Self::Csv { path, label, scale } => {
+            Self::Csv { path, label, targets, scale } => {
                 let path = base.join(path);
-                let all = load_csv(&path, *label, *scale)?;
+                let answers = match (label, targets) {
+                    (Some(_), Some(_)) => {
+                        let problem = "label is for classes and targets for numbers; give it one of them";
+                        return Err(Error::invalid("[data]", problem));
+                    }
+                    (label, None) => Answers::Class(label.unwrap_or_default()),
+                    (None, Some(columns)) => Answers::Numbers(*columns),
+                };
+                let all = load_csv(&path, answers, *scale)?;
                 (path, all, None)
             }
             Self::Idx { scale, .. } => {
@@ -155,9 +148,14 @@ impl DataSpec {
         };
         let parts = [Some(&train), test.as_ref()];
         let largest = parts.iter().flatten().flat_map(|part| &part.targets).fold(0f32, |a, &b| a.max(b));
-        let classes = largest as usize + 1;
+        let classes = if self.has_numbers() { 0 } else { largest as usize + 1 };
         let (train, validation, test) = split.apply(&name, train, test)?;
         Ok(Splits { train, validation, test, classes })
+    }
+
+    /// Whether targets are numbers that a network should give, and no classes.
+    pub fn has_numbers(&self) -> bool {
+        matches!(self, Self::Csv { targets: Some(_), .. })
     }
 
     fn idx_files(&self, base: &Path) -> Result<IdxFiles> {
@@ -225,36 +223,6 @@ fn standard_file(directory: &Path, field: &str, name: &str) -> Result<PathBuf> {
     })
 }
 
-fn load_csv(path: &Path, label: LabelColumn, scale: f32) -> Result<Dataset> {
-    let mut table = read_csv(path)?;
-    let columns = table.ncols();
-    if columns < 2 {
-        return Err(Error::file(path, "has 1 column, but a label and at least one input are needed"));
-    }
-    let label = match label {
-        LabelColumn::First => 0,
-        LabelColumn::Last => columns - 1,
-        LabelColumn::Index(index) if index < columns => index,
-        LabelColumn::Index(index) => {
-            let problem =
-                format!("label is column {index}, but the table's {columns} columns are numbered from 0");
-            return Err(Error::file(path, problem));
-        }
-    };
-    let targets = table.column(label).to_owned().insert_axis(Axis(1));
-    for (row, &value) in targets.iter().enumerate() {
-        if value < 0.0 || value.fract() != 0.0 || value >= MOST_CLASSES {
-            let problem = format!(
-                "the label of example {} is {value}; labels are class indices, whole numbers from 0",
-                row + 1
-            );
-            return Err(Error::file(path, problem));
-        }
-    }
-    table.remove_index(Axis(1), label);
-    Ok(Dataset { inputs: scaled(path, table, scale)?, targets })
-}
-
 fn load_idx(pair: &IdxPair, scale: f32) -> Result<Dataset> {
     let images = read_idx(&pair.images)?;
     let labels = read_idx(&pair.labels)?;
@@ -278,7 +246,7 @@ fn load_idx(pair: &IdxPair, scale: f32) -> Result<Dataset> {
     Ok(Dataset { inputs: scaled(&pair.images, inputs, scale)?, targets })
 }
 
-fn scaled(path: &Path, mut inputs: Array2<f32>, scale: f32) -> Result<Array2<f32>> {
+pub(super) fn scaled(path: &Path, mut inputs: Array2<f32>, scale: f32) -> Result<Array2<f32>> {
     if !scale.is_finite() || scale == 0.0 {
         return Err(Error::invalid("scale", format!("{scale} is not a finite number other than 0")));
     }
@@ -299,42 +267,6 @@ fn check_same_features(train_file: &Path, train: &Dataset, test_file: &Path, tes
     }
     let problem = format!("{theirs} pixels an image, but {} has {ours}", train_file.display());
     Err(Error::file(test_file, problem))
-}
-
-impl<'de> Deserialize<'de> for LabelColumn {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl Visitor<'_> for Read {
-            type Value = LabelColumn;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("\"first\", \"last\" or the label's column, counted from 0")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<LabelColumn, E> {
-                match text {
-                    "first" => Ok(LabelColumn::First),
-                    "last" => Ok(LabelColumn::Last),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
-
-            fn visit_i64<E: de::Error>(self, index: i64) -> Result<LabelColumn, E> {
-                let unexpected = de::Unexpected::Signed(index);
-                usize::try_from(index)
-                    .map(LabelColumn::Index)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, index: u64) -> Result<LabelColumn, E> {
-                let unexpected = de::Unexpected::Unsigned(index);
-                usize::try_from(index)
-                    .map(LabelColumn::Index)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
-        }
-        deserializer.deserialize_any(Read)
-    }
 }
 
 #[cfg(test)]
@@ -410,6 +342,19 @@ mod tests {
         assert!(problem(&with_table("1\n2\n"), TABLE).contains("has 1 column"));
         let message = problem(&ten(), &format!("{TABLE}label = 3"));
         assert!(message.contains("label is column 3, but the table's 3 columns"), "{message}");
+    }
+
+    #[test]
+    fn targets_may_be_numbers_of_several_columns() {
+        let all =
+            load(&with_table("7,0.5,-3\n5,6,1e3\n"), &format!("{TABLE}targets = 2\nscale = 2")).unwrap();
+        let wanted = Dataset { inputs: array![[14.0], [10.0]], targets: array![[0.5, -3.0], [6.0, 1e3]] };
+        assert_eq!((all.train, all.classes), (wanted, 0));
+        for targets in [0, 3] {
+            let message = problem(&ten(), &format!("{TABLE}targets = {targets}"));
+            assert!(message.contains(&format!("targets = {targets}, but")), "{message}");
+        }
+        assert!(problem(&ten(), &format!("{TABLE}targets = 1\nlabel = 0")).contains("give it one of them"));
     }
 
     #[test]
@@ -580,7 +525,7 @@ mod tests {
     #[test]
     fn the_digits_of_the_examples_folder_are_read() {
         let data =
-            DataSpec::Csv { path: "digits.csv.gz".into(), label: LabelColumn::Last, scale: 1.0 / 16.0 };
+            DataSpec::Csv { path: "digits.csv.gz".into(), label: None, targets: None, scale: 1.0 / 16.0 };
         let split = SplitSpec { test: Some(Part::Count(360)), shuffle: false, ..SplitSpec::default() };
         let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
         let parts = data.load(&split, &base).unwrap();

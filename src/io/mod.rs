@@ -4,6 +4,7 @@
 //! error names the file with what was found and what was expected.
 
 pub mod atomic;
+mod columns;
 pub mod csv;
 pub mod dataset;
 pub mod idx;

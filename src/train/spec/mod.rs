@@ -1,20 +1,17 @@
 //! Training as the `[train]` table of a TOML file describes it.
 
+mod examples;
 mod settings;
 
-use ndarray::Array2;
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
 use serde::Deserialize;
 
 pub use settings::{ActivitySpec, BackpropName, Bytes, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
 
 use super::{Backprop, Clip, Group, Loss, Metric, Objective, Optimiser, Over, Schedule, Term, Training};
 use crate::error::{Error, Result};
-use crate::io::dataset::Dataset;
 use crate::network::{Network, NetworkSpec, Target};
 use crate::op::neuron::Spiking;
-use crate::sim::{Data, EarlyStopping, Signal};
+use crate::sim::EarlyStopping;
 use settings::select;
 
 /// How a network is trained.
@@ -114,11 +111,14 @@ pub struct TermSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSpec {
-    /// The index of its class; what the cross-entropy takes if nothing is said.
+    /// The index of its class; what the cross-entropy takes if nothing is said and the data have classes.
     Class,
-    /// 1 at its class and 0 elsewhere; what other losses take if nothing is said.
+    /// 1 at its class and 0 elsewhere; what other losses take if nothing is said and the data have classes.
     OneHot,
-    /// The input itself.
+    /// The numbers that `[data] targets` says, held or a row for each step; what every loss takes of such data if nothing is
+    /// said.
+    Numbers,
+    /// The input itself, held or step by step as the node gets it.
     Input,
 }
 
@@ -235,113 +235,6 @@ impl NetworkSpec {
         training.memory_budget = train.memory_budget.map(|b| b.0);
         Ok(training)
     }
-
-    /// Examples as inputs and targets of the network.
-    ///
-    /// # Errors
-    /// As [`NetworkSpec::input_node`] and [`NetworkSpec::training`]; a class that an output has no place for.
-    pub fn signals(&self, network: &Network, examples: &Dataset) -> Result<(Data, Data)> {
-        let train = self.train()?;
-        let inputs = Data::new().with(self.input_node()?, self.input_signal(&examples.inputs)?);
-        let terms = train.terms(network)?;
-        let mut targets = Data::new();
-        for term in &terms {
-            let default =
-                if term.loss == Loss::CrossEntropy { TargetSpec::Class } else { TargetSpec::OneHot };
-            let values = match term.target.unwrap_or(default) {
-                TargetSpec::Class => examples.targets.clone(),
-                TargetSpec::Input => examples.inputs.clone(),
-                TargetSpec::OneHot => one_hot(network, &term.probe, &examples.targets)?,
-            };
-            targets = targets.with(&term.probe, values);
-        }
-        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
-            targets = targets.with(metric.probe(), examples.targets.clone());
-        }
-        Ok((inputs, targets))
-    }
-}
-
-impl NetworkSpec {
-    /// What the input node is given of examples: their numbers at once, or in the node's number of steps.
-    ///
-    /// # Errors
-    /// No input node, or examples that are not `size` numbers for each step.
-    pub fn input_signal(&self, examples: &Array2<f32>) -> Result<Signal> {
-        let name = self.input_node()?;
-        let node = self.node.iter().find(|n| n.name == name);
-        let Some((size, steps)) = node.and_then(|n| Some((n.size?, n.steps?))) else {
-            return Ok(examples.clone().into());
-        };
-        let shape = (examples.nrows(), steps, size);
-        let split = examples.as_standard_layout().into_owned().into_shape_with_order(shape);
-        split.map(Signal::from).map_err(|_| {
-            let node = format!("node '{name}'");
-            let wanted = format!("{steps} steps of {size} numbers");
-            Error::shape(node, wanted, "an example of the data", format!("{} numbers", examples.ncols()))
-        })
-    }
-
-    /// Random inputs between -1 and 1 for each input node, and targets that fit the losses and metrics of `[train]`: for
-    /// checks of a network without data.
-    ///
-    /// # Errors
-    /// As [`NetworkSpec::training`].
-    pub fn random_signals(&self, network: &Network, examples: usize) -> Result<(Data, Data)> {
-        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
-        let mut uniform =
-            |size: usize| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0);
-        let mut inputs = Data::new();
-        for node in self.node.iter().filter(|n| n.is_input()) {
-            inputs = inputs.with(&node.name, uniform(node.size.unwrap_or(1)));
-        }
-        let train = self.train()?;
-        let terms = train.terms(network)?;
-        let mut targets = Data::new();
-        for term in &terms {
-            let size = output_size(network, &term.probe)?;
-            let class = matches!(term.target, None | Some(TargetSpec::Class));
-            let values = uniform(size);
-            let values = if term.loss == Loss::CrossEntropy && class { classes(&values) } else { values };
-            targets = targets.with(&term.probe, values);
-        }
-        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
-            targets = targets.with(metric.probe(), uniform(output_size(network, metric.probe())?));
-        }
-        Ok((inputs, targets))
-    }
-}
-
-/// The column of the largest element of each row.
-fn classes(rows: &Array2<f32>) -> Array2<f32> {
-    let largest = |row: ndarray::ArrayView1<'_, f32>| {
-        let place = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
-        place.map_or(0.0, |(i, _)| i as f32)
-    };
-    rows.map_axis(ndarray::Axis(1), largest).insert_axis(ndarray::Axis(1))
-}
-
-fn output_size(network: &Network, probe: &str) -> Result<usize> {
-    match &network.probes[network.find_probe(probe)?.0].target {
-        Target::Output(object, _) | Target::Input(object) => network.size_out(*object),
-        _ => {
-            let problem = "a loss compares what an object gives or gets; a state, a parameter or a signal of a learning \
-                           rule has no targets";
-            Err(Error::invalid(format!("probe '{probe}'"), problem))
-        }
-    }
-}
-
-/// A row for each example with 1 at its class.
-fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
-    let size = output_size(network, probe)?;
-    let mut rows = Array2::zeros((classes.nrows(), size));
-    for (mut row, &class) in rows.rows_mut().into_iter().zip(classes) {
-        let problem = || format!("they hold the class {class}, but it has {size} dimensions");
-        *row.get_mut(class as usize)
-            .ok_or_else(|| Error::invalid(format!("the targets of probe '{probe}'"), problem()))? = 1.0;
-    }
-    Ok(rows)
 }
 
 impl TrainSpec {

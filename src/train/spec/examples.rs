@@ -1,0 +1,170 @@
+//! Examples as what nodes are given and probes should give.
+
+use ndarray::{Array2, ArrayView1, Axis};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+
+use super::{TargetSpec, TermSpec};
+use crate::error::{Error, Result};
+use crate::io::dataset::{DataSpec, Dataset};
+use crate::network::spec::NodeSpec;
+use crate::network::{Network, NetworkSpec, Target};
+use crate::sim::{Data, Signal};
+use crate::train::Loss;
+
+impl NetworkSpec {
+    /// Examples as inputs and targets of the network.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::input_node`] and [`NetworkSpec::training`]; a class that an output has no place for, or numbers that
+    /// are not those of one row or of a row for each step.
+    pub fn signals(&self, network: &Network, examples: &Dataset) -> Result<(Data, Data)> {
+        let train = self.train()?;
+        let input = self.input_signal(&examples.inputs)?;
+        let terms = train.terms(network)?;
+        let mut targets = Data::new();
+        for term in &terms {
+            let (probe, classes) = (&term.probe, &examples.targets);
+            let values = match self.target_of(term)? {
+                TargetSpec::Class => classes.clone().into(),
+                TargetSpec::OneHot => one_hot(network, probe, classes)?.into(),
+                TargetSpec::Numbers => numbers(network, probe, &examples.targets, train.steps)?,
+                TargetSpec::Input => input.clone(),
+            };
+            targets = targets.with(probe, values);
+        }
+        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
+            let values = match self.has_numbers() {
+                true => numbers(network, metric.probe(), &examples.targets, train.steps)?,
+                false => examples.targets.clone().into(),
+            };
+            targets = targets.with(metric.probe(), values);
+        }
+        Ok((Data::new().with(self.input_node()?, input), targets))
+    }
+
+    /// What the input node is given of examples: their numbers at once, or in the node's number of steps.
+    ///
+    /// # Errors
+    /// No input node, or examples that are not `size` numbers for each step.
+    pub fn input_signal(&self, examples: &Array2<f32>) -> Result<Signal> {
+        let name = self.input_node()?;
+        let node = self.node.iter().find(|n| n.name == name);
+        let Some((size, steps)) = node.and_then(|n| Some((n.size?, n.steps?))) else {
+            return Ok(examples.clone().into());
+        };
+        in_steps(examples, steps, size).ok_or_else(|| {
+            let node = format!("node '{name}'");
+            let wanted = format!("{steps} steps of {size} numbers");
+            Error::shape(node, wanted, "an example of the data", format!("{} numbers", examples.ncols()))
+        })
+    }
+
+    /// Random inputs between -1 and 1 for each input node, and targets that fit the losses and metrics of `[train]`: for
+    /// checks of a network without data.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::training`].
+    pub fn random_signals(&self, network: &Network, examples: usize) -> Result<(Data, Data)> {
+        let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
+        let mut uniform =
+            |size: usize| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0);
+        let mut inputs = Data::new();
+        for NodeSpec { name, size, steps, .. } in self.node.iter().filter(|n| n.is_input()) {
+            let size = size.unwrap_or(1);
+            let held = uniform(size.saturating_mul(steps.unwrap_or(1)));
+            let values = steps.and_then(|steps| in_steps(&held, steps, size)).unwrap_or(held.into());
+            inputs = inputs.with(name, values);
+        }
+        let train = self.train()?;
+        let terms = train.terms(network)?;
+        let mut targets = Data::new();
+        for term in &terms {
+            let values = uniform(output_size(network, &term.probe)?);
+            let values = match self.target_of(term)? {
+                TargetSpec::Class => classes(&values).into(),
+                TargetSpec::OneHot | TargetSpec::Numbers => values.into(),
+                TargetSpec::Input => inputs.get(self.input_node()?).cloned().unwrap_or(values.into()),
+            };
+            targets = targets.with(&term.probe, values);
+        }
+        for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
+            targets = targets.with(metric.probe(), uniform(output_size(network, metric.probe())?));
+        }
+        Ok((inputs, targets))
+    }
+
+    /// Whether the examples are answered with numbers, and not with a class.
+    fn has_numbers(&self) -> bool {
+        self.data.as_ref().is_some_and(DataSpec::has_numbers)
+    }
+
+    /// What the targets of a loss are.
+    fn target_of(&self, term: &TermSpec) -> Result<TargetSpec> {
+        use TargetSpec::{Class, Numbers, OneHot};
+        let invalid =
+            |problem: &str| Err(Error::invalid(format!("[[train.loss]] of probe '{}'", term.probe), problem));
+        match (term.target, self.has_numbers()) {
+            (Some(Class | OneHot), true) => invalid(
+                "its target is a class, but [data] has numbers as targets; say target = \"numbers\" or \"input\"",
+            ),
+            (Some(Numbers), false) if self.data.is_some() => invalid(
+                "its targets are numbers, but [data] has a class for each example; say there targets = COLUMNS",
+            ),
+            (Some(target), _) => Ok(target),
+            (None, true) => Ok(Numbers),
+            (None, false) if term.loss == Loss::CrossEntropy => Ok(Class),
+            (None, false) => Ok(OneHot),
+        }
+    }
+}
+
+/// Rows as so many steps; nothing if they are not as long.
+fn in_steps(rows: &Array2<f32>, steps: usize, size: usize) -> Option<Signal> {
+    let shape = (rows.nrows(), steps, size);
+    rows.as_standard_layout().into_owned().into_shape_with_order(shape).ok().map(Signal::from)
+}
+
+/// Numbers that a probe should give: a row that is held, or one for each step.
+fn numbers(network: &Network, probe: &str, rows: &Array2<f32>, steps: usize) -> Result<Signal> {
+    let size = output_size(network, probe)?;
+    if rows.ncols() == size {
+        return Ok(rows.clone().into());
+    }
+    in_steps(rows, steps, size).ok_or_else(|| {
+        let wanted = format!("{size} numbers, or {steps} steps of them");
+        Error::shape(format!("probe '{probe}'"), wanted, "the targets of an example", rows.ncols())
+    })
+}
+
+/// The column of the largest element of each row.
+fn classes(rows: &Array2<f32>) -> Array2<f32> {
+    let largest = |row: ArrayView1<'_, f32>| {
+        let place = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
+        place.map_or(0.0, |(i, _)| i as f32)
+    };
+    rows.map_axis(Axis(1), largest).insert_axis(Axis(1))
+}
+
+fn output_size(network: &Network, probe: &str) -> Result<usize> {
+    match &network.probes[network.find_probe(probe)?.0].target {
+        Target::Output(object, _) | Target::Input(object) => network.size_out(*object),
+        _ => {
+            let problem = "a loss compares what an object gives or gets; a state, a parameter or a signal of a learning \
+                           rule has no targets";
+            Err(Error::invalid(format!("probe '{probe}'"), problem))
+        }
+    }
+}
+
+/// A row for each example with 1 at its class.
+fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
+    let size = output_size(network, probe)?;
+    let mut rows = Array2::zeros((classes.nrows(), size));
+    for (mut row, &class) in rows.rows_mut().into_iter().zip(classes) {
+        let problem = || format!("they hold the class {class}, but it has {size} dimensions");
+        *row.get_mut(class as usize)
+            .ok_or_else(|| Error::invalid(format!("the targets of probe '{probe}'"), problem()))? = 1.0;
+    }
+    Ok(rows)
+}
