@@ -306,3 +306,77 @@ fn ensembles_from_toml_are_those_built_by_calls() {
     );
     assert!((product[[0, 199, 0]] - 0.6 * 0.16).abs() < 0.05, "{product}");
 }
+
+#[test]
+fn a_probe_may_read_some_dimensions() {
+    let toml = r#"
+[[node]]
+name = "x"
+constant = [0.5, -0.4, 0.3]
+
+[[network]]
+name = "n"
+
+[[network.ensemble]]
+name = "a"
+input = "x"
+n-neurons = 30
+dimensions = 3
+
+[[network.probe]]
+name = "three"
+target = "a.neurons[0:3]"
+
+[[probe]]
+name = "all"
+target = "n.a.neurons"
+
+[[probe]]
+name = "voltages"
+target = "n.a[[4, -1]]"
+state = "voltage"
+
+[[probe]]
+name = "voltage"
+target = "n.a.neurons"
+state = "voltage"
+
+[[probe]]
+name = "currents"
+input = "n.a.neurons[::10]"
+sample-every = 0.005
+
+[[probe]]
+name = "current"
+input = "n.a.neurons"
+
+[[probe]]
+name = "last"
+target = "n.a[2]"
+synapse = 0.01
+
+[[probe]]
+name = "value"
+target = "n.a"
+synapse = 0.01
+"#;
+    let net = build(toml).unwrap();
+    let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+    sim.run_steps(50, &Data::new()).unwrap();
+    let read = |name: &str| sim.data(net.find_probe(name).unwrap()).unwrap();
+    let columns = |name: &str, columns: &[usize]| read(name).select(ndarray::Axis(2), columns);
+    assert_eq!(read("n.three"), columns("all", &[0, 1, 2]));
+    assert!(read("all").iter().any(|x| *x > 0.0));
+    assert_eq!(read("voltages"), columns("voltage", &[4, 29]));
+    let currents = columns("current", &[0, 10, 20]);
+    assert_eq!(read("currents"), currents.slice(ndarray::s![.., 4..;5, ..]));
+    assert_eq!(read("last"), columns("value", &[2]));
+    for (probe, part) in [
+        ("target = \"n.a.neurons[28:31]\"", "bound 31 is outside of its 30 dimensions"),
+        ("target = \"n.a[a]\"", "a slice is a number"),
+        ("target = \"n.b[0]\"", "no object named 'n.b'"),
+    ] {
+        let text = build(&format!("{toml}\n[[probe]]\nname = \"bad\"\n{probe}\n")).err().unwrap().to_string();
+        assert!(text.contains(part), "{text}");
+    }
+}

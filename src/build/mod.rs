@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
-use crate::network::{self, Activation, Bound, Kind, Network, ObjectId, Product, Target, Weights};
+use crate::network::{
+    self, Activation, Bound, Columns, Kind, Network, ObjectId, Product, Slice, Target, Weights,
+};
 use crate::op::filter::filter;
 use crate::op::neuron::{Setting, Spiking};
 use crate::op::{self, Unary};
@@ -103,7 +105,8 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
     }
     let mut probes = Vec::with_capacity(network.probes.len());
     for probe in &network.probes {
-        probes.push(builder.probe(&probe.name, &probe.target)?);
+        let value = builder.probe(&probe.name, &probe.target)?;
+        probes.push(builder.sliced(probe, value)?);
     }
     for (i, link) in network.links.iter().enumerate() {
         if let Some(filter) = builder.filtered[i] {
@@ -204,6 +207,19 @@ impl<'s> Builder<'_, 's> {
                 }
             }
         })
+    }
+
+    /// The dimensions that a probe records of its target's `value`.
+    fn sliced(&mut self, probe: &network::ProbeSpec, value: Tensor<'s>) -> Result<Tensor<'s>> {
+        if probe.slice == Slice::All {
+            return Ok(value);
+        }
+        let size = self.network.target_size(&probe.target)?;
+        let (columns, n) = Columns::new(&probe.slice, &probe.name, size)?;
+        self.scope.set_owner(&probe.name);
+        // What is the same in each dimension may be there once.
+        let ty = value.ty().with_cols(size);
+        Ok(columns.take(if value.ty() == ty { value } else { value.expand(ty) }, n))
     }
 
     /// The output of an object; built on first use.

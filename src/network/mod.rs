@@ -50,7 +50,7 @@ pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
 pub use node::{CallbackFunction, Node, TimeFunction};
 pub use noise::{Draw, Noise, NoiseFilter};
-use probe::ProbeSpec;
+pub(crate) use probe::ProbeSpec;
 pub use probe::Target;
 pub use process::{Interpolation, Process, WhiteSignal};
 pub(crate) use slice::Columns;

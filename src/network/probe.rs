@@ -1,6 +1,6 @@
 //! What is recorded.
 
-use super::{ConnectionId, Network, ObjectId, ProbeId, ProbeSettings, Synapse};
+use super::{ConnectionId, Network, ObjectId, ProbeId, ProbeSettings, Slice, Synapse};
 use crate::error::{Error, Result};
 
 /// What a probe reads.
@@ -28,6 +28,8 @@ pub(crate) struct ProbeSpec {
     pub target: Target,
     /// Seconds from one row to the next, if not every step is recorded.
     pub every: Option<f64>,
+    /// The dimensions that are recorded.
+    pub slice: Slice,
 }
 
 /// Most steps from one row to the next: up to here a 32-bit float counts exactly.
@@ -101,6 +103,37 @@ impl Network {
         self.insert_probe(name, target, Some(seconds))
     }
 
+    /// Lets a probe record these dimensions alone of what it reads, as `0..3` of the neurons of an ensemble.
+    ///
+    /// # Errors
+    /// An id of another network, dimensions that there are not, or a probe of a parameter or a learning rule.
+    pub fn slice_probe(&mut self, probe: ProbeId, slice: impl Into<Slice>) -> Result<()> {
+        let slice = slice.into();
+        let other = || Error::invalid("a probe's id", "it is of another network");
+        let spec = self.probes.get(probe.0).ok_or_else(other)?;
+        let size = self.target_size(&spec.target)?;
+        slice.indices(size).map_err(|problem| Error::invalid(format!("probe '{}'", spec.name), problem))?;
+        self.probes[probe.0].slice = slice;
+        Ok(())
+    }
+
+    /// Dimensions of what a probe of an object reads.
+    pub(crate) fn target_size(&self, target: &Target) -> Result<usize> {
+        match target {
+            Target::Output(object, _) | Target::State(object, _) => self.size_out(*object),
+            Target::Input(object) => Ok(self.object(*object)?.size_in),
+            Target::Rule(..) | Target::Parameter(_) | Target::Norm(_) => {
+                Err(Error::invalid("a slice of a probe", "it is for what an object gives, gets or holds"))
+            }
+        }
+    }
+
+    /// How many dimensions a probe of an object records.
+    pub(crate) fn probe_size(&self, probe: ProbeId) -> Option<usize> {
+        let spec = self.probes.get(probe.0)?;
+        Some(spec.slice.indices(self.target_size(&spec.target).ok()?).ok()?.len())
+    }
+
     fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
         let name = &self.full(name);
         if self.probes.iter().any(|p| p.name == *name) {
@@ -148,7 +181,7 @@ impl Network {
                 self.parameter_index(parameter)?;
             }
         }
-        self.probes.push(ProbeSpec { name: name.into(), target, every });
+        self.probes.push(ProbeSpec { name: name.into(), target, every, slice: Slice::All });
         Ok(ProbeId(self.probes.len() - 1))
     }
 }

@@ -340,12 +340,8 @@ impl Simulator {
         for term in &compiled.training.objective.terms {
             let of_class = term.loss == crate::train::Loss::CrossEntropy;
             let one = key.targets.iter().any(|(n, _, cols)| *n == term.probe && *cols == 1);
-            let crate::network::Target::Output(object, _) =
-                self.network.probes[self.network.find_probe(&term.probe)?.0].target
-            else {
-                continue;
-            };
-            let classes = self.network.size_out(object)?;
+            let probe = self.network.find_probe(&term.probe)?;
+            let Some(classes) = self.network.probe_size(probe) else { continue };
             if let Some(signal) = targets.get(&term.probe).filter(|_| of_class && one && classes > 1) {
                 let wrong = |x: &f32| !x.is_nan() && (x.fract() != 0.0 || *x < 0.0 || *x >= classes as f32);
                 let bad = match signal {

@@ -49,7 +49,7 @@ pub use signals::{
     SynapseSpec, TransferSpec, WhiteSignalSpec,
 };
 
-use super::{Connection, Network};
+use super::{Connection, Network, Slice};
 use crate::error::{Error, Result};
 use crate::io::dataset::{DataSpec, Splits};
 use crate::io::split::SplitSpec;
@@ -203,6 +203,9 @@ impl NetworkSpec {
         for probe in &self.probe {
             let (target, every) = probe.build(&net)?;
             match every {
+            if probe.slice() != Slice::All {
+                net.slice_probe(id, probe.slice())?;
+            }
                 Some(seconds) => net.probe_every(&probe.name, target, seconds)?,
                 None => net.add_probe(&probe.name, target)?,
             };
@@ -248,7 +251,11 @@ impl NetworkSpec {
         let neurons = self.neurons.iter().flat_map(|n| n.input.as_slice());
         let ensembles = self.ensemble.iter().flat_map(|e| e.input.as_slice());
         let connections = self.connection.iter().map(|c| &c.pre.name);
-        let probes = self.probe.iter().filter(|p| p.state.is_none()).filter_map(|p| p.target.as_ref());
+        let probes = self
+            .probe
+            .iter()
+            .filter(|p| p.state.is_none())
+            .filter_map(|p| p.target.as_ref().map(|end| &end.name));
         let connected = layers.chain(neurons).chain(ensembles).chain(connections).map(|name| (name, false));
         let read: HashMap<&String, bool> = connected.chain(probes.map(|name| (name, true))).collect();
         for ensemble in &self.ensemble {

@@ -94,14 +94,9 @@ impl NetworkSpec {
         }
         for mut probe in network.probe {
             whole(&mut probe.name);
-            let read = [
-                &mut probe.target,
-                &mut probe.input,
-                &mut probe.connection,
-                &mut probe.parameter,
-                &mut probe.norm,
-            ];
-            read.into_iter().flatten().for_each(find);
+            let objects = [&mut probe.target, &mut probe.input].into_iter().flatten();
+            let others = [&mut probe.connection, &mut probe.parameter, &mut probe.norm];
+            objects.map(|end| &mut end.name).chain(others.into_iter().flatten()).for_each(find);
             if let Some(defaults) = &config.probe {
                 let in_time = probe.parameter.is_none() && probe.norm.is_none();
                 let filtered = probe.target.is_some() && probe.state.is_none();

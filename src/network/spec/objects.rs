@@ -216,16 +216,16 @@ pub enum MadeTransform {
 pub struct ProbeSpec {
     /// Its name.
     pub name: String,
-    /// The object whose output is recorded at each step.
-    pub target: Option<String>,
+    /// The object whose output is recorded at each step, or some of its dimensions, as `"a.neurons[0:3]"`.
+    pub target: Option<End>,
     /// Of the target's neurons, this state in place of the output.
     pub state: Option<String>,
     /// The connection of whose learning rule a signal is recorded at each step.
     pub connection: Option<String>,
     /// Of the connection's learning rule, this signal: `"error"`, `"weights"` or another.
     pub signal: Option<String>,
-    /// The object whose input is recorded at each step; of neurons their current.
-    pub input: Option<String>,
+    /// The object whose input is recorded at each step, or some of its dimensions; of neurons their current.
+    pub input: Option<End>,
     /// The parameter that is recorded.
     pub parameter: Option<String>,
     /// The parameter whose L2 norm is recorded.
@@ -364,6 +364,11 @@ impl ConnectionSpec {
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
     }
 
+    /// The dimensions of its object that it records.
+    pub(super) fn slice(&self) -> Slice {
+        self.target.iter().chain(&self.input).next().map_or(Slice::All, |end| end.slice.clone())
+    }
+
     /// The connection; `default` is the synapse of those that say none.
     pub(super) fn build(&self, default: Option<&Synapse>) -> Result<Connection> {
         let name = self.name.clone().unwrap_or_else(|| format!("{}->{}", self.pre.name, self.post.name));
@@ -417,12 +422,12 @@ impl ProbeSpec {
                     None => default,
                 };
                 Ok(match &self.state {
-                    Some(state) => Target::State(net.find(object)?, state.clone()),
-                    None => Target::Output(net.find(object)?, synapse),
+                    Some(state) => Target::State(net.find(&object.name)?, state.clone()),
+                    None => Target::Output(net.find(&object.name)?, synapse),
                 })
             }
             _ if self.synapse.is_some() => invalid("a synapse is for the output of an object, with target"),
-            (None, Some(object), None, None, None) => Ok(Target::Input(net.find(object)?)),
+            (None, Some(object), None, None, None) => Ok(Target::Input(net.find(&object.name)?)),
             (None, None, Some(connection), None, None) => {
                 Ok(Target::Rule(net.find_connection(connection)?, self.signal.clone().unwrap_or_default()))
             }

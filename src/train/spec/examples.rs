@@ -147,8 +147,9 @@ fn classes(rows: &Array2<f32>) -> Array2<f32> {
 }
 
 fn output_size(network: &Network, probe: &str) -> Result<usize> {
-    match &network.probes[network.find_probe(probe)?.0].target {
-        Target::Output(object, _) | Target::Input(object) => network.size_out(*object),
+    let id = network.find_probe(probe)?;
+    match network.probe_target(id) {
+        Some(Target::Output(..) | Target::Input(_)) => Ok(network.probe_size(id).unwrap_or_default()),
         _ => {
             let problem = "a loss compares what an object gives or gets; a state, a parameter or a signal of a learning \
                            rule has no targets";
