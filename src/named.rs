@@ -3,20 +3,29 @@
 use std::marker::PhantomData;
 
 use serde::de::value::{MapAccessDeserializer, MapDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
-/// No settings: an empty table where there could be some, and nothing where there are none.
-pub(crate) struct Nothing<E>(PhantomData<E>);
+/// No settings of a name: an empty table where there could be some, and nothing where there are none.
+pub(crate) struct Nothing<'a, E>(&'a str, PhantomData<E>);
 
-type Table<'a, E> = MapDeserializer<'a, std::iter::Once<(&'a str, Nothing<E>)>, E>;
+type Table<'a, E> = MapDeserializer<'a, std::iter::Once<(&'a str, Nothing<'a, E>)>, E>;
 
 /// A name as a table whose one entry has no settings.
 pub(crate) fn name_alone<E: Error>(name: &str) -> MapAccessDeserializer<Table<'_, E>> {
-    MapAccessDeserializer::new(MapDeserializer::new(std::iter::once((name, Nothing(PhantomData)))))
+    MapAccessDeserializer::new(MapDeserializer::new(std::iter::once((name, Nothing(name, PhantomData)))))
 }
 
-impl<'de, E: Error> Deserializer<'de> for Nothing<E> {
+impl<E: Error> Nothing<'_, E> {
+    fn lacks(&self, what: &str, written: &str) -> E {
+        let Self(name, _) = self;
+        E::custom(format!("'{name}' alone does not say its {what}; write {{ {name} = {written} }}"))
+    }
+}
+
+impl<'de, E: Error> Deserializer<'de> for Nothing<'_, E> {
     type Error = E;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, E> {
@@ -27,17 +36,70 @@ impl<'de, E: Error> Deserializer<'de> for Nothing<E> {
         visitor.visit_unit()
     }
 
+    fn deserialize_f32<V: Visitor<'de>>(self, _: V) -> Result<V::Value, E> {
+        Err(self.lacks("number", "NUMBER"))
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, _: V) -> Result<V::Value, E> {
+        Err(self.lacks("number", "NUMBER"))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, _: V) -> Result<V::Value, E> {
+        Err(self.lacks("numbers", "[…]"))
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, E> {
+        Err(self.lacks("numbers", "[…]"))
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit_struct
-        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 char str string bytes byte_buf option unit_struct
+        newtype_struct tuple_struct map struct enum identifier ignored_any
     }
 }
 
-impl<'de, E: Error> IntoDeserializer<'de, E> for Nothing<E> {
+impl<'de, E: Error> IntoDeserializer<'de, E> for Nothing<'_, E> {
     type Deserializer = Self;
 
     fn into_deserializer(self) -> Self {
         self
+    }
+}
+
+/// A table of which the first key was read already.
+pub(crate) struct Begun<A> {
+    key: Option<String>,
+    map: A,
+}
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Begun<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        match self.key.take() {
+            Some(key) => seed.deserialize(key.into_deserializer()).map(Some),
+            None => self.map.next_key_seed(seed),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.map.next_value_seed(seed)
+    }
+}
+
+/// What `read` makes of a table with one entry, as an enum is one: others would not be read, and without a word.
+pub(crate) fn only_entry<'de, A: MapAccess<'de>, T>(
+    mut map: A,
+    expecting: &str,
+    read: impl FnOnce(MapAccessDeserializer<Begun<&mut A>>) -> Result<T, A::Error>,
+) -> Result<T, A::Error> {
+    let Some(key) = map.next_key()? else {
+        return Err(A::Error::custom(format!("it says nothing, but must be {expecting}")));
+    };
+    let value = read(MapAccessDeserializer::new(Begun { key: Some(key), map: &mut map }))?;
+    match map.next_key::<String>()? {
+        None => Ok(value),
+        Some(key) => Err(A::Error::custom(format!("'{key}' stands beside the one entry that this may have"))),
     }
 }
 
@@ -66,20 +128,18 @@ pub(crate) fn one_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from.deserialize_any(Any(expecting, PhantomData))
 }
 
-/// What `read` makes of a table with one entry, as an enum is one: others would not be read, and without a word.
-pub(crate) fn only_entry<'de, A: MapAccess<'de>, T>(
-    mut map: A,
-    read: impl FnOnce(MapAccessDeserializer<&mut A>) -> Result<T, A::Error>,
-) -> Result<T, A::Error> {
-    let value = read(MapAccessDeserializer::new(&mut map))?;
-    match map.next_key::<String>()? {
-        None => Ok(value),
-        Some(key) => Err(A::Error::custom(format!("'{key}' stands beside the one entry that this may have"))),
-    }
-}
-
-/// Makes an enum with `#[serde(remote = "Self")]` readable as `"name"` where all its settings have defaults.
+/// Makes an enum with `#[serde(remote = "Self")]` readable as a table with its one entry, and as `"name"` where all settings
+/// have defaults. With `also Serialize` it is written as the derived code does.
 macro_rules! name_or_table {
+    ($type:ident also Serialize, $expecting:literal) => {
+        crate::named::name_or_table!($type, $expecting);
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                $type::serialize(self, to)
+            }
+        }
+    };
     ($type:ident, $expecting:literal) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -96,16 +156,10 @@ macro_rules! name_or_table {
                     }
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
-                        crate::named::only_entry(map, |entry| $type::deserialize(entry))
+                        crate::named::only_entry(map, $expecting, |entry| $type::deserialize(entry))
                     }
                 }
                 from.deserialize_any(Visitor)
-            }
-        }
-
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                $type::serialize(self, to)
             }
         }
     };

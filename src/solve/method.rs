@@ -92,7 +92,7 @@ pub enum Method {
         values: Option<Array2<f64>>,
     },
 }
-name_or_table!(Method, "a solver, \"lstsq-l2\" or { lstsq-l2 = { reg = 0.1 } }");
+name_or_table!(Method also Serialize, "a solver, \"lstsq-l2\" or { lstsq-l2 = { reg = 0.1 } }");
 
 fn hundredth() -> f64 {
     0.01

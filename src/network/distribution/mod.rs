@@ -159,7 +159,7 @@ pub enum Distribution {
     },
 }
 name_or_table!(
-    Distribution,
+    Distribution also Serialize,
     "a distribution, { uniform = [200, 400] } or { uniform-hypersphere = { surface = true } }"
 );
 

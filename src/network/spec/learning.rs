@@ -1,11 +1,10 @@
 //! Learning rules as a TOML file describes them.
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
 use super::signals::SynapseSpec;
 use crate::error::Result;
-use crate::named::only_entry;
+use crate::named::name_or_table;
 use crate::network::{Init, LearningRule, Synapse};
 
 /// A learning rule by its name alone, with everything as it is by default, or with some of it: `"pes"`, or
@@ -75,29 +74,7 @@ pub struct VojaSpec {
     pub scale: Option<Init>,
 }
 
-impl<'de> Deserialize<'de> for LearningRuleSpec {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = LearningRuleSpec;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a learning rule, \"pes\" or { pes = { learning-rate = 1e-4 } }")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<LearningRuleSpec, E> {
-                let nothing = std::collections::BTreeMap::<String, String>::new();
-                let rule = MapDeserializer::new(std::iter::once((name, nothing)));
-                LearningRuleSpec::deserialize(MapAccessDeserializer::new(rule))
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<LearningRuleSpec, A::Error> {
-                only_entry(map, |entry| LearningRuleSpec::deserialize(entry))
-            }
-        }
-        from.deserialize_any(Visitor)
-    }
-}
+name_or_table!(LearningRuleSpec, "a learning rule, \"pes\" or { pes = { learning-rate = 1e-4 } }");
 
 impl LearningRuleSpec {
     /// The rule; `what` is for messages.

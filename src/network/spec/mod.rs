@@ -40,13 +40,10 @@ pub use ensembles::{
 };
 pub use learning::{BcmSpec, LearningRuleSpec, OjaSpec, PreSpec, VojaSpec};
 pub use neurons::NeuronsSpec;
-pub use objects::{
-    ConnectionSpec, ConnectionSynapse, End, LayerSpec, MadeTransform, Names, NoSynapse, NodeSpec, ProbeSpec,
-    TransformSpec,
-};
+pub use objects::{ConnectionSpec, End, LayerSpec, MadeTransform, Names, NodeSpec, ProbeSpec, TransformSpec};
 pub use signals::{
-    FilteredNoiseSpec, NoiseSpec, PiecewiseSpec, PresentSpec, ProcessSpec, StateSpaceSpec, SynapseKind,
-    SynapseSpec, TransferSpec, WhiteSignalSpec,
+    ConnectionSynapse, FilteredNoiseSpec, NoiseSpec, PiecewiseSpec, PresentSpec, ProcessSpec, StateSpaceSpec,
+    SynapseKind, SynapseSpec, TransferSpec, WhiteSignalSpec,
 };
 
 use super::{Connection, Network, Slice};
@@ -202,13 +199,13 @@ impl NetworkSpec {
         }
         for probe in &self.probe {
             let (target, every) = probe.build(&net)?;
-            match every {
-            if probe.slice() != Slice::All {
-                net.slice_probe(id, probe.slice())?;
-            }
+            let id = match every {
                 Some(seconds) => net.probe_every(&probe.name, target, seconds)?,
                 None => net.add_probe(&probe.name, target)?,
             };
+            if probe.slice() != Slice::All {
+                net.slice_probe(id, probe.slice())?;
+            }
         }
         Ok(net)
     }

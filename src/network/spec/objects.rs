@@ -15,7 +15,7 @@ use crate::op::neuron::NeuronType;
 use crate::solve::Solver;
 
 use super::LearningRuleSpec;
-use super::signals::{ProcessSpec, SynapseSpec, matrix};
+use super::signals::{ConnectionSynapse, ProcessSpec, matrix};
 
 /// A node: exactly one of the settings besides the name; with a process also its size.
 #[derive(Clone, Debug, Deserialize)]
@@ -111,28 +111,6 @@ pub struct ConnectionSpec {
     pub name: Option<String>,
 }
 
-/// The filter of a connection, which may have none though others have.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected \"none\", a time constant in seconds, or one of { lowpass = … }, { alpha = … }, { triangle = … }, \
-                 { linear = { numerator = […], denominator = […] } } and { state-space = { a = […], … } }"
-)]
-pub enum ConnectionSynapse {
-    /// Without.
-    Without(NoSynapse),
-    /// With.
-    With(SynapseSpec),
-}
-
-/// The word for no filter.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NoSynapse {
-    /// None.
-    None,
-}
-
 /// An object's name, and in brackets after it which of its dimensions are meant (see [`Slice`]).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
@@ -163,6 +141,9 @@ pub enum TransformSpec {
     Made(MadeTransform),
 }
 
+/// What may be written for a transform.
+const TRANSFORMS: &str = "a number or { KIND = … } with the kind dense, vector, sparse, convolution or pool";
+
 /// By hand, as serde's untagged enums forget what was wrong inside.
 impl<'de> Deserialize<'de> for TransformSpec {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -171,9 +152,7 @@ impl<'de> Deserialize<'de> for TransformSpec {
             type Value = TransformSpec;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a number or { KIND = … } with the kind dense, vector, sparse, convolution or pool",
-                )
+                f.write_str(TRANSFORMS)
             }
 
             fn visit_i64<E>(self, x: i64) -> Result<Self::Value, E> {
@@ -185,7 +164,8 @@ impl<'de> Deserialize<'de> for TransformSpec {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                only_entry(map, |entry| MadeTransform::deserialize(entry)).map(TransformSpec::Made)
+                only_entry(map, TRANSFORMS, |entry| MadeTransform::deserialize(entry))
+                    .map(TransformSpec::Made)
             }
         }
         from.deserialize_any(Any)
@@ -328,16 +308,6 @@ impl LayerSpec {
     }
 }
 
-impl ConnectionSynapse {
-    /// The filter of `what`, if it has one.
-    pub(super) fn build(&self, what: &str) -> Result<Option<Synapse>> {
-        match self {
-            Self::Without(_) => Ok(None),
-            Self::With(spec) => spec.build(what).map(Some),
-        }
-    }
-}
-
 impl ConnectionSpec {
     fn transform(&self) -> Transform {
         use MadeTransform::*;
@@ -362,11 +332,6 @@ impl ConnectionSpec {
         let size = self.pre.slice.indices(size).ok()?.len();
         let size = self.function.as_ref().map_or(Some(size), |f| f.size_out("", size).ok())?;
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
-    }
-
-    /// The dimensions of its object that it records.
-    pub(super) fn slice(&self) -> Slice {
-        self.target.iter().chain(&self.input).next().map_or(Slice::All, |end| end.slice.clone())
     }
 
     /// The connection; `default` is the synapse of those that say none.
@@ -399,6 +364,11 @@ impl ConnectionSpec {
 }
 
 impl ProbeSpec {
+    /// The dimensions of its object that it records.
+    pub(super) fn slice(&self) -> Slice {
+        self.target.iter().chain(&self.input).next().map_or(Slice::All, |end| end.slice.clone())
+    }
+
     /// What it reads, and how often.
     pub(super) fn build(&self, net: &Network) -> Result<(Target, Option<f64>)> {
         let defaults = &net.config.probe;

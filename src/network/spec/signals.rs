@@ -1,24 +1,77 @@
 //! Synapses and processes as a TOML file describes them.
 
+use std::fmt;
+
 use ndarray::Array2;
 use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 
 use crate::error::{Error, Result};
+use crate::named::{name_or_table, only_entry};
 use crate::network::discretise::{Method, StateSpace};
 use crate::network::{Draw, Interpolation, LinearFilter, Noise, Process, Synapse, WhiteSignal};
 
 /// A synapse: the time constant of a lowpass in seconds, or a table with one of its kinds.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected a time constant in seconds, or one of { lowpass = … }, { alpha = … }, { triangle = … }, \
-                 { linear = { numerator = […], denominator = […] } } and { state-space = { a = […], … } }"
-)]
+#[derive(Clone, Debug)]
 pub enum SynapseSpec {
     /// Time constant of a lowpass.
     Lowpass(f64),
     /// Any kind.
     Kind(SynapseKind),
+}
+
+/// What may be written for a synapse.
+const SYNAPSES: &str = "a time constant in seconds, or one of { lowpass = … }, { alpha = … }, { triangle = … }, \
+                        { linear = { numerator = […], denominator = […] } } and { state-space = { a = […], … } }";
+
+impl<'de> Deserialize<'de> for SynapseSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let read = from.deserialize_any(ReadSynapse { or_none: false })?;
+        read.ok_or_else(|| de::Error::invalid_value(Unexpected::Str("none"), &SYNAPSES))
+    }
+}
+
+/// The filter of a connection, which may have none though others have.
+#[derive(Clone, Debug)]
+pub struct ConnectionSynapse(pub Option<SynapseSpec>);
+
+impl<'de> Deserialize<'de> for ConnectionSynapse {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ReadSynapse { or_none: true }).map(Self)
+    }
+}
+
+/// Reads a synapse, or where there may be none also `"none"`.
+struct ReadSynapse {
+    or_none: bool,
+}
+
+impl<'de> Visitor<'de> for ReadSynapse {
+    type Value = Option<SynapseSpec>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{SYNAPSES}", if self.or_none { "\"none\", " } else { "" })
+    }
+
+    fn visit_i64<E>(self, tau: i64) -> Result<Self::Value, E> {
+        Ok(Some(SynapseSpec::Lowpass(tau as f64)))
+    }
+
+    fn visit_f64<E>(self, tau: f64) -> Result<Self::Value, E> {
+        Ok(Some(SynapseSpec::Lowpass(tau)))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        match text {
+            "none" if self.or_none => Ok(None),
+            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        only_entry(map, SYNAPSES, |entry| SynapseKind::deserialize(entry))
+            .map(|kind| Some(SynapseSpec::Kind(kind)))
+    }
 }
 
 /// A kind of synapse.
@@ -47,9 +100,8 @@ pub struct TransferSpec {
     pub denominator: Vec<f64>,
     /// In continuous time (in s); true by default.
     pub analog: Option<bool>,
-    /// How it is brought to time steps.
-    #[serde(default)]
-    pub method: Method,
+    /// How one in continuous time is brought to time steps; by zero-order hold if not given.
+    pub method: Option<Method>,
 }
 
 /// The matrices of `x' = A x + B u`, `y = C x + D u` with one input and one output.
@@ -67,14 +119,13 @@ pub struct StateSpaceSpec {
     pub d: f64,
     /// In continuous time; true by default.
     pub analog: Option<bool>,
-    /// How it is brought to time steps.
-    #[serde(default)]
-    pub method: Method,
+    /// How one in continuous time is brought to time steps; by zero-order hold if not given.
+    pub method: Option<Method>,
 }
 
-/// A process of a node.
+/// A process of a node: by its name alone where that says all, as `"white-noise"`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(remote = "Self", rename_all = "kebab-case")]
 pub enum ProcessSpec {
     /// Rows shown one after the other.
     PresentInput(PresentSpec),
@@ -89,6 +140,7 @@ pub enum ProcessSpec {
     /// A random walk.
     BrownNoise(NoiseSpec),
 }
+name_or_table!(ProcessSpec, "a process, \"white-noise\" or { white-signal = { period = 1.0, high = 10.0 } }");
 
 /// Rows shown one after the other, and again from the first.
 #[derive(Clone, Debug, Deserialize)]
@@ -160,9 +212,16 @@ pub struct FilteredNoiseSpec {
 impl SynapseSpec {
     /// The synapse of `what`.
     pub(super) fn build(&self, what: &str) -> Result<Synapse> {
-        let finish = |filter: LinearFilter, analog: Option<bool>, method| {
-            if analog == Some(false) { filter.digital().into() } else { filter.method(method).into() }
-        };
+        let finish =
+            |filter: LinearFilter, analog: Option<bool>, method: Option<Method>| match (analog, method) {
+                (Some(false), Some(_)) => {
+                    let problem =
+                        "its synapse is that of a time step already (analog = false): leave out the method";
+                    Err(Error::invalid(what, problem))
+                }
+                (Some(false), None) => Ok(Synapse::from(filter.digital())),
+                (_, method) => Ok(filter.method(method.unwrap_or_default()).into()),
+            };
         Ok(match self {
             SynapseSpec::Lowpass(tau) | SynapseSpec::Kind(SynapseKind::Lowpass(tau)) => {
                 Synapse::Lowpass(*tau)
@@ -170,7 +229,7 @@ impl SynapseSpec {
             SynapseSpec::Kind(SynapseKind::Alpha(tau)) => Synapse::Alpha(*tau),
             SynapseSpec::Kind(SynapseKind::Triangle(t)) => Synapse::Triangle(*t),
             SynapseSpec::Kind(SynapseKind::Linear(spec)) => {
-                finish(LinearFilter::new(&spec.numerator, &spec.denominator), spec.analog, spec.method)
+                finish(LinearFilter::new(&spec.numerator, &spec.denominator), spec.analog, spec.method)?
             }
             SynapseSpec::Kind(SynapseKind::StateSpace(spec)) => {
                 let system = StateSpace {
@@ -179,9 +238,16 @@ impl SynapseSpec {
                     c: Array2::from_shape_fn((1, spec.c.len()), |(_, j)| spec.c[j]),
                     d: spec.d,
                 };
-                finish(LinearFilter::state_space(system), spec.analog, spec.method)
+                finish(LinearFilter::state_space(system), spec.analog, spec.method)?
             }
         })
+    }
+}
+
+impl ConnectionSynapse {
+    /// The filter of `what`, if it has one.
+    pub(super) fn build(&self, what: &str) -> Result<Option<Synapse>> {
+        self.0.as_ref().map(|spec| spec.build(what)).transpose()
     }
 }
 
@@ -189,8 +255,8 @@ impl ProcessSpec {
     /// Dimensions, where the process itself says them.
     pub(super) fn size(&self) -> Option<usize> {
         match self {
-            ProcessSpec::PresentInput(spec) => Some(spec.inputs.first().map_or(0, Vec::len)),
-            ProcessSpec::Piecewise(spec) => Some(spec.values.first().map_or(0, Vec::len)),
+            ProcessSpec::PresentInput(spec) => spec.inputs.first().map(Vec::len),
+            ProcessSpec::Piecewise(spec) => spec.values.first().map(Vec::len),
             _ => None,
         }
     }

@@ -12,8 +12,7 @@ mod lif;
 mod rate;
 pub mod tuning;
 
-use serde::de::value::{MapAccessDeserializer, MapDeserializer};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 
 pub use izhikevich::Izhikevich;
 pub use leaky::{Leaky, Reset, Synaptic};
@@ -25,7 +24,7 @@ use super::map::Map;
 use super::scan::{Emits, Scan};
 use super::step::Step;
 use crate::graph::{State, Tensor};
-use crate::named::only_entry;
+use crate::named::name_or_table;
 use count::{Regular, Stochastic};
 use izhikevich::IzhikevichStep;
 use leaky::{LeakyStep, SynapticStep};
@@ -90,37 +89,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// A type by its name alone, with the constants as they are by default, or with some of them.
-impl<'de> Deserialize<'de> for NeuronType {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = NeuronType;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a neuron type, \"lif\" or { lif = { tau-rc = 0.02 } }")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<NeuronType, E> {
-                let nothing = std::collections::BTreeMap::<String, String>::new();
-                NeuronType::deserialize(MapAccessDeserializer::new(MapDeserializer::new(std::iter::once((
-                    name, nothing,
-                )))))
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<NeuronType, A::Error> {
-                only_entry(map, |entry| NeuronType::deserialize(entry))
-            }
-        }
-        from.deserialize_any(Visitor)
-    }
-}
-
-impl Serialize for NeuronType {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        NeuronType::serialize(self, to)
-    }
-}
+name_or_table!(NeuronType also Serialize, "a neuron type, \"lif\" or { lif = { tau-rc = 0.02 } }");
 
 macro_rules! from {
     ($($name:ident)*) => {
@@ -135,7 +104,7 @@ from!(RectifiedLinear LeakyRelu Sigmoid Tanh LifRate Lif SoftLifRate AdaptiveLif
 
 /// How spikes are trained through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(remote = "Self", rename_all = "kebab-case")]
 pub enum Spiking {
     /// In training, rates take the place of spikes (Hunsberger and Eliasmith 2016); states do not move.
     #[default]
@@ -144,9 +113,16 @@ pub enum Spiking {
     SmoothRateSwap(f64),
     /// Spikes, with a surrogate for the derivative of the threshold; resets are constants for it.
     Surrogate(Surrogate),
-    /// Spikes, with the derivative of the rate, for [`Lif`] of that with a soft threshold of this width.
+    /// Spikes, with the derivative of the rate, for [`Lif`] of that with a soft threshold of this width: the soft LIF rate as
+    /// the backward function. In files also `soft-lif`.
+    #[serde(alias = "soft-lif")]
     RateGradient(f64),
 }
+name_or_table!(
+    Spiking also Serialize,
+    "a way to train through spikes: \"rate-swap\", { smooth-rate-swap = WIDTH }, { surrogate = { fast-sigmoid = SLOPE } } or \
+     { soft-lif = WIDTH }"
+);
 
 /// What stands for the derivative of spikes.
 #[derive(Clone, Copy, Debug)]

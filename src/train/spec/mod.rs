@@ -3,7 +3,11 @@
 mod examples;
 mod settings;
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 pub use settings::{ActivitySpec, BackpropName, Bytes, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
 
@@ -60,7 +64,7 @@ pub struct TrainSpec {
     #[serde(default = "yes")]
     pub shuffle: bool,
     /// How spikes are trained through: `"rate-swap"` by default, `{ smooth-rate-swap = WIDTH }`,
-    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ rate-gradient = WIDTH }`.
+    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ soft-lif = WIDTH }`, which is also called `rate-gradient`.
     #[serde(default)]
     pub spiking: Spiking,
     /// How far back in time gradients go: `"full"`, `"truncated"` or `"checkpointed"`; what fits into `memory-budget` if
@@ -76,17 +80,42 @@ pub struct TrainSpec {
 }
 
 /// One loss, or several on probes.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "expected \"cross-entropy\", \"mean-squared\", \"mean-absolute\" or { huber = LIMIT }, or a list of \
-                 tables with probe and loss"
-)]
+#[derive(Clone, Debug)]
 pub enum LossSpec {
     /// On the only probe of an output.
     Only(Loss),
     /// On the probes that are named.
     Terms(Vec<TermSpec>),
+}
+
+/// By hand, as serde's untagged enums forget what was wrong inside.
+impl<'de> Deserialize<'de> for LossSpec {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = LossSpec;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(
+                    "\"cross-entropy\", \"mean-squared\", \"mean-absolute\" or { huber = LIMIT }, or a list of tables with \
+                     probe and loss",
+                )
+            }
+
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<LossSpec, E> {
+                <Loss as Deserialize>::deserialize(name.into_deserializer()).map(LossSpec::Only)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LossSpec, A::Error> {
+                <Loss as Deserialize>::deserialize(MapAccessDeserializer::new(map)).map(LossSpec::Only)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<LossSpec, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(LossSpec::Terms)
+            }
+        }
+        from.deserialize_any(Any)
+    }
 }
 
 /// A loss on a probe.
