@@ -26,8 +26,8 @@ pub enum Error {
     /// A name that no object of the network has.
     #[error("there is no {kind} named '{name}'; there is: {known}")]
     UnknownName {
-        /// What was looked for: `object`, `parameter`, `probe`…
-        kind: &'static str,
+        /// What was looked for: `object`, `parameter`, `state of 'a'`…
+        kind: String,
         /// The unknown name.
         name: String,
         /// The names that exist, joined by commas.
@@ -65,12 +65,14 @@ pub enum Error {
         problem: String,
     },
     /// A parameter is on the path of a loss, but an operator on that path has no gradient.
-    #[error("{parameter} cannot be trained: {operator} on the path from the loss has no gradient")]
+    #[error("{parameter} cannot be trained: {operator} on the path from the loss has no gradient{hint}")]
     NoGradient {
         /// The operator, by the object it came from.
         operator: String,
         /// The parameter.
         parameter: String,
+        /// What to do about it; empty, or starting with `; `.
+        hint: String,
     },
     /// A TOML file that does not say what it should; the message has line and column.
     #[error("{}:{line}:{column}: {message}", path.display())]
@@ -200,10 +202,14 @@ impl Error {
     }
 
     /// A name that is not among `known`.
-    pub fn unknown<'a>(kind: &'static str, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn unknown<'a>(
+        kind: impl Into<String>,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let known: Vec<&str> = known.into_iter().collect();
         let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-        Self::UnknownName { kind, name: name.to_string(), known }
+        Self::UnknownName { kind: kind.into(), name: name.to_string(), known }
     }
 
     /// A system error on a file.

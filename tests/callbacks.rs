@@ -186,7 +186,7 @@ fn what_comes_after_a_callback_is_trained_and_what_comes_before_is_refused() {
         let mut sim = with(&to_train(true), device);
         sim.compile(training()).unwrap();
         match sim.fit(&inputs, &targets, &Fit::epochs(1)).unwrap_err() {
-            Error::NoGradient { operator, parameter } => {
+            Error::NoGradient { operator, parameter, .. } => {
                 assert!(operator.contains("callback of 'f'") && parameter.contains("before/weights"));
             }
             other => panic!("{other}"),

@@ -159,6 +159,7 @@ fn what_neurons_cannot_be_is_told_with_their_name() {
     let slow = Options { dt: 0.0041, ..Options::default() };
     for (neurons, options, part) in [
         (rates(600.0, 0.0), Options::default(), "600 Hz"),
+        (lif(Lif { tau_rc: f64::INFINITY, ..Lif::default() }), Options::default(), "finite and above 0"),
         (rates(500.0, 0.0), Options::default(), "500 Hz"),
         (rates(0.0, 0.0), Options::default(), "0 Hz"),
         (rates(100.0, 1.0), Options::default(), "intercept is 1"),
@@ -424,6 +425,7 @@ fn training_lowers_the_loss_through_spikes_in_each_way_and_types_without_rates_a
     let error = refused(&network(leaky(), 3), Spiking::default(), "out");
     assert!(error.contains("the leaky neurons of 'a'"), "{error}");
     let mut net = network(lif(), 3);
+    assert!(error.contains("surrogate = { fast-sigmoid = 5.0 }"), "{error}");
     let a = net.find("a").unwrap();
     net.add_probe("v", Target::State(a, "voltage".into())).unwrap();
     for spiking in [Spiking::RateSwap, surrogate] {
@@ -579,3 +581,8 @@ fn neurons_and_their_probes_can_be_written_in_toml() {
     assert!(wrong("\"lif-rate\"", "\"lif-late\"").contains("lif-late"));
     assert!(wrong("gain = {", "intercepts = { constant = 0 }\n gain = {").contains("gain and bias"));
 }
+    for name in ["soft-lif", "rate-gradient"] {
+        let text = text.replace("surrogate = { fast-sigmoid = 10 }", &format!("{name} = 0.1"));
+        let training = NetworkSpec::parse(&text, "a.toml").unwrap().training(&written, 1).unwrap();
+        assert_eq!(training.spiking, Spiking::RateGradient(0.1));
+    }

@@ -172,3 +172,67 @@ fn mistakes_in_ensembles_are_told_with_line_column_and_name() {
     assert!(text.contains("exactly one"), "{text}");
     assert!(problem(&with("of = \"array\"", "of = \"x\"")).contains("'x': it is no ensemble"));
 }
+
+#[test]
+fn a_wrong_key_is_named_beside_those_that_there_are() {
+    let probe = |synapse: &str| {
+        format!(
+            "[[node]]\nname = \"x\"\nsize = 1\n[[probe]]\nname = \"p\"\ntarget = \"x\"\nsynapse = {synapse}\n"
+        )
+    };
+    let rule = |synapse: &str| {
+        format!(
+            "[[connection]]\npre = \"x\"\npost = \"y\"\nlearning-rule = {{ pes = {{ pre-synapse = {synapse} }} }}"
+        )
+    };
+    let loss = |loss: &str| format!("[train]\nepochs = 1\nlearning-rate = 0.1\nloss = {loss}\n");
+    let spiking = |way: &str| {
+        format!("[train]\nepochs = 1\nlearning-rate = 0.1\nloss = \"mean-squared\"\nspiking = {way}\n")
+    };
+    let process = |process: &str| format!("[[node]]\nname = \"x\"\nprocess = {process}\n");
+    for (toml, parts) in [
+        (probe("{ lowpas = 0.1 }"), ["`lowpas`", "`lowpass`"]),
+        (probe("{ linear = { numerator = [1], denom = [1] } }"), ["`denom`", "`denominator`"]),
+        (probe("\"slow\""), ["\"slow\"", "\"none\", a time constant"]),
+        (probe("{}"), ["says nothing", "triangle"]),
+        (rule("{ lowpas = 0.1 }"), ["`lowpas`", "`lowpass`"]),
+        (rule("\"none\""), ["\"none\"", "a time constant"]),
+        (loss("\"mean-square\""), ["`mean-square`", "`mean-squared`"]),
+        (loss("{ hubre = 1.0 }"), ["`hubre`", "`huber`"]),
+        (loss("\"huber\""), ["'huber' alone", "{ huber = NUMBER }"]),
+        (loss("[{ probe = \"p\", los = \"mean-squared\" }]"), ["`los`", "`loss`"]),
+        (loss("3"), ["invalid type", "huber"]),
+        (spiking("\"surrogate\""), ["says nothing", "fast-sigmoid"]),
+        (spiking("{ surrogate = \"triangle\" }"), ["'triangle' alone", "{ triangle = NUMBER }"]),
+        (spiking("\"soft-lif\""), ["'soft-lif' alone", "{ soft-lif = NUMBER }"]),
+        (spiking("\"rates\""), ["`rates`", "`rate-swap`"]),
+        (process("\"piecewise\""), ["missing field", "times"]),
+        (process("\"white-nose\""), ["`white-nose`", "`white-noise`"]),
+    ] {
+        let (line, _, message) = place(&toml);
+        assert!(line > 1 && parts.iter().all(|part| message.contains(part)), "{toml}: {message}");
+    }
+}
+
+#[test]
+fn settings_that_would_count_for_nothing_are_told() {
+    let node = |rest: &str| format!("[[node]]\nname = \"x\"\n{rest}\n");
+    let probe = |synapse: &str| {
+        node("size = 1") + &format!("[[probe]]\nname = \"p\"\ntarget = \"x\"\nsynapse = {synapse}\n")
+    };
+    let linear = |rest: &str| probe(&format!("{{ linear = {{ denominator = [1, 0.5], {rest} }} }}"));
+    let neurons = |rest: &str| format!("[[neurons]]\nname = \"n\"\nn = 2\n{rest}\n");
+    let state = neurons("type = \"lif\"") + "[[probe]]\nname = \"p\"\ntarget = \"n\"\nstate = \"volts\"\n";
+    for (toml, parts) in [
+        (linear("numerator = [1], analog = false, method = \"euler\""), ["probe 'p'", "method"]),
+        (linear("numerator = []"), ["probe 'p'", "numerator is empty"]),
+        (probe("inf"), ["probe 'p'", "must be finite"]),
+        (node("process = { piecewise = { times = [], values = [] } }"), ["node 'x'", "no times"]),
+        (neurons("type = { lif = { tau-rc = inf } }"), ["tau_rc is inf", "finite and above 0"]),
+        (state, ["state of 'n' named 'volts'", "voltage, refractory_time"]),
+        (neurons("type = \"lif\"\nstate = { volts = \"zeros\" }"), ["state of 'n' named 'volts'", "voltage"]),
+    ] {
+        let text = problem(&toml);
+        assert!(parts.iter().all(|part| text.contains(part)), "{toml}: {text}");
+    }
+}

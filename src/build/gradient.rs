@@ -50,10 +50,11 @@ pub fn gradient<'s>(
     for &NodeId(n) in &order {
         let node = scope.read(|g| g.nodes[n].clone());
         if node.op.memory().delays() {
-            let reversed = node
-                .op
-                .reversed()
-                .ok_or_else(|| scope.read(|g| no_gradient(g, n, operator(&node), wanted, &name)))?;
+            let reversed = node.op.reversed().ok_or_else(|| {
+                scope.read(|g| {
+                    no_gradient(g, n, (operator(&node), node.op.instead_of_gradient()), wanted, &name)
+                })
+            })?;
             scope.set_owner(&node.owner);
             let ty = scope.tensor(node.output).ty();
             let adjoint = scope.open(reversed, ty);
@@ -84,7 +85,9 @@ pub fn gradient<'s>(
             wanted: node.inputs.iter().map(|v| depends[v.0]).collect(),
         };
         let parts = node.op.gradient(&at);
-        let parts = parts.ok_or_else(|| scope.read(|g| no_gradient(g, n, operator(&node), wanted, &name)))?;
+        let parts = parts.ok_or_else(|| {
+            scope.read(|g| no_gradient(g, n, (operator(&node), node.op.instead_of_gradient()), wanted, &name))
+        })?;
         for (&input, part) in node.inputs.iter().zip(parts) {
             if let Some(part) = part.filter(|_| depends[input.0]) {
                 // The adjoint of a state has no way into the operator that carries it.
@@ -117,11 +120,11 @@ fn operator(node: &Node) -> String {
     }
 }
 
-/// The error for `operator`, of node `n`, with a wanted value that it depends on.
+/// The error for `operator`, of node `n`, with what to do about it, and with a wanted value that it depends on.
 fn no_gradient(
     graph: &Graph,
     n: usize,
-    operator: String,
+    (operator, hint): (String, &str),
     wanted: &[ValueId],
     name: &impl Fn(ValueId) -> String,
 ) -> Error {
@@ -134,7 +137,8 @@ fn no_gradient(
             stack.extend(inputs.iter().filter_map(|&v| graph.producer(v)).map(|p| p.0));
         }
     }
-    Error::NoGradient { operator, parameter: parameter.unwrap_or_else(|| "a parameter".into()) }
+    let parameter = parameter.unwrap_or_else(|| "a parameter".into());
+    Error::NoGradient { operator, parameter, hint: hint.into() }
 }
 
 /// The error for a value that is a state.
@@ -147,7 +151,7 @@ fn state_error(
     let Source::State { node, index, .. } = graph.values[value.0].source else { return None };
     let of = graph.node(node);
     let state = format!("the state '{}' of {}", of.op.states()[index].name, operator(of));
-    Some(no_gradient(graph, node.0, state, wanted, name))
+    Some(no_gradient(graph, node.0, (state, ""), wanted, name))
 }
 
 /// The operators between the wanted values and the loss, each after those it reads from in the same step.

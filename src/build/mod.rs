@@ -185,8 +185,8 @@ impl<'s> Builder<'_, 's> {
             }
             Target::State(object, state) => {
                 let output = self.output(*object)?;
-                let at =
-                    self.network.object(*object)?.population.as_ref().map(|p| p.state(state)).transpose()?;
+                let of = self.network.object(*object)?;
+                let at = of.population.as_ref().map(|p| p.state(&of.name, state)).transpose()?;
                 let (index, current) = (at.unwrap_or_default(), self.currents[object.0]);
                 // In training the neurons may be others: those of a run give the state.
                 match current.filter(|_| self.settings.training) {

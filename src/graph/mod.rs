@@ -275,6 +275,11 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// `None` where the operator has no gradient.
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>>;
 
+    /// What may be done about it where it has no gradient, for messages: empty, or starting with `; `.
+    fn instead_of_gradient(&self) -> &'static str {
+        ""
+    }
+
     /// Whether it carries a state from step to step, and so walks through time in order.
     fn memory(&self) -> Memory {
         Memory::None

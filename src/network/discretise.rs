@@ -47,6 +47,9 @@ impl StateSpace {
         if let Some(bad) = numerator.iter().chain(denominator).find(|x| !x.is_finite()) {
             return Err(format!("one of its coefficients is {bad}"));
         }
+        if numerator.is_empty() {
+            return Err("its numerator is empty; give it at least one coefficient".into());
+        }
         let leading = match denominator.first() {
             None => return Err("its denominator is empty; give it at least one coefficient".into()),
             Some(0.0) => {

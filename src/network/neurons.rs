@@ -139,7 +139,7 @@ impl Population {
         neuron_type.check(&format!("'{name}'"))?;
         let known = neuron_type.states();
         if let Some((wrong, _)) = starts.iter().find(|(s, _)| known.iter().all(|k| k.0 != s)) {
-            return Err(Error::unknown("state", wrong, known.iter().map(|k| k.0)));
+            return Err(Error::unknown(format!("state of '{name}'"), wrong, known.iter().map(|k| k.0)));
         }
         let mut states = Vec::with_capacity(known.len());
         for (state, [low, high]) in known {
@@ -155,6 +155,7 @@ impl Population {
     /// The number of a state.
     pub fn state(&self, name: &str) -> Result<usize> {
         let found = self.states.iter().position(|s| s.name == name);
-        found.ok_or_else(|| Error::unknown("state", name, self.states.iter().map(|s| s.name)))
+        let known = || self.states.iter().map(|s| s.name);
+        found.ok_or_else(|| Error::unknown(format!("state of '{of}'"), name, known()))
     }
 }

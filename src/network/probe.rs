@@ -169,12 +169,13 @@ impl Network {
                     let problem = format!("it probes a state of '{}', which has no neurons", object.name);
                     Error::invalid(format!("probe '{name}'"), problem)
                 };
-                object.population.as_ref().ok_or_else(none)?.state(state)?;
+                object.population.as_ref().ok_or_else(none)?.state(&object.name, state)?;
             }
             Target::Rule(connection, signal) => {
                 let known = self.rule(*connection)?.spec.signals();
                 if !known.contains(&signal.as_str()) {
-                    return Err(Error::unknown("signal", signal, known.iter().copied()));
+                    let kind = format!("signal of the learning rule of '{}'", self.link(*connection)?.name);
+                    return Err(Error::unknown(kind, signal, known.iter().copied()));
                 }
             }
             Target::Parameter(parameter) | Target::Norm(parameter) => {

@@ -225,7 +225,13 @@ impl Process {
                 finite(inputs)
             }
             Process::Piecewise { times, values, .. } => {
-                if times.len() != values.nrows() || times.is_empty() {
+                if times.is_empty() {
+                    return Err(Error::invalid(
+                        what,
+                        "its piecewise process has no times; give it at least one",
+                    ));
+                }
+                if times.len() != values.nrows() {
                     let (left, right) = (format!("the times of {what}"), "its values");
                     let rows = format!("{} rows", values.nrows());
                     return Err(Error::shape(left, format!("{} numbers", times.len()), right, rows));

@@ -186,7 +186,8 @@ fn check_time(what: &str, is: &str, seconds: f64) -> Result<()> {
     if seconds.is_finite() && seconds >= 0.0 {
         return Ok(());
     }
-    Err(Error::invalid(what, format!("its synapse {is} {seconds} s, but it must be at least 0")))
+    let must = if seconds < 0.0 { "at least 0" } else { "finite" };
+    Err(Error::invalid(what, format!("its synapse {is} {seconds} s, but it must be {must}")))
 }
 
 fn check_decay(system: &StateSpace) -> Result<(), String> {

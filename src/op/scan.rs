@@ -63,6 +63,15 @@ impl Operator for Scan {
         }
     }
 
+    fn instead_of_gradient(&self) -> &'static str {
+        if self.step.is_differentiable() {
+            return "";
+        }
+        // The steps without a gradient are those of spiking neurons.
+        "; no rate can take the place of its spikes, so train through them with a surrogate: spiking = { surrogate = \
+         { fast-sigmoid = 5.0 } } in a file, Spiking::Surrogate in Rust"
+    }
+
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let scope = at.adjoint.scope;
         if !self.step.is_differentiable() {

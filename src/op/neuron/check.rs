@@ -21,6 +21,8 @@ impl NeuronType {
                 Rule::Finite => (value.is_finite(), "finite"),
             };
             if !fits {
+                let infinite = !value.is_finite() && matches!(rule, Rule::Positive | Rule::NotNegative);
+                let must = if infinite { format!("finite and {must}") } else { must.into() };
                 return invalid(format!("{name} is {value}, but must be {must}"));
             }
         }
