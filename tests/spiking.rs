@@ -8,7 +8,8 @@ use ndarray::{Array2, Array3, Axis, Ix3};
 use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::graph::{State, Tensor, Type};
 use nengo_wgpu::network::{
-    Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Synapse, Target, Transform,
+    Connection, Distribution, Ensemble, Init, Layer, Network, NetworkSpec, Neurons, Node, Synapse, Target,
+    Transform,
 };
 use nengo_wgpu::op::neuron::{
     AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear,
@@ -158,8 +159,8 @@ fn what_neurons_cannot_be_is_told_with_their_name() {
     let base = NeuronType::regular_spiking(Lif::default());
     let slow = Options { dt: 0.0041, ..Options::default() };
     for (neurons, options, part) in [
-        (rates(600.0, 0.0), Options::default(), "600 Hz"),
         (lif(Lif { tau_rc: f64::INFINITY, ..Lif::default() }), Options::default(), "finite and above 0"),
+        (rates(600.0, 0.0), Options::default(), "600 Hz"),
         (rates(500.0, 0.0), Options::default(), "500 Hz"),
         (rates(0.0, 0.0), Options::default(), "0 Hz"),
         (rates(100.0, 1.0), Options::default(), "intercept is 1"),
@@ -424,8 +425,8 @@ fn training_lowers_the_loss_through_spikes_in_each_way_and_types_without_rates_a
     );
     let error = refused(&network(leaky(), 3), Spiking::default(), "out");
     assert!(error.contains("the leaky neurons of 'a'"), "{error}");
-    let mut net = network(lif(), 3);
     assert!(error.contains("surrogate = { fast-sigmoid = 5.0 }"), "{error}");
+    let mut net = network(lif(), 3);
     let a = net.find("a").unwrap();
     net.add_probe("v", Target::State(a, "voltage".into())).unwrap();
     for spiking in [Spiking::RateSwap, surrogate] {
@@ -514,6 +515,37 @@ fn spiking_networks_learn_as_in_nengo_dl() {
 }
 
 #[test]
+fn rates_that_the_time_step_does_not_allow_are_told() {
+    let warnings = |neurons: Neurons, dt: f64| {
+        let mut net = Network::new(0);
+        net.neurons("brain", neurons).unwrap();
+        let options = Options { dt, ..Options::default() };
+        Simulator::with(&net, &Device::cpu(), options).unwrap().warnings()
+    };
+    let lif = |tau_ref: f64| Neurons::new(50, Lif { tau_ref, ..Lif::default() });
+    let none = |neurons: Neurons, dt| assert_eq!(warnings(neurons, dt), [""; 0]);
+    none(lif(0.002), 0.001);
+    none(lif(0.002), 0.0025);
+    // Not more often than once a step.
+    none(lif(0.0).rates(Init::Constant(400.0), Init::Zeros), 0.0025);
+    // Those that may spike several times in a step.
+    none(Neurons::new(50, NeuronType::regular_spiking(LifRate::default())), 0.0025);
+    let told = warnings(lif(0.002), 0.003);
+    assert!(told[0].contains("the LIF neurons of 'brain'") && told[0].contains("is 333 Hz"), "{told:?}");
+    let fast = warnings(lif(0.0).rates(Init::Constant(150.0), Init::Zeros), 0.01);
+    assert!(fast[0].contains("at up to 150 Hz") && fast[0].contains("of at most 6.67e-3 s"), "{fast:?}");
+    // With gains and biases the rate follows from these.
+    let given = warnings(lif(0.0).tuned(Init::Constant(3.0), Init::Constant(2.0)), 0.01);
+    assert!(given[0].contains("'brain' are tuned to fire at up to 224 Hz"), "{given:?}");
+
+    let mut net = Network::new(0);
+    net.ensemble("value", Ensemble::new(50, 1).max_rates(Distribution::Uniform(340.0, 400.0))).unwrap();
+    let sim = Simulator::with(&net, &Device::cpu(), Options { dt: 0.003, ..Options::default() }).unwrap();
+    let told = sim.warnings();
+    assert!(told.len() == 1 && told[0].contains("the LIF neurons of 'value.neurons'"), "{told:?}");
+}
+
+#[test]
 fn neurons_and_their_probes_can_be_written_in_toml() {
     let text = r#"
         seed = 4
@@ -567,6 +599,11 @@ fn neurons_and_their_probes_can_be_written_in_toml() {
     assert!(!written.parameters().iter().find(|p| p.name == "b/bias").unwrap().trainable);
     let training = spec.training(&written, 1).unwrap();
     assert_eq!(training.spiking, Spiking::Surrogate(Surrogate::FastSigmoid(10.0)));
+    for name in ["soft-lif", "rate-gradient"] {
+        let text = text.replace("surrogate = { fast-sigmoid = 10 }", &format!("{name} = 0.1"));
+        let training = NetworkSpec::parse(&text, "a.toml").unwrap().training(&written, 1).unwrap();
+        assert_eq!(training.spiking, Spiking::RateGradient(0.1));
+    }
     let mut sim = Simulator::new(&written, &Device::cpu()).unwrap();
     let outputs = sim.predict(&Data::new().with("x", Array2::ones((1, 3)))).unwrap();
     assert_eq!(outputs.values().map(|o| o.dim()).collect::<Vec<_>>(), [(1, 1, 3), (1, 1, 3)]);
@@ -581,8 +618,3 @@ fn neurons_and_their_probes_can_be_written_in_toml() {
     assert!(wrong("\"lif-rate\"", "\"lif-late\"").contains("lif-late"));
     assert!(wrong("gain = {", "intercepts = { constant = 0 }\n gain = {").contains("gain and bias"));
 }
-    for name in ["soft-lif", "rate-gradient"] {
-        let text = text.replace("surrogate = { fast-sigmoid = 10 }", &format!("{name} = 0.1"));
-        let training = NetworkSpec::parse(&text, "a.toml").unwrap().training(&written, 1).unwrap();
-        assert_eq!(training.spiking, Spiking::RateGradient(0.1));
-    }

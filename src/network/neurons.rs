@@ -1,7 +1,7 @@
 //! Populations of neurons.
 
-use super::Init;
 use super::init::seed_of;
+use super::{Init, Kind, Network, Object};
 use crate::error::{Error, Result};
 use crate::graph::State;
 use crate::op::neuron::NeuronType;
@@ -120,6 +120,52 @@ impl Neurons {
     }
 }
 
+/// How far above the highest rate of a time step is told of, so that rounding is not.
+const ABOVE: f64 = 1.0 + 1e-4;
+
+impl Network {
+    /// In sentences, which neurons are tuned to fire more often than once in each time step of `dt` seconds, and cannot.
+    pub(crate) fn rate_warnings(&self, dt: f64) -> Vec<String> {
+        let warning = |object: &Object| {
+            let (name, neuron_type) = (&object.name, &object.population.as_ref()?.neuron_type);
+            let most = self.highest_rate(object).filter(|most| *most > ABOVE / dt)?;
+            let (neurons, limit) = (neuron_type.name(), 1.0 / dt);
+            Some(format!(
+                "the {neurons} of '{name}' are tuned to fire at up to {most:.0} Hz, but fire at most once in a time step of \
+                 {dt} s, which is {limit:.0} Hz: take a time step of at most {:.2e} s, or lower max rates",
+                1.0 / most
+            ))
+        };
+        self.objects.iter().filter_map(warning).collect()
+    }
+
+    /// The highest rate in Hz at an encoded value of 1, of neurons that fire at most once in a time step, as they start.
+    fn highest_rate(&self, object: &Object) -> Option<f64> {
+        let neuron_type = &object.population.as_ref()?.neuron_type;
+        if !matches!(neuron_type, NeuronType::Lif(_) | NeuronType::AdaptiveLif(_)) {
+            return None;
+        }
+        let mut currents: Vec<f64> = match &object.kind {
+            Kind::EnsembleNeurons(ensemble) => {
+                let (encoding, _) = self.encoding(*ensemble).ok()?;
+                encoding.gain.iter().zip(&encoding.bias).map(|(gain, bias)| gain + bias).collect()
+            }
+            Kind::Neurons => {
+                let parameter = |what: &str| {
+                    let key = format!("{}/{what}", object.name);
+                    let p = &self.parameters[self.parameter_index(&key).ok()?];
+                    Some(p.init.values(p.rows, p.cols, seed_of(self.seed, &key)))
+                };
+                let (gain, bias) = (parameter("gain")?, parameter("bias")?);
+                gain.iter().zip(bias).map(|(gain, bias)| f64::from(gain + bias)).collect()
+            }
+            _ => return None,
+        };
+        neuron_type.rates_in_place(&mut currents)?;
+        currents.into_iter().reduce(f64::max)
+    }
+}
+
 /// Neurons of an object: their type, and their states as they start.
 #[derive(Clone, Debug)]
 pub(crate) struct Population {
@@ -152,8 +198,8 @@ impl Population {
         Ok(Self { neuron_type: neuron_type.clone(), states })
     }
 
-    /// The number of a state.
-    pub fn state(&self, name: &str) -> Result<usize> {
+    /// The number of a state of the object `of`.
+    pub fn state(&self, of: &str, name: &str) -> Result<usize> {
         let found = self.states.iter().position(|s| s.name == name);
         let known = || self.states.iter().map(|s| s.name);
         found.ok_or_else(|| Error::unknown(format!("state of '{of}'"), name, known()))
