@@ -108,6 +108,28 @@ fn a_plan_shows_stages_dispatches_and_bytes() {
 }
 
 #[test]
+fn a_plan_of_a_training_needs_no_data_and_a_plan_of_a_run_is_of_the_run_that_there_is() {
+    let (data, split) = (NETWORK.find("[data]").unwrap(), NETWORK.find("[train]").unwrap());
+    let toml = format!("{}{}", &NETWORK[..data], &NETWORK[split..]);
+    let json = |toml: &str, more: &[&str]| {
+        let args = [&["plan", "net.toml", "--device", "cpu", "--json"], more].concat();
+        serde_json::from_str::<serde_json::Value>(&good(&project(toml), &args).0).unwrap()
+    };
+    let (with, without) = (json(NETWORK, &["--train"]), json(&toml, &["--train"]));
+    assert_eq!(with["parts"][0], without["parts"][0]);
+    // An input that comes step by step, and an array, are as long as they are.
+    let in_steps = NETWORK.replace("size = 2", "size = 1\nsteps = 2");
+    assert_eq!(json(&in_steps, &[])["steps"], 2);
+    let array = "[[node]]\nname = \"x\"\narray = [[1], [2], [3]]\n[[probe]]\nname = \"p\"\ntarget = \"x\"\n";
+    for (toml, says) in [(in_steps.as_str(), "the data is 2 steps"), (array, "'x': its array has 3 steps")] {
+        for command in ["plan", "run"] {
+            let error = bad(&project(toml), &[command, "net.toml", "--device", "cpu", "--steps", "5"]);
+            assert!(error.contains(says), "{command}: {error}");
+        }
+    }
+}
+
+#[test]
 fn wrong_use_ends_with_2_and_help_with_0() {
     let dir = tempfile::tempdir().unwrap();
     let code = |args: &[&str]| start(&dir, args).status.code();

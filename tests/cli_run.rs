@@ -171,6 +171,28 @@ fn a_probe_samples_as_the_file_says() {
 }
 
 #[test]
+fn what_a_run_would_not_do_is_told() {
+    let toml = "[[node]]\nname = \"c\"\nfunction = \"t\"\n[[probe]]\nname = \"p\"\ntarget = \"c\"\nsample-every = 0.1\n";
+    let dir = project(toml);
+    let run = ["run", "net.toml", "--device", "cpu", "--steps"];
+    let (_, stderr) = good(&dir, &[&run[..], &["99"]].concat());
+    assert!(
+        stderr.contains("warning: probe 'p' samples every 0.1 s, but the run ends after 99 steps"),
+        "{stderr}"
+    );
+    assert!(!good(&dir, &[&run[..], &["100"]].concat()).1.contains("warning"));
+    for option in [["--examples", "3"], ["--data", "here"]] {
+        let error = bad(&project(&(toml.to_string() + DATA)), &[&run[..], &["100"], &option].concat());
+        assert!(error.contains(option[0]) && error.contains("no node takes data"), "{error}");
+    }
+    let fast = "dt = 0.003\n[[neurons]]\nname = \"n\"\nn = 50\ntype = \"lif\"\n[[probe]]\nname = \"p\"\ntarget = \"n\"\n";
+    let (_, stderr) = good(&project(fast), &[&run[..], &["3"]].concat());
+    assert!(stderr.contains("warning: the LIF neurons of 'n'"), "{stderr}");
+}
+
+const DATA: &str = "[data]\nformat = \"csv\"\npath = \"points.csv\"\n";
+
+#[test]
 fn runs_of_no_length_are_refused_with_what_was_given() {
     let dir = project("[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\n");
     for (option, given) in

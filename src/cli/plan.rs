@@ -10,7 +10,7 @@ use super::{DeviceArg, say};
 
 /// Shows what a run of a network would do and cost: what loops in time, dispatches and memory.
 ///
-/// Nothing is run, and nothing is allocated on the device.
+/// Nothing is run, and nothing is allocated on the device. Without [data] a training step is one on a minibatch.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu plan examples/digits.toml --train --device cpu")]
 pub struct PlanArgs {
@@ -43,9 +43,14 @@ pub fn run(args: &PlanArgs) -> Result<()> {
     let options = Options { minibatch, dt: spec.dt, seed: None };
     let mut sim = Simulator::planner(&network, &device, options)?;
     let outline = if args.train {
-        let splits = spec.load_data()?;
-        sim.compile(spec.training(&network, splits.train.len())?)?;
-        let (inputs, targets) = spec.signals(&network, &splits.train)?;
+        let (examples, (inputs, targets)) = match &spec.data {
+            Some(_) => {
+                let examples = spec.load_data()?.train;
+                (examples.len(), spec.signals(&network, &examples)?)
+            }
+            None => (minibatch, spec.random_signals(&network, minibatch)?),
+        };
+        sim.compile(spec.training(&network, examples)?)?;
         let steps = args.steps.unwrap_or(spec.train()?.steps);
         sim.outline_training(&inputs, &targets, Some(steps))?
     } else {
@@ -53,7 +58,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
             let problem = "it has no probe, so nothing would be computed; add a [[probe]]";
             return Err(Error::invalid("the network", problem));
         }
-        sim.outline(n_steps(args.steps, None, &spec, takes_data)?)?
+        sim.outline_run(&spec.random_inputs(minibatch), n_steps(args.steps, None, &spec, takes_data)?)?
     };
     if args.json {
         let text = serde_json::to_string_pretty(&outline);

@@ -195,6 +195,18 @@ impl Record {
         self.keep_first = keep;
     }
 
+    /// Probes whose first row is due after the end of the run.
+    pub fn warnings(&self) -> Vec<String> {
+        let none = |(_, p): &&(ProbeId, Probe)| p.rows == 0;
+        let warning = |(_, p): &(ProbeId, Probe)| {
+            format!(
+                "probe '{}' samples every {} s, but the run ends after {} steps, so it records nothing",
+                p.name, p.times.interval, self.span.steps
+            )
+        };
+        self.probes.iter().filter(none).map(warning).collect()
+    }
+
     /// What probes of objects have recorded of the first example, (1, rows, size), with the stems of their files.
     pub fn first_examples(&mut self) -> Result<Vec<(ProbeId, String, Array3<f32>)>> {
         let mut all = Vec::new();

@@ -22,7 +22,7 @@ use super::{DeviceArg, note, say, table};
 pub struct RunArgs {
     /// The TOML file with the network
     file: PathBuf,
-    /// Steps to run [default: [train] steps with data, the rows of an array, or 1000]
+    /// Steps to run [default: with data those of the input node or of [train], else the rows of an array, or 1000]
     #[arg(long, value_name = "N", conflicts_with = "time")]
     steps: Option<usize>,
     /// Simulated time to run, in seconds
@@ -66,6 +66,12 @@ pub fn run(args: &RunArgs) -> Result<()> {
         ));
     }
     let takes_data = spec.node.iter().any(|n| n.is_input());
+    for (option, given) in [("--examples", args.examples.is_some()), ("--data", args.data.is_some())] {
+        if given && !takes_data {
+            let problem = "no node takes data, so it would not be read; leave it out, or give a node a size";
+            return Err(Error::invalid(option, problem));
+        }
+    }
     let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
     // Better now than after a long run.
@@ -98,6 +104,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let span = Span { examples, steps, from_start: inputs.is_some(), last: args.last };
     let mut record = Record::new(&sim, span, files);
     record.keep_first(pictures.is_some());
+    record.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
     match &inputs {
         Some(inputs) => sim.predict_with(inputs, steps, &mut |window| record.take(window))?,
         None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,
@@ -137,22 +144,31 @@ pub(super) fn n_steps(
     spec: &NetworkSpec,
     data: bool,
 ) -> Result<usize> {
-    match (steps, time) {
+    let arrays = || spec.node.iter().filter_map(|n| Some((&n.name, n.array.as_ref()?.len())));
+    let steps = match (steps, time) {
         (Some(0), _) => Err(Error::invalid("--steps", "it is 0, but must be at least 1")),
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
             let steps = (time / spec.dt).round();
             if (1.0..1e15).contains(&steps) {
-                return Ok(steps as usize);
+                Ok(steps as usize)
+            } else {
+                let problem =
+                    format!("it is {time} s, but must be at least one step of {} s, at most 1e15", spec.dt);
+                Err(Error::invalid("--time", problem))
             }
-            let problem =
-                format!("it is {time} s, but must be at least one step of {} s, at most 1e15", spec.dt);
-            Err(Error::invalid("--time", problem))
         }
-        (None, None) if data => Ok(spec.train.as_ref().map_or(1, |t| t.steps)),
-        (None, None) => {
-            let rows = spec.node.iter().filter_map(|n| n.array.as_ref()).map(Vec::len).min();
-            Ok(rows.unwrap_or(1000))
+        (None, None) if data => {
+            let own = spec.node.iter().find_map(|n| n.steps);
+            Ok(own.or(spec.train.as_ref().map(|t| t.steps)).unwrap_or(1))
+        }
+        (None, None) => Ok(arrays().map(|(_, rows)| rows).min().unwrap_or(1000)),
+    }?;
+    match arrays().find(|(_, rows)| *rows < steps) {
+        None => Ok(steps),
+        Some((name, rows)) => {
+            let problem = format!("its array has {rows} steps, but the run has {steps}");
+            Err(Error::invalid(format!("node '{name}'"), problem))
         }
     }
 }

@@ -51,10 +51,22 @@ impl Simulator {
     /// # Errors
     /// A run of no steps, or a network that cannot be planned.
     pub fn outline(&self, n_steps: usize) -> Result<Outline> {
+        self.outline_held(n_steps, (0..self.network.objects.len()).map(ObjectId).collect())
+    }
+
+    /// What a run of `n_steps` steps from here does and costs, with inputs that are held or have steps as these.
+    ///
+    /// # Errors
+    /// As [`Simulator::outline`], and data that do not fit.
+    pub fn outline_run(&self, inputs: &Data, n_steps: usize) -> Result<Outline> {
+        self.check_run(n_steps, inputs)?;
+        self.outline_held(n_steps, self.held_inputs(inputs))
+    }
+
+    fn outline_held(&self, n_steps: usize, held: Vec<ObjectId>) -> Result<Outline> {
         if n_steps == 0 {
             return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
         }
-        let held: Vec<ObjectId> = (0..self.network.objects.len()).map(ObjectId).collect();
         let key = |steps| {
             let dims = Dims { batch: self.minibatch, steps };
             PlanKey { dims, held: held.clone(), states: StateKey::Run }

@@ -96,7 +96,7 @@ impl Simulator {
     }
 
     /// Refuses runs without steps, and data that do not fit.
-    fn check_run(&self, n_steps: usize, inputs: &Data) -> Result<()> {
+    pub(super) fn check_run(&self, n_steps: usize, inputs: &Data) -> Result<()> {
         if n_steps == 0 {
             return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
         }

@@ -60,15 +60,18 @@ impl NetworkSpec {
         })
     }
 
-    /// Random inputs between -1 and 1 for each input node, and targets that fit the losses and metrics of `[train]`: for
-    /// checks of a network without data.
-    ///
-    /// # Errors
-    /// As [`NetworkSpec::training`].
-    pub fn random_signals(&self, network: &Network, examples: usize) -> Result<(Data, Data)> {
+    /// Random inputs between -1 and 1 for each input node, held or in as many steps as it says.
+    pub fn random_inputs(&self, examples: usize) -> Data {
+        self.drawn_inputs(&mut self.uniform(examples))
+    }
+
+    /// Draws examples of so many numbers between -1 and 1.
+    fn uniform(&self, examples: usize) -> impl FnMut(usize) -> Array2<f32> + use<> {
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
-        let mut uniform =
-            |size: usize| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0);
+        move |size| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0)
+    }
+
+    fn drawn_inputs(&self, uniform: &mut impl FnMut(usize) -> Array2<f32>) -> Data {
         let mut inputs = Data::new();
         for NodeSpec { name, size, steps, .. } in self.node.iter().filter(|n| n.is_input()) {
             let size = size.unwrap_or(1);
@@ -76,6 +79,17 @@ impl NetworkSpec {
             let values = steps.and_then(|steps| in_steps(&held, steps, size)).unwrap_or(held.into());
             inputs = inputs.with(name, values);
         }
+        inputs
+    }
+
+    /// [Random inputs](NetworkSpec::random_inputs), and targets that fit the losses and metrics of `[train]`: for checks of a
+    /// network without data.
+    ///
+    /// # Errors
+    /// As [`NetworkSpec::training`].
+    pub fn random_signals(&self, network: &Network, examples: usize) -> Result<(Data, Data)> {
+        let mut uniform = self.uniform(examples);
+        let inputs = self.drawn_inputs(&mut uniform);
         let train = self.train()?;
         let terms = train.terms(network)?;
         let mut targets = Data::new();
