@@ -172,7 +172,8 @@ fn check_prints_a_row_for_each_gradient_and_fails_where_one_is_off() {
     let (head, tail) = (NETWORK.find("[data]").unwrap(), NETWORK.find("[train]").unwrap());
     // Without data it draws random ones.
     let bare = format!("{}{}", &NETWORK[..head], &NETWORK[tail..]);
-    for toml in [NETWORK, &bare] {
+    let in_steps = bare.replace("size = 2", "size = 2\nsteps = 3").replace("[train]", "[train]\nsteps = 3");
+    for toml in [NETWORK, &bare, &in_steps] {
         let dir = project(toml);
         let (stdout, _) = good(&dir, &["check", "net.toml", "--device", "cpu", "--elements", "5"]);
         for name in ["hidden/weights", "hidden/bias", "class/weights", "class/bias", "x"] {

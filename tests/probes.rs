@@ -9,10 +9,11 @@ use ndarray::{Array3, Axis, s};
 use nengo_wgpu::graph::Type;
 use nengo_wgpu::io::npy::{NpyFile, NpzFile};
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, Network, Node, ProbeId, Synapse, Target, Transform,
+    Activation, Connection, Init, Layer, Network, Node, ProbeId, Slice, Synapse, Target, Transform,
 };
 use nengo_wgpu::op::Delay;
-use nengo_wgpu::{Data, Device, Error, Options, Simulator};
+use nengo_wgpu::train::{Loss, Objective, Training};
+use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
 
 /// A wave, a recurrent layer and a constant; each with a probe that records all steps, and one every `every` seconds.
 fn network(every: f64) -> Network {
@@ -94,6 +95,51 @@ fn predictions_sample_from_their_start_and_training_sees_all_steps() {
         let mean = out[&all].iter().map(|x| f64::from(x * x)).sum::<f64>() / out[&all].len() as f64;
         assert!((loss - mean).abs() < 1e-5 * mean, "{loss} for {mean} on {device}");
     }
+}
+
+#[test]
+fn a_probe_of_some_dimensions_gives_these_of_all() {
+    let slices = || [Slice::from(1), Slice::from([2, 0]), Slice::stepped(None, None, -2), Slice::from(0..2)];
+    let columns: [&[usize]; 4] = [&[1], &[2, 0], &[2, 0], &[0, 1]];
+    let mut net = network(0.003);
+    let layer = net.find("layer").unwrap();
+    for (i, slice) in slices().into_iter().enumerate() {
+        let filtered = Target::Output(layer, Some(Synapse::Lowpass(0.01)));
+        let all = net.add_probe(&format!("slice {i}"), filtered.clone()).unwrap();
+        let some = net.probe_every(&format!("some of slice {i}"), filtered, 0.003).unwrap();
+        for probe in [all, some] {
+            net.slice_probe(probe, slice.clone()).unwrap();
+        }
+    }
+    let [input, second] = ["input", "second"].map(|p| net.add_probe(p, Target::Input(layer)).unwrap());
+    net.slice_probe(second, 1).unwrap();
+    let constant = net.find_probe("all of constant").unwrap();
+    net.slice_probe(constant, 1).unwrap();
+    for device in devices() {
+        let mut sim = with(&net, device);
+        sim.run_steps(22, &Data::new()).unwrap();
+        let read = |name: &str| sim.data(net.find_probe(name).unwrap()).unwrap();
+        for (i, columns) in columns.iter().enumerate() {
+            assert_eq!(read(&format!("slice {i}")), read("all of filtered").select(Axis(2), columns));
+            assert_eq!(
+                read(&format!("some of slice {i}")),
+                read("some of filtered").select(Axis(2), columns)
+            );
+        }
+        assert_eq!(sim.data(second).unwrap(), sim.data(input).unwrap().select(Axis(2), &[1]));
+        assert!(read("all of constant").iter().all(|x| *x == 3.0));
+
+        // A loss on some dimensions has targets for these alone.
+        let objective = Objective::new().loss("slice 1", Loss::MeanSquared);
+        sim.compile(Training::new(objective, 0.5)).unwrap();
+        let targets = Data::new().with("slice 1", Array3::from_elem((2, 22, 2), 0.5));
+        let reports = sim.fit(&Data::new(), &targets, &Fit::epochs(5)).unwrap();
+        assert!(reports[4].loss < reports[0].loss, "{reports:?}");
+    }
+    let text = net.slice_probe(second, 2).unwrap_err().to_string();
+    assert!(text.contains("'second'") && text.contains("outside of its 2 dimensions"), "{text}");
+    let norm = net.add_probe("norm", Target::Norm("layer/weights".into())).unwrap();
+    assert!(net.slice_probe(norm, 0).unwrap_err().to_string().contains("what an object gives"));
 }
 
 #[test]

@@ -156,6 +156,12 @@ fn a_function_of_time_is_an_expression_for_each_value() {
     assert!((&list - &wanted).iter().all(|x| x.abs() < 1e-6), "{list}");
     assert_eq!(run(r#""sin(2*pi*t); max(t - 0.1, 0); 0.5""#), list);
     assert_eq!(run(r#""sin(2*pi*t)""#), list.slice(ndarray::s![.., .., ..1]));
+    let mut net = Network::new(0);
+    let node = net.node("a", Node::parse("sin(2*pi*t); max(t - 0.1, 0); 0.5").unwrap()).unwrap();
+    let p = net.probe("p", node).unwrap();
+    let mut sim = Simulator::with(&net, &Device::cpu(), Options { dt: 0.01, ..Options::default() }).unwrap();
+    sim.run_steps(30, &Data::new()).unwrap();
+    assert_eq!(sim.data(p).unwrap(), list);
 }
 
 #[test]
@@ -178,6 +184,15 @@ process.piecewise = { times = [0.01, 0.02], values = [[1, 0], [0, 2]], interpola
 name = "white"
 size = 2
 process.white-noise = { distribution = { uniform = [-1, 1] }, scale = false }
+
+[[node]]
+name = "plain"
+size = 2
+process = "white-noise"
+
+[[connection]]
+pre = "plain"
+post = "sum"
 
 [[node]]
 name = "filtered"
@@ -237,11 +252,13 @@ synapse.alpha = 0.002
         let pieces = net.node("pieces", Node::process(pieces))?;
         let white = Noise::white(2).distribution(Draw::Uniform(-1.0, 1.0)).unscaled();
         let white = net.node("white", Node::process(white))?;
+        let plain = net.node("plain", Node::process(Noise::white(2)))?;
         let filtered =
             net.node("filtered", Node::process(Noise::filtered(2, Synapse::Alpha(0.01)).seed(5)))?;
         let brown = Noise::brown(2).distribution(Draw::Normal(0.0, 0.5));
         let brown = net.node("brown", Node::process(brown))?;
         let sum = net.node("sum", Node::Passthrough(2))?;
+        net.connect(plain, sum, Connection::new())?;
         net.connect(signal, sum, Connection::new().synapse(Synapse::Lowpass(0.005)))?;
         net.connect(images, sum, Connection::new().synapse(Synapse::Triangle(0.01)))?;
         let bilinear = LinearFilter::new(&[1.0], &[0.0003, 0.03, 1.0]).method(Method::Bilinear);
