@@ -5,7 +5,7 @@
 use ndarray::Array3;
 use nengo_wgpu::network::{Layer, LegendreMemory, Network, Node};
 use nengo_wgpu::train::{Clip, Loss, Objective, Optimiser, Training};
-use nengo_wgpu::{Data, Device, Fit, Options, Result, Simulator};
+use nengo_wgpu::{Data, Device, EpochReport, Fit, Options, Result, Simulator};
 
 const STEPS: usize = 200;
 const DELAY: usize = 150;
@@ -14,7 +14,13 @@ const EXAMPLES: usize = 200;
 fn main() -> Result<()> {
     let device = Device::select(&std::env::args().nth(1).unwrap_or_else(|| "auto".into()))?;
     println!("device: {device}");
+    train(&device, 10, &mut |report| {
+        println!("epoch {:2}: mean squared error {:.5}, {:.1} s", report.epoch, report.loss, report.seconds);
+    })
+}
 
+/// Trains for so many epochs, and tells of each.
+pub fn train(device: &Device, epochs: usize, tell: &mut dyn FnMut(&EpochReport)) -> Result<()> {
     let mut net = Network::new(0);
     let x = net.node("x", Node::Input(1))?;
     // Sizes of NengoDL's benchmark; the memory holds the last 200 steps.
@@ -37,18 +43,13 @@ fn main() -> Result<()> {
     // NaN says that a target does not count: nothing can be recalled before it was heard.
     let targets = Data::new().with("output", signal(DELAY));
 
-    let mut sim = Simulator::with(&net, &device, Options { minibatch: 20, ..Options::default() })?;
+    let mut sim = Simulator::with(&net, device, Options { minibatch: 20, ..Options::default() })?;
     let training = Training::new(Objective::new().loss("output", Loss::MeanSquared), 0.002)
         .optimiser(Optimiser::adam())
         .clip(Clip::GlobalNorm(1.0));
     sim.compile(training)?;
-    for _ in 0..10 {
-        if let Some(report) = sim.fit(&inputs, &targets, &Fit::epochs(1))?.last() {
-            println!(
-                "epoch {:2}: mean squared error {:.5}, {:.1} s",
-                report.epoch, report.loss, report.seconds
-            );
-        }
+    for _ in 0..epochs {
+        sim.fit(&inputs, &targets, &Fit::epochs(1))?.iter().for_each(&mut *tell);
     }
     Ok(())
 }

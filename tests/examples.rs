@@ -3,10 +3,15 @@
 use std::f64::consts::TAU;
 use std::path::Path;
 
-use ndarray::{Array3, Axis};
-use nengo_wgpu::network::{Layer, LegendreMemory, Network, NetworkSpec, Node, Synapse, Target};
-use nengo_wgpu::train::{Clip, Loss, Objective, Optimiser, Training};
+use ndarray::Axis;
+use nengo_wgpu::network::{NetworkSpec, Synapse, Target};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
+use proptest::prelude::prop_assert;
+use proptest::test_runner::{Config, TestRunner};
+
+#[allow(dead_code)]
+#[path = "../examples/lmu.rs"]
+mod lmu;
 
 fn example(name: &str) -> NetworkSpec {
     NetworkSpec::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)).unwrap()
@@ -65,31 +70,11 @@ fn spiking_neurons_recognise_digits_after_a_few_epochs() {
     assert!(accuracy > 0.8, "{accuracy}");
 }
 
-/// What examples/lmu.rs does, with fewer units and a shorter delay.
 #[test]
 fn a_legendre_memory_learns_to_recall() {
-    const STEPS: usize = 60;
-    let mut net = Network::new(0);
-    let x = net.node("x", Node::Input(1)).unwrap();
-    let lmu = LegendreMemory { units: 20, order: 16, theta: STEPS as f64 };
-    let hidden = net.legendre_memory("lmu", x, lmu).unwrap();
-    let y = net.layer("y", Layer::dense(1), hidden).unwrap();
-    net.probe("output", y).unwrap();
-    let wave = |b: usize, t: f64| (0.1 * (1.0 + (b % 5) as f64 / 5.0) * t + b as f64).sin();
-    let signal = |delay: usize| {
-        Array3::from_shape_fn((40, STEPS, 1), |(b, t, _)| {
-            if t < delay { f32::NAN } else { wave(b, (t - delay) as f64) as f32 }
-        })
-    };
-    let (inputs, targets) = (Data::new().with("x", signal(0)), Data::new().with("output", signal(40)));
-    let options = Options { minibatch: 10, ..Options::default() };
-    let mut sim = Simulator::with(&net, &Device::cpu(), options).unwrap();
-    let training = Training::new(Objective::new().loss("output", Loss::MeanSquared), 0.01)
-        .optimiser(Optimiser::adam())
-        .clip(Clip::GlobalNorm(1.0));
-    sim.compile(training).unwrap();
-    let reports = sim.fit(&inputs, &targets, &Fit::epochs(30)).unwrap();
-    assert!(reports[29].loss < 0.1 * reports[0].loss, "{reports:?}");
+    let mut losses = Vec::new();
+    lmu::train(&Device::cpu(), 4, &mut |report| losses.push(report.loss)).unwrap();
+    assert!(losses.len() == 4 && losses[3] < 0.25 * losses[0], "{losses:?}");
 }
 
 /// Runs of the same length in pieces of any length record the same bits.
@@ -127,9 +112,16 @@ fn windows_of_any_length_give_the_spikes_of_the_whole_run() {
         let whole = run(&mut std::iter::repeat(steps));
         let spikes = whole[0].iter().filter(|x| **x != 0).count();
         assert!(spikes > 100, "{name}: {spikes} spikes");
-        for length in [1, 3, 8, 17, steps - 1] {
-            assert!(run(&mut std::iter::repeat(length)) == whole, "{name} in windows of {length}");
-        }
-        assert!(run(&mut (1..)) == whole, "{name} in windows that grow");
+        let config = Config { cases: 8, failure_persistence: None, ..Config::default() };
+        let lengths = proptest::collection::vec(1_usize..40, 1..6);
+        let checked = TestRunner::new(config).run(&lengths, |lengths| {
+            prop_assert!(
+                run(&mut lengths.iter().copied().cycle()) == whole,
+                "{name} in windows of {lengths:?}"
+            );
+            Ok(())
+        });
+        checked.unwrap();
+        assert!(run(&mut std::iter::repeat(1)) == whole, "{name} step by step");
     }
 }

@@ -118,7 +118,7 @@ impl DataSpec {
     /// Reads the examples and splits them. Relative paths start at `base`, the TOML file's directory.
     ///
     /// # Errors
-    /// Those of [`read_csv`] and [`read_idx`]; [`Error::File`] for a class index that is not a whole number
+    /// Those of [`read_csv`](crate::io::csv::read_csv) and [`read_idx`]; [`Error::File`] for a class index that is not a whole number
     /// from 0, for files that do not fit together and for files without examples; [`Error::Invalid`] for
     /// settings that exclude each other or a part that leaves nothing to learn from.
     pub fn load(&self, split: &SplitSpec, base: &Path) -> Result<Splits> {
