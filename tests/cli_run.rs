@@ -177,7 +177,7 @@ fn what_a_run_would_not_do_is_told() {
     let run = ["run", "net.toml", "--device", "cpu", "--steps"];
     let (_, stderr) = good(&dir, &[&run[..], &["99"]].concat());
     assert!(
-        stderr.contains("warning: probe 'p' samples every 0.1 s, but the run ends after 99 steps"),
+        stderr.contains("warning: probe 'p' records a row every 100 steps, but the run ends after 99"),
         "{stderr}"
     );
     assert!(!good(&dir, &[&run[..], &["100"]].concat()).1.contains("warning"));

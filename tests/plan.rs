@@ -340,6 +340,8 @@ fn many_runs_take_no_more_memory() {
     let inputs = Data::new().with("x", Array2::ones((1, 3)));
     for device in devices() {
         let mut sim = Simulator::new(&net, device).unwrap();
+        // On a busy machine an adapter's windows become shorter, each length with a plan of its own.
+        sim.limit_windows(Some(5)).unwrap();
         sim.run_steps(5, &inputs).unwrap();
         sim.predict(&inputs).unwrap();
         let before = sim.allocated_bytes();

@@ -211,10 +211,9 @@ impl<'s> Builder<'_, 's> {
 
     /// The dimensions that a probe records of its target's `value`.
     fn sliced(&mut self, probe: &network::ProbeSpec, value: Tensor<'s>) -> Result<Tensor<'s>> {
-        if probe.slice == Slice::All {
+        let Some(size) = self.network.target_size(&probe.target).filter(|_| probe.slice != Slice::All) else {
             return Ok(value);
-        }
-        let size = self.network.target_size(&probe.target)?;
+        };
         let (columns, n) = Columns::new(&probe.slice, &probe.name, size)?;
         self.scope.set_owner(&probe.name);
         // What is the same in each dimension may be there once.

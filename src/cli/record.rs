@@ -196,12 +196,14 @@ impl Record {
     }
 
     /// Probes whose first row is due after the end of the run.
-    pub fn warnings(&self) -> Vec<String> {
+    pub fn warnings(&self, sim: &Simulator) -> Vec<String> {
         let none = |(_, p): &&(ProbeId, Probe)| p.rows == 0;
-        let warning = |(_, p): &(ProbeId, Probe)| {
+        let warning = |(id, p): &(ProbeId, Probe)| {
             format!(
-                "probe '{}' samples every {} s, but the run ends after {} steps, so it records nothing",
-                p.name, p.times.interval, self.span.steps
+                "probe '{}' records a row every {} steps, but the run ends after {}, so it records nothing",
+                p.name,
+                sim.sample_every(*id),
+                self.span.steps
             )
         };
         self.probes.iter().filter(none).map(warning).collect()

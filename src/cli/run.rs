@@ -104,7 +104,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let span = Span { examples, steps, from_start: inputs.is_some(), last: args.last };
     let mut record = Record::new(&sim, span, files);
     record.keep_first(pictures.is_some());
-    record.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
+    record.warnings(&sim).iter().for_each(|warning| note(&format!("warning: {warning}")));
     match &inputs {
         Some(inputs) => sim.predict_with(inputs, steps, &mut |window| record.take(window))?,
         None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,

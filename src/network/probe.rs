@@ -111,27 +111,27 @@ impl Network {
         let slice = slice.into();
         let other = || Error::invalid("a probe's id", "it is of another network");
         let spec = self.probes.get(probe.0).ok_or_else(other)?;
-        let size = self.target_size(&spec.target)?;
-        slice.indices(size).map_err(|problem| Error::invalid(format!("probe '{}'", spec.name), problem))?;
+        let invalid = |problem: String| Error::invalid(format!("probe '{}'", spec.name), problem);
+        let no_object = || invalid("it reads no object: a slice is for what one gives, gets or holds".into());
+        let size = self.target_size(&spec.target).ok_or_else(no_object)?;
+        slice.indices(size).map_err(invalid)?;
         self.probes[probe.0].slice = slice;
         Ok(())
     }
 
     /// Dimensions of what a probe of an object reads.
-    pub(crate) fn target_size(&self, target: &Target) -> Result<usize> {
+    pub(crate) fn target_size(&self, target: &Target) -> Option<usize> {
         match target {
-            Target::Output(object, _) | Target::State(object, _) => self.size_out(*object),
-            Target::Input(object) => Ok(self.object(*object)?.size_in),
-            Target::Rule(..) | Target::Parameter(_) | Target::Norm(_) => {
-                Err(Error::invalid("a slice of a probe", "it is for what an object gives, gets or holds"))
-            }
+            Target::Output(object, _) | Target::State(object, _) => self.size_out(*object).ok(),
+            Target::Input(object) => self.object(*object).ok().map(|object| object.size_in),
+            Target::Rule(..) | Target::Parameter(_) | Target::Norm(_) => None,
         }
     }
 
     /// How many dimensions a probe of an object records.
     pub(crate) fn probe_size(&self, probe: ProbeId) -> Option<usize> {
         let spec = self.probes.get(probe.0)?;
-        Some(spec.slice.indices(self.target_size(&spec.target).ok()?).ok()?.len())
+        Some(spec.slice.indices(self.target_size(&spec.target)?).ok()?.len())
     }
 
     fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
