@@ -105,9 +105,16 @@ impl Signal {
             }
             Signal::Steps(a) if a.is_standard_layout() && size > 0 => {
                 let (data, all) = (a.as_slice().unwrap_or_default(), a.dim().1);
-                for (r, to) in to.chunks_exact_mut(size).take(dims.batch * dims.steps).enumerate() {
-                    let row = batch[r % dims.batch] * all + first + r / dims.batch;
-                    to.copy_from_slice(&data[row * size..(row + 1) * size]);
+                // A page of each example after the other, since a processor follows few examples at once.
+                let some = PAGE.div_ceil(size);
+                for t in (0..dims.steps).step_by(some) {
+                    for (b, &example) in batch.iter().enumerate().take(dims.batch) {
+                        let rows =
+                            example * all + first + t..example * all + first + dims.steps.min(t + some);
+                        let from = data[rows.start * size..rows.end * size].chunks_exact(size);
+                        let to = to[(t * dims.batch + b) * size..].chunks_mut(dims.batch * size);
+                        from.zip(to).for_each(|(from, to)| to[..size].copy_from_slice(from));
+                    }
                 }
             }
             Signal::Steps(a) => {
@@ -126,6 +133,9 @@ impl Signal {
         }
     }
 }
+
+/// Floats that are copied of an example before those of the next one.
+const PAGE: usize = 1024;
 
 fn copy_row(to: &mut [f32], row: ndarray::ArrayView1<'_, f32>) {
     match row.as_slice() {

@@ -90,8 +90,8 @@ impl Simulator {
             Ok(())
         })?;
         let whole = parts.into_iter().map(|(probe, batches)| {
-            let batches = batches.values().map(|windows| joined(Axis(1), windows));
-            Ok((probe, joined(Axis(0), &batches.collect::<Result<Vec<_>>>()?)?))
+            let batches = batches.into_values().map(|windows| joined(Axis(1), windows));
+            Ok((probe, joined(Axis(0), batches.collect::<Result<Vec<_>>>()?)?))
         });
         whole.collect()
     }
@@ -131,7 +131,10 @@ fn keep_rows(rows: &mut Vec<Array3<f32>>, values: Array3<f32>, all: bool) {
 }
 
 /// Arrays one after the other along an axis.
-fn joined(axis: Axis, parts: &[Array3<f32>]) -> Result<Array3<f32>> {
+fn joined(axis: Axis, mut parts: Vec<Array3<f32>>) -> Result<Array3<f32>> {
+    if let [_] = parts[..] {
+        return Ok(parts.remove(0));
+    }
     let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
     ndarray::concatenate(axis, &views).map_err(|e| Error::invalid("a probe's data", e.to_string()))
 }

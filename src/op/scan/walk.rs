@@ -243,9 +243,9 @@ fn fill(to: &mut [f32; WIDE], from: &[f32]) {
 
 #[inline(always)]
 fn store(from: &[f32; WIDE], to: &mut [f32]) {
-    if to.len() == WIDE {
-        to.copy_from_slice(from);
-    } else {
-        to.copy_from_slice(&from[..to.len()]);
+    let n = to.len();
+    match to.first_chunk_mut() {
+        Some(all) if n == WIDE => *all = *from,
+        _ => to.copy_from_slice(&from[..n]),
     }
 }
