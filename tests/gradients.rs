@@ -125,6 +125,11 @@ fn columns_have_their_derivatives() {
         let y = held.concat(&[x, c.parameter(1, 3), held]).tanh();
         (y * c.feed(Type::sequence(12))).mean_all()
     });
+    check_gradients("a sum of more than a kernel reads", dims(3, 2), |c| {
+        let mut all: Vec<_> = (0..9).map(|_| c.feed(Type::sequence(5)) * c.parameter(1, 5)).collect();
+        all.extend([c.parameter(1, 5), c.parameter(1, 1), c.feed(Type::example(5)) * all[0]]);
+        c.scope.sum(&all).tanh().square().mean_all()
+    });
 }
 
 #[test]

@@ -9,7 +9,9 @@ use ndarray::{Array2, Array3};
 use nengo_wgpu::build::gradient::gradient;
 use nengo_wgpu::engine::ALIGN;
 use nengo_wgpu::graph::{Tensor, Type, ValueId};
-use nengo_wgpu::network::{Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform};
+use nengo_wgpu::network::{
+    Connection, Ensemble, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform,
+};
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::neuron::Lif;
 use nengo_wgpu::op::{Matmul, Unary};
@@ -111,7 +113,7 @@ fn random_graph<'c>(c: &'c Case, genes: &[(u8, u8, u8)]) -> Vec<Tensor<'c>> {
         for k in 0..=usize::from(count % 4) {
             let at = |i: usize| fitting[(usize::from(from) + i) % fitting.len()];
             let v = at(k);
-            pool.push(match op % 10 {
+            pool.push(match op % 11 {
                 0 => v.dot(c.parameter(2, like)),
                 1 => v.dot(c.parameter(3, like)) + c.parameter(1, 3),
                 2 => v.unary(Unary::Tanh),
@@ -121,6 +123,11 @@ fn random_graph<'c>(c: &'c Case, genes: &[(u8, u8, u8)]) -> Vec<Tensor<'c>> {
                 6 => v.concat(&[at(k + 1)]).scale(0.5),
                 7 => v + c.parameter(1, 1),
                 8 => v.pad(1, like + 1) + at(k + 1).pad(0, like + 1),
+                // More than a kernel reads, some of them twice.
+                9 => {
+                    let all: Vec<Tensor<'c>> = (0..7 + usize::from(count) % 9).map(at).collect();
+                    c.scope.sum(&all).scale(0.2)
+                }
                 // Read now, and known at the end.
                 _ => {
                     let opened = c.scope.open(Arc::new(lowpass(0.5, 0.25, true)), Type::sequence(like));
@@ -246,6 +253,40 @@ fn five_hundred_ensembles_cost_the_dispatches_of_two() {
         let looped = |s: &&StageReport| matches!(s.kind, StageKind::Loop | StageKind::Fused);
         let loops = many.parts[0].program.stages.iter().filter(looped);
         assert_eq!(loops.count(), 1, "{many}");
+    }
+}
+
+/// Ensembles of a network's own kind, each of which adds to what they all say together.
+fn choir(count: usize) -> Network {
+    let mut net = Network::new(3);
+    let x = net.node("x", Node::Input(2)).unwrap();
+    let all = net.node("all", Node::Passthrough(2)).unwrap();
+    for i in 0..count {
+        let one = Ensemble { seed: Some(i as u64), ..Ensemble::new(20, 2) };
+        let one = net.ensemble(&format!("voice {i}"), one).unwrap();
+        net.connect(x, one, Connection::new().synapse(0.005)).unwrap();
+        net.connect(one, all, Connection::new().transform(Transform::Scalar(1.0 / count as f32))).unwrap();
+    }
+    net.probe("p", all).unwrap();
+    net
+}
+
+#[test]
+fn five_hundred_ensembles_that_are_added_up_cost_the_dispatches_of_twenty() {
+    for device in devices() {
+        let outline = |count| {
+            Simulator::planner(&choir(count), device, Options::default()).unwrap().outline(16).unwrap()
+        };
+        let (some, many) = (outline(20), outline(500));
+        assert_eq!(some.dispatches, many.dispatches, "{some}\n{many}");
+        assert!(many.dispatches < 20, "{many}");
+        // All of them give what one gives, but for their errors.
+        let inputs = Data::new().with("x", Array2::from_elem((1, 2), 0.4));
+        let mut sim = Simulator::new(&choir(100), device).unwrap();
+        sim.run_steps(300, &inputs).unwrap();
+        let said = sim.data(sim.network().find_probe("p").unwrap()).unwrap();
+        let late = said.slice(ndarray::s![0, 200.., ..]).mean().unwrap();
+        assert!((late - 0.4).abs() < 0.05, "{late} on {device}");
     }
 }
 

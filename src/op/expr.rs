@@ -59,6 +59,14 @@ impl Expr {
         expr
     }
 
+    /// Whether it is [`Expr::sum`] of `n` inputs, in some order.
+    pub fn is_sum(&self, n: usize) -> bool {
+        let inputs = self.tape.iter().filter(|i| matches!(i, Instr::Input(_))).count();
+        let adds = self.tape.iter().filter(|i| matches!(i, Instr::Binary(Binary::Add, ..))).count();
+        // A result of n - 1 sums of n inputs reads each of them once.
+        n > 0 && inputs == n && adds == n - 1 && self.tape.len() == 2 * n - 1
+    }
+
     /// Whether its derivative is that of its value: nothing in it has a surrogate's, or that of something else.
     pub fn own_derivative(&self) -> bool {
         self.tape

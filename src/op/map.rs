@@ -31,6 +31,11 @@ impl Map {
 }
 
 impl Map {
+    /// Whether it is a sum of more values than a kernel reads, which the planner splits.
+    pub(crate) fn is_wide_sum(&self, inputs: usize) -> bool {
+        inputs > MAX_INPUTS && self.expr.is_sum(inputs)
+    }
+
     /// Like [`Operator::lower`], for outputs whose last element is not followed by padding.
     pub(crate) fn lower_exactly(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         self.lower_to(at, false)
@@ -91,6 +96,13 @@ impl Operator for Map {
         let n = at.inputs.len();
         let all: Vec<Tensor<'s>> = at.inputs.iter().copied().chain([at.output, at.adjoint]).collect();
         let ty = at.output.ty();
+        if self.is_wide_sum(n) {
+            let dy = |i: usize| match at.inputs[i].ty() == ty {
+                true => at.adjoint,
+                false => at.adjoint.expand(ty).reduce_to(at.inputs[i].ty()),
+            };
+            return at.each(dy);
+        }
         at.each(|i| {
             let expr = self.expr.gradient(i, n);
             if at.inputs[i].ty() == ty {
@@ -258,12 +270,7 @@ impl crate::graph::Scope {
         match values {
             [] => self.constant(0.0),
             [one] => *one,
-            _ if values.len() <= MAX_INPUTS => self.apply(Map::new(Expr::sum(values.len())), values),
-            _ => {
-                let (first, rest) = values.split_at(MAX_INPUTS);
-                let first = self.sum(first);
-                self.sum(&[&[first], rest].concat())
-            }
+            _ => self.apply(Map::new(Expr::sum(values.len())), values),
         }
     }
 }

@@ -128,7 +128,12 @@ fn slots(graph: &Graph, node: &Node) -> Option<Vec<Slot>> {
     if product.is_some_and(|m| m.form != Form::Nt || m.epilogue.is_some()) || out.rows > 1 {
         return None;
     }
-    let elementwise = node.op.downcast::<Map>().is_some() || node.op.downcast::<Scan>().is_some();
+    let map = node.op.downcast::<Map>();
+    if map.is_some_and(|m| m.is_wide_sum(node.inputs.len())) {
+        // Its inputs are put together, not its columns.
+        return None;
+    }
+    let elementwise = map.is_some() || node.op.downcast::<Scan>().is_some();
     if product.is_none() && !elementwise {
         return None;
     }

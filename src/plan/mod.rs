@@ -111,7 +111,8 @@ pub struct Plan {
 /// # Errors
 /// A cycle without a delay, or a value that the device cannot bind.
 pub fn plan(request: Request<'_>) -> Result<Plan> {
-    let Request { graph, outputs, parameters, carry, target, label } = request;
+    let Request { mut graph, outputs, parameters, carry, target, label } = request;
+    simplify::split_sums(&mut graph);
     let before = stages::stages(&graph, &outputs)?;
     let (mut graph, outputs) = simplify::simplify(graph, outputs, &before);
     let mut stages = stages::stages(&graph, &outputs)?;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Output, Place, Stage, stages};
-use crate::graph::{Graph, NodeId, Source, Type, ValueId};
+use crate::graph::{Graph, NodeId, Operator, Source, Type, ValueId};
 use crate::op::expr::{Expr, Instr};
 use crate::op::map::MAX_INPUTS;
 use crate::op::{Map, Matmul, Reduce};
@@ -22,6 +22,31 @@ pub fn simplify(mut graph: Graph, mut outputs: Vec<Output>, before: &[Stage]) ->
     separate_own(&mut graph);
     fuse(&mut graph, &outputs, before);
     (graph, outputs)
+}
+
+/// Sums of more values than a kernel can read become sums of sums.
+pub fn split_sums(graph: &mut Graph) {
+    let wide = |n: &usize| {
+        let node = &graph.nodes[*n];
+        node.op.downcast::<Map>().is_some_and(|map| map.is_wide_sum(node.inputs.len()))
+    };
+    for n in (0..graph.nodes.len()).filter(wide).collect::<Vec<_>>() {
+        let (ty, owner) = (graph.ty(graph.nodes[n].output), graph.nodes[n].owner.clone());
+        let mut values = std::mem::take(&mut graph.nodes[n].inputs);
+        // Of one size and extent, so that what exists once for all steps is added up once.
+        values.sort_by_key(|&v| graph.ty(v).extent);
+        while values.len() > MAX_INPUTS {
+            let rest = values.split_off(MAX_INPUTS);
+            let types: Vec<Type> = values.iter().map(|&v| graph.ty(v)).collect();
+            let map = Map::new(Expr::sum(values.len()));
+            let to = map.infer(&types).unwrap_or(ty);
+            let first = graph.push(Arc::new(map), values, to, owner.clone());
+            values = std::iter::once(first).chain(rest).collect();
+        }
+        let node = &mut graph.nodes[n];
+        node.op = Arc::new(Map { expr: Expr::sum(values.len()), least: Some(ty) });
+        node.inputs = values;
+    }
 }
 
 /// Fuses maps into what alone reads them, within the loops of `stages` and outside of them.

@@ -1,5 +1,7 @@
 //! Writes the merged operators, and the columns that others want of them.
 
+mod sums;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -255,6 +257,10 @@ impl<'a> Emit<'a> {
         if let Some(parts) = self.columns_of(n) {
             self.forms.insert(self.old.node(n).output, parts);
             return;
+        }
+        let Node { op, inputs, .. } = self.old.node(n);
+        if op.downcast::<Map>().is_some_and(|map| map.is_wide_sum(inputs.len())) {
+            return self.wide_sum(n);
         }
         let inputs = self.inputs_alone(n);
         self.push(&[n], inputs, 1);
