@@ -441,7 +441,7 @@ fn gradients_pass_their_own_check_and_spikes_are_not_compared() {
 
         fn call<'s>(&self, _: Tensor<'s>, x: Tensor<'s>, _: &Bound<'s>) -> Tensor<'s> {
             x.unary(if self.0 {
-                Unary::Spike(nengo_wgpu::op::Surrogate::FastSigmoid(2.0))
+                Unary::Spike(nengo_wgpu::op::Surrogate::FastSigmoid(2.0).bump())
             } else {
                 Unary::Tanh
             })
