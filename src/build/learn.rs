@@ -171,8 +171,12 @@ impl<'s> Builder<'_, 's> {
             LearningRule::Pes { learning_rate, .. } => {
                 let (mut error, v) = (get(Signal::Error), get(Signal::Pre));
                 if let Some(encoders) = rule.encoders {
-                    let matrix = self.parameter(&self.network.place_of(encoders)?.parameter)?;
-                    error = error.dot(matrix);
+                    let place = self.network.place_of(encoders)?;
+                    if link.onto_current {
+                        let reached = Columns::new(&link.spec.post, place.owner, place.cols)?.0.scatter();
+                        error = reached.place(error, place.cols);
+                    }
+                    error = error.dot(self.parameter(&place.parameter)?);
                     if let Weights::Of(_) = encoders {
                         // The encoders of an ensemble hold the gain.
                         error = error * self.parameter(&format!("{}/gain", self.network.name(link.post)))?;
@@ -203,6 +207,10 @@ impl<'s> Builder<'_, 's> {
 
     /// Of what the neurons behind a connection have, the part that it reaches.
     fn behind(&self, link: &Link, x: Tensor<'s>) -> Result<Tensor<'s>> {
+        if link.onto_current {
+            // Full weights reach all neurons; the slice is of what these represent.
+            return Ok(x);
+        }
         let post = self.network.object(link.post)?;
         Ok(Columns::new(&link.spec.post, &post.name, post.size_in)?.0.take(x, link.put.1))
     }
@@ -290,6 +298,7 @@ impl<'s> Builder<'_, 's> {
             "activities" | "pre_filtered" => self.now(r, Signal::Pre),
             "post_filtered" => self.now(r, Signal::Post),
             "theta" => self.now(r, Signal::Theta),
+            "inv_gamma" => Ok(self.inverse(r)?[0].state(0, true)),
             "delta" => self.delta(r),
             _ => self.weights(r),
         }

@@ -204,31 +204,24 @@ impl Network {
                 hint: hint.into(),
             });
         }
-        let rule = self.attach(&name, [&from, &to], &spec, &product, size_out)?;
-        if rule.as_ref().is_some_and(|(rule, _)| rule.encoders != Some(rule.changes)) && function.is_some() {
+        let link =
+            Link { name, pre, post, spec, take, put, product, function, onto_current: false, rule: None };
+        let rule = self.attach(&link)?;
+        if rule.as_ref().is_some_and(|(rule, _)| rule.encoders != Some(rule.changes))
+            && link.function.is_some()
+        {
             let problem =
                 "its learning rule changes the weights of activities, so it cannot have a function of them";
-            return Err(Error::invalid(format!("connection '{name}'"), problem));
+            return Err(Error::invalid(format!("connection '{}'", link.name), problem));
         }
         self.whole_or_nothing(|net| {
             if let Some((rows, cols, init)) = weights {
-                net.define(&format!("{name}/weights"), rows, cols, init, spec.trainable)?;
+                net.define(&format!("{}/weights", link.name), rows, cols, init, link.spec.trainable)?;
             }
             if let Kind::EnsembleNeurons(ensemble) = to.kind {
                 net.define_gain(ensemble)?;
             }
-            net.links.push(Link {
-                name,
-                pre,
-                post,
-                spec,
-                take,
-                put,
-                product,
-                function,
-                onto_current: false,
-                rule: None,
-            });
+            net.links.push(link);
             net.take_rule(rule)
         })
     }

@@ -328,8 +328,7 @@ impl Network {
             encode = Some((post, post_dims));
             link = Link { post: neurons, put: (Columns::All, encoding.n), onto_current: true, ..link };
         }
-        let to = self.object(link.post)?.clone();
-        let rule = self.attach(&name, [&from, &to], &link.spec, &link.product, link.put.1)?;
+        let rule = self.attach(&link)?;
         self.whole_or_nothing(|net| {
             let init = decoding.weights.clone().unwrap_or(Init::Zeros);
             net.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;

@@ -1,7 +1,7 @@
 //! Rules by which a connection's weights change while a network runs.
 
 use super::{
-    Columns, Connection, ConnectionId, Init, Kind, Link, Network, Node, Object, ObjectId, Product, Synapse,
+    Columns, ConnectionId, Init, Kind, Link, Network, Node, Object, ObjectId, Product, Slice, Synapse,
     seed_of,
 };
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub enum LearningRule {
     },
     /// Recursive least squares, with the error as in [`LearningRule::Pes`]: `P -= P a (P a)ᵀ s` with `s = 1 / (1 + aᵀ P a)`,
     /// starting from `P = learning_rate dt / n` times the identity, and `W[i, j] -= s e[i] (P a)[j]` with the `P` before.
-    /// Probes: `error`, `pre_filtered`.
+    /// Probes: `error`, `pre_filtered`, and `inv_gamma`, which is `P` as the step used it, row by row.
     ///
     /// For a connection from an ensemble, or from neurons or a layer through a dense transform, not to neurons. `P` has n²
     /// elements.
@@ -46,7 +46,7 @@ pub enum LearningRule {
     /// activities `a` (probe: `pre_filtered`) and `b` (`post_filtered`) of the neurons before and behind, and `theta`
     /// (`theta`), those behind through another filter.
     ///
-    /// For a connection from neurons to neurons through a dense transform.
+    /// For a connection from neurons to neurons through a dense transform, or from ensemble to ensemble with full weights.
     Bcm {
         /// At least 0.
         learning_rate: f64,
@@ -75,7 +75,7 @@ pub enum LearningRule {
     /// (`learning_signal`), 1 plus what connections bring to [`Network::learning_rule_of`]: -1 stops it.
     ///
     /// For a connection to an ensemble, or to a passthrough node from which one dense connection goes to neurons: its weights are
-    /// the encoders that change (probe: `encoders`, in place of `weights`).
+    /// the encoders that change (probe: `encoders` or, as Nengo calls them, `scaled_encoders`, in place of `weights`).
     Voja {
         /// At least 0.
         learning_rate: f64,
@@ -147,10 +147,12 @@ impl LearningRule {
     pub fn signals(&self) -> &'static [&'static str] {
         match self {
             Self::Pes { .. } => &["error", "activities", "delta", "weights"],
-            Self::Rls { .. } => &["error", "pre_filtered", "delta", "weights"],
+            Self::Rls { .. } => &["error", "pre_filtered", "inv_gamma", "delta", "weights"],
             Self::Bcm { .. } => &["pre_filtered", "post_filtered", "theta", "delta", "weights"],
             Self::Oja { .. } => &["pre_filtered", "post_filtered", "delta", "weights"],
-            Self::Voja { .. } => &["learning_signal", "post_filtered", "delta", "encoders"],
+            Self::Voja { .. } => {
+                &["learning_signal", "post_filtered", "delta", "encoders", "scaled_encoders"]
+            }
         }
     }
 
@@ -213,19 +215,13 @@ pub(crate) struct Place<'a> {
 }
 
 impl Network {
-    /// Finds out what a rule on a connection from `pre` to `post` would change, before the connection is made.
-    pub(super) fn attach(
-        &self,
-        name: &str,
-        ends: [&Object; 2],
-        spec: &Connection,
-        product: &Product,
-        rows: usize,
-    ) -> Result<Option<(Rule, usize)>> {
-        let Some(rule) = spec.learning_rule.clone() else { return Ok(None) };
+    /// Finds out what the rule of a connection would change, before the connection is made.
+    pub(super) fn attach(&self, link: &Link) -> Result<Option<(Rule, usize)>> {
+        let Some(rule) = link.spec.learning_rule.clone() else { return Ok(None) };
+        let name = &link.name;
         let what = format!("the learning rule of connection '{name}'");
         rule.check(&what)?;
-        let [pre, post] = ends;
+        let (pre, post) = (self.object(link.pre)?, self.object(link.post)?);
         let kind = rule.name();
         let refuse = |problem: String| Err(Error::invalid(&what, problem));
         let own = self.links.len();
@@ -265,7 +261,7 @@ impl Network {
                 pre.name
             ));
         }
-        if *product != Product::Dense {
+        if link.product != Product::Dense {
             return refuse(format!("{kind} changes weights, so the connection needs a dense transform"));
         }
         let active = |k: &Kind| {
@@ -291,7 +287,10 @@ impl Network {
                     Kind::EnsembleNeurons(ensemble) => Weights::Encoders(ensemble),
                     _ => Weights::Of(self.encoders(&what, post, false)?.0),
                 };
-                (encoders, size) = (Some(found), self.place_of(found)?.cols);
+                let all = self.place_of(found)?.cols;
+                // Full weights reach the ensemble's dimensions that the connection is to.
+                let reached = if link.onto_current { &link.spec.post } else { &Slice::All };
+                (encoders, size) = (Some(found), Columns::new(reached, &post.name, all)?.1);
             }
             LearningRule::Rls { .. } if to_neurons => {
                 return refuse(format!(
@@ -299,8 +298,8 @@ impl Network {
                     post.name
                 ));
             }
-            LearningRule::Pes { .. } | LearningRule::Rls { .. } => size = rows,
-            _ if to_neurons && pre.population.is_some() => {}
+            LearningRule::Pes { .. } | LearningRule::Rls { .. } => size = link.put.1,
+            _ if to_neurons && (pre.population.is_some() || link.onto_current) => {}
             _ => {
                 let other = if to_neurons { pre } else { post };
                 return refuse(format!(
