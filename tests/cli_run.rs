@@ -205,3 +205,21 @@ fn runs_of_no_length_are_refused_with_what_was_given() {
     let error = bad(&dir, &["plan", "net.toml", "--device", "cpu", "--steps", "0"]);
     assert!(error.contains("--steps"), "{error}");
 }
+
+#[test]
+fn rates_of_ensembles_are_shown() {
+    let net = "[[node]]\nname = \"x\"\nconstant = [0.5]\n[[ensemble]]\nname = \"a\"\nn-neurons = 30\ndimensions = 1\n\
+        [[connection]]\npre = \"x\"\npost = \"a\"\n[[output]]\nof = \"a\"\nname = \"square\"\n\
+        function = \"x0 * x0\"\n[[probe]]\nname = \"p\"\ntarget = \"a.square\"\n";
+    let dir = project(net);
+    let (stdout, _) = good(&dir, &["run", "net.toml", "--device", "cpu", "--steps", "5", "--rates"]);
+    let row = stdout.lines().find(|line| line.trim_start().starts_with("a ")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(&cells[..3], ["a", "30", "0"], "{stdout}");
+    // The default's highest rates lie between 200 and 400 Hz.
+    let highest: f64 = cells[5].parse().unwrap();
+    assert!(highest > 200.0 && highest <= 401.0, "{stdout}");
+    let dir = project(NETWORK);
+    let error = bad(&dir, &["run", "net.toml", "--device", "cpu", "--rates"]);
+    assert!(error.contains("--rates") && error.contains("no ensemble"), "{error}");
+}

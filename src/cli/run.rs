@@ -48,6 +48,9 @@ pub struct RunArgs {
     /// Examples to run over [default: all]
     #[arg(long, value_name = "N")]
     examples: Option<usize>,
+    /// Print too how strongly each ensemble fires over its evaluation points
+    #[arg(long)]
+    rates: bool,
     #[command(flatten)]
     plot: PlotArgs,
 }
@@ -98,6 +101,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         sim.load_parameters(params)?;
     }
     sim.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
+    let rates = if args.rates { Some(rates(&mut sim)?) } else { None };
     // Windows are summed up and written as they come, so a long run takes no more memory than a short one.
     let examples = inputs.as_ref().map_or(Ok(None), Data::examples)?.unwrap_or(minibatch);
     sim.set_keep_history(!args.last);
@@ -110,6 +114,9 @@ pub fn run(args: &RunArgs) -> Result<()> {
         None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,
     }
     say(&table(&record.table()));
+    if let Some(rates) = &rates {
+        say(&table(rates));
+    }
     if let Some(done) = record.finish()? {
         say(&done);
     }
@@ -118,6 +125,20 @@ pub fn run(args: &RunArgs) -> Result<()> {
         say(&format!("pictures are in {}", pictures.dir.display()));
     }
     Ok(())
+}
+
+/// A row for each ensemble, below their titles.
+fn rates(sim: &mut Simulator) -> Result<Vec<Vec<String>>> {
+    let report = sim.rates_report()?;
+    if report.is_empty() {
+        return Err(Error::invalid("--rates", "the network has no ensemble; leave it out"));
+    }
+    let titles = ["ensemble", "neurons", "silent", "mean rate", "highest"].map(String::from).to_vec();
+    let rows = report.into_iter().map(|of| {
+        let rate = |hz: f64| format!("{hz:.1} Hz");
+        vec![of.ensemble, of.neurons.to_string(), of.silent.to_string(), rate(of.mean), rate(of.max)]
+    });
+    Ok(std::iter::once(titles).chain(rows).collect())
 }
 
 fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset> {
