@@ -266,6 +266,11 @@ fn values(what: &str, function: Option<&Function>, points: &Array2<f64>) -> Resu
             let of = |n| format!("{n} values");
             return Err(Error::shape(left, of(values.len()), "it at zeros", of(size)));
         }
+        if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
+            let problem =
+                format!("its function is {bad} at {point:.4?}; it must be finite where it is decoded");
+            return Err(Error::Solve { what: what.to_string(), problem });
+        }
         all.extend(values);
     }
     Array2::from_shape_vec((points.nrows(), size), all).map_err(|e| Error::invalid(what, e.to_string()))

@@ -34,9 +34,9 @@ impl Dual {
     /// A value whose derivative is made of both numbers' by `f`, which gets none for zero.
     #[inline(always)]
     fn join(self, other: Self, value: f32, f: impl Fn(Option<f32>, Option<f32>) -> Option<f32>) -> Self {
-        let mut slopes = [None; DIRECTIONS];
-        for k in 0..DIRECTIONS {
-            slopes[k] = f(self.slopes[k], other.slopes[k]);
+        let mut slopes = self.slopes;
+        for (own, other) in slopes.iter_mut().zip(other.slopes) {
+            *own = f(*own, other);
         }
         Self { value, slopes }
     }
@@ -112,8 +112,8 @@ impl Real for Dual {
                 let by_exponent = if 0.0 < a { y * Unary::Log.value(a) } else { 0.0 };
                 self.sum(other, y, b * Binary::Pow.value(a, b - 1.0), by_exponent)
             }
-            Binary::Max => self.either(other, y, !(a < b)),
-            Binary::Min => self.either(other, y, !(b < a)),
+            Binary::Max => other.either(self, y, a < b),
+            Binary::Min => other.either(self, y, b < a),
             Binary::Less | Binary::Poisson => Self::constant(y),
             Binary::Instead => Self { value: y, ..other },
         }
@@ -178,7 +178,7 @@ pub(super) fn adjoint<S: System>(system: &S, x: &[f32; MOST], results: &mut [f32
     }
     let mut next = [Dual::constant(0.0); MOST];
     system.step(&duals[..inputs], &mut next[..1 + S::STATES]);
-    for d in 0..1 + S::STATES {
+    for (d, result) in results.iter_mut().enumerate().take(1 + S::STATES) {
         let mut sum = None;
         for k in 0..1 + S::STATES {
             if let Some(slope) = next[k].slopes[d] {
@@ -188,6 +188,6 @@ pub(super) fn adjoint<S: System>(system: &S, x: &[f32; MOST], results: &mut [f32
         }
         let sum = sum.unwrap_or(0.0);
         // Adjoints of states decay as the states do.
-        results[d] = if d > 0 { Unary::Flush.value(sum) } else { sum };
+        *result = if d > 0 { Unary::Flush.value(sum) } else { sum };
     }
 }

@@ -77,7 +77,7 @@ impl ScanKernel {
             #[inline(always)]
             |io, way| {
                 for from in (0..way.place.len()).step_by(WIDE) {
-                    self.walk_wide(&system, operands, io, way, from, &mut x, &mut next);
+                    self.walk_wide(&system, operands, io, way, from, (&mut x, &mut next));
                 }
             },
         );
@@ -91,8 +91,7 @@ impl ScanKernel {
         io: &mut Io<'_>,
         way: &Way<'_>,
         from: usize,
-        x: &mut Block,
-        next: &mut Block,
+        (x, next): (&mut Block, &mut Block),
     ) {
         let n = WIDE.min(way.place.len() - from);
         let place = way.place.start + from..way.place.start + from + n;
