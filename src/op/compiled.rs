@@ -64,6 +64,8 @@ pub(super) trait Wide: Clone + Send + Sync + 'static {
     const STATES: usize;
     /// See [`System::DELAYED`].
     const DELAYED: bool;
+    /// A scan always has all of its operands.
+    const WHOLE: bool;
 
     /// The step of each element of a block.
     fn step_all(&self, x: &Block, next: &mut Block);
@@ -73,6 +75,7 @@ impl<S: System> Wide for S {
     const OPERANDS: usize = S::OPERANDS;
     const STATES: usize = S::STATES;
     const DELAYED: bool = S::DELAYED;
+    const WHOLE: bool = true;
 
     #[inline(always)]
     fn step_all(&self, x: &Block, next: &mut Block) {
@@ -84,6 +87,7 @@ impl<S: System> Wide for AdjointOf<S> {
     const OPERANDS: usize = S::OPERANDS + S::STATES + 1;
     const STATES: usize = S::STATES;
     const DELAYED: bool = false;
+    const WHOLE: bool = false;
 
     #[inline(always)]
     fn step_all(&self, x: &Block, next: &mut Block) {
@@ -97,17 +101,24 @@ impl<S: System> Wide for AdjointOf<S> {
     }
 }
 
+/// Which of a scan's operands each of a system's is; those that it lacks are zero.
+pub(super) type Given = [Option<usize>; MOST];
+
+/// All of the first `operands`, in order.
+fn all(operands: usize) -> Given {
+    std::array::from_fn(|k| (k < operands).then_some(k))
+}
+
 /// A system compiled for `f32`.
 #[derive(Clone)]
 pub struct Compiled {
     run: Arc<dyn Run>,
-    /// Which of its operands a scan's operands are; the others are zero.
-    operands: Vec<usize>,
+    operands: Given,
 }
 
 trait Run: Send + Sync {
     /// Walks a scan's columns `units` through time.
-    fn walk(&self, scan: &ScanKernel, operands: &[usize], io: &mut Io<'_>, units: Range<usize>, row0: usize);
+    fn walk(&self, scan: &ScanKernel, operands: &Given, io: &mut Io<'_>, units: Range<usize>, row0: usize);
     /// The adjoint step for one of the operands, where it is compiled.
     fn adjoint(&self, wrt: usize) -> Option<Compiled>;
 }
@@ -115,7 +126,7 @@ trait Run: Send + Sync {
 impl Compiled {
     pub(super) fn new<S: System>(system: S) -> Self {
         const { assert!(S::INPUTS <= MOST && S::STATES < MOST) };
-        Self { run: Arc::new(Native(system)), operands: (0..S::OPERANDS).collect() }
+        Self { run: Arc::new(Native(system)), operands: all(S::OPERANDS) }
     }
 
     /// See [`Step::adjoint`](super::step::Step::adjoint).
@@ -125,7 +136,8 @@ impl Compiled {
 
     /// The same for a scan that has only these of its operands.
     pub(super) fn with_operands(&self, used: &[usize]) -> Self {
-        Self { operands: used.iter().map(|&i| self.operands[i]).collect(), ..self.clone() }
+        let place = |operand: usize| used.iter().position(|&i| i == operand);
+        Self { operands: std::array::from_fn(|k| self.operands[k].and_then(place)), ..self.clone() }
     }
 
     /// Walks a scan's columns `units` through time.
@@ -150,7 +162,7 @@ impl fmt::Debug for Compiled {
 struct Native<S>(S);
 
 impl<S: System> Run for Native<S> {
-    fn walk(&self, scan: &ScanKernel, operands: &[usize], io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+    fn walk(&self, scan: &ScanKernel, operands: &Given, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         walk(&self.0, scan, operands, io, units, row0);
     }
 
@@ -159,14 +171,14 @@ impl<S: System> Run for Native<S> {
             return None;
         }
         let run = Arc::new(NativeAdjoint(AdjointOf(self.0.clone())));
-        Some(Compiled { run, operands: (0..<AdjointOf<S> as Wide>::OPERANDS).collect() })
+        Some(Compiled { run, operands: all(<AdjointOf<S> as Wide>::OPERANDS) })
     }
 }
 
 struct NativeAdjoint<S>(AdjointOf<S>);
 
 impl<S: System> Run for NativeAdjoint<S> {
-    fn walk(&self, scan: &ScanKernel, operands: &[usize], io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+    fn walk(&self, scan: &ScanKernel, operands: &Given, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         walk(&self.0, scan, operands, io, units, row0);
     }
 
@@ -178,7 +190,7 @@ impl<S: System> Run for NativeAdjoint<S> {
 fn walk(
     step: &impl Wide,
     scan: &ScanKernel,
-    operands: &[usize],
+    operands: &Given,
     io: &mut Io<'_>,
     units: Range<usize>,
     row0: usize,
