@@ -248,14 +248,16 @@ fn fill(to: &mut [f32; WIDE], from: &[f32]) {
     }
 }
 
-/// Of a length that the compiler does not know this is a call, which keeps the loop of a long step by itself: LIF neurons are a
-/// third faster so, though shorter steps are slower.
+/// Results of a block of columns, of which there may be fewer at the end.
 #[inline(always)]
 fn store(from: &[f32; WIDE], to: &mut [f32]) {
-    to.copy_from_slice(&from[..to.len()]);
+    if to.len() == WIDE {
+        to.copy_from_slice(from);
+    } else {
+        to.copy_from_slice(&from[..to.len()]);
+    }
 }
 
-/// Of a step that is as short as a filter's.
 #[inline(always)]
 fn store_few(from: &[f32; WIDE], to: &mut [f32]) {
     match to.first_chunk_mut() {
