@@ -4,7 +4,7 @@
 //! whole it keeps them in registers, which makes neurons several times as fast.
 
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Deref, DerefMut, Range};
 use std::sync::Arc;
 
 use super::dual::{self, AdjointOf};
@@ -53,8 +53,32 @@ pub(super) fn each<S: System>(system: &S, x: &Block, next: &mut Block) {
 pub const MOST: usize = 8;
 /// Elements at once: enough for several vectors to be on their way, few enough to stay in registers.
 pub const WIDE: usize = 64;
-/// Inputs or results of [`WIDE`] elements. Arrays of their own, so that the compiler knows that they do not overlap.
-pub type Block = [[f32; WIDE]; MOST];
+/// Inputs or results of [`WIDE`] elements. Arrays of their own, so that the compiler knows that they do not overlap; on
+/// the borders of cache lines, or each vector in them would lie across two, and LIF neurons would take half as long again.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+pub struct Block([[f32; WIDE]; MOST]);
+
+impl Block {
+    /// All zero.
+    pub(super) const ZERO: Self = Self([[0.0; WIDE]; MOST]);
+}
+
+impl Deref for Block {
+    type Target = [[f32; WIDE]; MOST];
+
+    #[inline(always)]
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl DerefMut for Block {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.0
+    }
+}
 
 /// What is compiled: a system, or the adjoint of one.
 pub(super) trait Wide: Clone + Send + Sync + 'static {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::{MAX_OPERANDS, ScanKernel};
 use crate::engine::cpu::{Io, math};
 use crate::graph::Extent;
-use crate::op::compiled::{Block, Given, MOST, WIDE, Wide};
+use crate::op::compiled::{Block, Given, WIDE, Wide};
 use crate::op::expr::{BLOCK, Lane};
 
 /// One operand as a walk reads it.
@@ -69,7 +69,7 @@ impl ScanKernel {
     ) {
         // A copy that nothing else can change: what follows from its constants is computed once.
         let system = system.clone();
-        let (mut x, mut next): (Block, Block) = ([[0.0; WIDE]; MOST], [[0.0; WIDE]; MOST]);
+        let (mut x, mut next) = (Block::ZERO, Block::ZERO);
         self.ways(
             io,
             units,
@@ -116,13 +116,9 @@ impl ScanKernel {
             // Always all of them: with another number, the last ones would not be in vectors.
             system.step_all(x, next);
             let to = &mut io.output(0, self.output_block(t, after)).0[place.clone()];
-            if S::DELAYED {
-                store_few(&next[0], to);
-                if k + 1 < self.steps {
-                    x[previous] = next[0];
-                }
-            } else {
-                store(&next[0], to);
+            store(&next[0], to);
+            if S::DELAYED && k + 1 < self.steps {
+                x[previous] = next[0];
             }
             for k in 0..S::STATES {
                 x[S::OPERANDS + k] = next[1 + k];
@@ -251,17 +247,8 @@ fn fill(to: &mut [f32; WIDE], from: &[f32]) {
 /// Results of a block of columns, of which there may be fewer at the end.
 #[inline(always)]
 fn store(from: &[f32; WIDE], to: &mut [f32]) {
-    if to.len() == WIDE {
-        to.copy_from_slice(from);
-    } else {
-        to.copy_from_slice(&from[..to.len()]);
-    }
-}
-
-#[inline(always)]
-fn store_few(from: &[f32; WIDE], to: &mut [f32]) {
     match to.first_chunk_mut() {
         Some(all) => *all = *from,
-        None => store(from, to),
+        None => to.copy_from_slice(&from[..to.len()]),
     }
 }
