@@ -409,7 +409,7 @@ fn neurons_that_are_silent_since_their_current_is_not_a_number_are_named() {
             net.probe("p", hidden).unwrap();
             let mut sim = Simulator::new(&net, device).unwrap();
             let result = sim.run_steps(20, &Data::new());
-            says(result, &["the voltage of 'hidden' is NaN", "element 0", "20 steps"]);
+            says(result, &["the voltage of 'hidden' is NaN", "element 0", "at step 0"]);
         }
         // A rate is not a number where its current is none.
         let mut net = Network::new(0);
@@ -421,6 +421,48 @@ fn neurons_that_are_silent_since_their_current_is_not_a_number_are_named() {
         net.probe("p", hidden).unwrap();
         let result = Simulator::new(&net, device).unwrap().run_steps(20, &Data::new());
         says(result, &["'p' is NaN", "step 0"]);
+    }
+}
+
+#[test]
+fn the_step_at_which_a_state_is_no_number_is_told_in_long_runs() {
+    let log = || Connection::new().function(Function::parse("log(x)").unwrap());
+    let network = |called: bool| {
+        let mut net = Network::new(0);
+        let x = net.node("x", Node::function(1, |t| vec![if t > 1.4995 { -0.5 } else { 0.5 }])).unwrap();
+        let hidden = net.neurons("hidden", Neurons::new(1, NeuronType::lif())).unwrap();
+        net.connect(x, hidden, log()).unwrap();
+        net.probe("spikes", hidden).unwrap();
+        if called {
+            net.node("twice", Node::callback(1, 1, |_, x| vec![2.0 * x[0]])).unwrap();
+        }
+        net
+    };
+    for device in devices() {
+        for window in [None, Some(300)] {
+            let mut sim = Simulator::new(&network(false), device).unwrap();
+            sim.limit_windows(window).unwrap();
+            sim.run_steps(400, &Data::new()).unwrap();
+            let result = sim.run_steps(2600, &Data::new());
+            says(result, &["the voltage of 'hidden' is NaN at step 1499", "element 0", "that step's inputs"]);
+            sim.reset().unwrap();
+            sim.run_steps(1499, &Data::new()).unwrap();
+            says(sim.run_steps(1, &Data::new()), &["'hidden' is NaN at step 1499", "that step's inputs"]);
+            says(sim.predict_steps(&Data::new(), 2000), &["'hidden' is NaN at step 1499"]);
+        }
+    }
+    // A callback is called once a step, and not again to find out.
+    let mut sim = Simulator::new(&network(true), cpu()).unwrap();
+    says(sim.run_steps(2600, &Data::new()), &["'hidden' is NaN", "within 1024 steps"]);
+
+    // A filter passes it on at once.
+    let mut net = network(false);
+    let (x, y) = (net.find("x").unwrap(), net.node("y", Node::Passthrough(1)).unwrap());
+    net.connect(x, y, log().synapse(Synapse::Alpha(0.1))).unwrap();
+    net.probe("y", y).unwrap();
+    for device in devices() {
+        let result = Simulator::new(&net, device).unwrap().run_steps(2600, &Data::new());
+        says(result, &["'y' is NaN at step 1500", "since step 1499"]);
     }
 }
 
@@ -475,7 +517,7 @@ fn a_loss_that_is_not_finite_tells_the_state_that_is_not() {
             let fit = Fit { n_steps: Some(12), ..Fit::epochs(1) };
             says(
                 sim.predict_steps(&data("x", (2, 3)), 12),
-                &["the output of probe 'y'", "the filter of 'loop'", "example 0", "after 12 time steps"],
+                &["the output of probe 'y'", "the filter of 'loop'", "example 0", "since step 1"],
             );
             let step = if backprop == Backprop::Checkpointed(4) { "4 time steps" } else { "12 time steps" };
             says(

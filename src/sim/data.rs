@@ -152,8 +152,8 @@ pub struct Data {
 
 impl Data {
     /// No signals.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { signals: BTreeMap::new() }
     }
 
     /// With a signal for the node or probe `name`.

@@ -41,8 +41,8 @@ impl Simulator {
     /// Data have as many examples as the simulator's minibatch, and one row (held) or `n_steps` rows for each.
     ///
     /// # Errors
-    /// Data that do not fit, a run of no steps, a probe's output that is not finite (with the state that is not; on the CPU
-    /// also a state alone), or a lost device.
+    /// Data that do not fit, a run of no steps, a probe's output or a state that is not finite (with the first step at which a
+    /// state is not), or a lost device.
     pub fn run_steps(&mut self, n_steps: usize, inputs: &Data) -> Result<()> {
         let mut recorded = std::mem::take(&mut self.recorded);
         let (keep, of_parameter) = (self.keep_history, self.probes_of_parameters());

@@ -49,6 +49,9 @@ impl Named {
     }
 }
 
+/// States that were read, by where they lie.
+pub(super) type Values = Vec<((StateKey, usize), Vec<f32>)>;
+
 /// A state that is not finite.
 pub(super) struct BadState {
     /// `the voltage of 'ens'`
@@ -262,19 +265,38 @@ impl Simulator {
         if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
     }
 
-    /// The first state of `key` that is not finite.
-    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<BadState>> {
-        for (_, states) in self.states.iter().filter(|((of, _), _)| *of == key) {
-            let values = self.engine.read(self.shared[states.current], 0, states.forward)?;
-            for state in &states.named {
-                let own = &values[state.first..state.first + state.len];
-                if let Some(i) = own.iter().position(|x| !x.is_finite()) {
-                    let (what, example, element) = state.element(i);
-                    let place = format!("example {example} of the minibatch, element {element}");
-                    return Ok(Some(BadState { what, value: own[i], place }));
-                }
+    /// The network's own states of `key`, as they are.
+    pub(super) fn read_states(&mut self, key: StateKey) -> Result<Values> {
+        let all = self.states.iter().filter(|((of, _), _)| *of == key);
+        all.map(|(at, s)| Ok((*at, self.engine.read(self.shared[s.current], 0, s.forward)?))).collect()
+    }
+
+    /// Puts states back that were read.
+    pub(super) fn write_states(&mut self, values: &Values) -> Result<()> {
+        for (at, values) in values {
+            if let Some(states) = self.states.get(at) {
+                self.engine.write(self.shared[states.current], 0, values)?;
             }
         }
-        Ok(None)
+        Ok(())
+    }
+
+    /// The first state of `key` that is not finite.
+    pub(super) fn bad_state(&mut self, key: StateKey) -> Result<Option<BadState>> {
+        let values = self.read_states(key)?;
+        Ok(self.bad_among(&values))
+    }
+
+    /// The first of states that were read that is not finite.
+    pub(super) fn bad_among(&self, values: &Values) -> Option<BadState> {
+        values.iter().find_map(|(at, values)| {
+            self.states.get(at)?.named.iter().find_map(|state| {
+                let own = &values[state.first..state.first + state.len];
+                let i = own.iter().position(|x| !x.is_finite())?;
+                let (what, example, element) = state.element(i);
+                let place = format!("example {example} of the minibatch, element {element}");
+                Some(BadState { what, value: own[i], place })
+            })
+        })
     }
 }

@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use ndarray::{Array3, Axis};
+use ndarray::Array3;
 
 use super::Simulator;
 use super::data::Data;
 use super::programs::{PlanKey, Planned, Rows};
-use super::states::{BadState, StateKey};
+use super::states::StateKey;
 use crate::engine::DeviceKind;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
@@ -62,6 +62,15 @@ pub(super) struct Run<'a> {
     pub states: StateKey,
 }
 
+impl<'a> Run<'a> {
+    /// What a window reads that begins at the simulator's step `first` and the data's row `data_first`.
+    pub fn rows(&self, first: u64, data_first: usize) -> Rows<'a> {
+        let &Run { inputs, batch, .. } = self;
+        static NONE: Data = Data::new();
+        Rows { inputs, targets: &NONE, batch, first, data_first, share: 1.0, ends: true, training_step: 0 }
+    }
+}
+
 impl Simulator {
     /// Runs like [`Simulator::run_steps`], but gives what probes record to `sink`, window by window, and keeps nothing.
     ///
@@ -113,12 +122,16 @@ impl Simulator {
     fn run_batch(&mut self, run: &Run<'_>, sink: &mut Sink<'_>) -> Result<()> {
         let goes_on = run.states == StateKey::Run;
         let start = if goes_on { self.steps_done } else { 0 };
-        let mut done = 0;
+        let (mut done, mut good) = (0, None);
         while done < run.n_steps {
             let key = self.window(run.batch.len(), run.n_steps - done, run.held, run.states)?;
             if done == 0 && !goes_on {
                 self.reset_states(run.states)?;
             }
+            let good = match &mut good {
+                Some(good) => good,
+                none => none.insert(self.good(run)?),
+            };
             // The data start with this run, the simulator's time with the last reset.
             let first = start + done as u64;
             let outputs = self.run_window(&key, run, (first, done))?;
@@ -127,6 +140,7 @@ impl Simulator {
             if goes_on {
                 self.steps_done = start + done as u64;
             }
+            self.check_outputs(&outputs, run, good, (start, done))?;
             let recorded = self.network.probe_ids().zip(outputs).map(|(probe, values)| {
                 let every = self.sample_every(probe) as u64;
                 let first_row = ((start + steps.end as u64) / every - start / every) as usize;
@@ -137,8 +151,11 @@ impl Simulator {
             let recorded = recorded.collect();
             let first = run.batch.first().copied().unwrap_or(0);
             sink(Window { examples: first..first + run.batch.len(), steps, recorded })?;
+            if good.is_old(run, done) {
+                self.check_states(run, good, start, done)?;
+            }
         }
-        self.check_states(run.states, start..start + done as u64)
+        Ok(())
     }
 
     /// Whether a probe reads a parameter: it has one value at the end of a run, and not a row for each step.
@@ -242,12 +259,9 @@ impl Simulator {
         (first, data_first): (u64, usize),
     ) -> Result<Vec<Array3<f32>>> {
         let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
-        let (targets, &Run { inputs, batch, .. }) = (&Data::new(), run);
-        let rows =
-            Rows { inputs, targets, batch, first, data_first, share: 1.0, ends: true, training_step: 0 };
         let start = Instant::now();
         let result: Result<Vec<Array3<f32>>> = (|| {
-            self.upload(&loaded, &rows)?;
+            self.upload(&loaded, &run.rows(first, data_first))?;
             self.submit_restorable(&loaded, key.states, first)?;
             (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
         })();
@@ -257,42 +271,7 @@ impl Simulator {
             let most = pace(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
             self.paces.insert(of, most);
         }
-        let outputs = result?;
-        self.check_finite(&outputs, key, first)?;
-        Ok(outputs)
-    }
-
-    /// Refuses what a window has recorded if it is not finite, with the state that is not.
-    fn check_finite(&mut self, outputs: &[Array3<f32>], key: &PlanKey, first: u64) -> Result<()> {
-        for (probe, output) in outputs.iter().enumerate() {
-            let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) else {
-                continue;
-            };
-            let what = format!("the output of probe '{}'", self.network.probes[probe].name);
-            let after = first + key.dims.steps as u64;
-            let hint = match self.bad_state(key.states)? {
-                Some(state) => format!("{state}, after {after} time steps"),
-                None => "no state is, so it comes from that step's inputs, a function of a connection or the parameters"
-                    .into(),
-            };
-            let later = (output.len_of(Axis(1)) - 1 - t) as u64;
-            let every = self.sample_every(ProbeId(probe)) as u64;
-            let step = match self.of_parameter(ProbeId(probe)) {
-                true => after - 1,
-                false => (after / every - later) * every - 1,
-            };
-            return Err(Error::NotFinite { what, value, step, hint });
-        }
-        Ok(())
-    }
-
-    /// Refuses a state that is not finite at the end of a run, which no probe may show: a neuron whose current is NaN is
-    /// silent, as if all were well.
-    fn check_states(&mut self, key: StateKey, run: Range<u64>) -> Result<()> {
-        let Some(BadState { what, value, place }) = self.bad_state(key)? else { return Ok(()) };
-        let steps = run.end - run.start;
-        let hint = format!("at {place}; it became so within {steps} steps, from what comes in");
-        Err(Error::NotFinite { what, value, step: run.end - 1, hint })
+        result
     }
 }
 

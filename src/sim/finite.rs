@@ -1,0 +1,128 @@
+//! Runs whose results are not finite numbers: refused, with the first step after which a state is none.
+
+use ndarray::{Array3, Axis};
+
+use super::Simulator;
+use super::programs::PlanKey;
+use super::states::{BadState, Values};
+use super::stream::Run;
+use crate::error::{Error, Result};
+use crate::graph::Dims;
+use crate::network::ProbeId;
+
+/// After so many steps of a run, at the end of a window, its states are looked at.
+const LOOK: usize = 1024;
+
+/// The states of a run when they were last seen to be finite.
+pub(super) struct Good {
+    /// Step of the run.
+    done: usize,
+    /// Not for a run of one step, which tells its step anyway.
+    values: Option<Values>,
+}
+
+impl Good {
+    /// Whether it is time to look again, `done` steps into a run.
+    pub fn is_old(&self, run: &Run<'_>, done: usize) -> bool {
+        done == run.n_steps || done >= self.done + LOOK
+    }
+}
+
+impl Simulator {
+    /// The states at the start of a run.
+    pub(super) fn good(&mut self, run: &Run<'_>) -> Result<Good> {
+        let values = if run.n_steps > 1 { Some(self.read_states(run.states)?) } else { None };
+        Ok(Good { done: 0, values })
+    }
+
+    /// Refuses states that are not finite `done` steps into a run that began at step `start`, which no probe may show: a
+    /// neuron whose current is NaN is silent, as if all were well.
+    pub(super) fn check_states(
+        &mut self,
+        run: &Run<'_>,
+        good: &mut Good,
+        start: u64,
+        done: usize,
+    ) -> Result<()> {
+        let values = self.read_states(run.states)?;
+        let Some(bad) = self.bad_among(&values) else {
+            good.done = done;
+            good.values = good.values.is_some().then_some(values);
+            return Ok(());
+        };
+        let (steps, end) = (done - good.done, start + done as u64);
+        let from = "it comes from that step's inputs, a function of a connection or the parameters";
+        let (BadState { what, value, place }, step, from) = match self.first_bad(run, good, start, done)? {
+            Some((step, first)) => (first, step, from.to_string()),
+            None if steps == 1 => (bad, end - 1, from.to_string()),
+            None => (bad, end - 1, format!("it became so within {steps} steps, from what comes in")),
+        };
+        Err(Error::NotFinite { what, value, step, hint: format!("at {place}; {from}") })
+    }
+
+    /// Refuses what a window has recorded if it is not finite, with the state that is not. The window ends `done` steps into
+    /// a run that began at step `start`.
+    pub(super) fn check_outputs(
+        &mut self,
+        outputs: &[Array3<f32>],
+        run: &Run<'_>,
+        good: &Good,
+        (start, done): (u64, usize),
+    ) -> Result<()> {
+        let after = start + done as u64;
+        for (probe, output) in outputs.iter().enumerate() {
+            let Some(((_, t, _), &value)) = output.indexed_iter().find(|(_, x)| !x.is_finite()) else {
+                continue;
+            };
+            let what = format!("the output of probe '{}'", self.network.probes[probe].name);
+            let hint = match self.bad_state(run.states)? {
+                Some(state) => match self.first_bad(run, good, start, done)? {
+                    Some((step, first)) => format!("{first}, since step {step}"),
+                    None => format!("{state}, after {after} time steps"),
+                },
+                None => "no state is, so it comes from that step's inputs, a function of a connection or the parameters"
+                    .into(),
+            };
+            let later = (output.len_of(Axis(1)) - 1 - t) as u64;
+            let every = self.sample_every(ProbeId(probe)) as u64;
+            let step = match self.of_parameter(ProbeId(probe)) {
+                true => after - 1,
+                false => (after / every - later) * every - 1,
+            };
+            return Err(Error::NotFinite { what, value, step, hint });
+        }
+        Ok(())
+    }
+
+    /// The first step after which a state is not finite, and that state, found by going again one step at a time from where
+    /// all were finite. The simulator then stands at the end of that step.
+    fn first_bad(
+        &mut self,
+        run: &Run<'_>,
+        good: &Good,
+        start: u64,
+        done: usize,
+    ) -> Result<Option<(u64, BadState)>> {
+        let Some(values) = &good.values else { return Ok(None) };
+        let dims = Dims { batch: run.batch.len(), steps: 1 };
+        let key = PlanKey { dims, held: run.held.to_vec(), states: run.states };
+        self.forward(&key)?;
+        // Callbacks are called once a step, and may remember it.
+        let Some(loaded) = self.plans.remove(&key) else { return Ok(None) };
+        let mut walk = || {
+            self.write_states(values)?;
+            for data_first in good.done..done {
+                let first = start + data_first as u64;
+                self.upload(&loaded, &run.rows(first, data_first))?;
+                self.engine.submit(&[&loaded.program], None)?;
+                if let Some(state) = self.bad_state(run.states)? {
+                    return Ok(Some((first, state)));
+                }
+            }
+            Ok(None)
+        };
+        let found = if loaded.calls.is_empty() { walk() } else { Ok(None) };
+        self.plans.insert(key, loaded);
+        found
+    }
+}
