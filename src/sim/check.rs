@@ -6,7 +6,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::Rows;
+use super::feeds::Rows;
 use super::train::TrainKey;
 use crate::build::gradient::gradient;
 use crate::build::{self, Feed, Settings};

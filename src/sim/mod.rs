@@ -4,6 +4,7 @@ mod callbacks;
 mod check;
 mod checkpoint;
 mod data;
+mod feeds;
 mod finite;
 mod fit;
 mod freeze;

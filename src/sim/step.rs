@@ -2,8 +2,9 @@
 
 use super::Simulator;
 use super::data::Data;
+use super::feeds::Rows;
 use super::fit::StepReport;
-use super::programs::{GRADIENTS, HYPER, PARTS, REPORT, Rows};
+use super::programs::{GRADIENTS, HYPER, PARTS, REPORT};
 use super::states::{Borders, States};
 use super::train::{Compiled, Part, TrainKey};
 use super::windows::Windows;

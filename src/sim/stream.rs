@@ -7,7 +7,8 @@ use ndarray::Array3;
 
 use super::Simulator;
 use super::data::Data;
-use super::programs::{PlanKey, Planned, Rows};
+use super::feeds::Rows;
+use super::programs::{PlanKey, Planned};
 use super::states::StateKey;
 use crate::engine::DeviceKind;
 use crate::error::{Error, Result};
