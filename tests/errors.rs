@@ -412,15 +412,19 @@ fn neurons_that_are_silent_since_their_current_is_not_a_number_are_named() {
             says(result, &["the voltage of 'hidden' is NaN", "element 0", "at step 0"]);
         }
         // A rate is not a number where its current is none.
-        let mut net = Network::new(0);
-        let x = net.node("x", Node::Constant(vec![-0.5])).unwrap();
-        let rates = Neurons::new(1, LifRate::default()).tuned(Init::Constant(1.0), Init::Zeros);
-        let hidden = net.neurons("hidden", rates).unwrap();
-        let log = Function::parse("log(x)").unwrap();
-        net.connect(x, hidden, Connection::new().function(log)).unwrap();
-        net.probe("p", hidden).unwrap();
-        let result = Simulator::new(&net, device).unwrap().run_steps(20, &Data::new());
-        says(result, &["'p' is NaN", "step 0"]);
+        let rate = || NeuronType::from(LifRate::default());
+        let random = [NeuronType::stochastic_spiking(rate()), NeuronType::poisson_spiking(rate())];
+        for neurons in random.into_iter().chain([rate()]) {
+            let mut net = Network::new(0);
+            let x = net.node("x", Node::Constant(vec![-0.5])).unwrap();
+            let rates = Neurons::new(1, neurons).tuned(Init::Constant(1.0), Init::Zeros);
+            let hidden = net.neurons("hidden", rates).unwrap();
+            let log = Function::parse("log(x)").unwrap();
+            net.connect(x, hidden, Connection::new().function(log)).unwrap();
+            net.probe("p", hidden).unwrap();
+            let result = Simulator::new(&net, device).unwrap().run_steps(20, &Data::new());
+            says(result, &["'p' is NaN", "step 0"]);
+        }
     }
 }
 

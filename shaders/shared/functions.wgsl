@@ -148,5 +148,5 @@ fn poisson(mean: F, u: F) -> F {
         chance *= m / f32(k);
         below += chance;
     }
-    return n;
+    return select(mean, n, not_nan(mean) != F(0.0));
 }

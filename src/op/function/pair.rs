@@ -40,7 +40,7 @@ const POISSON_EVENTS: f64 = 128.0;
 pub(crate) fn poisson<const N: usize>(means: &[f32; N], draws: &[f32; N]) -> [f32; N] {
     let (mut n, mut mean, mut chance) = ([0.0; N], [0.0; N], [0.0; N]);
     for i in 0..N {
-        mean[i] = if means[i] < POISSON_MOST as f32 { means[i] } else { POISSON_MOST as f32 };
+        mean[i] = if means[i] > POISSON_MOST as f32 { POISSON_MOST as f32 } else { means[i] };
         chance[i] = math::exp(-mean[i]);
     }
     let mut below = chance;
@@ -56,6 +56,9 @@ pub(crate) fn poisson<const N: usize>(means: &[f32; N], draws: &[f32; N]) -> [f3
         if open == 0 {
             break;
         }
+    }
+    for i in 0..N {
+        n[i] = if means[i].is_nan() { means[i] } else { n[i] };
     }
     n
 }
@@ -118,7 +121,10 @@ impl Binary {
             }
             Binary::Instead => a,
             Binary::Poisson => {
-                let mean = if a < POISSON_MOST as f32 { a } else { POISSON_MOST as f32 };
+                if a.is_nan() {
+                    return a;
+                }
+                let mean = a.min(POISSON_MOST as f32);
                 let (mut n, mut chance) = (0.0, math::exp(-mean));
                 let mut below = chance;
                 while below <= b && n < POISSON_EVENTS as f32 {
@@ -151,6 +157,9 @@ impl Binary {
             Binary::Less => f64::from(a < b),
             Binary::Instead => a,
             Binary::Poisson => {
+                if a.is_nan() {
+                    return a;
+                }
                 let mean = a.min(POISSON_MOST);
                 let (mut n, mut chance) = (0.0, (-mean).exp());
                 let mut below = chance;
