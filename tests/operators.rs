@@ -92,6 +92,27 @@ fn functions_of_nan_and_infinity_agree() {
     for device in devices() {
         assert!(case.run(device)[0][0].is_nan(), "{device}");
     }
+    // So does what has no result, whatever the device makes of it; and zero and one have theirs.
+    let inputs = [-0.5, -2.0, -1e30, f32::NEG_INFINITY, f32::NAN];
+    let one = |f: Unary, x: f32| {
+        if f == Unary::Log1p { x - 1.0 } else { x }
+    };
+    for f in [Unary::Log, Unary::Sqrt, Unary::Log1p] {
+        let case = build(dims(inputs.len(), 1), |c| {
+            let x = c.feed_of(Type::example(1), |i, _| one(f, inputs[i]));
+            let edges = c.feed_of(Type::example(1), |i, _| one(f, [0.0, 1.0, f32::INFINITY][i % 3]));
+            vec![x.unary(f), edges.unary(f)]
+        });
+        let zero = if f == Unary::Sqrt { 0.0 } else { f32::NEG_INFINITY };
+        let at_one = if f == Unary::Sqrt { 1.0 } else { 0.0 };
+        for device in devices() {
+            let results = case.run(device);
+            for (y, x) in results[0].iter().zip(inputs) {
+                assert!(y.is_nan(), "{f:?} of {x} on {device}: {y}");
+            }
+            assert_eq!(results[1][..3], [zero, at_one, f32::INFINITY], "{f:?} on {device}");
+        }
+    }
 }
 
 #[test]

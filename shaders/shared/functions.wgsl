@@ -63,12 +63,29 @@ fn cosine(x: F) -> F {
     return -parity(n) * sine_beside(x, n + 0.5);
 }
 
-// a^b. Of a negative base the sign follows from a whole exponent; with another there is no power: NaN, as log(-1) may
-// be anything, is made of bits that the compiler does not know.
+// NaN, for where there is no result: a device may make anything of log(-1). Of bits that the compiler does not know.
+fn none(x: F) -> F {
+    return bitcast<F>((bitcast<U>(x) & U(0x80000000u)) | U(0x7fc00000u));
+}
+
+// Of zero it is minus infinity; a device may give the logarithm of the smallest number.
+fn logarithm(x: F) -> F {
+    let edge = select(none(x), bitcast<F>(U(0xff800000u)), x == F(0.0));
+    return select(edge, log(x), x > F(0.0));
+}
+
+fn square_root(x: F) -> F {
+    return select(none(x), sqrt(x), x >= F(0.0));
+}
+
+fn logarithm_one_plus(x: F) -> F {
+    return select(none(x), log_one_plus(x), x >= F(-1.0));
+}
+
+// a^b. Of a negative base the sign follows from a whole exponent; with another there is no power.
 fn power(a: F, b: F) -> F {
     let size = select(pow(abs(a), b), F(1.0), b == F(0.0));
-    let none = bitcast<F>((bitcast<U>(a) & U(0x80000000u)) | U(0x7fc00000u));
-    let signed = select(none, size * parity(b), floor(b) == b);
+    let signed = select(none(a), size * parity(b), floor(b) == b);
     return select(size, signed, a < F(0.0));
 }
 
