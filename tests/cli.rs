@@ -121,7 +121,9 @@ fn a_plan_of_a_training_needs_no_data_and_a_plan_of_a_run_is_of_the_run_that_the
     let in_steps = NETWORK.replace("size = 2", "size = 1\nsteps = 2");
     assert_eq!(json(&in_steps, &[])["steps"], 2);
     let array = "[[node]]\nname = \"x\"\narray = [[1], [2], [3]]\n[[probe]]\nname = \"p\"\ntarget = \"x\"\n";
-    for (toml, says) in [(in_steps.as_str(), "the data is 2 steps"), (array, "'x': its array has 3 steps")] {
+    for (toml, says) in
+        [(in_steps.as_str(), "the data of node 'x' is 2 steps"), (array, "'x': its array has 3 steps")]
+    {
         for command in ["plan", "run"] {
             let error = bad(&project(toml), &[command, "net.toml", "--device", "cpu", "--steps", "5"]);
             assert!(error.contains(says), "{command}: {error}");

@@ -6,7 +6,7 @@ mod program;
 use std::path::Path;
 use std::process::Command;
 
-use program::{NETWORK, bad, good, project, spiking};
+use program::{NETWORK, bad, good, project, spiking, start};
 
 #[test]
 fn a_run_shows_and_writes_its_probes() {
@@ -195,15 +195,20 @@ const DATA: &str = "[data]\nformat = \"csv\"\npath = \"points.csv\"\n";
 #[test]
 fn runs_of_no_length_are_refused_with_what_was_given() {
     let dir = project("[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\n");
-    for (option, given) in
-        [("--steps", "0"), ("--time", "0"), ("--time", "-1"), ("--time", "nan"), ("--time", "inf")]
-    {
+    for (option, given) in [("--time", "0"), ("--time", "-1"), ("--time", "nan"), ("--time", "inf")] {
         let error = bad(&dir, &["run", "net.toml", "--device", "cpu", &format!("{option}={given}")]);
         let said = if given == "nan" { "NaN" } else { given };
         assert!(error.contains(option) && error.contains(said) && error.contains("at least"), "{error}");
     }
-    let error = bad(&dir, &["plan", "net.toml", "--device", "cpu", "--steps", "0"]);
-    assert!(error.contains("--steps"), "{error}");
+    for command in ["run", "plan"] {
+        for given in ["0", "-5", "1.5", "ten"] {
+            let out = start(&dir, &[command, "net.toml", "--device", "cpu", "--steps", given]);
+            let error = String::from_utf8(out.stderr).unwrap();
+            assert_eq!(out.status.code(), Some(2), "{error}");
+            let said = format!("'{given}' for '--steps <N>': it must be a whole number of at least 1");
+            assert!(error.contains(&said), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -467,3 +467,38 @@ fn rates_are_reported_for_each_ensemble() {
     assert_eq!((report[1].neurons, report[1].silent), (4, 2));
     assert!(report[1].mean > 0.0 && report[1].mean < report[1].max);
 }
+
+#[test]
+fn what_is_decoded_comes_to_neurons_as_from_a_node() {
+    let rates = |direct: bool, slice: std::ops::Range<i64>, device: &Device| {
+        let mut net = Network::new(2);
+        let x = constant(&mut net, "x", &[0.4]);
+        let a = net.ensemble("a", Ensemble::new(30, 1).neuron_type(LifRate::default())).unwrap();
+        let b = net.ensemble("b", Ensemble::new(15, 1).neuron_type(LifRate::default())).unwrap();
+        net.connect(x, a, Connection::new()).unwrap();
+        let neurons = net.neurons_of(b).unwrap();
+        let spread = Transform::Dense(Init::Values((0..12).map(|i| 0.1 * i as f32 - 0.5).collect()));
+        let (square, spread) = (Connection::new().function(|x: &[f64]| vec![x[0] * x[0]]), (spread, slice));
+        if direct {
+            net.connect(a, neurons, square.transform(spread.0).post(spread.1)).unwrap();
+        } else {
+            let middle = net.node("middle", Node::Passthrough(1)).unwrap();
+            net.connect(a, middle, square).unwrap();
+            let onto = Connection::new().transform(spread.0).post(spread.1);
+            net.connect(middle, neurons, onto).unwrap();
+        }
+        let p = net.probe("p", neurons).unwrap();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(3, &Data::new()).unwrap();
+        sim.data(p).unwrap()
+    };
+    for device in devices() {
+        for slice in [0..12, 3..15] {
+            let (ours, expected) = (rates(true, slice.clone(), device), rates(false, slice, device));
+            assert!(expected.iter().any(|x| *x > 1.0));
+            for (a, b) in ours.iter().zip(&expected) {
+                assert!((a - b).abs() < 1e-3 * (1.0 + b.abs()), "{a} for {b} on {device}");
+            }
+        }
+    }
+}

@@ -10,7 +10,8 @@ use nengo_wgpu::network::{
     Bound, Connection, Function, Init, Layer, Network, Neurons, Node, Parameters, Synapse, TensorNode,
     Transform,
 };
-use nengo_wgpu::op::neuron::{AdaptiveLif, Izhikevich, LifRate, NeuronType};
+use nengo_wgpu::op::function::Surrogate;
+use nengo_wgpu::op::neuron::{AdaptiveLif, Izhikevich, LifRate, NeuronType, Spiking};
 use nengo_wgpu::train::{
     Backprop, Clip, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Training,
 };
@@ -468,6 +469,42 @@ fn the_step_at_which_a_state_is_no_number_is_told_in_long_runs() {
         let result = Simulator::new(&net, device).unwrap().run_steps(2600, &Data::new());
         says(result, &["'y' is NaN at step 1500", "since step 1499"]);
     }
+}
+
+#[test]
+fn neurons_that_are_silent_in_training_are_told_of() {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(1)).unwrap();
+    let hidden = net.neurons("hidden", Neurons::new(4, NeuronType::lif())).unwrap();
+    let log = Connection::new().function(Function::parse("log(x); x; 1; 0").unwrap());
+    net.connect(x, hidden, log).unwrap();
+    let y = net.layer("y", Layer::dense(1), hidden).unwrap();
+    net.probe("y", y).unwrap();
+    for device in devices() {
+        let mut sim = Simulator::new(&net, device).unwrap();
+        let surrogate = Spiking::Surrogate(Surrogate::FastSigmoid(10.0));
+        sim.compile(Training::new(Objective::new().loss("y", Loss::MeanSquared), 0.1).spiking(surrogate))
+            .unwrap();
+        let (x, y) = (Data::new().with("x", array![[-0.5]]), Data::new().with("y", array![[1.0]]));
+        let fit = Fit { n_steps: Some(5), ..Fit::epochs(3) };
+        says(
+            sim.fit(&x, &y, &fit),
+            &["the voltage of 'hidden' is NaN at step 0", "element 0", "function of a connection"],
+        );
+    }
+}
+
+#[test]
+fn runs_and_data_of_other_lengths_are_told_with_the_node() {
+    let mut sim = simulator(cpu());
+    let x = Data::new().with("x", Array3::zeros((2, 3, 3)));
+    says(sim.run_steps(5, &x), &["the run is 5 steps", "the data of node 'x' is 3 steps"]);
+    sim.compile(loss()).unwrap();
+    let fit = Fit { n_steps: Some(0), ..Fit::epochs(1) };
+    says(
+        sim.fit(&data("x", (2, 3)), &data("y", (2, 2)), &fit),
+        &["length of a run", "0 steps", "at least 1"],
+    );
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn a_probe_of_some_dimensions_gives_these_of_all() {
         assert!(reports[4].loss < reports[0].loss, "{reports:?}");
     }
     let text = net.slice_probe(second, 2).unwrap_err().to_string();
-    assert!(text.contains("'second'") && text.contains("outside of its 2 dimensions"), "{text}");
+    assert_eq!(text, "probe 'second': it reads 'layer[2]': index 2 is outside of its 2 dimensions");
     let norm = net.add_probe("norm", Target::Norm("layer/weights".into())).unwrap();
     let text = net.slice_probe(norm, 0).unwrap_err().to_string();
     assert!(text.contains("probe 'norm'") && text.contains("reads no object"), "{text}");

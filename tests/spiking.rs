@@ -169,6 +169,11 @@ fn what_neurons_cannot_be_is_told_with_their_name() {
         (Neurons::new(4, soft), Options::default(), "sigma is 0"),
         (Neurons::new(4, base), Options::default(), "its base is LIF neurons"),
         (lif(Lif::default()), slow, "0.0041 s is too long for a refractory time of 0.002 s"),
+        (
+            lif(Lif::default()),
+            Options { dt: 1e-9, ..slow },
+            "single precision beside tau_rc, 0.02 s; take at least 9.5e-9",
+        ),
         (lif(Lif::default()).state("volts", Init::Zeros), Options::default(), "voltage, refractory_time"),
         (Neurons::new(4, Leaky { beta: 1.5, ..Leaky::default() }), Options::default(), "beta is 1.5"),
     ] {
@@ -184,6 +189,28 @@ fn what_neurons_cannot_be_is_told_with_their_name() {
     assert!(none.contains("'out', which has no neurons"), "{none}");
     let x = net.find("x").unwrap();
     assert!(net.add_probe("p", Target::Input(x)).unwrap_err().to_string().contains("takes none"));
+}
+
+#[test]
+fn steps_longer_than_the_membranes_time_constant_give_the_rate() {
+    let lif = Lif { tau_rc: 0.0005, ..Lif::default() };
+    let drive = [0.5, 1.2, 2.0, 5.0];
+    for device in devices() {
+        let mut net = Network::new(0);
+        let x = net.node("x", Node::Constant(drive.to_vec())).unwrap();
+        let brain = Neurons::new(4, lif).tuned(Init::Constant(1.0), Init::Zeros);
+        let brain = net.neurons("brain", brain).unwrap();
+        net.connect(x, brain, Connection::new()).unwrap();
+        let p = net.probe("p", brain).unwrap();
+        let mut sim = Simulator::new(&net, device).unwrap();
+        sim.run_steps(2000, &Data::new()).unwrap();
+        let rates = sim.data(p).unwrap().mean_axis(Axis(1)).unwrap();
+        for (rate, j) in rates.iter().zip(drive) {
+            let j = f64::from(j);
+            let wanted = if j > 1.0 { 1.0 / (0.002 + 0.0005 * (1.0 / (j - 1.0)).ln_1p()) } else { 0.0 };
+            assert!((f64::from(*rate) - wanted).abs() <= 1.0, "{rate} Hz for {wanted} at {j} on {device}");
+        }
+    }
 }
 
 /// States that are not zero, but for a refractory time, in which nothing would happen.

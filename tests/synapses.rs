@@ -137,12 +137,24 @@ fn zero_order_hold_is_exact_for_an_oscillator() {
 }
 
 #[test]
+fn triangles_are_as_long_as_in_nengo() {
+    // As NumPy does, half a step is rounded to the even number.
+    for (seconds, taps) in [(0.0, 1), (0.0005, 1), (0.0015, 3), (0.0024, 3), (0.0025, 3), (0.0026, 4)] {
+        let Discrete::Taps(weights) = Synapse::Triangle(seconds).discretise("a", DT).unwrap() else {
+            panic!("a triangle has taps")
+        };
+        assert_eq!(weights.len(), taps, "{seconds} s");
+    }
+}
+
+#[test]
 fn filters_that_make_no_sense_are_refused_by_name() {
     let linear = |numerator: &[f64], denominator: &[f64]| LinearFilter::new(numerator, denominator);
     let matrices = |a: Array2<f64>, b, c| StateSpace { a, b, c, d: 0.0 };
     let cases: Vec<(Synapse, &[&str])> = vec![
         (Synapse::Lowpass(-0.1), &["-0.1 s", "at least 0"]),
         (Synapse::Alpha(f64::NAN), &["NaN s"]),
+        (Synapse::Lowpass(1e4), &["0.001 s", "single precision", "10000 s", "at least 4.8e-3 s"]),
         (Synapse::Triangle(f64::INFINITY), &["triangle", "inf s"]),
         (Synapse::Triangle(1e9), &["triangle", "steps long"]),
         (linear(&[1.0, 0.0, 0.0], &[1.0, 1.0]).into(), &["numerator", "higher degree"]),

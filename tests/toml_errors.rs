@@ -33,7 +33,15 @@ fn errors_have_line_and_column() {
 
     let (line, column, message) = place("[[layer]]\nname = \"a\"\nunits = \"many\"\n");
     assert_eq!((line, column), (3, 9));
-    assert!(message.contains("usize") || message.contains("many"), "{message}");
+    assert!(message.contains("many") && message.contains("a whole number"), "{message}");
+
+    let (_, _, message) = place("[train]\nsteps = -3\n");
+    assert!(message.contains("-3") && message.contains("a whole number from 0 on"), "{message}");
+
+    let connection = "[[connection]]\npre = \"a\"\npost = \"b\"\ntransform = { dense = ";
+    let (line, column, message) = place(&format!("{connection}[[1.0, 2.0]] }}\n"));
+    assert_eq!((line, column), (4, 23), "{message}");
+    assert!(message.contains("{ values = [all, row by row] }"), "{message}");
 
     let (line, _, message) = place("seed = 0\n\n[[layer]]\nname = \"a\"\nactivation = \"rleu\"\n");
     assert_eq!(line, 5);

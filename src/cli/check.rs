@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Error, Options, Result, Simulator};
 
-use super::{DeviceArg, note, say, table};
+use super::{DeviceArg, count, note, say, table};
 
 /// Checks the gradients of the network of a TOML file on a device.
 ///
@@ -20,10 +20,10 @@ pub struct CheckArgs {
     #[command(flatten)]
     device: DeviceArg,
     /// Examples to check on
-    #[arg(long, value_name = "N", default_value_t = 4)]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, default_value_t = 4)]
     examples: usize,
     /// Elements of each gradient to compare with differences
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, default_value_t = 16)]
     elements: usize,
     /// Largest error that passes, as a share of the gradient's largest element
     #[arg(long, value_name = "X", default_value_t = 1e-3, allow_negative_numbers = true)]
@@ -35,15 +35,6 @@ pub struct CheckArgs {
 
 /// Checks.
 pub fn run(args: &CheckArgs) -> Result<()> {
-    if args.examples == 0 {
-        return Err(Error::invalid("--examples", "it is 0, but must be at least 1"));
-    }
-    if args.elements == 0 {
-        return Err(Error::invalid(
-            "--elements",
-            "it is 0, so nothing would be compared; it must be at least 1",
-        ));
-    }
     if args.tolerance.is_nan() || args.tolerance < 0.0 {
         return Err(Error::invalid(
             "--tolerance",

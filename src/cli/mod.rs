@@ -76,6 +76,12 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// An option that counts something.
+fn count(text: &str) -> std::result::Result<usize, String> {
+    let wrong = || "it must be a whole number of at least 1".to_string();
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
+}
+
 /// Prints a result; a reader that has gone away, as in `| head`, is no reason to fail.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");

@@ -6,7 +6,7 @@ use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Error, Options, Result, Simulator};
 
 use super::run::n_steps;
-use super::{DeviceArg, say};
+use super::{DeviceArg, count, say};
 
 /// Shows what a run of a network would do and cost: what loops in time, dispatches and memory.
 ///
@@ -17,10 +17,10 @@ pub struct PlanArgs {
     /// The TOML file with the network
     file: PathBuf,
     /// Steps of the run [default: as run and train take them]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     steps: Option<usize>,
     /// Examples at once [default: that of [train], or as run takes them]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     minibatch: Option<usize>,
     #[command(flatten)]
     device: DeviceArg,

@@ -8,7 +8,7 @@ use nengo_wgpu::{Data, Error, Options, Result, Simulator};
 
 use super::pictures::PlotArgs;
 use super::record::{Files, Format, Record, Span};
-use super::{DeviceArg, note, say, table};
+use super::{DeviceArg, count, note, say, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
 ///
@@ -23,7 +23,7 @@ pub struct RunArgs {
     /// The TOML file with the network
     file: PathBuf,
     /// Steps to run [default: with data those of the input node or of [train], else the rows of an array, or 1000]
-    #[arg(long, value_name = "N", conflicts_with = "time")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, conflicts_with = "time")]
     steps: Option<usize>,
     /// Simulated time to run, in seconds
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
@@ -46,7 +46,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Examples to run over [default: all]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     examples: Option<usize>,
     /// Print too how strongly each ensemble fires over its evaluation points
     #[arg(long)]
@@ -153,9 +153,6 @@ fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset>
         Some(n) if n < all.len() => all.select(&(0..n).collect::<Vec<_>>()),
         _ => all,
     };
-    if examples == Some(0) {
-        return Err(Error::invalid("--examples", "it is 0, but must be at least 1"));
-    }
     Ok(examples_of(splits.test.unwrap_or(splits.train)))
 }
 
@@ -167,7 +164,6 @@ pub(super) fn n_steps(
 ) -> Result<usize> {
     let arrays = || spec.node.iter().filter_map(|n| Some((&n.name, n.array.as_ref()?.len())));
     let steps = match (steps, time) {
-        (Some(0), _) => Err(Error::invalid("--steps", "it is 0, but must be at least 1")),
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
             let steps = (time / spec.dt).round();

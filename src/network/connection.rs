@@ -1,5 +1,6 @@
 //! How a connection carries a signal.
 
+use super::learning::Rule;
 use super::transform::Between;
 use super::{
     Columns, ConnectionId, Decoding, Distribution, Function, Init, Kind, LearningRule, Link, Network,
@@ -218,11 +219,16 @@ impl Network {
             if let Some((rows, cols, init)) = weights {
                 net.define(&format!("{}/weights", link.name), rows, cols, init, link.spec.trainable)?;
             }
-            if let Kind::EnsembleNeurons(ensemble) = to.kind {
-                net.define_gain(ensemble)?;
-            }
-            net.links.push(link);
-            net.take_rule(rule)
+            net.add_link(link, rule)
         })
+    }
+
+    /// Takes a link with its rule, and defines the gains that what it brings may be multiplied by.
+    pub(super) fn add_link(&mut self, link: Link, rule: Option<(Rule, usize)>) -> Result<ConnectionId> {
+        if let (Kind::EnsembleNeurons(ensemble), false) = (&self.object(link.post)?.kind, link.onto_current) {
+            self.define_gain(*ensemble)?;
+        }
+        self.links.push(link);
+        self.take_rule(rule)
     }
 }

@@ -338,8 +338,7 @@ impl Network {
                 let decode = Decode { parameter, what, ensemble, dims, decoding, solver, transform, encode };
                 net.decodes.push(decode);
             }
-            net.links.push(link);
-            net.take_rule(rule)
+            net.add_link(link, rule)
         })
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// Distribution or values that a parameter of shape `[rows, cols]` (size_out × size_in) starts from.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(remote = "Self", rename_all = "kebab-case")]
 pub enum Init {
     /// All zero.
     Zeros,
@@ -26,6 +26,12 @@ pub enum Init {
     /// These values, row by row.
     Values(Vec<f32>),
 }
+
+crate::named::name_or_table!(
+    Init also Serialize,
+    "a distribution or values: \"zeros\", \"glorot\", \"he\", { constant = X }, { uniform = [LOW, HIGH] }, { normal = [MEAN, \
+     STD] }, { choice = […] } or { values = [all, row by row] }"
+);
 
 impl Init {
     pub(crate) fn check(&self, name: &str, rows: usize, cols: usize) -> Result<()> {

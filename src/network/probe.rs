@@ -114,7 +114,11 @@ impl Network {
         let invalid = |problem: String| Error::invalid(format!("probe '{}'", spec.name), problem);
         let no_object = || invalid("it reads no object: a slice is for what one gives, gets or holds".into());
         let size = self.target_size(&spec.target).ok_or_else(no_object)?;
-        slice.indices(size).map_err(invalid)?;
+        let of = match &spec.target {
+            Target::Output(of, _) | Target::State(of, _) | Target::Input(of) => self.name(*of),
+            Target::Rule(..) | Target::Parameter(_) | Target::Norm(_) => "",
+        };
+        slice.indices(size).map_err(|problem| invalid(format!("it reads '{of}[{slice}]': {problem}")))?;
         self.probes[probe.0].slice = slice;
         Ok(())
     }

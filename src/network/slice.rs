@@ -78,7 +78,10 @@ impl fmt::Display for Slice {
             Slice::All => write!(f, ":"),
             Slice::Range { start, stop, step: 1 } => write!(f, "{}:{}", bound(start), bound(stop)),
             Slice::Range { start, stop, step } => write!(f, "{}:{}:{step}", bound(start), bound(stop)),
-            Slice::List(list) => write!(f, "{list:?}"),
+            Slice::List(list) => match list[..] {
+                [one] => write!(f, "{one}"),
+                _ => write!(f, "{list:?}"),
+            },
         }
     }
 }

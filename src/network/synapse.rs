@@ -2,6 +2,7 @@
 
 use super::discretise::{Method, StateSpace};
 use crate::error::{Error, Result};
+use crate::op::scan::SHORTEST;
 
 /// A filter on a connection or probe. It delays by one step: what leaves it at a step depends on what came in up to
 /// the step before. Without a synapse nothing is delayed.
@@ -131,7 +132,7 @@ const MOST_TAPS: f64 = 512.0;
 
 impl Synapse {
     /// The filter at steps of `dt` seconds. Lowpass, alpha and linear filters by zero-order hold, unless they say
-    /// another way; a triangle has `round(t / dt) + 1` weights.
+    /// another way; a triangle has `t / dt` weights, rounded to even as in NumPy, and one.
     ///
     /// # Errors
     /// A setting that makes no sense, or a linear filter that does not decay; `what` is named.
@@ -142,6 +143,13 @@ impl Synapse {
             // What is left of a step's input after the next is below the smallest number.
             if tau * 700.0 <= dt {
                 return Ok(Discrete::Linear(StateSpace::gain(1.0)));
+            }
+            let least = tau * SHORTEST;
+            if dt < least {
+                return Err(invalid(format!(
+                    "a time step of {dt} s is lost in single precision beside its time constant, {tau} s; take at least \
+                     {least:.1e} s"
+                )));
             }
             let filter = LinearFilter::new(&[1.0], denominator);
             filter.at(dt).map(Discrete::Linear).map_err(invalid)
@@ -155,7 +163,7 @@ impl Synapse {
                 Ok(Discrete::Linear(system))
             }
             Synapse::Triangle(t) => {
-                let steps = (t / dt).round();
+                let steps = (t / dt).round_ties_even();
                 if steps > MOST_TAPS {
                     let problem = format!(
                         "a triangle of {t} s is {steps} steps long, more than {MOST_TAPS}; take an alpha or a lowpass"

@@ -313,5 +313,9 @@ impl Kernel for ScanKernel {
     }
 }
 
+/// The shortest time step beside a time constant: of a shorter one, single precision keeps less than two bits where a state is
+/// near 1.
+pub(crate) const SHORTEST: f64 = 1.0 / (1 << 21) as f64;
+
 /// With an output and a buffer of states, as many as every adapter can bind.
 const MAX_OPERANDS: usize = 6;

@@ -4,7 +4,7 @@ use ndarray::{Array3, Axis};
 
 use super::Simulator;
 use super::programs::PlanKey;
-use super::states::{BadState, Values};
+use super::states::{BadState, StateKey, Values};
 use super::stream::Run;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
@@ -124,5 +124,22 @@ impl Simulator {
         let found = if loaded.calls.is_empty() { walk() } else { Ok(None) };
         self.plans.insert(key, loaded);
         found
+    }
+
+    /// Refuses states of the last minibatches that are not finite: such neurons are silent, and the loss as if all were well.
+    pub(super) fn check_trained_states(&mut self) -> Result<()> {
+        let keys: Vec<StateKey> =
+            self.states.keys().map(|(key, _)| *key).filter(|key| matches!(key, StateKey::Train(_))).collect();
+        for key in keys {
+            if let Some(BadState { what, value, place }) = self.bad_state(key)? {
+                let step = self.steps_trained().saturating_sub(1);
+                let hint = format!(
+                    "at {place}; it comes from the data, a function of a connection or too high a learning rate; the last \
+                     checkpoint is kept"
+                );
+                return Err(Error::NotFinite { what, value, step, hint });
+            }
+        }
+        Ok(())
     }
 }

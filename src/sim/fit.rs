@@ -172,6 +172,7 @@ impl Simulator {
             let before = self.steps_trained();
             let (totals, flow) = self.epoch(inputs, targets, (&key, windows), &order, callback)?;
             let seconds = start.elapsed().as_secs_f64();
+            self.check_trained_states()?;
             if let Some(compiled) = &mut self.compiled {
                 compiled.epoch += 1;
             }
@@ -325,7 +326,8 @@ impl Simulator {
             (data, asked) => data.or(asked).unwrap_or(1),
         };
         if steps == 0 {
-            return Err(Error::invalid("the data", "they have no steps"));
+            let whose = if n_steps == Some(0) { "the length of a run" } else { "the data" };
+            return Err(Error::invalid(whose, "it is 0 steps, but must be at least 1"));
         }
         let dims = Dims { batch: self.minibatch.min(examples), steps };
         let (held, targets_key) = (self.held_inputs(inputs), self.target_key(targets)?);

@@ -111,12 +111,14 @@ impl Simulator {
             return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
         }
         self.check_inputs(inputs)?;
-        match inputs.steps()?.filter(|&s| s != n_steps) {
-            None => Ok(()),
-            Some(steps) => {
+        // That all have as many steps is checked first.
+        inputs.steps()?;
+        match inputs.signals.iter().find_map(|(name, signal)| Some((name, signal.steps()?))) {
+            Some((name, steps)) if steps != n_steps => {
                 let (want, got) = (format!("{n_steps} steps"), format!("{steps} steps"));
-                Err(Error::shape("the run", want, "the data", got))
+                Err(Error::shape("the run", want, format!("the data of node '{name}'"), got))
             }
+            _ => Ok(()),
         }
     }
 

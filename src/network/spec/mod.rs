@@ -144,7 +144,9 @@ impl NetworkSpec {
             let before = text.get(..start).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
             let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            Error::Toml { path: path.into(), line, column, message: e.message().to_string() }
+            let message = e.message().replace("expected usize", "expected a whole number from 0 on");
+            let message = message.replace("expected u64", "expected a whole number from 0 on");
+            Error::Toml { path: path.into(), line, column, message }
         })?;
         spec.flatten()?;
         spec.base = path.parent().map(Path::to_path_buf).unwrap_or_default();

@@ -198,8 +198,8 @@ pub struct NoiseSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilteredNoiseSpec {
-    /// The synapse, which does not delay here.
-    pub synapse: SynapseSpec,
+    /// The synapse, which does not delay here; a lowpass of 5 ms by default, as in Nengo.
+    pub synapse: Option<SynapseSpec>,
     /// `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; normal with 0 and 1 by default.
     #[serde(default)]
     pub distribution: Draw,
@@ -283,7 +283,10 @@ impl ProcessSpec {
             ProcessSpec::WhiteNoise(s) => noise(Noise::white(size), s.distribution, s.scale, s.seed),
             ProcessSpec::BrownNoise(s) => noise(Noise::brown(size), s.distribution, s.scale, s.seed),
             ProcessSpec::FilteredNoise(s) => {
-                let synapse = s.synapse.build(what)?;
+                let synapse = match &s.synapse {
+                    Some(synapse) => synapse.build(what)?,
+                    None => Synapse::Lowpass(0.005),
+                };
                 noise(Noise::filtered(size, synapse), s.distribution, s.scale, s.seed)
             }
         })

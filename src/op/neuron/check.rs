@@ -1,8 +1,9 @@
-//! Constants that make no sense, and time steps that are too long.
+//! Constants that make no sense, and time steps that are too long or too short.
 
 use super::{NeuronType, Spiking};
 use crate::error::{Error, Result};
 use crate::op::function::Surrogate;
+use crate::op::scan::SHORTEST;
 
 impl NeuronType {
     /// Refuses constants that make no sense; `what` names whose they are.
@@ -46,19 +47,28 @@ impl NeuronType {
         }
     }
 
-    /// Refuses a time step that is too long for such neurons.
+    /// Refuses a time step that is too long for such neurons, or so short that in single precision nothing would move.
     ///
-    /// A neuron with a membrane fires at most once in a step, so the step must not be longer than twice the refractory time,
-    /// nor longer than the membrane's time constant. Izhikevich's equations diverge beyond 2 ms.
+    /// A neuron with a membrane fires at most once in a step, so the step must not be longer than twice the refractory time.
+    /// Adaptation diverges where steps are longer than its time constant, Izhikevich's equations beyond 2 ms.
     ///
     /// # Errors
     /// [`Error::Invalid`] with both times.
     pub fn check_dt(&self, what: &str, dt: f64) -> Result<()> {
         let invalid =
             |problem: String| Err(Error::invalid(format!("the {} of {what}", self.name()), problem));
+        let short = |name, tau: f64| match tau * SHORTEST {
+            least if dt < least => invalid(format!(
+                "a time step of {dt} s is lost in single precision beside {name}, {tau} s; take at least {least:.1e} s"
+            )),
+            _ => Ok(()),
+        };
         let (tau_rc, tau_ref) = match self {
             NeuronType::Lif(p) => (p.tau_rc, p.tau_ref),
-            NeuronType::AdaptiveLif(p) => (p.tau_rc, p.tau_ref),
+            NeuronType::AdaptiveLif(p) => {
+                short("tau_n", p.tau_n)?;
+                (p.tau_rc, p.tau_ref)
+            }
             NeuronType::Izhikevich(_) if dt > 0.002 => {
                 return invalid(format!("a time step of {dt} s is too long for them; take at most 0.002 s"));
             }
@@ -68,6 +78,7 @@ impl NeuronType {
             NeuronType::AdaptiveLifRate(p) if dt > p.tau_n => {
                 return invalid(format!("a time step of {dt} s is longer than tau_n, {} s", p.tau_n));
             }
+            NeuronType::AdaptiveLifRate(p) => return short("tau_n", p.tau_n),
             _ => return Ok(()),
         };
         if let NeuronType::AdaptiveLif(p) = self
@@ -82,10 +93,8 @@ impl NeuronType {
                 2.0 * tau_ref
             ));
         }
-        if dt > tau_rc {
-            return invalid(format!("a time step of {dt} s is longer than tau_rc, {tau_rc} s"));
-        }
-        Ok(())
+        short("tau_rc", tau_rc)?;
+        short("tau_ref", tau_ref)
     }
 
     fn constants(&self) -> Vec<(&'static str, f64, Rule)> {
