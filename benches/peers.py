@@ -1,12 +1,19 @@
-"""Times Nengo or NengoDL at the networks of `nengo-wgpu bench net`, which runs this script with --vs.
+"""Times other tools at the networks of `nengo-wgpu bench`, which runs this script with --vs.
 
-Called as `python peers.py '{"peer": "nengo", "net": "cconv", ...}'`; prints one line of JSON: seconds of each timed run.
-Networks without training and minibatch run on Nengo's reference simulator too.
+Called as `python peers.py '{"peer": "nengo", "net": "cconv", ...}'` for `bench net`: Nengo or NengoDL; prints one line of JSON:
+seconds of each timed run. Networks without training and minibatch run on Nengo's reference simulator too.
+
+Called as `python peers.py '{"peer": "torch", "workload": "rnn", "repeats": 5}'` for `bench rnn spiking lmu`: torch,
+torch-compile, snntorch or nengo-dl; prints seconds of a training step and of a forward pass of one minibatch, for each timed
+run. The networks are those of the benchmark, but neurons differ: snnTorch's and torch's are leaky with a factor of 0.9 and
+trained with a surrogate; NengoDL trains LIF neurons by their rates and runs their spikes.
 """
 import json
 import os
 import sys
 import time
+
+import numpy as np
 
 
 def nengo_dl_module():
@@ -31,7 +38,7 @@ def nengo_dl_module():
     return nengo_dl
 
 
-def network(nengo, np, spec):
+def network(nengo, spec):
     """The network, its inputs and its probe."""
     d, n, kind = spec["dimensions"], spec["neurons_per_d"], spec["net"]
     with nengo.Network(seed=0) as net:
@@ -78,17 +85,182 @@ def network(nengo, np, spec):
     return net, inputs, probe
 
 
+def seconds_of(run, repeats):
+    """Seconds of each timed run, after one that warms up."""
+    run()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+# Minibatches of one timed pass.
+PASS = {"rnn": 4, "spiking": 4, "lmu": 1}
+TAU = 0.005
+
+
+def weights(rng, size_out, size_in, gain):
+    return (gain / np.sqrt(size_in) * rng.standard_normal((size_out, size_in))).astype(np.float32)
+
+
+def data(workload):
+    """Inputs and targets of a pass: (examples, steps, size), of an image that is held (examples, size) and classes."""
+    rng = np.random.default_rng(1)
+    if workload == "spiking":
+        return rng.random((PASS[workload] * 128, 784), np.float32), rng.integers(0, 10, PASS[workload] * 128)
+    steps, batch, size = (100, 32, 64) if workload == "rnn" else (1000, 100, 1)
+    x = rng.standard_normal((PASS[workload] * batch, steps, size), np.float32)
+    return x, rng.standard_normal((PASS[workload] * batch, steps, 10), np.float32)
+
+
+def in_torch(peer, workload):
+    """A training pass and a forward pass in PyTorch or snnTorch."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    n_in, n, n_out, batch = (64, 256, 10, 32) if workload == "rnn" else (784, 512, 10, 128)
+    drawn = [weights(rng, n, n_in, 1.0 if workload == "rnn" else 2.0), weights(rng, n_out, n, 1.0)]
+    w_in, w_out = parameters = [torch.tensor(w.T.copy(), requires_grad=True) for w in drawn]
+    bias = torch.zeros(n, requires_grad=True)
+    parameters.append(bias)
+    x_all, y_all = (torch.from_numpy(a) for a in data(workload))
+    if workload == "rnn":
+        w_rec = torch.tensor(weights(rng, n, n, 0.9).T.copy(), requires_grad=True)
+        parameters.append(w_rec)
+        decay = float(np.exp(-0.001 / TAU))
+        optimiser, loss = torch.optim.SGD(parameters, lr=1e-3), torch.nn.functional.mse_loss
+
+        def forward(x):
+            current = x @ w_in + bias
+            filtered, rates = torch.zeros(x.shape[0], n), []
+            for step in current.unbind(1):
+                rate = torch.relu(step + filtered)
+                rates.append(rate)
+                filtered = torch.addmm(filtered, rate, w_rec, beta=decay, alpha=1 - decay)
+            return torch.stack(rates, 1) @ w_out
+
+    else:
+        optimiser, loss = torch.optim.Adam(parameters, lr=1e-3), torch.nn.functional.cross_entropy
+        if peer == "snntorch":
+            import snntorch
+
+            leaky = snntorch.Leaky(beta=0.9, spike_grad=snntorch.surrogate.fast_sigmoid())
+
+            def step(current, voltage):
+                return leaky(current, voltage)
+
+        else:
+
+            class Spike(torch.autograd.Function):
+                @staticmethod
+                def forward(ctx, above):
+                    ctx.save_for_backward(above)
+                    return (above > 0).float()
+
+                @staticmethod
+                def backward(ctx, dy):
+                    (above,) = ctx.saved_tensors
+                    return dy / (1 + 25 * above.abs()) ** 2
+
+            def step(current, voltage):
+                voltage = 0.9 * voltage + current - (voltage.detach() > 1).float()
+                return Spike.apply(voltage - 1), voltage
+
+        def forward(x):
+            # The image is held, so that its product is the same at each step.
+            current = torch.addmm(bias, x, w_in)
+            voltage, counts = torch.zeros(x.shape[0], n), 0
+            for _ in range(25):
+                spikes, voltage = step(current, voltage)
+                counts = counts + spikes
+            return counts @ w_out
+
+    if peer == "torch-compile":
+        forward = torch.compile(forward)
+
+    def train():
+        for i in range(0, PASS[workload] * batch, batch):
+            optimiser.zero_grad(set_to_none=True)
+            error = loss(forward(x_all[i : i + batch]), y_all[i : i + batch])
+            error.backward()
+            optimiser.step()
+            error.item()
+
+    def infer():
+        with torch.no_grad():
+            for i in range(0, PASS[workload] * batch, batch):
+                forward(x_all[i : i + batch])
+
+    return train, infer
+
+
+def in_nengo_dl(workload):
+    """A training pass and a forward pass in NengoDL."""
+    nengo_dl = nengo_dl_module()
+    import nengo
+    from nengo_dl import benchmarks
+    import tensorflow as tf
+
+    rng = np.random.default_rng(0)
+    one, zero = nengo.dists.Choice([1]), nengo.dists.Choice([0])
+    x, y = data(workload)
+    loss, optimiser = tf.losses.mse, tf.optimizers.SGD(1e-3)
+    if workload == "lmu":
+        net, batch = benchmarks.lmu(1000, 1, native_nengo=True), 100
+        inputs, probe = net.inp, net.p
+    elif workload == "rnn":
+        batch = 32
+        with nengo.Network(seed=0) as net:
+            nengo_dl.configure_settings(stateful=False)
+            inputs, out = nengo.Node(np.zeros(64)), nengo.Node(size_in=10)
+            neurons = nengo.Ensemble(256, 1, gain=one, bias=zero, neuron_type=nengo.RectifiedLinear()).neurons
+            nengo.Connection(inputs, neurons, transform=weights(rng, 256, 64, 1.0), synapse=None)
+            nengo.Connection(neurons, neurons, transform=weights(rng, 256, 256, 0.9), synapse=TAU)
+            nengo.Connection(neurons, out, transform=weights(rng, 10, 256, 1.0), synapse=None)
+            probe = nengo.Probe(out)
+    else:
+        batch = 128
+        with nengo.Network(seed=0) as net:
+            nengo_dl.configure_settings(stateful=False)
+            inputs, out = nengo.Node(np.zeros(784)), nengo.Node(size_in=10)
+            lif = nengo.LIF(amplitude=0.01)
+            neurons = nengo.Ensemble(512, 1, gain=one, bias=one, neuron_type=lif).neurons
+            nengo.Connection(inputs, neurons, transform=weights(rng, 512, 784, 2.0), synapse=None)
+            nengo.Connection(neurons, out, transform=weights(rng, 10, 512, 1.0), synapse=None)
+            probe = nengo.Probe(out)
+        x, y = np.repeat(x[:, None], 25, axis=1), np.repeat(y[:, None, None], 25, axis=1)
+        entropy = tf.losses.SparseCategoricalCrossentropy(from_logits=True)
+        loss, optimiser = (lambda y, z: entropy(y[:, 0], tf.reduce_sum(z, axis=1))), tf.optimizers.Adam(1e-3)
+    sim = nengo_dl.Simulator(net, minibatch_size=batch, progress_bar=False)
+    sim.compile(optimiser, loss={probe: loss})
+
+    def train():
+        sim.fit({inputs: x}, {probe: y}, epochs=1, shuffle=False, verbose=0)
+
+    return train, lambda: sim.predict({inputs: x}, verbose=0)
+
+
+def in_time(peer, workload, repeats):
+    """Seconds of a training step and of a forward pass of one minibatch."""
+    train, infer = in_nengo_dl(workload) if peer == "nengo-dl" else in_torch(peer, workload)
+    passes = {"training": train, "forward": infer}
+    return {k: [s / PASS[workload] for s in seconds_of(run, repeats)] for k, run in passes.items()}
+
+
 def main():
     spec = json.loads(sys.argv[1])
-    import numpy as np
-
+    if "workload" in spec:
+        print(json.dumps(in_time(**spec)))
+        return
     batch, steps = spec["batch"], spec["steps"]
     if spec["peer"] == "nengo":
         import nengo
 
         if batch != 1 or spec["train"]:
             sys.exit("nengo's reference simulator has neither minibatches nor training")
-        net, _, _ = network(nengo, np, spec)
+        net, _, _ = network(nengo, spec)
         nengo.rc.set("decoder_cache", "enabled", "False")
         sim = nengo.Simulator(net, progress_bar=False)
 
@@ -101,7 +273,7 @@ def main():
         import nengo
         import tensorflow as tf
 
-        net, inputs, probe = network(nengo, np, spec)
+        net, inputs, probe = network(nengo, spec)
         with net:
             nengo_dl.configure_settings(inference_only=not spec["train"], stateful=False)
         sim = nengo_dl.Simulator(net, minibatch_size=batch, progress_bar=False)
@@ -118,13 +290,7 @@ def main():
 
     else:
         sys.exit(f"unknown peer '{spec['peer']}'; peers are nengo and nengo-dl")
-    run()
-    seconds = []
-    for _ in range(spec["repeats"]):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": seconds}))
+    print(json.dumps({"seconds": seconds_of(run, spec["repeats"])}))
 
 
 main()

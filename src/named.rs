@@ -165,3 +165,48 @@ macro_rules! name_or_table {
     };
 }
 pub(crate) use name_or_table;
+
+/// A name as a table whose only entry is that kind.
+pub(crate) fn kind_alone<E: Error>(
+    name: &str,
+) -> MapDeserializer<'_, std::iter::Once<(&'static str, &str)>, E> {
+    MapDeserializer::new(std::iter::once(("kind", name)))
+}
+
+/// Makes a type with `#[serde(remote = "Self")]`, a table with a `kind`, readable as `"kind"` too, where all settings have
+/// defaults. With `also Serialize` it is written as the derived code does.
+macro_rules! kind_or_table {
+    ($type:ident also Serialize, $expecting:literal) => {
+        crate::named::kind_or_table!($type, $expecting);
+
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                $type::serialize(self, to)
+            }
+        }
+    };
+    ($type:ident, $expecting:literal) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl<'de> serde::de::Visitor<'de> for Visitor {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expecting)
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$type, E> {
+                        $type::deserialize(crate::named::kind_alone(name))
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
+                        $type::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+                    }
+                }
+                from.deserialize_any(Visitor)
+            }
+        }
+    };
+}
+pub(crate) use kind_or_table;

@@ -73,6 +73,19 @@ fn a_peer_that_cannot_be_run_costs_no_figure_of_ours() {
 }
 
 #[test]
+fn peers_have_a_part_where_they_can() {
+    let dir = project("");
+    let bench = ["bench", "neurons", "--device", "cpu", "--repeats", "1", "--vs", "torch=no-such-python"];
+    let error = bad(&dir, &bench);
+    assert!(error.contains("--vs torch") && error.contains("snntorch at spiking"), "{error}");
+    let args = ["bench", "rnn", "--device", "cpu", "--repeats", "1", "--vs", "torch=no-such-python"];
+    let out = start(&dir, &args);
+    let (stdout, stderr) = (String::from_utf8(out.stdout).unwrap(), String::from_utf8(out.stderr).unwrap());
+    assert!(stdout.contains("training") && stdout.contains("forward"), "{stdout}");
+    assert!(stderr.contains("'no-such-python' cannot be run") && out.status.code() == Some(1), "{stderr}");
+}
+
+#[test]
 fn what_cannot_be_timed_is_refused_by_name() {
     let dir = project("");
     let unknown = String::from_utf8(start(&dir, &net("nope", &[])).stderr).unwrap();

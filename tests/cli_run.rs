@@ -6,7 +6,10 @@ mod program;
 use std::path::Path;
 use std::process::Command;
 
-use program::{NETWORK, bad, good, project, spiking, start};
+use program::{NETWORK, bad, command, good, project, spiking, start};
+
+/// A network in which nothing happens.
+const STILL: &str = "[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\n";
 
 #[test]
 fn a_run_shows_and_writes_its_probes() {
@@ -194,13 +197,18 @@ const DATA: &str = "[data]\nformat = \"csv\"\npath = \"points.csv\"\n";
 
 #[test]
 fn runs_of_no_length_are_refused_with_what_was_given() {
-    let dir = project("[[node]]\nname = \"c\"\nconstant = [1]\n[[probe]]\nname = \"p\"\ntarget = \"c\"\n");
+    let dir = project(STILL);
     for (option, given) in [("--time", "0"), ("--time", "-1"), ("--time", "nan"), ("--time", "inf")] {
         let error = bad(&dir, &["run", "net.toml", "--device", "cpu", &format!("{option}={given}")]);
         let said = if given == "nan" { "NaN" } else { given };
         assert!(error.contains(option) && error.contains(said) && error.contains("at least"), "{error}");
     }
     for command in ["run", "plan"] {
+        let error = bad(
+            &project(&format!("dt = 0.0\n{STILL}")),
+            &[command, "net.toml", "--device", "cpu", "--time", "1"],
+        );
+        assert!(error.contains("dt: it is 0 s"), "{error}");
         for given in ["0", "-5", "1.5", "ten"] {
             let out = start(&dir, &[command, "net.toml", "--device", "cpu", "--steps", given]);
             let error = String::from_utf8(out.stderr).unwrap();
@@ -209,6 +217,48 @@ fn runs_of_no_length_are_refused_with_what_was_given() {
             assert!(error.contains(&said), "{error}");
         }
     }
+}
+
+/// The signal that Ctrl-C sends.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_nothing_behind() {
+    let dir = project(STILL);
+    for out in ["o", "o.npz"] {
+        let args = ["run", "net.toml", "--device", "cpu", "--time", "20000", "--out", out];
+        let child = command(&dir, &args).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let begun = || std::fs::read_dir(dir.path()).unwrap().count() > 2 || dir.path().join("o").exists();
+        while !begun() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let ended = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(ended.stderr).unwrap();
+        assert!(stderr.contains("it was interrupted, and nothing is written"), "{stderr}");
+        let left = |path: &std::path::Path| -> Vec<_> {
+            std::fs::read_dir(path).unwrap().map(|f| f.unwrap().file_name()).collect()
+        };
+        assert!(left(&dir.path().join("o")).is_empty());
+        assert!(
+            left(dir.path()).iter().all(|f| !f.to_string_lossy().contains("tmp")),
+            "{:?}",
+            left(dir.path())
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_cannot_be_printed_are_a_failure() {
+    let dir = project(STILL);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut run = command(&dir, &["run", "net.toml", "--device", "cpu"]);
+    let out = run.stdout(full).stderr(std::process::Stdio::piped()).output().unwrap();
+    let stderr = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("the results could not be printed"), "{stderr}");
 }
 
 #[test]

@@ -128,6 +128,51 @@ fn a_killed_training_leaves_a_whole_checkpoint() {
     }
 }
 
+#[test]
+fn a_training_that_was_not_finished_is_not_thrown_away() {
+    let dir = project(NETWORK);
+    let (place, started) = (dir.path().join("out"), ["train", "net.toml", "--device", "cpu", "--out", "out"]);
+    good(&dir, &started);
+    // One that came to its end may be done again.
+    good(&dir, &started);
+    let text = std::fs::read_to_string(place.join("log.jsonl")).unwrap();
+    let epochs = text.lines().take(2).fold(String::new(), |all, line| all + line + "\n");
+    std::fs::write(place.join("log.jsonl"), &epochs).unwrap();
+    let before = std::fs::read(place.join("checkpoint.safetensors")).unwrap();
+    let error = bad(&dir, &started);
+    assert!(
+        error.contains("not finished") && error.contains("--resume") && error.contains("--overwrite"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(place.join("checkpoint.safetensors")).unwrap(), before);
+    assert_eq!(std::fs::read_to_string(place.join("log.jsonl")).unwrap(), epochs);
+    good(&dir, &[&started[..], &["--overwrite"]].concat());
+    assert_eq!(log(place.join("log.jsonl")).len(), 5);
+}
+
+#[test]
+fn a_training_that_goes_on_otherwise_says_in_what() {
+    let dir = project(NETWORK);
+    let train = |toml: &str, more: &[&str]| {
+        std::fs::write(dir.path().join("net.toml"), toml).unwrap();
+        good(&dir, &[&["train", "net.toml", "--device", "cpu", "--out", "o"], more].concat()).1
+    };
+    train(NETWORK, &["--epochs", "2"]);
+    let same = train(NETWORK, &["--epochs", "3", "--resume"]);
+    assert!(!same.contains("warning"), "{same}");
+    let other = NETWORK.replace("minibatch = 16", "minibatch = 32").replace("rate = 0.05", "rate = 0.5");
+    let other = format!("seed = 5\n{other}\n[train.schedule]\nkind = \"cosine\"\n");
+    let said = train(&other, &["--epochs", "4", "--resume"]);
+    for part in [
+        "minibatches of 16, and goes on with 32",
+        "the learning rate 0.05, and goes on with 0.5",
+        "the checkpoint's seed, 0, is used in place of 5",
+        "the schedule's learning rate is 0 at training step 27",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// A limit on file sizes stands for the full disk: a write past it fails in the middle, as there.
 #[cfg(unix)]
 #[test]

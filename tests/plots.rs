@@ -267,6 +267,28 @@ fn a_png_has_the_right_size_and_letters() {
 }
 
 #[test]
+fn sharp_corners_stay_inside_their_panel_in_pixels() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("picture.png");
+    // From one step to the next up and down again, which a long mitre would carry far beyond the panel.
+    let values = Array2::from_shape_fn((3000, 1), |(t, _)| if t % 37 == 0 { 1.0 } else { 0.0 });
+    decoded("p", values.view(), None, 0.001, 1).unwrap().save(&path).unwrap();
+    let file = std::io::BufReader::new(std::fs::File::open(&path).unwrap());
+    let mut reader = png::Decoder::new(file).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let info = reader.next_frame(&mut pixels).unwrap();
+    let blue = |p: &[u8]| p[2] > 140 && p[0] < 60;
+    let rows = pixels.chunks(3 * info.width as usize).enumerate();
+    let rows: Vec<usize> = rows.filter(|(_, row)| row.chunks(3).any(blue)).map(|(y, _)| y).collect();
+    let (first, last) = (rows[0], rows[rows.len() - 1]);
+    assert!(first >= 2 * 60, "the head is free: {first}");
+    assert!(last < info.height as usize - 2 * 48, "the axis below is free: {last}");
+    // The peaks are thin: most of the panel is white.
+    let all = pixels.chunks(3).filter(|p| blue(p)).count();
+    assert!(all < pixels.len() / 3 / 5, "{all} of {}", pixels.len() / 3);
+}
+
+#[test]
 fn the_extension_decides_and_an_unknown_one_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let picture = raster("p", spikes(50, 3, 5).view(), DT, 10).unwrap();

@@ -141,13 +141,32 @@ fn what_does_not_fit_names_both_objects() {
 
     let text =
         problem(&format!("{node}[[layer]]\nname = \"a\"\ninput = \"in\"\nunits = 4611686018427387904\n"));
-    assert!(text.contains("'a/weights'") && text.contains("memory"), "{text}");
+    assert!(text.contains("'a'") && text.contains("4611686018427387904 dimensions"), "{text}");
 
     let text = problem("[[node]]\nname = \"in\"\narray = [[1], [nan]]\n");
     assert!(text.contains("node 'in'") && text.contains("NaN"), "{text}");
 
     let text = problem("[[layer]]\nname = \"alone\"\nunits = 2\n");
     assert!(text.contains("'alone'") && text.contains("size-in"), "{text}");
+}
+
+#[test]
+fn a_probe_of_a_learning_rule_is_told_how_it_is_written() {
+    let net = "[[node]]\nname = \"x\"\nconstant = [1]\n[[ensemble]]\nname = \"a\"\nn-neurons = 10\ndimensions = 1\n\
+        [[node]]\nname = \"y\"\npassthrough = 1\n[[connection]]\npre = \"a\"\npost = \"y\"\nname = \"learned\"\n\
+        learning-rule = \"pes\"\n[[connection]]\npre = \"x\"\npost = \"learned/learning-rule\"\n[[probe]]\nname = \"p\"\n";
+    for lines in [
+        "target = \"learned\"",
+        "target = \"learned/learning-rule\"",
+        "target = \"learned\"\nstate = \"weights\"",
+    ] {
+        let text = problem(&format!("{net}{lines}\n"));
+        let signal = if lines.contains("state") { "weights" } else { "error" };
+        let way = format!("connection = \"learned\" and signal = \"{signal}\"");
+        assert!(text.contains("probe 'p'") && text.contains(&way), "{text}");
+    }
+    let huge = problem("[[node]]\nname = \"x\"\npassthrough = 9223372036854775807\n");
+    assert!(huge.contains("'x'") && huge.contains("9223372036854775807 dimensions"), "{huge}");
 }
 
 #[test]

@@ -68,6 +68,35 @@ fn a_training_says_what_the_file_says() {
 }
 
 #[test]
+fn kinds_may_be_named_alone() {
+    let training = |lines: &str| {
+        let toml = TRAIN.find("optimiser").map_or(TRAIN.to_string(), |at| {
+            let end = at + TRAIN[at..].find('\n').unwrap();
+            format!("{}{lines}{}", &TRAIN[..at], &TRAIN[end..])
+        });
+        let toml = toml.replace("{ kind = \"cosine\", warm-up = 2 }", "\"cosine\"");
+        parse(&toml).map(|spec| spec.training(&spec.build().unwrap(), 5).unwrap())
+    };
+    for (name, optimiser) in [("sgd", Optimiser::sgd()), ("adam", Optimiser::adam())] {
+        assert_eq!(training(&format!("optimiser = \"{name}\"")).unwrap().optimiser, optimiser);
+        assert_eq!(training(&format!("optimiser = {{ kind = \"{name}\" }}")).unwrap().optimiser, optimiser);
+    }
+    for name in ["adamw", "rmsprop", "adagrad"] {
+        training(&format!("optimiser = \"{name}\"")).unwrap();
+    }
+    let early = parse(&TRAIN.replace("epochs = 4", "epochs = 4\nearly-stopping = 5")).unwrap();
+    assert_eq!(early.train().unwrap().early_stopping.unwrap().patience, 5);
+    let wrong = |lines: &str| {
+        parse(&TRAIN.replace("epochs = 4", &format!("epochs = 4\n{lines}"))).unwrap_err().to_string()
+    };
+    assert!(training("optimiser = \"adan\"").unwrap_err().to_string().contains("adamw"));
+    assert!(wrong("early-stopping = \"soon\"").contains("a number of epochs"));
+    assert!(wrong("early-stopping = -1").contains("-1"));
+    let clip = parse(&TRAIN.replace("clip = { global-norm = 1.0 }", "clip = 1.0")).unwrap_err().to_string();
+    assert!(clip.contains("a limit of the gradient: { global-norm = LIMIT }"), "{clip}");
+}
+
+#[test]
 fn a_training_from_toml_trains() {
     let spec = parse(TRAIN).unwrap();
     let net = spec.build().unwrap();

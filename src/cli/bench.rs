@@ -2,6 +2,7 @@
 
 mod net;
 mod neurons;
+mod peers;
 mod time;
 
 use std::time::Instant;
@@ -75,6 +76,10 @@ pub struct BenchArgs {
     /// Optimiser of `train`: sgd or adam
     #[arg(long, default_value = "sgd", value_parser = ["sgd", "adam"])]
     optimiser: String,
+    /// Time a peer too at rnn, spiking and lmu: torch, torch-compile, snntorch or nengo-dl, and the Python that has it, as in
+    /// torch=venv/bin/python
+    #[arg(long, value_name = "PEER[=PYTHON]")]
+    vs: Vec<String>,
 }
 
 /// Benchmarks with options of their own.
@@ -90,6 +95,8 @@ struct Measured {
     unit: &'static str,
     ceiling: f64,
     spread: (f64, f64),
+    /// The same of other tools: who, value and spread.
+    beside: Vec<(String, f64, (f64, f64))>,
 }
 
 /// Runs the benchmarks.
@@ -102,7 +109,10 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     }
     let device = Device::select(&args.device)?;
     if !args.json {
-        println!("device: {device}");
+        sayln!("device: {device}");
+    }
+    for peer in &args.vs {
+        time::check_peer(peer, &args.what)?;
     }
     let all = [
         What::Matmul,
@@ -115,7 +125,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         What::Lmu,
     ];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
-    let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None };
+    let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None, failed: None };
     for what in chosen {
         let results = match what {
             What::Matmul => bench.matmul(args.size)?,
@@ -126,14 +136,12 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                 neurons::run(&bench.device, bench.repeats, bandwidth)?
             }
             What::Train => bench.train(args)?,
-            What::Rnn => bench.rnn(args)?,
-            What::Spiking => bench.spiking(args)?,
-            What::Lmu => bench.lmu(args)?,
+            What::Rnn | What::Spiking | What::Lmu => bench.through_time(*what, args)?,
         };
         for m in results {
             let fraction = m.value / m.ceiling;
             if args.json {
-                println!(
+                sayln!(
                     "{}",
                     serde_json::json!({
                         "name": m.name, "device": bench.device.name(), "value": m.value, "unit": m.unit,
@@ -141,7 +149,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                     })
                 );
             } else {
-                println!(
+                sayln!(
                     "{:<34} {:>9.1} {:<8} {:>5.1} % of {:.1}  (runs {:.1} to {:.1})",
                     m.name,
                     m.value,
@@ -152,9 +160,29 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                     m.spread.1
                 );
             }
+            for (peer, value, spread) in m.beside {
+                let ratio = m.value / value;
+                if args.json {
+                    sayln!(
+                        "{}",
+                        serde_json::json!({
+                            "name": m.name, "device": peer, "value": value, "unit": m.unit, "ratio": ratio,
+                            "least": spread.0, "most": spread.1,
+                        })
+                    );
+                } else {
+                    sayln!(
+                        "{:<34} {value:>9.1} {:<8} ours is {ratio:.2} times as fast  (runs {:.1} to {:.1})",
+                        format!("    {peer}"),
+                        m.unit,
+                        spread.0,
+                        spread.1
+                    );
+                }
+            }
         }
     }
-    Ok(())
+    bench.failed.map_or(Ok(()), Err)
 }
 
 struct Bench {
@@ -162,6 +190,8 @@ struct Bench {
     repeats: usize,
     peak: Option<f64>,
     bandwidth: Option<f64>,
+    /// What was wrong with a peer.
+    failed: Option<Error>,
 }
 
 /// A recording loaded into an engine of its own, with the graph's sources filled with numbers.
@@ -211,16 +241,21 @@ fn single(locals: Vec<(usize, String)>, commands: Vec<Command>) -> Recording {
 /// Prints each dispatch's time; gives their sum in seconds.
 fn print_profile(dispatches: Vec<(String, f64)>) -> f64 {
     for (label, seconds) in &dispatches {
-        println!("{:>9.1} µs  {label}", 1e6 * seconds);
+        sayln!("{:>9.1} µs  {label}", 1e6 * seconds);
     }
     dispatches.iter().map(|d| d.1).sum()
 }
 
-fn measured(name: String, unit: &'static str, work: f64, mut seconds: Vec<f64>, ceiling: f64) -> Measured {
+fn measured(name: String, unit: &'static str, work: f64, seconds: Vec<f64>, ceiling: f64) -> Measured {
+    let (value, spread) = rate(work, seconds);
+    Measured { name, value, unit, ceiling, spread, beside: Vec::new() }
+}
+
+/// The median of `work` in a second, and the spread.
+fn rate(work: f64, mut seconds: Vec<f64>) -> (f64, (f64, f64)) {
     seconds.sort_by(f64::total_cmp);
     let rate = |s: f64| work / s;
-    let spread = (rate(seconds[seconds.len() - 1]), rate(seconds[0]));
-    Measured { name, value: rate(seconds[seconds.len() / 2]), unit, ceiling, spread }
+    (rate(seconds[seconds.len() / 2]), (rate(seconds[seconds.len() - 1]), rate(seconds[0])))
 }
 
 impl Bench {
@@ -378,7 +413,7 @@ impl Bench {
         sim.fit(&inputs, &targets, &Fit::epochs(1))?;
         if args.profile {
             let total: f64 = print_profile(sim.profile(&inputs, &targets, None, 100)?);
-            println!("{:>9.1} µs  all", 1e6 * total);
+            sayln!("{:>9.1} µs  all", 1e6 * total);
         }
         let mut seconds = Vec::new();
         for _ in 0..args.repeats {

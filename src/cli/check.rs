@@ -28,6 +28,9 @@ pub struct CheckArgs {
     /// Largest error that passes, as a share of the gradient's largest element
     #[arg(long, value_name = "X", default_value_t = 1e-3, allow_negative_numbers = true)]
     tolerance: f64,
+    /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Parameters to check with, as train writes them; without them parameters are as they start
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
@@ -41,7 +44,10 @@ pub fn run(args: &CheckArgs) -> Result<()> {
             format!("it is {}, but must be at least 0", args.tolerance),
         ));
     }
-    let spec = NetworkSpec::read(&args.file)?;
+    let mut spec = NetworkSpec::read(&args.file)?;
+    if let Some(place) = &args.data {
+        spec.set_data_path(place)?;
+    }
     let network = spec.build()?;
     let train = spec.train()?;
     let (inputs, targets) = match &spec.data {

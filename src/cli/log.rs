@@ -11,6 +11,13 @@ use serde_json::{Map, Value, json};
 /// Fields in the order in which they are written.
 pub type Fields = Vec<(String, Value)>;
 
+/// Whether the log at `path` ends with a summary, as that of a training that came to its end does.
+pub fn is_finished(path: &Path) -> bool {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let last = text.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    last.is_some_and(|fields| fields["final"] == true)
+}
+
 /// A log file, and the epochs in it.
 pub struct Log {
     path: PathBuf,

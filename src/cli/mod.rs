@@ -1,5 +1,10 @@
 //! What a user types, and what they see.
 
+/// [`say`] with a format.
+macro_rules! sayln {
+    ($($text:tt)*) => { $crate::cli::say(&format!($($text)*)) };
+}
+
 mod bench;
 mod check;
 mod info;
@@ -14,6 +19,7 @@ mod train;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use nengo_wgpu::{Device, Result};
@@ -67,8 +73,15 @@ pub fn main() -> ExitCode {
         Command::Info(args) => info::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
+    let said = NOT_SAID.get().map(|error| format!("the results could not be printed: {error}"));
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => match said {
+            None => ExitCode::SUCCESS,
+            Some(problem) => {
+                note(&format!("error: {problem}"));
+                ExitCode::FAILURE
+            }
+        },
         Err(error) => {
             note(&format!("error: {error}"));
             ExitCode::FAILURE
@@ -82,9 +95,16 @@ fn count(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
 }
 
-/// Prints a result; a reader that has gone away, as in `| head`, is no reason to fail.
+/// Why results could not be printed.
+static NOT_SAID: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a result; a reader that has gone away, as in `| head`, is no reason to fail, but a full disk is.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let mut out = std::io::stdout();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => drop(NOT_SAID.set(error)),
+        _ => {}
+    }
 }
 
 /// Prints a remark besides the results.

@@ -29,8 +29,8 @@ enum Format {
     Both,
 }
 
-/// Most panels of a trace picture, most neurons whose states are drawn, and most neurons of a raster.
-const MOST_PANELS: usize = 8;
+/// Most panels of a trace picture (all digits), most neurons whose states are drawn, and most neurons of a raster.
+const MOST_PANELS: usize = 10;
 const MOST_STATES: usize = 12;
 const MOST_NEURONS: usize = 100;
 

@@ -19,11 +19,17 @@ pub struct PlanArgs {
     /// Steps of the run [default: as run and train take them]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     steps: Option<usize>,
+    /// Simulated time of the run, in seconds
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, conflicts_with_all = ["steps", "train"])]
+    time: Option<f64>,
     /// Examples at once [default: that of [train], or as run takes them]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     minibatch: Option<usize>,
     #[command(flatten)]
     device: DeviceArg,
+    /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
+    #[arg(long, value_name = "DIR", requires = "train")]
+    data: Option<PathBuf>,
     /// A training step, as [train] describes it, in place of a run
     #[arg(long)]
     train: bool,
@@ -34,7 +40,10 @@ pub struct PlanArgs {
 
 /// Prints the plan.
 pub fn run(args: &PlanArgs) -> Result<()> {
-    let spec = NetworkSpec::read(&args.file)?;
+    let mut spec = NetworkSpec::read(&args.file)?;
+    if let Some(place) = &args.data {
+        spec.set_data_path(place)?;
+    }
     let network = spec.build()?;
     let device = args.device.open()?;
     let takes_data = spec.node.iter().any(|n| n.is_input());
@@ -58,7 +67,7 @@ pub fn run(args: &PlanArgs) -> Result<()> {
             let problem = "it has no probe, so nothing would be computed; add a [[probe]]";
             return Err(Error::invalid("the network", problem));
         }
-        sim.outline_run(&spec.random_inputs(minibatch), n_steps(args.steps, None, &spec, takes_data)?)?
+        sim.outline_run(&spec.random_inputs(minibatch), n_steps(args.steps, args.time, &spec, takes_data)?)?
     };
     if args.json {
         let text = serde_json::to_string_pretty(&outline);

@@ -134,6 +134,15 @@ impl Display {
     }
 }
 
+/// A bar over the steps of a run of so many examples; on a terminal alone.
+pub fn of_run(examples: usize, steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new((examples as u64).saturating_mul(steps as u64));
+    match ProgressStyle::with_template("{bar:20} {percent:>3} %  {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 fn values(part: &str, loss: f64, penalty: Option<f64>, names: &[String], metrics: &[f64]) -> String {
     let mut text = format!("  {part}loss {loss:.4}");
     if let Some(penalty) = penalty.filter(|p| *p != 0.0) {

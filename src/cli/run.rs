@@ -1,10 +1,12 @@
 //! `nengo-wgpu run`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nengo_wgpu::io::dataset::Dataset;
 use nengo_wgpu::network::NetworkSpec;
-use nengo_wgpu::{Data, Error, Options, Result, Simulator};
+use nengo_wgpu::{Data, Error, Options, Result, Simulator, Window};
 
 use super::pictures::PlotArgs;
 use super::record::{Files, Format, Record, Span};
@@ -37,7 +39,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR|FILE.npz")]
     out: Option<PathBuf>,
     /// Files to write [default: npz for FILE.npz, else npy]
-    #[arg(id = "out-format", long = "format", value_enum, requires = "out")]
+    #[arg(id = "out-format", long = "format", value_name = "FORMAT", value_enum, requires = "out")]
     format: Option<Format>,
     /// Keep what each probe records last, and nothing before it
     #[arg(long)]
@@ -109,10 +111,22 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let mut record = Record::new(&sim, span, files);
     record.keep_first(pictures.is_some());
     record.warnings(&sim).iter().for_each(|warning| note(&format!("warning: {warning}")));
-    match &inputs {
-        Some(inputs) => sim.predict_with(inputs, steps, &mut |window| record.take(window))?,
-        None => sim.run_steps_with(steps, &Data::new(), &mut |window| record.take(window))?,
-    }
+    let stopped = stop_on_ctrl_c();
+    let bar = super::progress::of_run(examples, steps);
+    let mut take = |window: Window| {
+        bar.inc((window.examples.len() * window.steps.len()) as u64);
+        record.take(window)?;
+        match stopped.load(Ordering::Relaxed) {
+            true => Err(Error::invalid("the run", "it was interrupted, and nothing is written")),
+            false => Ok(()),
+        }
+    };
+    let result = match &inputs {
+        Some(inputs) => sim.predict_with(inputs, steps, &mut take),
+        None => sim.run_steps_with(steps, &Data::new(), &mut take),
+    };
+    bar.finish_and_clear();
+    result?;
     say(&table(&record.table()));
     if let Some(rates) = &rates {
         say(&table(rates));
@@ -125,6 +139,19 @@ pub fn run(args: &RunArgs) -> Result<()> {
         say(&format!("pictures are in {}", pictures.dir.display()));
     }
     Ok(())
+}
+
+/// Ends a run where Ctrl-C is pressed, so that its unfinished files are taken away; at once, if it is pressed again.
+fn stop_on_ctrl_c() -> Arc<AtomicBool> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let flag = stopped.clone();
+    // Without a handler the program ends as any other does.
+    let _ = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    });
+    stopped
 }
 
 /// A row for each ensemble, below their titles.
@@ -151,6 +178,10 @@ fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset>
     let splits = spec.load_data()?;
     let examples_of = |all: Dataset| match examples {
         Some(n) if n < all.len() => all.select(&(0..n).collect::<Vec<_>>()),
+        Some(n) if n > all.len() => {
+            note(&format!("warning: --examples is {n}, but there are {}, which are all taken", all.len()));
+            all
+        }
         _ => all,
     };
     Ok(examples_of(splits.test.unwrap_or(splits.train)))
@@ -166,12 +197,20 @@ pub(super) fn n_steps(
     let steps = match (steps, time) {
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
+            if !(spec.dt.is_finite() && spec.dt > 0.0) {
+                return Err(Error::invalid(
+                    "dt",
+                    format!("it is {} s, but must be finite and above 0", spec.dt),
+                ));
+            }
             let steps = (time / spec.dt).round();
             if (1.0..1e15).contains(&steps) {
                 Ok(steps as usize)
             } else {
-                let problem =
-                    format!("it is {time} s, but must be at least one step of {} s, at most 1e15", spec.dt);
+                let problem = format!(
+                    "it is {time:?} s, but must be at least one step of {} s, and at most 1e15 of them",
+                    spec.dt
+                );
                 Err(Error::invalid("--time", problem))
             }
         }

@@ -42,6 +42,9 @@ pub struct TrainArgs {
     /// Go on from the checkpoint in the output directory, as if the training had never stopped
     #[arg(long)]
     resume: bool,
+    /// Start anew although a training that was not finished is in the output directory
+    #[arg(long, conflicts_with = "resume")]
+    overwrite: bool,
     /// Print the result alone
     #[arg(long)]
     quiet: bool,
@@ -84,7 +87,6 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
     super::progress::solve(&mut network, args.quiet)?;
     let mut sim = Simulator::with(&network, &device, options)?;
-    sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
     let training = spec.training(&network, splits.train.len())?;
     let metrics = metric_names(&training.metrics);
     sim.compile(training)?;
@@ -95,12 +97,22 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             let problem = "there is no checkpoint to go on from; leave out --resume to start anew";
             return Err(Error::file(checkpoint, problem));
         }
+        false
+            if checkpoint.is_file()
+                && !args.overwrite
+                && !super::log::is_finished(&out.join("log.jsonl")) =>
+        {
+            let problem = "it is of a training that was not finished: go on from it with --resume, start anew with \
+                           --overwrite, or say another directory with --out";
+            return Err(Error::file(checkpoint, problem));
+        }
         // Left behind by another training, it would be taken for one of this.
         false if checkpoint.is_file() => {
             std::fs::remove_file(&checkpoint).map_err(|e| Error::io("remove", &checkpoint, e))?;
         }
         false => {}
     }
+    sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
     let log = Log::open(&out.join("log.jsonl"), sim.epochs_done())?;
     let mut session = Session {
         sim,

@@ -109,8 +109,8 @@ fn with_label(path: &Path, mut table: Array2<f32>, label: LabelColumn) -> Result
     for (row, &value) in targets.iter().enumerate() {
         if value < 0.0 || value.fract() != 0.0 || value >= MOST_CLASSES {
             let problem = format!(
-                "the label of example {} is {value}; labels are class indices, whole numbers from 0 \
-                 (for numbers to be given, say [data] targets = 1)",
+                "the label of example {} is {value}; labels are class indices, whole numbers from 0 and below \
+                 {MOST_CLASSES} (for numbers to be given, say [data] targets = 1)",
                 row + 1
             );
             return Err(Error::file(path, problem));

@@ -230,6 +230,11 @@ pub fn check_keys(path: impl AsRef<Path>, expected: &[(String, Vec<usize>)], fou
     if missing.is_empty() && unknown.is_empty() && shapes.is_empty() {
         return Ok(());
     }
+    if !unknown.is_empty() && unknown.iter().all(|name| name.starts_with("optimiser/")) && missing.is_empty()
+    {
+        let problem = "it is a checkpoint, to go on training from; take the params.safetensors beside it";
+        return Err(Error::file(path.as_ref(), problem));
+    }
     Err(Error::OtherNetwork {
         path: path.as_ref().to_path_buf(),
         missing: shorten(missing),

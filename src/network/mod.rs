@@ -151,6 +151,9 @@ pub struct Network {
     prefix: String,
 }
 
+/// Most dimensions of an object: no device holds as many values, and their products with other sizes do not overflow.
+const MOST_DIMENSIONS: usize = 1 << 31;
+
 impl Network {
     /// An empty network; `seed` decides how its parameters start.
     pub fn new(seed: u64) -> Self {
@@ -314,6 +317,11 @@ impl Network {
         }
         if size_out == 0 {
             return Err(Error::invalid(format!("'{name}'"), "it has no dimensions; give it at least 1"));
+        }
+        let size = size_in.max(size_out);
+        if size > MOST_DIMENSIONS {
+            let problem = format!("it has {size} dimensions, more than {MOST_DIMENSIONS}");
+            return Err(Error::invalid(format!("'{name}'"), problem));
         }
         self.objects.push(Object { name: name.into(), kind, size_in, size_out, population: None });
         Ok(ObjectId(self.objects.len() - 1))

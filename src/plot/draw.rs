@@ -41,7 +41,7 @@ pub fn svg(picture: &Picture) -> Result<String, String> {
     let (width, height) = picture.size();
     let mut svg = String::new();
     let fine = (width * FINE, height.checked_mul(FINE).ok_or("it is too tall")?);
-    paint(&SVGBackend::with_string(&mut svg, fine).into_drawing_area(), picture, FINE as i32)?;
+    paint(&SVGBackend::with_string(&mut svg, fine).into_drawing_area(), picture, FINE as i32, false)?;
     let size = |(width, height): (u32, u32)| format!("width=\"{width}\" height=\"{height}\"");
     Ok(svg.replacen(&size(fine), &size((width, height)), 1))
 }
@@ -54,14 +54,14 @@ pub fn pixels(picture: &Picture) -> Result<(Vec<u8>, u32, u32), String> {
     let width = width * SHARP;
     let mut pixels = vec![0; 3 * width as usize * height as usize];
     let backend = BitMapBackend::with_buffer(&mut pixels, (width, height));
-    paint(&backend.into_drawing_area(), picture, SHARP as i32)?;
+    paint(&backend.into_drawing_area(), picture, SHARP as i32, true)?;
     Ok((pixels, width, height))
 }
 
 type Area<DB> = DrawingArea<DB, Shift>;
 
-/// Paints a picture on an area that is `k` times as large as its size.
-fn paint<DB: DrawingBackend>(root: &Area<DB>, picture: &Picture, k: i32) -> Result<(), String> {
+/// Paints a picture on an area, of pixels or not, that is `k` times as large as its size.
+fn paint<DB: DrawingBackend>(root: &Area<DB>, picture: &Picture, k: i32, pixels: bool) -> Result<(), String> {
     load_font()?;
     picture.panels.iter().try_for_each(|panel| panel.x.check().and(panel.y.check()))?;
     root.fill(&WHITE).map_err(text)?;
@@ -77,8 +77,8 @@ fn paint<DB: DrawingBackend>(root: &Area<DB>, picture: &Picture, k: i32) -> Resu
     for panel in &picture.panels {
         let (area, below) = rest.split_vertically(panel.height as i32 * k);
         match panel.y.scale {
-            Scale::Log => paint_panel(&area, panel, (panel.y.low..panel.y.high).log_scale(), k)?,
-            _ => paint_panel(&area, panel, panel.y.low..panel.y.high, k)?,
+            Scale::Log => paint_panel(&area, panel, (panel.y.low..panel.y.high).log_scale(), k, pixels)?,
+            _ => paint_panel(&area, panel, panel.y.low..panel.y.high, k, pixels)?,
         }
         rest = below;
     }
@@ -90,7 +90,13 @@ fn font(size: i32, colour: &RGBColor) -> TextStyle<'static> {
 }
 
 /// One panel with a vertical axis of any kind.
-fn paint_panel<DB: DrawingBackend, Y>(area: &Area<DB>, panel: &Panel, y: Y, k: i32) -> Result<(), String>
+fn paint_panel<DB: DrawingBackend, Y>(
+    area: &Area<DB>,
+    panel: &Panel,
+    y: Y,
+    k: i32,
+    pixels: bool,
+) -> Result<(), String>
 where
     Y: AsRangedCoord<Value = f64>,
     Y::CoordDescType: Ranged<ValueType = f64> + ValueFormatter<f64>,
@@ -132,7 +138,23 @@ where
         let drawn = match &series.marks {
             Marks::Line(points) => {
                 let runs = points.split(|(x, y)| !(x.is_finite() && y.is_finite())).filter(|r| !r.is_empty());
-                chart.draw_series(runs.map(|run| PathElement::new(run.to_vec(), style)))
+                if pixels {
+                    // plotters draws the corners of thick lines in pixels as long spikes: piece by piece there are none, and
+                    // a dot on each point rounds the corner.
+                    let runs = runs.flat_map(|run| {
+                        let single = if run.len() == 1 { run } else { &[] };
+                        run.windows(2).chain(single.chunks(1))
+                    });
+                    let pieces = runs.flat_map(|piece| {
+                        let dots =
+                            piece.iter().map(|p| Circle::new(*p, line as i32, colour.filled()).into_dyn());
+                        std::iter::once(PathElement::new(piece.to_vec(), style).into_dyn())
+                            .chain(dots.collect::<Vec<_>>())
+                    });
+                    chart.draw_series(pieces)
+                } else {
+                    chart.draw_series(runs.map(|run| PathElement::new(run.to_vec(), style)))
+                }
             }
             Marks::Dots(points) => {
                 chart.draw_series(points.iter().map(|p| Circle::new(*p, 3 * k, colour.filled())))

@@ -17,6 +17,11 @@ struct Counters {
     epoch: u64,
     seed: u64,
     optimiser: Optimiser,
+    /// What was trained with then; nothing in older files.
+    #[serde(default)]
+    minibatch: Option<usize>,
+    #[serde(default)]
+    rate: Option<f32>,
 }
 
 const KEY: &str = "nengo-wgpu checkpoint";
@@ -31,7 +36,14 @@ impl Simulator {
             return Err(Error::invalid("a checkpoint", "nothing has been compiled yet; call compile first"));
         };
         let optimiser = compiled.training.optimiser;
-        let counters = Counters { step: compiled.step, epoch: compiled.epoch, seed: self.seed, optimiser };
+        let counters = Counters {
+            step: compiled.step,
+            epoch: compiled.epoch,
+            seed: self.seed,
+            optimiser,
+            minibatch: Some(self.minibatch),
+            rate: Some(compiled.training.schedule.base()),
+        };
         let json = serde_json::to_string(&counters).map_err(|e| Error::file(path.as_ref(), e.to_string()))?;
         let values = self.read_all(PARAMETERS)?;
         let mut all = vec![(String::new(), values)];
@@ -55,7 +67,7 @@ impl Simulator {
     }
 
     /// Reads a checkpoint of this network, compiled with the same optimiser: training goes on as if it had never
-    /// stopped.
+    /// stopped. [`Simulator::warnings`] tells then in what it goes on otherwise.
     ///
     /// # Errors
     /// A file of another network or optimiser, or one that cannot be read; nothing is changed then.
@@ -86,12 +98,40 @@ impl Simulator {
         for (buffer, prefix) in all {
             self.write_named(buffer, &prefix, &tensors)?;
         }
+        self.resumed = self.changes_since(&counters);
         self.seed = counters.seed;
         self.processes = processes::functions(&self.network, self.dt, self.seed)?;
         if let Some(compiled) = &mut self.compiled {
             (compiled.step, compiled.epoch) = (counters.step, counters.epoch);
         }
         Ok(())
+    }
+
+    /// In what the training that goes on differs from the one that stopped, in sentences.
+    fn changes_since(&self, then: &Counters) -> Vec<String> {
+        let Some(compiled) = &self.compiled else { return Vec::new() };
+        let mut changes = Vec::new();
+        let mut changed = |what: &str, then: String, now: String| {
+            if then != now {
+                changes
+                    .push(format!("the checkpoint was trained with {what} {then}, and goes on with {now}"));
+            }
+        };
+        let schedule = &compiled.training.schedule;
+        let (minibatch, rate) =
+            (then.minibatch.unwrap_or(self.minibatch), then.rate.unwrap_or(schedule.base()));
+        changed("minibatches of", minibatch.to_string(), self.minibatch.to_string());
+        changed("the learning rate", rate.to_string(), schedule.base().to_string());
+        if then.seed != self.seed {
+            changes.push(format!("the checkpoint's seed, {}, is used in place of {}", then.seed, self.seed));
+        }
+        if schedule.at(then.step) == 0.0 {
+            changes.push(format!(
+                "the schedule's learning rate is 0 at training step {}, where the checkpoint stands, so nothing is learned",
+                then.step
+            ));
+        }
+        changes
     }
 
     fn write_named(&mut self, buffer: usize, prefix: &str, tensors: &Tensors) -> Result<()> {

@@ -88,6 +88,8 @@ pub struct Simulator {
     /// Callbacks because of which runs go one step at a time.
     step_by_step: Vec<String>,
     compiled: Option<Compiled>,
+    /// What differs since the checkpoint that was read.
+    resumed: Vec<String>,
 }
 
 /// How a simulator is made.
@@ -166,6 +168,7 @@ impl Simulator {
             paces: HashMap::new(),
             loops: false,
             step_by_step: Vec::new(),
+            resumed: Vec::new(),
             compiled: None,
             layout,
         };

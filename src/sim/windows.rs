@@ -200,6 +200,9 @@ impl Simulator {
                 let window = fits.window(key.dims.steps);
                 format!("{fits:?} would fit: say a window of {window} steps, or allow more memory")
             }
+            Found::Least(u64::MAX, _) => {
+                "no window fits; use a smaller minibatch or allow more memory".to_string()
+            }
             Found::Least(least, window) => format!(
                 "no window fits: windows of {window} steps need least, {least} bytes; use a smaller minibatch or \
                  allow more memory"

@@ -26,7 +26,13 @@ fn decay() -> f32 {
 
 /// How parameters follow the gradient. Defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+#[serde(
+    remote = "Self",
+    tag = "kind",
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case",
+    deny_unknown_fields
+)]
 pub enum Optimiser {
     /// Gradient descent.
     Sgd {
@@ -103,6 +109,11 @@ pub enum Optimiser {
         initial_accumulator: f32,
     },
 }
+
+crate::named::kind_or_table!(
+    Optimiser also Serialize,
+    "an optimiser: \"sgd\", \"adam\", \"adamw\", \"rmsprop\" or \"adagrad\", or { kind = \"sgd\", momentum = 0.9 } and the like"
+);
 
 impl Optimiser {
     /// Plain gradient descent.
@@ -199,7 +210,7 @@ impl Optimiser {
 
 /// Limits of the gradient, penalties included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(remote = "Self", rename_all = "kebab-case")]
 pub enum Clip {
     /// None.
     #[default]
@@ -209,6 +220,11 @@ pub enum Clip {
     /// The norm of all gradients together to this.
     GlobalNorm(f32),
 }
+
+crate::named::name_or_table!(
+    Clip also Serialize,
+    "a limit of the gradient: { global-norm = LIMIT }, { value = LIMIT } or \"none\""
+);
 
 impl Clip {
     pub(crate) fn mode(self) -> ClipMode {

@@ -1,6 +1,5 @@
 //! `nengo-wgpu bench net NAME`: NengoDL's benchmark networks, beside Nengo and NengoDL where Python has them.
 
-use std::process::Command;
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
@@ -10,6 +9,8 @@ use nengo_wgpu::op::neuron::NeuronType;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
 use serde_json::{Value, json};
+
+use super::peers;
 
 /// A benchmark network of NengoDL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -58,7 +59,7 @@ pub struct NetArgs {
     #[arg(long, default_value_t = 5)]
     connections: usize,
     /// Examples at once
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, alias = "minibatch", default_value_t = 1)]
     batch: usize,
     /// Time steps of a run
     #[arg(long, default_value_t = 150)]
@@ -162,22 +163,27 @@ fn report(args: &NetArgs, neurons: usize, all: &[Timed]) {
                 "neuron_updates_per_second": neurons as f64 * args.batch as f64 * steps / middle,
                 "neuron_type": args.has_sizes().then_some(&args.neuron_type),
             });
-            println!("{line}");
+            sayln!("{line}");
         }
         return;
     }
     let what = if args.train { "training" } else { "forward" };
     let of =
         if args.has_sizes() { format!("{neurons} {} neurons, ", args.neuron_type) } else { String::new() };
-    println!("{} {what}: {of}batch {}, {} steps", args.key(), args.batch, args.steps);
-    println!(
+    sayln!("{} {what}: {of}batch {}, {} steps", args.key(), args.batch, args.steps);
+    sayln!(
         "{:<36} {:>12} {:>14} {:>12} {:>16} {:>8}",
-        "", "seconds", "spread", "steps/s", "neuron updates/s", "ratio"
+        "",
+        "seconds",
+        "spread",
+        "steps/s",
+        "neuron updates/s",
+        "ratio"
     );
     let (first, ..) = median(&all[0]);
     for t in all {
         let (middle, least, most) = median(t);
-        println!(
+        sayln!(
             "{:<36} {:>12.4} {:>14} {:>12.0} {:>16.3e} {:>8.2}",
             t.who,
             middle,
@@ -188,7 +194,7 @@ fn report(args: &NetArgs, neurons: usize, all: &[Timed]) {
         );
     }
     if let Some(build) = all[0].build {
-        println!("built in {build:.2} s");
+        sayln!("built in {build:.2} s");
     }
 }
 
@@ -232,11 +238,8 @@ fn time(args: &NetArgs, network: &Network, device: &Device) -> Result<Timed> {
     Ok(Timed { who: format!("nengo-wgpu on {}", device.name()), build, seconds })
 }
 
-/// The script that times peers.
-const SCRIPT: &str = include_str!("../../../benches/peers.py");
-
 fn peer_time(args: &NetArgs, peer: &str) -> Result<Timed> {
-    let (peer, python) = peer.split_once('=').unwrap_or((peer, "python3"));
+    let name = peers::split(peer).0;
     // Types are called alike, but for how words are joined.
     let neuron_type = match args.neuron_type.as_str() {
         "relu" => "RectifiedLinear".to_string(),
@@ -245,28 +248,12 @@ fn peer_time(args: &NetArgs, peer: &str) -> Result<Timed> {
         other => other.split('-').map(capitalised).collect(),
     };
     let spec = json!({
-        "peer": peer, "net": args.key(), "dimensions": args.dimensions, "neurons_per_d": args.neurons_per_d,
+        "peer": name, "net": args.key(), "dimensions": args.dimensions, "neurons_per_d": args.neurons_per_d,
         "neuron_type": neuron_type, "n_ensembles": args.n_ensembles, "connections": args.connections,
         "batch": args.batch, "steps": args.steps, "train": args.train, "repeats": args.repeats,
     });
-    let failed = |problem: String| Error::invalid(format!("--vs {peer}"), problem);
-    let output = Command::new(python).args(["-c", SCRIPT, &spec.to_string()]).output();
-    let output = output.map_err(|e| failed(format!("'{python}' cannot be run: {e}")))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let found: Option<Vec<f64>> = text
-        .lines()
-        .last()
-        .and_then(|line| serde_json::from_str::<Value>(line).ok())
-        .and_then(|v| serde_json::from_value(v["seconds"].clone()).ok());
-    match found {
-        Some(seconds) if output.status.success() && !seconds.is_empty() => {
-            Ok(Timed { who: peer.to_string(), build: None, seconds })
-        }
-        _ => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(failed(said.lines().last().unwrap_or("it gave no result").to_string()))
-        }
-    }
+    let seconds = peers::seconds(name, &peers::ask(peer, &spec)?["seconds"])?;
+    Ok(Timed { who: name.to_string(), build: None, seconds })
 }
 
 fn capitalised(word: &str) -> String {

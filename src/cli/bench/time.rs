@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use clap::ValueEnum;
 use ndarray::{Array2, Array3, Axis};
 use nengo_wgpu::network::{
     Activation, Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform, Tuning,
@@ -10,9 +11,10 @@ use nengo_wgpu::network::{
 use nengo_wgpu::op::Surrogate;
 use nengo_wgpu::op::neuron::{Lif, Spiking};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Over, Training};
-use nengo_wgpu::{Data, Fit, Options, Result, Signal, Simulator};
+use nengo_wgpu::{Data, Error, Fit, Options, Result, Signal, Simulator};
+use serde_json::json;
 
-use super::{Bench, BenchArgs, Measured, measured, print_profile};
+use super::{Bench, BenchArgs, Measured, What, measured, peers, print_profile, rate};
 
 /// A network from an input to a probe, and the size of its runs.
 struct Case {
@@ -96,23 +98,40 @@ fn memory() -> Result<Case> {
     Ok(Case { name, network, ends, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
 }
 
+/// Peers, and what they are timed at.
+const PEERS: [(&str, &[What]); 4] = [
+    ("torch", &[What::Rnn, What::Spiking]),
+    ("torch-compile", &[What::Rnn, What::Spiking]),
+    ("snntorch", &[What::Spiking]),
+    ("nengo-dl", &[What::Rnn, What::Spiking, What::Lmu]),
+];
+
+/// Whether a peer has a part in a benchmark.
+fn takes_part(peer: &str, what: What) -> bool {
+    PEERS.iter().any(|(name, at)| *name == peers::split(peer).0 && at.contains(&what))
+}
+
+/// Refuses a peer that has no part in any of the benchmarks.
+pub(super) fn check_peer(peer: &str, chosen: &[What]) -> Result<()> {
+    if chosen.is_empty() || chosen.iter().any(|what| takes_part(peer, *what)) {
+        return Ok(());
+    }
+    let name = |what: &What| what.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
+    let known =
+        PEERS.map(|(peer, at)| format!("{peer} at {}", at.iter().map(name).collect::<Vec<_>>().join(", ")));
+    let problem =
+        format!("no peer of that name has a part in these benchmarks; there is: {}", known.join("; "));
+    Err(Error::invalid(format!("--vs {}", peers::split(peer).0), problem))
+}
+
 impl Bench {
-    /// A feed-forward spiking network trained with a surrogate.
-    pub(super) fn spiking(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
-        self.through_time(spiking()?, args)
-    }
-
-    /// A memory unit through 1000 steps.
-    pub(super) fn lmu(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
-        self.through_time(memory()?, args)
-    }
-
-    /// A recurrent network: training, then forward.
-    pub(super) fn rnn(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
-        self.through_time(recurrent()?, args)
-    }
-
-    fn through_time(&mut self, case: Case, args: &BenchArgs) -> Result<Vec<Measured>> {
+    /// Training, then forward, each beside peers.
+    pub(super) fn through_time(&mut self, what: What, args: &BenchArgs) -> Result<Vec<Measured>> {
+        let case = match what {
+            What::Spiking => spiking()?,
+            What::Lmu => memory()?,
+            _ => recurrent()?,
+        };
         let Case {
             name,
             network,
@@ -146,14 +165,14 @@ impl Bench {
         sim.fit(&x, &y, &fit)?;
         if args.profile {
             let total: f64 = print_profile(sim.profile(&x, &y, Some(steps), 10)?);
-            println!("{:>9.1} µs  all", 1e6 * total);
+            sayln!("{:>9.1} µs  all", 1e6 * total);
         }
         let mut seconds = Vec::new();
         for _ in 0..self.repeats {
             seconds.push(sim.fit(&x, &y, &fit)?[0].seconds / PASS as f64);
         }
         let whole = flop * (minibatch * steps) as f64;
-        let training = measured(format!("{name}: training"), "it/s", 1.0, seconds, peak / (3.0 * whole));
+        let mut training = measured(format!("{name}: training"), "it/s", 1.0, seconds, peak / (3.0 * whole));
         sim.predict_steps(&x, steps)?;
         let mut seconds = Vec::new();
         for _ in 0..self.repeats {
@@ -162,7 +181,25 @@ impl Bench {
             seconds.push(start.elapsed().as_secs_f64() / PASS as f64);
         }
         let work = steps as f64;
-        let forward = measured(format!("{name}: forward"), "steps/s", work, seconds, work * peak / whole);
+        let mut forward = measured(format!("{name}: forward"), "steps/s", work, seconds, work * peak / whole);
+        for peer in args.vs.iter().filter(|peer| takes_part(peer, what)) {
+            let workload = what.to_possible_value();
+            let workload = workload.as_ref().map(|v| v.get_name());
+            let who = peers::split(peer).0;
+            let spec = json!({ "peer": who, "workload": workload, "repeats": self.repeats });
+            // A peer that fails takes nothing from what was measured.
+            let found = match peers::ask(peer, &spec) {
+                Ok(found) => found,
+                Err(error) => {
+                    self.failed = Some(error);
+                    continue;
+                }
+            };
+            for (ours, of, work) in [(&mut training, "training", 1.0), (&mut forward, "forward", work)] {
+                let (value, spread) = rate(work, peers::seconds(who, &found[of])?);
+                ours.beside.push((who.to_string(), value, spread));
+            }
+        }
         Ok(vec![training, forward])
     }
 }

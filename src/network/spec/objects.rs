@@ -387,6 +387,9 @@ impl ProbeSpec {
         }
         match (&self.target, &self.input, &self.connection, &self.parameter, &self.norm) {
             (Some(object), None, None, None, None) => {
+                if let Some(named) = of_rule(net, &object.name, self.state.as_deref()) {
+                    return invalid(&named);
+                }
                 let synapse = match &self.synapse {
                     Some(synapse) => synapse.build(&format!("probe '{}'", self.name))?,
                     None => default,
@@ -406,4 +409,19 @@ impl ProbeSpec {
             _ => invalid("give it exactly one of target, input, connection, parameter and norm"),
         }
     }
+}
+
+/// What to say in place of a target that is a connection, its learning rule, or has no state of that name but one that a rule
+/// has.
+fn of_rule(net: &Network, name: &str, state: Option<&str>) -> Option<String> {
+    let connection = name.strip_suffix("/learning-rule").unwrap_or(name);
+    let is_object = net.find(name).is_ok() && connection == name;
+    if is_object || net.find_connection(connection).is_err() {
+        return None;
+    }
+    let signal = state.unwrap_or("error");
+    Some(format!(
+        "'{connection}' is a connection; for a signal of its learning rule say connection = \"{connection}\" and signal = \
+         \"{signal}\", for its weights parameter = \"{connection}/weights\""
+    ))
 }

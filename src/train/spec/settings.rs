@@ -7,7 +7,7 @@ use crate::train::{Decay, Penalty, Schedule, Select};
 
 /// How the learning rate changes over the steps of training.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(remote = "Self", deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ScheduleSpec {
     /// How it falls.
     #[serde(default)]
@@ -24,6 +24,11 @@ pub struct ScheduleSpec {
     #[serde(default)]
     pub warm_up: u64,
 }
+
+crate::named::kind_or_table!(
+    ScheduleSpec,
+    "how the learning rate falls: \"cosine\", or { kind = \"step\", every = STEPS, factor = 0.5 } and the like"
+);
 
 /// How a learning rate falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

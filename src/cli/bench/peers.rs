@@ -1,0 +1,35 @@
+//! Other tools at the same work, where Python has them.
+
+use std::process::Command;
+
+use nengo_wgpu::{Error, Result};
+use serde_json::Value;
+
+/// The script that times peers.
+const SCRIPT: &str = include_str!("../../../benches/peers.py");
+
+/// What is timed beside ours, as `--vs` says it: a tool, and the Python that has it.
+pub fn split(peer: &str) -> (&str, &str) {
+    peer.split_once('=').unwrap_or((peer, "python3"))
+}
+
+/// What the script prints for a peer, which `spec` describes.
+pub fn ask(peer: &str, spec: &Value) -> Result<Value> {
+    let (name, python) = split(peer);
+    let failed = |problem: String| Error::invalid(format!("--vs {name}"), problem);
+    let output = Command::new(python).args(["-c", SCRIPT, &spec.to_string()]).output();
+    let output = output.map_err(|e| failed(format!("'{python}' cannot be run: {e}")))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    found.filter(|_| output.status.success()).ok_or_else(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        failed(said.lines().last().unwrap_or("it gave no result").to_string())
+    })
+}
+
+/// Seconds of each run in what a peer printed.
+pub fn seconds(peer: &str, found: &Value) -> Result<Vec<f64>> {
+    let seconds: Option<Vec<f64>> = serde_json::from_value(found.clone()).ok();
+    let none = || Error::invalid(format!("--vs {peer}"), "it gave no result");
+    seconds.filter(|s| !s.is_empty()).ok_or_else(none)
+}
