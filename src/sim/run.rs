@@ -57,7 +57,8 @@ impl Simulator {
     }
 
     /// Whether probes keep every step (at first they do), or the last step of a run alone, which then is all that is read
-    /// back from the device.
+    /// back from the device. In training, what a loss sees is said by [`Over`](crate::train::Over): with `Over::Last`
+    /// nothing but the last step is kept for it.
     pub fn set_keep_history(&mut self, keep: bool) {
         self.keep_history = keep;
     }
