@@ -1,8 +1,11 @@
 //! The networks of the examples: that they do what their first lines promise, on a shortened schedule.
 
+mod common;
+
 use std::f64::consts::TAU;
 use std::path::Path;
 
+use common::devices;
 use ndarray::Axis;
 use nengo_wgpu::network::{NetworkSpec, Synapse, Target};
 use nengo_wgpu::op::neuron::Spiking;
@@ -102,9 +105,8 @@ fn windows_of_any_length_give_the_spikes_of_the_whole_run() {
             }
         };
         let minibatch = data.examples().unwrap().unwrap_or(1);
-        let run = |pieces: &mut dyn Iterator<Item = usize>| {
-            let mut sim =
-                Simulator::with(&net, &Device::cpu(), Options { minibatch, ..Options::default() }).unwrap();
+        let run = |device: &Device, pieces: &mut dyn Iterator<Item = usize>| {
+            let mut sim = Simulator::with(&net, device, Options { minibatch, ..Options::default() }).unwrap();
             let mut done = 0;
             while done < steps {
                 let piece = pieces.next().unwrap().min(steps - done);
@@ -114,19 +116,21 @@ fn windows_of_any_length_give_the_spikes_of_the_whole_run() {
             let read = |probe: &str| sim.data(net.find_probe(probe).unwrap()).unwrap();
             ["of-all-neurons", "filtered"].map(|p| read(p).mapv(f32::to_bits))
         };
-        let whole = run(&mut std::iter::repeat(steps));
-        let spikes = whole[0].iter().filter(|x| **x != 0).count();
-        assert!(spikes > 100, "{name}: {spikes} spikes");
-        let config = Config { cases: 8, failure_persistence: None, ..Config::default() };
-        let lengths = proptest::collection::vec(1_usize..40, 1..6);
-        let checked = TestRunner::new(config).run(&lengths, |lengths| {
-            prop_assert!(
-                run(&mut lengths.iter().copied().cycle()) == whole,
-                "{name} in windows of {lengths:?}"
-            );
-            Ok(())
-        });
-        checked.unwrap();
-        assert!(run(&mut std::iter::repeat(1)) == whole, "{name} step by step");
+        for (device, cases) in devices().iter().zip([2, 8]) {
+            let whole = run(device, &mut std::iter::repeat(steps));
+            let spikes = whole[0].iter().filter(|x| **x != 0).count();
+            assert!(spikes > 100, "{name}: {spikes} spikes");
+            let config = Config { cases, failure_persistence: None, ..Config::default() };
+            let lengths = proptest::collection::vec(1_usize..40, 1..6);
+            let checked = TestRunner::new(config).run(&lengths, |lengths| {
+                prop_assert!(
+                    run(device, &mut lengths.iter().copied().cycle()) == whole,
+                    "{name} in windows of {lengths:?} on {device}"
+                );
+                Ok(())
+            });
+            checked.unwrap();
+            assert!(run(device, &mut std::iter::repeat(1)) == whole, "{name} step by step on {device}");
+        }
     }
 }
