@@ -8,6 +8,9 @@ use crate::graph::Extent;
 use crate::op::compiled::{Block, Given, WIDE, Wide};
 use crate::op::expr::{BLOCK, Lane};
 
+/// Blocks of columns that a compiled step takes through time together: with their states they stay in the first-level cache.
+const ABREAST: usize = 8;
+
 /// One operand as a walk reads it.
 #[derive(Clone, Copy, Default)]
 struct Line<'a> {
@@ -69,67 +72,83 @@ impl ScanKernel {
     ) {
         // A copy that nothing else can change: what follows from its constants is computed once.
         let system = system.clone();
-        let (mut x, mut next) = (Block::ZERO, Block::ZERO);
+        let (mut x, mut next) = ([Block::ZERO; ABREAST], Block::ZERO);
         self.ways(
             io,
             units,
             row0,
             #[inline(always)]
             |io, way| {
-                for from in (0..way.place.len()).step_by(WIDE) {
-                    self.walk_wide(&system, io, (way, operands), from, &mut x, &mut next);
+                // Over a few steps, lines are in the cache as it is.
+                let abreast = if self.steps < ABREAST { WIDE } else { ABREAST * WIDE };
+                for from in (0..way.place.len()).step_by(abreast) {
+                    let columns = from..way.place.len().min(from + abreast);
+                    self.walk_wide(&system, io, (way, operands), columns, &mut x, &mut next);
                 }
             },
         );
     }
 
+    /// Some blocks of columns go through time together, each step of all before the next step: what they read and write of a
+    /// step lies side by side.
     #[inline(always)]
     fn walk_wide<S: Wide>(
         &self,
         system: &S,
         io: &mut Io<'_>,
         (way, operands): (&Way<'_>, &Given),
-        from: usize,
-        x: &mut Block,
+        columns: Range<usize>,
+        x: &mut [Block; ABREAST],
         next: &mut Block,
     ) {
-        let n = WIDE.min(way.place.len() - from);
-        let place = way.place.start + from..way.place.start + from + n;
         let previous = S::OPERANDS + S::STATES;
-        for k in 0..S::STATES {
-            fill(&mut x[S::OPERANDS + k], &io.output(1, self.block(k, way.now)).0[place.clone()]);
-        }
-        if S::DELAYED {
-            fill(&mut x[previous], &io.output(0, self.border(way.now)).0[place.clone()]);
+        let place = |from: usize| {
+            let n = WIDE.min(columns.end - from);
+            (n, way.place.start + from..way.place.start + from + n)
+        };
+        let blocks = || columns.clone().step_by(WIDE);
+        for (x, from) in x.iter_mut().zip(blocks()) {
+            let (_, place) = place(from);
+            for k in 0..S::STATES {
+                fill(&mut x[S::OPERANDS + k], &io.output(1, self.block(k, way.now)).0[place.clone()]);
+            }
+            if S::DELAYED {
+                fill(&mut x[previous], &io.output(0, self.border(way.now)).0[place]);
+            }
         }
         for k in 0..self.steps {
             let (t, after) = self.time(way.t0, k);
-            for (k, x) in x.iter_mut().enumerate().take(S::OPERANDS) {
-                // Which line it is must be known to the compiler where it can be.
-                let line = if S::WHOLE { Some(&way.lines[k]) } else { operands[k].map(|i| &way.lines[i]) };
-                match line.map(|line| line.lane(t, from, n)) {
-                    Some(Lane::Slice(s)) => fill(x, s),
-                    Some(Lane::Splat(c)) => x.fill(c),
-                    None => {}
+            for (x, from) in x.iter_mut().zip(blocks()) {
+                let (n, place) = place(from);
+                for (k, x) in x.iter_mut().enumerate().take(S::OPERANDS) {
+                    // Which line it is must be known to the compiler where it can be.
+                    let line =
+                        if S::WHOLE { Some(&way.lines[k]) } else { operands[k].map(|i| &way.lines[i]) };
+                    match line.map(|line| line.lane(t, from, n)) {
+                        Some(Lane::Slice(s)) => fill(x, s),
+                        Some(Lane::Splat(c)) => x.fill(c),
+                        None => {}
+                    }
                 }
-            }
-            // Always all of them: with another number, the last ones would not be in vectors.
-            system.step_all(x, next);
-            let to = &mut io.output(0, self.output_block(t, after)).0[place.clone()];
-            store(&next[0], to);
-            if S::DELAYED && k + 1 < self.steps {
-                x[previous] = next[0];
-            }
-            for k in 0..S::STATES {
-                x[S::OPERANDS + k] = next[1 + k];
-                if self.kept() {
-                    store(&next[1 + k], &mut io.output(1, self.block(k, after)).0[place.clone()]);
+                // Always all of them: with another number, the last ones would not be in vectors.
+                system.step_all(x, next);
+                store(&next[0], &mut io.output(0, self.output_block(t, after)).0[place.clone()]);
+                if S::DELAYED && k + 1 < self.steps {
+                    x[previous] = next[0];
+                }
+                for k in 0..S::STATES {
+                    x[S::OPERANDS + k] = next[1 + k];
+                    if self.kept() {
+                        store(&next[1 + k], &mut io.output(1, self.block(k, after)).0[place.clone()]);
+                    }
                 }
             }
         }
         if !self.kept() {
-            for k in 0..S::STATES {
-                store(&x[S::OPERANDS + k], &mut io.output(1, k).0[place.clone()]);
+            for (x, from) in x.iter().zip(blocks()) {
+                for k in 0..S::STATES {
+                    store(&x[S::OPERANDS + k], &mut io.output(1, k).0[place(from).1]);
+                }
             }
         }
     }
