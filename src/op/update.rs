@@ -354,35 +354,71 @@ impl Lines<'_> {
                 let before = epsilon_at == EpsilonAt::RootBeforeCorrection;
                 let (rate, root) =
                     if before { (h.rate * root / h.correct1, 1.0) } else { (h.rate / h.correct1, root) };
-                for ((w, &g), i) in pairs.zip(0..) {
-                    let (g, kept) = start.of(*w, g);
-                    slot0[i] = math::flush(h.beta1 * slot0[i] + (1.0 - h.beta1) * g);
-                    slot1[i] = math::flush(h.beta2 * slot1[i] + (1.0 - h.beta2) * g * g);
-                    let mut v = slot1[i];
-                    if amsgrad {
-                        v = v.max(slot2[i]);
-                        slot2[i] = v;
+                let moments = |m: &mut f32, v: &mut f32, g: f32| {
+                    *m = math::flush(h.beta1 * *m + (1.0 - h.beta1) * g);
+                    *v = math::flush(h.beta2 * *v + (1.0 - h.beta2) * g * g);
+                };
+                let step = |m: f32, v: f32| rate * m / (v.sqrt() / root + h.epsilon);
+                let all = pairs.zip(slot0.iter_mut().zip(slot1.iter_mut()));
+                // Iterators of one length each, as a check of an index would keep the loop from being vectorised.
+                if amsgrad {
+                    for (((w, &g), (m, v)), most) in all.zip(slot2.iter_mut()) {
+                        let (g, kept) = start.of(*w, g);
+                        moments(m, v, g);
+                        *most = v.max(*most);
+                        *w = kept - step(*m, *most);
                     }
-                    *w = kept - rate * slot0[i] / (v.sqrt() / root + h.epsilon);
+                } else {
+                    for ((w, &g), (m, v)) in all {
+                        let (g, kept) = start.of(*w, g);
+                        moments(m, v, g);
+                        *w = kept - step(*m, *v);
+                    }
                 }
             }
             Rule::RmsProp { centered, epsilon_at } => {
                 let inside = if epsilon_at == EpsilonAt::InsideRoot { h.epsilon } else { 0.0 };
                 let outside = h.epsilon - inside;
-                for (i, (w, &g)) in pairs.enumerate() {
-                    let (g, kept) = start.of(*w, g);
-                    slot0[i] = math::flush(h.beta2 * slot0[i] + (1.0 - h.beta2) * g * g);
-                    let mut v = slot0[i];
-                    if centered {
-                        slot2[i] = math::flush(h.beta2 * slot2[i] + (1.0 - h.beta2) * g);
-                        v -= slot2[i] * slot2[i];
+                let square = |v: &mut f32, g: f32| {
+                    *v = math::flush(h.beta2 * *v + (1.0 - h.beta2) * g * g);
+                    *v
+                };
+                let middle = |m: &mut f32, g: f32| {
+                    *m = math::flush(h.beta2 * *m + (1.0 - h.beta2) * g);
+                    *m * *m
+                };
+                let step = |v: f32, g: f32| g / ((v + inside).sqrt() + outside);
+                let rolled = |r: &mut f32, step: f32| {
+                    *r = math::flush(h.momentum * *r + step);
+                    *r
+                };
+                let (slot1, slot2) = (slot1.iter_mut(), slot2.iter_mut());
+                let all = pairs.zip(slot0.iter_mut());
+                match (centered, h.momentum != 0.0) {
+                    (false, false) => {
+                        for ((w, &g), v) in all {
+                            let (g, kept) = start.of(*w, g);
+                            *w = kept - h.rate * step(square(v, g), g);
+                        }
                     }
-                    let mut step = g / ((v + inside).sqrt() + outside);
-                    if h.momentum != 0.0 {
-                        step = math::flush(h.momentum * slot1[i] + step);
-                        slot1[i] = step;
+                    (true, false) => {
+                        for (((w, &g), v), m) in all.zip(slot2) {
+                            let (g, kept) = start.of(*w, g);
+                            *w = kept - h.rate * step(square(v, g) - middle(m, g), g);
+                        }
                     }
-                    *w = kept - h.rate * step;
+                    (false, true) => {
+                        for (((w, &g), v), r) in all.zip(slot1) {
+                            let (g, kept) = start.of(*w, g);
+                            *w = kept - h.rate * rolled(r, step(square(v, g), g));
+                        }
+                    }
+                    (true, true) => {
+                        for (((w, &g), v), (r, m)) in all.zip(slot1.zip(slot2)) {
+                            let (g, kept) = start.of(*w, g);
+                            *w = kept - h.rate * rolled(r, step(square(v, g) - middle(m, g), g));
+                        }
+                    }
                 }
             }
             Rule::Adagrad => {
