@@ -128,11 +128,11 @@ pub(crate) fn one_or_list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from.deserialize_any(Any(expecting, PhantomData))
 }
 
-/// Makes an enum with `#[serde(remote = "Self")]` readable as a table with its one entry, and as `"name"` where all settings
-/// have defaults. With `also Serialize` it is written as the derived code does.
-macro_rules! name_or_table {
-    ($type:ident also Serialize, $expecting:literal) => {
-        crate::named::name_or_table!($type, $expecting);
+/// Makes a type with `#[serde(remote = "Self")]` readable as a text or a table, of which `$text` and `$table` make it. With `also
+/// Serialize` it is written as the derived code does.
+macro_rules! text_or_table {
+    ($type:ident also Serialize, $($rest:tt)*) => {
+        crate::named::text_or_table!($type, $($rest)*);
 
         impl serde::Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
@@ -140,7 +140,7 @@ macro_rules! name_or_table {
             }
         }
     };
-    ($type:ident, $expecting:literal) => {
+    ($type:ident, $expecting:literal, $text:expr, $table:expr) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
                 struct Visitor;
@@ -151,12 +151,12 @@ macro_rules! name_or_table {
                         f.write_str($expecting)
                     }
 
-                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$type, E> {
-                        $type::deserialize(crate::named::name_alone(name))
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        $text(text)
                     }
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
-                        crate::named::only_entry(map, $expecting, |entry| $type::deserialize(entry))
+                        $table(map)
                     }
                 }
                 from.deserialize_any(Visitor)
@@ -164,7 +164,33 @@ macro_rules! name_or_table {
         }
     };
 }
+pub(crate) use text_or_table;
+
+/// [`text_or_table`] for an enum: a table with its one entry, or `"name"` where all settings have defaults.
+macro_rules! name_or_table {
+    ($type:ident $(also $serialize:ident)?, $expecting:literal) => {
+        crate::named::text_or_table!(
+            $type $(also $serialize)?,
+            $expecting,
+            |name| $type::deserialize(crate::named::name_alone(name)),
+            |map| crate::named::only_entry(map, $expecting, |entry| $type::deserialize(entry))
+        );
+    };
+}
 pub(crate) use name_or_table;
+
+/// [`text_or_table`] for a table with a `kind`, or `"kind"` where all settings have defaults.
+macro_rules! kind_or_table {
+    ($type:ident $(also $serialize:ident)?, $expecting:literal) => {
+        crate::named::text_or_table!(
+            $type $(also $serialize)?,
+            $expecting,
+            |name| $type::deserialize(crate::named::kind_alone(name)),
+            |map| $type::deserialize(serde::de::value::MapAccessDeserializer::new(map))
+        );
+    };
+}
+pub(crate) use kind_or_table;
 
 /// A name as a table whose only entry is that kind.
 pub(crate) fn kind_alone<E: Error>(
@@ -172,41 +198,3 @@ pub(crate) fn kind_alone<E: Error>(
 ) -> MapDeserializer<'_, std::iter::Once<(&'static str, &str)>, E> {
     MapDeserializer::new(std::iter::once(("kind", name)))
 }
-
-/// Makes a type with `#[serde(remote = "Self")]`, a table with a `kind`, readable as `"kind"` too, where all settings have
-/// defaults. With `also Serialize` it is written as the derived code does.
-macro_rules! kind_or_table {
-    ($type:ident also Serialize, $expecting:literal) => {
-        crate::named::kind_or_table!($type, $expecting);
-
-        impl serde::Serialize for $type {
-            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                $type::serialize(self, to)
-            }
-        }
-    };
-    ($type:ident, $expecting:literal) => {
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                struct Visitor;
-                impl<'de> serde::de::Visitor<'de> for Visitor {
-                    type Value = $type;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str($expecting)
-                    }
-
-                    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<$type, E> {
-                        $type::deserialize(crate::named::kind_alone(name))
-                    }
-
-                    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
-                        $type::deserialize(serde::de::value::MapAccessDeserializer::new(map))
-                    }
-                }
-                from.deserialize_any(Visitor)
-            }
-        }
-    };
-}
-pub(crate) use kind_or_table;

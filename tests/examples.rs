@@ -13,7 +13,7 @@ use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use proptest::prelude::prop_assert;
 use proptest::test_runner::{Config, TestRunner};
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the example's main is not called here")]
 #[path = "../examples/lmu.rs"]
 mod lmu;
 

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
-use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Error, Options, Result, Simulator};
 
-use super::{DeviceArg, count, note, say, table};
+use super::{DeviceArg, count, note, read_spec, say, table};
 
 /// Checks the gradients of the network of a TOML file on a device.
 ///
@@ -44,10 +43,7 @@ pub fn run(args: &CheckArgs) -> Result<()> {
             format!("it is {}, but must be at least 0", args.tolerance),
         ));
     }
-    let mut spec = NetworkSpec::read(&args.file)?;
-    if let Some(place) = &args.data {
-        spec.set_data_path(place)?;
-    }
+    let spec = read_spec(&args.file, args.data.as_ref())?;
     let network = spec.build()?;
     let train = spec.train()?;
     let (inputs, targets) = match &spec.data {

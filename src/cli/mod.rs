@@ -18,10 +18,12 @@ mod train;
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
+use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Device, Result};
 
 /// Simulates and trains Nengo-style networks on any GPU, and on the CPU.
@@ -87,6 +89,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Reads a file, with its data in another `place` if there is one.
+fn read_spec(file: &Path, place: Option<&PathBuf>) -> Result<NetworkSpec> {
+    let mut spec = NetworkSpec::read(file)?;
+    if let Some(place) = place {
+        spec.set_data_path(place)?;
+    }
+    Ok(spec)
 }
 
 /// An option that counts something.

@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Error, Options, Result, Simulator};
 
 use super::run::n_steps;
-use super::{DeviceArg, count, say};
+use super::{DeviceArg, count, read_spec, say};
 
 /// Shows what a run of a network would do and cost: what loops in time, dispatches and memory.
 ///
@@ -40,10 +39,7 @@ pub struct PlanArgs {
 
 /// Prints the plan.
 pub fn run(args: &PlanArgs) -> Result<()> {
-    let mut spec = NetworkSpec::read(&args.file)?;
-    if let Some(place) = &args.data {
-        spec.set_data_path(place)?;
-    }
+    let spec = read_spec(&args.file, args.data.as_ref())?;
     let network = spec.build()?;
     let device = args.device.open()?;
     let takes_data = spec.node.iter().any(|n| n.is_input());

@@ -10,7 +10,7 @@ use nengo_wgpu::{Data, Error, Options, Result, Simulator, Window};
 
 use super::pictures::PlotArgs;
 use super::record::{Files, Format, Record, Span};
-use super::{DeviceArg, count, note, say, table};
+use super::{DeviceArg, count, note, read_spec, say, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
 ///
@@ -59,10 +59,7 @@ pub struct RunArgs {
 
 /// Runs.
 pub fn run(args: &RunArgs) -> Result<()> {
-    let mut spec = NetworkSpec::read(&args.file)?;
-    if let Some(place) = &args.data {
-        spec.set_data_path(place)?;
-    }
+    let spec = read_spec(&args.file, args.data.as_ref())?;
     let mut network = spec.build()?;
     if network.probe_ids().next().is_none() {
         return Err(Error::invalid(
@@ -197,12 +194,6 @@ pub(super) fn n_steps(
     let steps = match (steps, time) {
         (Some(steps), _) => Ok(steps),
         (None, Some(time)) => {
-            if !(spec.dt.is_finite() && spec.dt > 0.0) {
-                return Err(Error::invalid(
-                    "dt",
-                    format!("it is {} s, but must be finite and above 0", spec.dt),
-                ));
-            }
             let steps = (time / spec.dt).round();
             if (1.0..1e15).contains(&steps) {
                 Ok(steps as usize)

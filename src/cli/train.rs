@@ -15,7 +15,7 @@ use super::log::{Fields, Log, evaluation};
 use super::pictures::{Pictures, PlotArgs};
 use super::progress::Display;
 use super::record::{Record, Span};
-use super::{DeviceArg, note, say};
+use super::{DeviceArg, note, read_spec, say};
 
 /// Trains the network of a TOML file on its data.
 ///
@@ -70,7 +70,7 @@ struct Session {
 
 /// Trains.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let spec = read_spec(args)?;
+    let spec = told_spec(args)?;
     let mut network = spec.build()?;
     let train = spec.train()?;
     let splits = spec.load_data()?;
@@ -150,13 +150,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     session.finish(&splits, test.as_ref(), done, seconds)
 }
 
-fn read_spec(args: &TrainArgs) -> Result<NetworkSpec> {
-    let mut spec = NetworkSpec::read(&args.file)?;
+/// The file with what the options say in its place.
+fn told_spec(args: &TrainArgs) -> Result<NetworkSpec> {
+    let mut spec = read_spec(&args.file, args.data.as_ref())?;
     if let Some(seed) = args.seed {
         spec.seed = seed;
-    }
-    if let Some(place) = &args.data {
-        spec.set_data_path(place)?;
     }
     if let (Some(epochs), Some(train)) = (args.epochs, &mut spec.train) {
         train.epochs = epochs;

@@ -62,6 +62,14 @@ impl Target {
     pub(crate) fn is_parameter(&self) -> bool {
         matches!(self, Target::Parameter(_) | Target::Norm(_))
     }
+
+    /// The object that it is of.
+    fn object(&self) -> Option<ObjectId> {
+        match self {
+            Target::Output(object, _) | Target::State(object, _) | Target::Input(object) => Some(*object),
+            Target::Rule(..) | Target::Parameter(_) | Target::Norm(_) => None,
+        }
+    }
 }
 
 impl Network {
@@ -113,11 +121,8 @@ impl Network {
         let spec = self.probes.get(probe.0).ok_or_else(other)?;
         let invalid = |problem: String| Error::invalid(format!("probe '{}'", spec.name), problem);
         let no_object = || invalid("it reads no object: a slice is for what one gives, gets or holds".into());
+        let of = self.name(spec.target.object().ok_or_else(no_object)?);
         let size = self.target_size(&spec.target).ok_or_else(no_object)?;
-        let of = match &spec.target {
-            Target::Output(of, _) | Target::State(of, _) | Target::Input(of) => self.name(*of),
-            Target::Rule(..) | Target::Parameter(_) | Target::Norm(_) => "",
-        };
         slice.indices(size).map_err(|problem| invalid(format!("it reads '{of}[{slice}]': {problem}")))?;
         self.probes[probe.0].slice = slice;
         Ok(())

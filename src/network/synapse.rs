@@ -2,7 +2,7 @@
 
 use super::discretise::{Method, StateSpace};
 use crate::error::{Error, Result};
-use crate::op::scan::SHORTEST;
+use crate::op::scan::lost_step;
 
 /// A filter on a connection or probe. It delays by one step: what leaves it at a step depends on what came in up to
 /// the step before. Without a synapse nothing is delayed.
@@ -144,12 +144,8 @@ impl Synapse {
             if tau * 700.0 <= dt {
                 return Ok(Discrete::Linear(StateSpace::gain(1.0)));
             }
-            let least = tau * SHORTEST;
-            if dt < least {
-                return Err(invalid(format!(
-                    "a time step of {dt} s is lost in single precision beside its time constant, {tau} s; take at least \
-                     {least:.1e} s"
-                )));
+            if let Some(problem) = lost_step(dt, "its time constant", tau) {
+                return Err(invalid(problem));
             }
             let filter = LinearFilter::new(&[1.0], denominator);
             filter.at(dt).map(Discrete::Linear).map_err(invalid)

@@ -313,9 +313,14 @@ impl Kernel for ScanKernel {
     }
 }
 
-/// The shortest time step beside a time constant: of a shorter one, single precision keeps less than two bits where a state is
-/// near 1.
-pub(crate) const SHORTEST: f64 = 1.0 / (1 << 21) as f64;
+/// What is wrong with a time step, if it is so short beside a time constant that single precision keeps less than two bits of
+/// it where a state is near 1.
+pub(crate) fn lost_step(dt: f64, what: &str, tau: f64) -> Option<String> {
+    let least = tau / (1 << 21) as f64;
+    (dt < least).then(|| {
+        format!("a time step of {dt} s is lost in single precision beside {what}, {tau} s; take at least {least:.1e} s")
+    })
+}
 
 /// With an output and a buffer of states, as many as every adapter can bind.
 const MAX_OPERANDS: usize = 6;

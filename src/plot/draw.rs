@@ -141,17 +141,11 @@ where
                 if pixels {
                     // plotters draws the corners of thick lines in pixels as long spikes: piece by piece there are none, and
                     // a dot on each point rounds the corner.
-                    let runs = runs.flat_map(|run| {
-                        let single = if run.len() == 1 { run } else { &[] };
-                        run.windows(2).chain(single.chunks(1))
-                    });
-                    let pieces = runs.flat_map(|piece| {
-                        let dots =
-                            piece.iter().map(|p| Circle::new(*p, line as i32, colour.filled()).into_dyn());
-                        std::iter::once(PathElement::new(piece.to_vec(), style).into_dyn())
-                            .chain(dots.collect::<Vec<_>>())
-                    });
-                    chart.draw_series(pieces)
+                    let pieces = runs.clone().flat_map(|run| run.windows(2));
+                    let pieces = pieces.map(|piece| PathElement::new(piece.to_vec(), style));
+                    chart.draw_series(pieces).map_err(text)?;
+                    let dots = runs.flatten().map(|p| Circle::new(*p, line as i32, colour.filled()));
+                    chart.draw_series(dots)
                 } else {
                     chart.draw_series(runs.map(|run| PathElement::new(run.to_vec(), style)))
                 }

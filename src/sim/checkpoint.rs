@@ -42,7 +42,7 @@ impl Simulator {
             seed: self.seed,
             optimiser,
             minibatch: Some(self.minibatch),
-            rate: Some(compiled.training.schedule.base()),
+            rate: Some(compiled.training.schedule.rate),
         };
         let json = serde_json::to_string(&counters).map_err(|e| Error::file(path.as_ref(), e.to_string()))?;
         let values = self.read_all(PARAMETERS)?;
@@ -119,9 +119,9 @@ impl Simulator {
         };
         let schedule = &compiled.training.schedule;
         let (minibatch, rate) =
-            (then.minibatch.unwrap_or(self.minibatch), then.rate.unwrap_or(schedule.base()));
+            (then.minibatch.unwrap_or(self.minibatch), then.rate.unwrap_or(schedule.rate));
         changed("minibatches of", minibatch.to_string(), self.minibatch.to_string());
-        changed("the learning rate", rate.to_string(), schedule.base().to_string());
+        changed("the learning rate", rate.to_string(), schedule.rate.to_string());
         if then.seed != self.seed {
             changes.push(format!("the checkpoint's seed, {}, is used in place of {}", then.seed, self.seed));
         }

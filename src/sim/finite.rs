@@ -13,11 +13,14 @@ use crate::network::ProbeId;
 /// After so many steps of a run, at the end of a window, its states are looked at.
 const LOOK: usize = 1024;
 
+/// Where a state may come from that is not finite, if its step is known.
+const FROM: &str = "that step's inputs, a function of a connection or the parameters";
+
 /// The states of a run when they were last seen to be finite.
 pub(super) struct Good {
     /// Step of the run.
     done: usize,
-    /// Not for a run of one step, which tells its step anyway.
+    /// Nothing for those that the run starts from, where that is their start.
     values: Option<Values>,
 }
 
@@ -29,10 +32,11 @@ impl Good {
 }
 
 impl Simulator {
-    /// The states at the start of a run.
+    /// The states at the start of a run. One that does not go on from another's need not be read, nor one of a single step,
+    /// which is told anyway.
     pub(super) fn good(&mut self, run: &Run<'_>) -> Result<Good> {
-        let values = if run.n_steps > 1 { Some(self.read_states(run.states)?) } else { None };
-        Ok(Good { done: 0, values })
+        let reads = run.states == StateKey::Run && run.n_steps > 1;
+        Ok(Good { done: 0, values: if reads { Some(self.read_states(run.states)?) } else { None } })
     }
 
     /// Refuses states that are not finite `done` steps into a run that began at step `start`, which no probe may show: a
@@ -46,15 +50,14 @@ impl Simulator {
     ) -> Result<()> {
         let values = self.read_states(run.states)?;
         let Some(bad) = self.bad_among(&values) else {
-            good.done = done;
-            good.values = good.values.is_some().then_some(values);
+            *good = Good { done, values: Some(values) };
             return Ok(());
         };
         let (steps, end) = (done - good.done, start + done as u64);
-        let from = "it comes from that step's inputs, a function of a connection or the parameters";
+        let from = format!("it comes from {FROM}");
         let (BadState { what, value, place }, step, from) = match self.first_bad(run, good, start, done)? {
-            Some((step, first)) => (first, step, from.to_string()),
-            None if steps == 1 => (bad, end - 1, from.to_string()),
+            Some((step, first)) => (first, step, from),
+            None if steps == 1 => (bad, end - 1, from),
             None => (bad, end - 1, format!("it became so within {steps} steps, from what comes in")),
         };
         Err(Error::NotFinite { what, value, step, hint: format!("at {place}; {from}") })
@@ -80,8 +83,7 @@ impl Simulator {
                     Some((step, first)) => format!("{first}, since step {step}"),
                     None => format!("{state}, after {after} time steps"),
                 },
-                None => "no state is, so it comes from that step's inputs, a function of a connection or the parameters"
-                    .into(),
+                None => format!("no state is, so it comes from {FROM}"),
             };
             let later = (output.len_of(Axis(1)) - 1 - t) as u64;
             let every = self.sample_every(ProbeId(probe)) as u64;
@@ -95,7 +97,7 @@ impl Simulator {
     }
 
     /// The first step after which a state is not finite, and that state, found by going again one step at a time from where
-    /// all were finite. The simulator then stands at the end of that step.
+    /// all were finite. The simulator stands where it stood.
     fn first_bad(
         &mut self,
         run: &Run<'_>,
@@ -103,14 +105,20 @@ impl Simulator {
         start: u64,
         done: usize,
     ) -> Result<Option<(u64, BadState)>> {
-        let Some(values) = &good.values else { return Ok(None) };
+        if done == good.done + 1 {
+            return Ok(None);
+        }
         let dims = Dims { batch: run.batch.len(), steps: 1 };
         let key = PlanKey { dims, held: run.held.to_vec(), states: run.states };
         self.forward(&key)?;
+        let now = self.read_states(run.states)?;
         // Callbacks are called once a step, and may remember it.
         let Some(loaded) = self.plans.remove(&key) else { return Ok(None) };
         let mut walk = || {
-            self.write_states(values)?;
+            match &good.values {
+                Some(values) => self.write_states(values)?,
+                None => self.reset_states(run.states)?,
+            }
             for data_first in good.done..done {
                 let first = start + data_first as u64;
                 self.upload(&loaded, &run.rows(first, data_first))?;
@@ -123,6 +131,7 @@ impl Simulator {
         };
         let found = if loaded.calls.is_empty() { walk() } else { Ok(None) };
         self.plans.insert(key, loaded);
+        self.write_states(&now)?;
         found
     }
 

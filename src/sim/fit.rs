@@ -40,48 +40,13 @@ impl Fit {
 
 /// Ends the training when the validation loss has not fallen by `least` in `patience` epochs.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(remote = "Self", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
     /// Epochs without a fall.
     pub patience: u64,
     /// What counts as a fall.
     #[serde(default)]
     pub least: f64,
-}
-
-impl serde::Serialize for EarlyStopping {
-    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        Self::serialize(self, to)
-    }
-}
-
-/// A table, or the patience alone.
-impl<'de> serde::Deserialize<'de> for EarlyStopping {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        use serde::de::{Error, MapAccess, Visitor, value::MapAccessDeserializer};
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = EarlyStopping;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("{ patience = EPOCHS }, or a number of epochs")
-            }
-
-            fn visit_u64<E: Error>(self, patience: u64) -> Result<EarlyStopping, E> {
-                Ok(EarlyStopping { patience, least: 0.0 })
-            }
-
-            fn visit_i64<E: Error>(self, patience: i64) -> Result<EarlyStopping, E> {
-                let wrong = |_| E::custom(format!("it is {patience}, but must be a number of epochs"));
-                u64::try_from(patience).map_err(wrong).and_then(|patience| self.visit_u64(patience))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EarlyStopping, A::Error> {
-                EarlyStopping::deserialize(MapAccessDeserializer::new(map))
-            }
-        }
-        from.deserialize_any(Any)
-    }
 }
 
 /// The report of one training step. It arrives some steps late.

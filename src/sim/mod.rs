@@ -109,6 +109,14 @@ impl Default for Options {
     }
 }
 
+/// Refuses time steps of no length.
+pub(crate) fn check_dt(dt: f64) -> Result<()> {
+    if dt.is_finite() && dt > 0.0 {
+        return Ok(());
+    }
+    Err(Error::invalid("dt", format!("it is {dt} s, but must be finite and above 0")))
+}
+
 impl Simulator {
     /// A simulator of `network` on `device` with one example at a time and steps of a millisecond.
     ///
@@ -144,9 +152,7 @@ impl Simulator {
         if minibatch == 0 {
             return Err(Error::invalid("minibatch", "it is 0, but must be at least 1"));
         }
-        if !(dt.is_finite() && dt > 0.0) {
-            return Err(Error::invalid("dt", format!("it is {dt} s, but must be above 0")));
-        }
+        check_dt(dt)?;
         let layout = Layout::new(network, &(0..network.parameters.len()).collect::<Vec<_>>());
         let seed = seed.unwrap_or(network.seed);
         let mut sim = Self {

@@ -200,13 +200,12 @@ impl Simulator {
                 let window = fits.window(key.dims.steps);
                 format!("{fits:?} would fit: say a window of {window} steps, or allow more memory")
             }
-            Found::Least(u64::MAX, _) => {
-                "no window fits; use a smaller minibatch or allow more memory".to_string()
+            Found::Least(least) => {
+                let least = least.map_or(String::new(), |(least, window)| {
+                    format!(": windows of {window} steps need least, {least} bytes")
+                });
+                format!("no window fits{least}; use a smaller minibatch or allow more memory")
             }
-            Found::Least(least, window) => format!(
-                "no window fits: windows of {window} steps need least, {least} bytes; use a smaller minibatch or \
-                 allow more memory"
-            ),
             Found::Whole(who) => format!(
                 "{who}, so the run cannot be cut into windows; use a smaller minibatch or allow more memory"
             ),
@@ -229,8 +228,8 @@ impl Simulator {
 enum Found {
     /// The largest that were found.
     Fits(Backprop),
-    /// None; the least bytes that any needed, and its steps.
-    Least(u64, usize),
+    /// None; the least bytes that any needed, and its steps, if there was one that the device would hold.
+    Least(Option<(u64, usize)>),
     /// The run cannot be cut, for this reason.
     Whole(String),
 }
@@ -244,18 +243,18 @@ fn largest(
     budget: u64,
     bytes: &dyn Fn(Backprop) -> Result<u64>,
 ) -> Result<Found> {
-    let (mut least, mut window) = ((u64::MAX, 0), steps);
+    let (mut least, mut window) = (None::<(u64, usize)>, steps);
     while window > 1 {
         // The next shorter one that cuts the run into more pieces.
         window = steps.div_ceil(steps.div_ceil(window - 1));
         let needed = match bytes(kind.with_window(window)) {
-            Err(Error::TooLarge { .. }) => u64::MAX,
+            Err(Error::TooLarge { .. }) => continue,
             other => other?,
         };
         if needed <= budget {
             return Ok(Found::Fits(kind.with_window(window)));
         }
-        least = least.min((needed, window));
+        least = least.into_iter().chain([(needed, window)]).min();
     }
-    Ok(Found::Least(least.0, least.1))
+    Ok(Found::Least(least))
 }

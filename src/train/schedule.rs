@@ -64,11 +64,6 @@ impl Schedule {
         self
     }
 
-    /// The rate that it starts from, after the warm-up.
-    pub(crate) fn base(&self) -> f32 {
-        self.rate
-    }
-
     /// Refuses rates and factors that make no sense.
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |problem: String| Err(Error::invalid("the learning rate's schedule", problem));

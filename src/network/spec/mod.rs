@@ -50,6 +50,7 @@ use super::{Connection, Network, Slice};
 use crate::error::{Error, Result};
 use crate::io::dataset::{DataSpec, Splits};
 use crate::io::split::SplitSpec;
+use crate::sim::check_dt;
 use crate::solve::Solver;
 use crate::train::TrainSpec;
 
@@ -158,6 +159,7 @@ impl NetworkSpec {
     /// # Errors
     /// Names that do not exist or are taken, sizes that do not fit or do not follow, and those of [`Network`].
     pub fn build(&self) -> Result<Network> {
+        check_dt(self.dt)?;
         let mut net = Network::new(self.seed);
         self.config.apply(&mut net.config)?;
         for node in &self.node {

@@ -411,8 +411,7 @@ impl ProbeSpec {
     }
 }
 
-/// What to say in place of a target that is a connection, its learning rule, or has no state of that name but one that a rule
-/// has.
+/// How to write the probe of a target that is no object, but a connection or its learning rule.
 fn of_rule(net: &Network, name: &str, state: Option<&str>) -> Option<String> {
     let connection = name.strip_suffix("/learning-rule").unwrap_or(name);
     let is_object = net.find(name).is_ok() && connection == name;

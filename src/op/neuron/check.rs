@@ -3,7 +3,7 @@
 use super::{NeuronType, Spiking};
 use crate::error::{Error, Result};
 use crate::op::function::Surrogate;
-use crate::op::scan::SHORTEST;
+use crate::op::scan::lost_step;
 
 impl NeuronType {
     /// Refuses constants that make no sense; `what` names whose they are.
@@ -57,12 +57,7 @@ impl NeuronType {
     pub fn check_dt(&self, what: &str, dt: f64) -> Result<()> {
         let invalid =
             |problem: String| Err(Error::invalid(format!("the {} of {what}", self.name()), problem));
-        let short = |name, tau: f64| match tau * SHORTEST {
-            least if dt < least => invalid(format!(
-                "a time step of {dt} s is lost in single precision beside {name}, {tau} s; take at least {least:.1e} s"
-            )),
-            _ => Ok(()),
-        };
+        let short = |name, tau| lost_step(dt, name, tau).map_or(Ok(()), invalid);
         let (tau_rc, tau_ref) = match self {
             NeuronType::Lif(p) => (p.tau_rc, p.tau_ref),
             NeuronType::AdaptiveLif(p) => {

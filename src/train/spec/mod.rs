@@ -59,6 +59,7 @@ pub struct TrainSpec {
     #[serde(default)]
     pub group: Vec<GroupSpec>,
     /// Ends the training when the validation loss no longer falls.
+    #[serde(default, deserialize_with = "settings::early_stopping")]
     pub early_stopping: Option<EarlyStopping>,
     /// Whether examples are shuffled before each epoch; true by default.
     #[serde(default = "yes")]

@@ -1,8 +1,13 @@
 //! The learning rate, penalties and groups of a `[train]` table.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
+use crate::sim::EarlyStopping;
 use crate::train::{Decay, Penalty, Schedule, Select};
 
 /// How the learning rate changes over the steps of training.
@@ -127,6 +132,28 @@ impl TryFrom<BytesText> for Bytes {
         let bytes = number * unit;
         if (0.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
     }
+}
+
+/// A table, or its patience alone.
+pub(super) fn early_stopping<'de, D: Deserializer<'de>>(from: D) -> Result<Option<EarlyStopping>, D::Error> {
+    struct Any;
+    impl<'de> Visitor<'de> for Any {
+        type Value = EarlyStopping;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("{ patience = EPOCHS }, or a number of epochs")
+        }
+
+        fn visit_i64<E: de::Error>(self, epochs: i64) -> Result<EarlyStopping, E> {
+            let wrong = |_| E::invalid_value(Unexpected::Signed(epochs), &self);
+            Ok(EarlyStopping { patience: u64::try_from(epochs).map_err(wrong)?, least: 0.0 })
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EarlyStopping, A::Error> {
+            EarlyStopping::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+    from.deserialize_any(Any).map(Some)
 }
 
 /// Parameters with a learning rate of their own.
