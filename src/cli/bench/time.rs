@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use ndarray::{Array2, Array3, Axis};
+use nengo_wgpu::engine::Family;
 use nengo_wgpu::network::{
     Activation, Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform, Tuning,
     benchmarks,
@@ -186,7 +187,8 @@ impl Bench {
             let workload = what.to_possible_value();
             let workload = workload.as_ref().map(|v| v.get_name());
             let who = peers::split(peer).0;
-            let spec = json!({ "peer": who, "workload": workload, "repeats": self.repeats });
+            let gpu = self.device.target().family == Family::Gpu;
+            let spec = json!({ "peer": who, "workload": workload, "repeats": self.repeats, "gpu": gpu });
             // A peer that fails takes nothing from what was measured.
             let found = match peers::ask(peer, &spec) {
                 Ok(found) => found,
