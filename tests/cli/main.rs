@@ -1,0 +1,13 @@
+//! The program as a user starts it, its files and its pictures.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../common/program.rs"]
+mod program;
+
+mod bench;
+mod cli;
+mod pictures;
+mod plots;
+mod run;
+mod train;

@@ -1,0 +1,9 @@
+//! Training and the shipped examples, against golden values and closed forms.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod examples;
+mod golden;
+mod spiking;
+mod training;
