@@ -8,7 +8,7 @@ use nengo_wgpu::io::dataset::{Dataset, Splits};
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::plot::{self, Curve, Curves};
 use nengo_wgpu::train::Metric;
-use nengo_wgpu::{Data, EarlyStopping, Error, Evaluation, Fit, Options, Progress, Result, Simulator};
+use nengo_wgpu::{Data, Error, Evaluation, Fit, Options, Progress, Result, Simulator};
 use serde_json::{Map, Value, json};
 
 use super::log::{Fields, Log, evaluation};
@@ -62,7 +62,6 @@ struct Session {
     log: Log,
     /// Names of the metrics, as in the log.
     metrics: Vec<String>,
-    early_stopping: Option<EarlyStopping>,
     epochs: u64,
     minibatch: usize,
     steps: usize,
@@ -90,6 +89,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let training = spec.training(&network, splits.train.len())?;
     let metrics = metric_names(&training.metrics);
     sim.compile(training)?;
+    let signals = |part: &Dataset| spec.signals(&network, part);
+    let validation = splits.validation.as_ref().map(signals).transpose()?;
+    let test = splits.test.as_ref().map(signals).transpose()?;
+    let (inputs, targets) = signals(&splits.train)?;
+
     let checkpoint = out.join("checkpoint.safetensors");
     match args.resume {
         true if checkpoint.exists() => sim.load_checkpoint(&checkpoint)?,
@@ -106,36 +110,40 @@ pub fn run(args: &TrainArgs) -> Result<()> {
                            --overwrite, or say another directory with --out";
             return Err(Error::file(checkpoint, problem));
         }
-        // Left behind by another training, it would be taken for one of this.
-        false if checkpoint.is_file() => {
-            std::fs::remove_file(&checkpoint).map_err(|e| Error::io("remove", &checkpoint, e))?;
-        }
         false => {}
     }
+    let fit = Fit {
+        epochs: train.epochs.saturating_sub(sim.epochs_done()),
+        n_steps: Some(train.steps),
+        validation,
+        early_stopping: train.early_stopping,
+        checkpoint: Some(checkpoint.clone()),
+    };
+    // What is wrong is found before a file is touched.
+    sim.prepare_fit(&inputs, &targets, &fit)?;
     sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
+    if !args.resume && checkpoint.is_file() {
+        // Left behind by another training, it would be taken for one of this.
+        std::fs::remove_file(&checkpoint).map_err(|e| Error::io("remove", &checkpoint, e))?;
+    }
     let log = Log::open(&out.join("log.jsonl"), sim.epochs_done())?;
     let mut session = Session {
         sim,
         out,
         log,
         metrics,
-        early_stopping: train.early_stopping,
         epochs: train.epochs,
         minibatch: train.minibatch,
         steps: train.steps,
     };
 
-    let signals = |part: &Dataset| spec.signals(&network, part);
-    let validation = splits.validation.as_ref().map(signals).transpose()?;
-    let test = splits.test.as_ref().map(signals).transpose()?;
-    let (inputs, targets) = signals(&splits.train)?;
-
     let start = Instant::now();
-    let trained = session.train(&inputs, &targets, validation, args.quiet);
+    let trained = session.train(&inputs, &targets, &fit, args.quiet);
     let seconds = start.elapsed().as_secs_f64();
     // The curves of a training that failed tell why.
     let drawn = session.draw(&args.file, pictures.as_ref());
     let done = trained?;
+    let best = session.sim.restore_best()?;
     // First, since all that follows may fail.
     session.sim.save_parameters(session.out.join("params.safetensors"))?;
     drawn?;
@@ -147,7 +155,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let test = test
         .map(|(inputs, targets)| session.sim.evaluate_steps(&inputs, &targets, Some(train.steps)))
         .transpose()?;
-    session.finish(&splits, test.as_ref(), done, seconds)
+    session.finish(&splits, test.as_ref(), best, done, seconds)
 }
 
 /// The file with what the options say in its place.
@@ -176,36 +184,19 @@ fn metric_names(metrics: &[Metric]) -> Vec<String> {
 
 impl Session {
     /// Trains what is left; gives the number of epochs that this took.
-    fn train(
-        &mut self,
-        inputs: &Data,
-        targets: &Data,
-        validation: Option<(Data, Data)>,
-        quiet: bool,
-    ) -> Result<usize> {
-        let done = self.sim.epochs_done();
-        let epochs = self.epochs.saturating_sub(done);
-        if epochs == 0 || ends(&self.log, self.early_stopping) {
-            return Ok(0);
-        }
+    fn train(&mut self, inputs: &Data, targets: &Data, fit: &Fit, quiet: bool) -> Result<usize> {
         let steps = inputs.examples()?.unwrap_or(1).div_ceil(self.minibatch) as u64;
+        let done = self.sim.epochs_done();
         let mut display = Display::new(quiet, self.epochs, done, steps, &self.metrics);
-        let fit = Fit {
-            epochs,
-            n_steps: Some(self.steps),
-            validation,
-            early_stopping: None,
-            checkpoint: Some(self.out.join("checkpoint.safetensors")),
-        };
-        let Session { sim, log, metrics, early_stopping, .. } = self;
+        let Session { sim, log, metrics, .. } = self;
         let mut failed = None;
-        let result = sim.fit_with(inputs, targets, &fit, &mut |progress| {
+        let result = sim.fit_with(inputs, targets, fit, &mut |progress| {
             match progress {
                 Progress::Step(report) => display.step(report),
                 Progress::Epoch(report) => {
                     display.epoch(report);
                     failed = log.epoch(report, metrics).err();
-                    if failed.is_some() || ends(log, *early_stopping) {
+                    if failed.is_some() {
                         return ControlFlow::Break(());
                     }
                 }
@@ -253,8 +244,20 @@ impl Session {
     }
 
     /// Writes the summary, and tells the result.
-    fn finish(mut self, splits: &Splits, test: Option<&Evaluation>, done: usize, seconds: f64) -> Result<()> {
+    fn finish(
+        mut self,
+        splits: &Splits,
+        test: Option<&Evaluation>,
+        best: Option<(u64, f64)>,
+        done: usize,
+        seconds: f64,
+    ) -> Result<()> {
         let mut fields: Fields = vec![("final".into(), json!(true))];
+        let judged = if splits.validation.is_some() { "validation loss" } else { "loss" };
+        if let Some((epoch, loss)) = best {
+            fields.push(("best_epoch".into(), json!(epoch)));
+            fields.push((format!("best_{}", judged.replace(' ', "_")), json!(loss)));
+        }
         if let Some(test) = test {
             fields.extend(evaluation("test", test, &self.metrics));
         }
@@ -270,6 +273,10 @@ impl Session {
 
         let epochs = if done == 1 { "epoch" } else { "epochs" };
         let mut text = format!("trained {done} {epochs} in {seconds:.1} s on {}", self.sim.device());
+        if let Some((epoch, loss)) = best {
+            let all = self.sim.epochs_done();
+            text.push_str(&format!("\nkept epoch {epoch} of {all}, with the lowest {judged}: {loss:.4}"));
+        }
         if let (Some(test), Some(data)) = (test, &splits.test) {
             text.push_str(&format!("\ntest: loss {:.4}", test.loss));
             for (name, value) in self.metrics.iter().zip(&test.metrics) {
@@ -285,18 +292,4 @@ impl Session {
         say(&text);
         Ok(())
     }
-}
-
-/// Whether the loss has not fallen for too long; decided from the log, so that a resumed training ends where one that
-/// was never stopped does.
-fn ends(log: &Log, early_stopping: Option<EarlyStopping>) -> bool {
-    let Some(early) = early_stopping else { return false };
-    let validation = log.curve("validation_loss");
-    let losses = if validation.is_empty() { log.curve("loss") } else { validation };
-    let (mut best, mut waited) = (f64::INFINITY, 0);
-    for (_, loss) in losses {
-        waited = if loss < best - early.least { 0 } else { waited + 1 };
-        best = best.min(loss);
-    }
-    waited >= early.patience.max(1)
 }

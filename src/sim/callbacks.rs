@@ -31,6 +31,7 @@ impl Simulator {
         let mut warnings = self.network.warnings();
         warnings.extend(self.network.rate_warnings(self.dt));
         warnings.extend(self.step_by_step.iter().map(warning));
+        warnings.extend(self.compiled.iter().flat_map(|c| c.roles.notes.iter().cloned()));
         warnings.extend(self.resumed.iter().cloned());
         warnings
     }

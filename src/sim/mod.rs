@@ -13,11 +13,16 @@ mod outline;
 mod parameters;
 mod processes;
 mod programs;
+mod reports;
+mod resume;
 mod run;
 mod states;
 mod step;
+mod stopping;
 mod stream;
 mod train;
+mod trained;
+mod update;
 mod windows;
 
 use std::collections::HashMap;
@@ -26,10 +31,10 @@ use ndarray::Array3;
 
 pub use check::CheckedGradient;
 pub use data::{Data, Signal};
-pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 pub use freeze::EnsembleRates;
 
 pub use outline::{Outline, Part as OutlinePart};
+pub use reports::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 pub use stream::{Recorded, Sink, Window};
 pub use windows::MemoryEstimate;
 

@@ -3,8 +3,8 @@
 use super::Simulator;
 use super::data::Data;
 use super::feeds::Rows;
-use super::fit::StepReport;
 use super::programs::{GRADIENTS, HYPER, PARTS, REPORT};
+use super::reports::StepReport;
 use super::states::{Borders, States};
 use super::train::{Compiled, Part, TrainKey};
 use super::windows::Windows;
@@ -18,7 +18,8 @@ use crate::op::update::{LINE, Segment};
 pub(super) struct Pending {
     pub step: u64,
     pub examples: usize,
-    pub norms: bool,
+    /// Whether the norms of the parameters are in the report.
+    pub looks: bool,
     pub key: TrainKey,
     /// The time step after which the states are what the device holds in the end.
     pub states_at: usize,
@@ -50,6 +51,8 @@ pub(super) struct Batch<'a> {
     pub targets: &'a Data,
     /// Which examples.
     pub examples: &'a [usize],
+    /// Whether the penalty on parameters is looked at.
+    pub looks: bool,
 }
 
 impl Simulator {
@@ -131,7 +134,8 @@ impl Simulator {
         compiled: &Compiled,
     ) -> Result<Pending> {
         let (training, step) = (&compiled.training, compiled.step);
-        let norms = key.update && step.is_multiple_of(training.report_every as u64);
+        let looks = key.update && batch.looks && self.penalised();
+        let norms = looks && self.looks_apart();
         let report = (self.shared[REPORT], self.report_len(compiled.scalars()));
         if key.update {
             let hyper = training.optimiser.hyper(training.schedule.at(step), step, training.clip);
@@ -141,7 +145,7 @@ impl Simulator {
         let rows = |i: usize| {
             let steps = windows.range(i);
             let share = steps.len() as f32 / windows.steps as f32;
-            let Batch { inputs, targets, examples } = batch;
+            let Batch { inputs, targets, examples, .. } = batch;
             let (first, data_first) = (steps.start as u64, steps.start);
             let ends = i + 1 == count;
             Rows { inputs, targets, batch: examples, first, data_first, share, ends, training_step: step }
@@ -191,18 +195,18 @@ impl Simulator {
             self.submit_with_calls(&programs, loaded, &after, report, rows(i).first)?;
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
-        Ok(Pending { step, examples: batch.examples.len(), norms, key: key.clone(), states_at })
+        Ok(Pending { step, examples: batch.examples.len(), looks, key: key.clone(), states_at })
     }
 
     fn report_len(&self, scalars: usize) -> usize {
         scalars * LINE + 2 * self.layout.segments.list.len().max(1)
     }
 
-    /// The penalties on activities in a report.
-    pub(super) fn on_activity(&self, report: &[f32]) -> f64 {
+    /// The penalties on activities in a report; nothing where there are none.
+    fn on_activity(&self, report: &[f32]) -> Option<f64> {
         let objective = self.compiled.as_ref().map(|c| &c.training.objective);
         let at = objective.filter(|o| !o.activities.is_empty()).map(|o| o.terms.len() + o.custom.len());
-        at.map_or(0.0, |i| f64::from(report[i * LINE]))
+        at.map(|i| f64::from(report[i * LINE]))
     }
 
     /// A report's floats in words.
@@ -211,8 +215,8 @@ impl Simulator {
         let training = &compiled.training;
         let objective = &training.objective;
         let (terms, custom) = (objective.terms.len(), objective.custom.len());
-        let activity = usize::from(!objective.activities.is_empty());
-        if let Some(i) = (0..terms + custom + activity).find(|i| !report[i * LINE].is_finite()) {
+        let activities = usize::from(!objective.activities.is_empty());
+        if let Some(i) = (0..terms + custom + activities).find(|i| !report[i * LINE].is_finite()) {
             let what =
                 match (objective.terms.get(i), i.checked_sub(terms).and_then(|i| objective.custom.get(i))) {
                     (Some(term), _) => format!("the loss of probe '{}'", term.probe),
@@ -222,20 +226,25 @@ impl Simulator {
             return Err(self.not_finite(what, report[i * LINE], of));
         }
         let scalar = |i: usize| f64::from(report[i * LINE]);
-        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activity + i)).collect();
-        let on_activity = self.on_activity(report);
+        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activities + i)).collect();
+        let activity = self.on_activity(report);
         let sums = &report[compiled.scalars() * LINE..];
-        let penalty = of.norms.then(|| {
+        let on_parameters = of.looks.then(|| {
+            let penalised = |(_, s): &(usize, &Segment)| s.l2 != 0.0 || s.l1 != 0.0 || s.norm != 0.0;
             let one = |(i, s): (usize, &Segment)| {
                 let (absolute, square) = (f64::from(sums[2 * i]), f64::from(sums[2 * i + 1]));
                 f64::from(s.l2) * square / 2.0
                     + f64::from(s.l1) * absolute
                     + f64::from(s.norm) * square.sqrt()
             };
-            on_activity + self.layout.segments.list.iter().enumerate().map(one).sum::<f64>()
+            self.layout.segments.list.iter().enumerate().filter(penalised).map(one).sum::<f64>()
         });
+        let penalty = match (on_parameters, activity) {
+            (None, activity) => activity.filter(|_| !self.penalised()),
+            (Some(on_parameters), activity) => Some(on_parameters + activity.unwrap_or(0.0)),
+        };
         let loss = (0..terms + custom).map(scalar).sum();
-        Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, metrics })
+        Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, activity, metrics })
     }
 
     /// The error for a loss that is not finite, with the state that shows where it comes from.

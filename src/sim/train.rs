@@ -9,18 +9,18 @@ use super::programs::{
 };
 use super::states::StateKey;
 use super::step::Sums;
+use super::stopping::Best;
 use super::windows::Windows;
 use crate::build::gradient::gradient;
 use crate::build::{self, Built, Feed, Settings};
-use crate::engine::{Binding, BufferRef, Command, Program, Recording};
+use crate::engine::{Binding, BufferRef, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{Bound, ObjectId};
-use crate::op::norm::{self, NormBindings, Of};
-use crate::op::update::{ClipMode, LINE, UpdateBindings, update};
+use crate::op::update::LINE;
 use crate::plan::merge::Pack;
 use crate::plan::{self, Output, Place};
-use crate::train::{Over, Terms, Training, penalty};
+use crate::train::{Over, Roles, Terms, Training, Words};
 
 /// What distinguishes training programs of one objective.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +57,8 @@ impl TrainKey {
 /// A training that has been compiled for this simulator.
 pub(super) struct Compiled {
     pub training: Training,
+    /// How it takes each parameter, and what has no effect.
+    pub roles: Roles,
     pub programs: HashMap<TrainKey, Loaded>,
     /// Sums of the parameters' norms, for reports of the penalty.
     pub norms: Program,
@@ -68,6 +70,14 @@ pub(super) struct Compiled {
     pub step: u64,
     /// Epochs so far.
     pub epoch: u64,
+    /// The best epoch of a fit with early stopping.
+    pub best: Option<Best>,
+    /// The next fit goes on with `best`, which a checkpoint has brought.
+    pub goes_on: bool,
+    /// The data of the last fit, in words, as a checkpoint keeps them.
+    pub data: Words,
+    /// The same of the checkpoint that was read, until a fit compares them.
+    pub data_then: Option<Words>,
 }
 
 impl Compiled {
@@ -100,24 +110,26 @@ impl Simulator {
         for probe in probes.chain(training.metrics.iter().map(|m| m.probe())) {
             self.network.find_probe(probe)?;
         }
+        let mut roles = Roles::new(&self.network, &training.groups)?;
+        roles.used = self.used(&training, &roles.rates);
         let mut segments = self.layout.segments.clone();
-        penalty::apply(
-            &mut segments,
-            &self.network,
-            &training.penalties,
-            &training.groups,
-            &training.optimiser,
-        )?;
+        roles.apply(&mut segments.list, &self.network, &training)?;
+        roles.notes.extend(training.idle_settings(&self.network));
         self.drop_training();
         self.layout.segments = segments;
         let compiled = Compiled {
             training,
+            roles,
             programs: HashMap::new(),
             norms: Program { id: usize::MAX, locals: Vec::new() },
             sums: None,
             windows: HashMap::new(),
             step: 0,
             epoch: 0,
+            best: None,
+            goes_on: false,
+            data: Words::new(),
+            data_then: None,
         };
         self.allocate_training(compiled.scalars(), &compiled.training)?;
         let norms = self.engine.load(&self.norms_recording(compiled.scalars()), &self.shared)?;
@@ -184,7 +196,7 @@ impl Simulator {
     /// Slots and counters of the optimiser as they start.
     pub(super) fn reset_optimiser(&mut self) -> Result<()> {
         let Some(compiled) = &mut self.compiled else { return Ok(()) };
-        (compiled.step, compiled.epoch) = (0, 0);
+        (compiled.step, compiled.epoch, compiled.best) = (0, 0, None);
         let optimiser = compiled.training.optimiser;
         let used = optimiser.rule().slots(optimiser.momentum_of());
         let start = optimiser.slot_start();
@@ -198,33 +210,6 @@ impl Simulator {
 
     pub(super) fn whole(&self, at: usize, len: usize) -> Binding {
         Binding { buffer: BufferRef::Shared(at), offset: 0, len }
-    }
-
-    fn sums(&self, scalars: usize) -> Binding {
-        let len = (4 * (self.layout.segments.list.len() + 1)).next_multiple_of(4);
-        Binding { buffer: BufferRef::Shared(REPORT), offset: scalars * LINE, len }
-    }
-
-    fn norm_bindings(&self, scalars: usize) -> NormBindings {
-        let floats = self.layout.floats();
-        NormBindings {
-            parameters: self.whole(PARAMETERS, floats),
-            gradients: self.whole(GRADIENTS, floats),
-            table: self.whole(TABLE, self.layout.segments.table().len()),
-            partials: self.whole(PARTIALS, (2 * self.layout.segments.lines()).next_multiple_of(4).max(4)),
-            sums: self.sums(scalars),
-        }
-    }
-
-    fn norms_recording(&self, scalars: usize) -> Recording {
-        let mut commands = Vec::new();
-        let family = self.device.target().family;
-        if !self.layout.segments.list.is_empty() {
-            let calls =
-                norm::norms(&self.layout.segments, Of::Parameters, family, self.norm_bindings(scalars));
-            commands.extend(calls.map(Command::Dispatch));
-        }
-        Recording { label: "norms".into(), locals: Vec::new(), commands }
     }
 
     /// The training or evaluation program for a key; made on first use.
@@ -241,13 +226,6 @@ impl Simulator {
             compiled.programs.insert(key.clone(), loaded);
         }
         Ok(())
-    }
-
-    /// The update, where it is a part of the program.
-    pub(super) fn append_own_update(&self, key: &TrainKey, planned: &mut Planned, compiled: &Compiled) {
-        if key.update && key.part == Part::Whole {
-            self.append_update(&mut planned.plan.recording, compiled.scalars(), &compiled.training);
-        }
     }
 
     /// The plan of a training or evaluation program, without its update; nothing is allocated.
@@ -410,37 +388,6 @@ impl Simulator {
         };
         let adjoints = gradient(scope, total, &values, name)?;
         Ok(wanted.iter().zip(adjoints).filter_map(|(w, a)| Some((w.0, a?.id))).collect())
-    }
-
-    /// Norms where they are needed, and the update.
-    pub(super) fn append_update(&self, recording: &mut Recording, scalars: usize, training: &Training) {
-        let segments = &self.layout.segments;
-        if segments.list.is_empty() {
-            return;
-        }
-        let (bindings, family) = (self.norm_bindings(scalars), self.device.target().family);
-        let mut add = |calls: [crate::engine::Dispatch; 2]| {
-            recording.commands.extend(calls.map(Command::Dispatch));
-        };
-        let clip = training.clip.mode();
-        if segments.list.iter().any(|s| s.norm != 0.0) {
-            add(norm::norms(segments, Of::Parameters, family, bindings));
-        }
-        if clip == ClipMode::GlobalNorm {
-            add(norm::norms(segments, Of::Gradients, family, bindings));
-        }
-        let (rule, momentum) = (training.optimiser.rule(), training.optimiser.momentum_of());
-        let used = rule.slots(momentum);
-        let slot = |i: usize| self.whole(SLOTS + i, if used[i] { self.layout.floats() } else { LINE });
-        let buffers = UpdateBindings {
-            parameters: bindings.parameters,
-            slots: [slot(0), slot(1), slot(2)],
-            gradients: bindings.gradients,
-            table: bindings.table,
-            sums: bindings.sums,
-            hyper: self.whole(HYPER, 8),
-        };
-        recording.commands.push(Command::Dispatch(update(segments, rule, momentum, clip, family, buffers)));
     }
 
     /// The key of the targets in `targets`.

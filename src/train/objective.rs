@@ -182,10 +182,8 @@ impl Objective {
     pub(crate) fn needs_whole(&self) -> Option<String> {
         let term = self.terms.iter().find(|t| t.over.whole());
         let custom = self.custom.iter().find(|p| !p.every_step);
-        let of_term = |t: &Term| {
-            let what = if t.over == Over::Sum { "sum" } else { "mean" };
-            format!("the loss of probe '{}' sees the {what} over time", t.probe)
-        };
+        let of_term =
+            |t: &Term| format!("the loss of probe '{}' sees the {} over time", t.probe, t.over.name());
         let of_custom = |p: &Part| {
             format!(
                 "the objective '{}' sees the whole run (if it is a mean over steps, use custom_mean)",

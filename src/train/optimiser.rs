@@ -154,6 +154,12 @@ impl Optimiser {
         }
     }
 
+    /// Whether it can go on with the state of another: both keep the same, for the same rule.
+    pub(crate) fn continues(&self, other: &Self) -> bool {
+        let slots = |o: &Self| o.rule().slots(o.momentum_of());
+        std::mem::discriminant(self) == std::mem::discriminant(other) && slots(self) == slots(other)
+    }
+
     /// What its first slot starts from.
     pub(crate) fn slot_start(&self) -> f32 {
         match *self {

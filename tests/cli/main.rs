@@ -9,5 +9,6 @@ mod bench;
 mod cli;
 mod pictures;
 mod plots;
+mod resume;
 mod run;
 mod train;

@@ -12,7 +12,9 @@ fn training_writes_four_files_with_what_is_promised() {
     let dir = project(NETWORK);
     let (stdout, stderr) = good(&dir, &["train", "net.toml", "--device", "cpu"]);
     assert!(stderr.starts_with("device: cpu"), "{stderr}");
-    assert_eq!(stderr.lines().filter(|line| line.starts_with("epoch ")).count(), 4);
+    let epochs: Vec<&str> = stderr.lines().filter(|line| line.starts_with("epoch ")).collect();
+    assert_eq!(epochs.len(), 4);
+    assert!(epochs.iter().all(|line| line.chars().count() <= 80 && line.contains("penalty")), "{stderr}");
     assert!(stdout.contains("accuracy") && stdout.contains("runs/net"), "{stdout}");
 
     let out = dir.path().join("runs/net");

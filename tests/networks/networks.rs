@@ -320,7 +320,7 @@ fn a_recurrent_network_learns_as_in_nengo_dl() {
                 let before = names.map(|n| read(&mut sim, n));
                 let report = sim.fit(&inputs, &targets, &Fit::epochs(1)).unwrap().remove(0);
                 losses.push(report.loss);
-                penalties.push(report.penalty);
+                penalties.push(report.penalty.unwrap_or(0.0));
                 for ((n, path), before) in names.iter().zip(&mut paths).zip(&before) {
                     if k == 0 {
                         let decay = if *n == "bias" { 0.0 } else { l2 };

@@ -39,7 +39,7 @@ fn the_founding_example_is_that_of_nengo_dl_and_its_closed_form() {
             let mut losses = Vec::new();
             for _ in 0..10 {
                 let report = sim.fit(&Data::new(), &targets, &Fit::epochs(1)).unwrap().remove(0);
-                losses.push(report.loss + report.penalty);
+                losses.push(report.loss + report.penalty.unwrap_or(0.0));
                 paths.push(wide(&sim.parameter("dense/weights").unwrap()));
                 norms.push(sim.l2_norm("dense/weights").unwrap());
             }
@@ -170,7 +170,7 @@ fn perceptron(
         let (inputs, targets) = (Data::new().with("x", x), Data::new().with("y", target));
         let report = sim.fit(&inputs, &targets, &Fit::epochs(1)).unwrap().remove(0);
         losses.push(report.loss);
-        penalties.push(report.penalty);
+        penalties.push(report.penalty.unwrap());
         for (i, (theirs, ours)) in NAMES.iter().enumerate() {
             if k == 0 {
                 let l2 = if ours.ends_with("weights") { f64::from(l2) } else { 0.0 };

@@ -5,5 +5,6 @@ mod common;
 
 mod examples;
 mod golden;
+mod reports;
 mod spiking;
 mod training;

@@ -183,7 +183,7 @@ fn step(device: &Device, training: Training, g: &[f32]) -> (Vec<f32>, Vec<f32>, 
     let targets = Data::new().with("p", Array2::from_shape_vec((1, g.len()), g.to_vec()).unwrap());
     let report = sim.fit(&Data::new(), &targets, &Fit::epochs(1)).unwrap().remove(0);
     let vec = |a: Array2<f32>| a.into_iter().collect();
-    (vec(before), vec(sim.parameter("x/p").unwrap()), report.penalty)
+    (vec(before), vec(sim.parameter("x/p").unwrap()), report.penalty.unwrap_or(0.0))
 }
 
 #[test]

@@ -75,8 +75,8 @@ pub struct TrainSpec {
     pub window: Option<usize>,
     /// Memory that training may take on the device: bytes, or a text such as `"2 GiB"`.
     pub memory_budget: Option<Bytes>,
-    /// Training steps between two looks at the penalty; 10 by default.
-    #[serde(default = "ten")]
+    /// Training steps between two looks at the penalty on parameters; 1 by default, see [`Training::report_every`].
+    #[serde(default = "one")]
     pub report_every: usize,
 }
 
@@ -177,9 +177,6 @@ fn minibatch() -> usize {
 }
 fn one() -> usize {
     1
-}
-fn ten() -> usize {
-    10
 }
 fn whole() -> f32 {
     1.0
