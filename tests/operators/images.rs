@@ -198,10 +198,10 @@ fn transposed_convolutions_write_a_kernel_for_each_point() {
     let cases: [Case; 6] = [
         (&[4, 2], &[3], &[1], Valid, 1, 3, &[6]),
         (&[4, 2], &[3], &[2], Valid, 1, 3, &[9]),
-        (&[3, 4, 2], &[3, 3], &[2, 2], Same, 1, 3, &[6, 8]),
-        (&[3, 4, 4], &[3, 2], &[1, 3], Valid, 2, 6, &[5, 12]),
-        (&[3, 4, 4], &[2, 2], &[3, 3], Valid, 1, 1, &[9, 12]),
-        (&[2, 3, 2, 2], &[2, 3, 1], &[2, 1, 1], Same, 1, 2, &[4, 3, 2]),
+        (&[3, 4, 2], &[3, 3], &[2, 2], Same, 1, 3, &[5, 7]),
+        (&[3, 4, 4], &[3, 2], &[1, 3], Valid, 2, 6, &[5, 11]),
+        (&[3, 4, 4], &[2, 2], &[3, 3], Valid, 1, 1, &[8, 11]),
+        (&[2, 3, 2, 2], &[2, 3, 1], &[2, 1, 1], Same, 1, 2, &[3, 3, 2]),
     ];
     for (shape, kernel, strides, padding, groups, filters, out) in cases {
         let (sizes, channels) = (&shape[..shape.len() - 1], shape[shape.len() - 1]);
@@ -228,6 +228,53 @@ fn transposed_convolutions_write_a_kernel_for_each_point() {
             let transform = Transform::ConvolutionTranspose(described.clone());
             let (ours, _) = through(transform, size_out, &x, device);
             close(&format!("{described:?} on {device}"), &ours, &want);
+        }
+    }
+}
+
+/// Of nengo 4.1.0, with the kernel 1, 2, 3… and the image 1, 2, 3….
+#[test]
+fn transposed_convolutions_have_nengos_sizes_and_values() {
+    use Padding::{Same, Valid};
+    type Recorded =
+        (&'static [usize], &'static [usize], &'static [usize], Padding, &'static [usize], &'static [i32]);
+    let recorded: [Recorded; 9] = [
+        (&[3, 1], &[3], &[1], Valid, &[5], &[1, 4, 10, 12, 9]),
+        (&[3, 1], &[3], &[2], Valid, &[7], &[1, 2, 5, 4, 9, 6, 9]),
+        (&[3, 1], &[2], &[3], Valid, &[8], &[1, 2, 0, 2, 4, 0, 3, 6]),
+        (
+            &[2, 2, 1],
+            &[2, 3],
+            &[2, 1],
+            Valid,
+            &[4, 4],
+            &[1, 4, 7, 6, 4, 13, 16, 12, 3, 10, 17, 12, 12, 31, 38, 24],
+        ),
+        (&[3, 1], &[3], &[1], Same, &[3], &[4, 10, 12]),
+        (&[3, 1], &[3], &[2], Same, &[5], &[2, 5, 4, 9, 6]),
+        (&[3, 1], &[2], &[3], Same, &[7], &[1, 2, 0, 2, 4, 0, 3]),
+        (&[2, 2, 1], &[2, 3], &[2, 1], Same, &[3, 2], &[4, 7, 13, 16, 10, 17]),
+        (
+            &[2, 3, 1],
+            &[3, 2],
+            &[3, 3],
+            Same,
+            &[4, 7],
+            &[3, 4, 0, 6, 8, 0, 9, 5, 6, 0, 10, 12, 0, 15, 4, 8, 0, 5, 10, 0, 6, 12, 16, 0, 15, 20, 0, 18],
+        ),
+    ];
+    for (shape, kernel, strides, padding, out, values) in recorded {
+        let weights = (1..=kernel.iter().product::<usize>()).map(|x| x as f32).collect();
+        let described = Convolution::new(1, shape).kernel_size(kernel).strides(strides).padding(padding);
+        let described = described.init(Init::Values(weights));
+        assert_eq!(described.output_shape_transposed().unwrap(), [out, &[1]].concat(), "{described:?}");
+        let x: Vec<f32> = (1..=shape.iter().product::<usize>()).map(|x| x as f32).collect();
+        let want: Vec<f64> = values.iter().map(|x| f64::from(*x)).collect();
+        for device in devices() {
+            let twice = [&x[..], &x[..]].concat();
+            let transform = Transform::ConvolutionTranspose(described.clone());
+            let (ours, _) = through(transform, values.len(), &twice, device);
+            close(&format!("{described:?} on {device}"), &ours, &[&want[..], &want[..]].concat());
         }
     }
 }
