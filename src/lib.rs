@@ -64,6 +64,7 @@
 //! at the borders, with the same gradient ([`train::Backprop`]). What that takes is planned before anything is allocated
 //! ([`Simulator::memory_estimate`]).
 
+mod allowance;
 pub mod build;
 pub mod engine;
 pub mod error;

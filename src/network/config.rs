@@ -34,6 +34,9 @@ pub struct Config {
     /// Where decoders are kept that were found; the user's directory of caches. What counts is what the whole network says,
     /// not a network in it.
     pub cache: Cache,
+    /// Bytes that solving for decoders may take on the host. Without it what the environment variable `NENGO_WGPU_MEMORY` says
+    /// (`6 GiB`), or else nine tenths of what the machine can still give.
+    pub memory: Option<u64>,
 }
 
 /// What probes of objects are like.
@@ -53,6 +56,7 @@ impl Default for Config {
             solver: Solver::default(),
             probe: ProbeSettings::default(),
             cache: Cache::of_user(),
+            memory: None,
         }
     }
 }

@@ -63,6 +63,7 @@ pub(crate) use transform::Product;
 pub use transform::{Sparse, Transform};
 pub use vocabulary::{Vocabulary, bind, involution, similarity, superpose, unbind};
 
+use crate::allowance;
 use crate::error::{Error, Result};
 
 /// An object of a network: a node, layer or tensor node.
@@ -242,6 +243,7 @@ impl Network {
                 "it has an activation and neurons; neurons are an activation, so give it one of the two";
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
+        allowance::check(|| format!("the {n} units of layer '{name}'"), [n, 4], 4)?;
         let of = |neurons| Population::new(name, n, neurons, &[], self.seed);
         let population = layer.neurons.as_ref().map(of).transpose()?;
         self.whole_or_nothing(|net| {
@@ -264,6 +266,7 @@ impl Network {
     pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
         let name = &self.full(name);
         let Neurons { n, train_bias, train_gain, .. } = neurons;
+        allowance::check(|| format!("the {n} neurons of '{name}'"), [n, 8], 8)?;
         let population = Population::new(name, n, &neurons.neuron_type, &neurons.states, self.seed)?;
         let (gain, bias) = neurons.gain_bias(name, self.seed)?;
         self.whole_or_nothing(|net| {
@@ -339,6 +342,7 @@ impl Network {
             let problem = format!("its shape is [{rows}, {cols}], more than any memory holds");
             return Err(Error::invalid(format!("parameter '{name}'"), problem));
         }
+        allowance::check(|| format!("parameter '{name}' of [{rows}, {cols}]"), [rows, cols], 4)?;
         init.check(name, rows, cols)?;
         self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
         Ok(())

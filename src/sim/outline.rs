@@ -34,6 +34,9 @@ pub struct Outline {
     pub state_bytes: u64,
     /// Bytes of all buffers on the device.
     pub bytes: u64,
+    /// Bytes on the host for the largest system that decoders are solved from when a simulator is made; 0 where none is. What
+    /// is found in the cache takes none.
+    pub solving_bytes: u64,
 }
 
 /// A program of an [`Outline`].
@@ -80,7 +83,7 @@ impl Simulator {
             let rest = self.plan_forward(&key(n_steps % window))?;
             parts.push(Part { times: 1, program: Report::of(&rest.plan) });
         }
-        Ok(self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64))
+        self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64)
     }
 
     /// What a training step on a minibatch of these data does and costs, as it was compiled.
@@ -101,13 +104,20 @@ impl Simulator {
         }
         let sizes = self.training_sizes(compiled.scalars(), &compiled.training);
         let floats = self.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
-        let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64);
+        let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64)?;
         // With programs of their own for examples that do not fill a minibatch.
         Ok(Outline { bytes: self.estimate(&key, examples, windows.backprop())?.bytes, ..outline })
     }
 
-    fn outlined(&self, steps: usize, parts: Vec<Part>, parameter_bytes: u64, state_bytes: u64) -> Outline {
-        Outline {
+    fn outlined(
+        &self,
+        steps: usize,
+        parts: Vec<Part>,
+        parameter_bytes: u64,
+        state_bytes: u64,
+    ) -> Result<Outline> {
+        Ok(Outline {
+            solving_bytes: self.network.solving_bytes()?,
             device: self.device.name().to_string(),
             minibatch: self.minibatch,
             steps,
@@ -116,7 +126,7 @@ impl Simulator {
             state_bytes,
             bytes: parameter_bytes + state_bytes + parts.iter().map(|p| p.program.bytes).sum::<u64>(),
             parts,
-        }
+        })
     }
 }
 
@@ -135,6 +145,10 @@ impl fmt::Display for Outline {
             self.device,
             self.dispatches,
             Bytes(self.bytes)
-        )
+        )?;
+        match self.solving_bytes {
+            0 => Ok(()),
+            bytes => write!(f, "\nsolving for decoders: {} of the host's memory", Bytes(bytes)),
+        }
     }
 }

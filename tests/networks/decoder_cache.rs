@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ndarray::{Array2, array};
+use ndarray::{Array2, array, s};
 use nengo_wgpu::Error;
 use nengo_wgpu::solve::{Cache, Job, Key, Method, Solution, Solver, solve_all};
 
@@ -26,12 +26,18 @@ fn jobs(n: usize, made: &AtomicUsize) -> Vec<Job<'_>> {
         what: format!("connection {i}"),
         solver: Solver::default(),
         seed: 0,
+        of: "ensemble 'a'".into(),
         shape: (3, 2),
+        points: 20,
         key: Some(key(i)),
-        system: Box::new(move || {
+        system: Box::new(move |points| {
             made.fetch_add(1, Ordering::Relaxed);
-            Ok((activities(i), targets()))
+            Ok((
+                activities(i).slice(s![points.clone(), ..]).to_owned(),
+                targets().slice(s![points, ..]).to_owned(),
+            ))
         }),
+        silent: Box::new(|| "all are silent".into()),
     };
     (0..n).map(job).collect()
 }
@@ -39,7 +45,7 @@ fn jobs(n: usize, made: &AtomicUsize) -> Vec<Job<'_>> {
 /// The solutions, and how many systems were made for them.
 fn solve(n: usize, cache: &Cache) -> (Vec<Solution>, usize) {
     let made = AtomicUsize::new(0);
-    let solutions = solve_all(&jobs(n, &made), cache, &|_, _| ()).unwrap();
+    let solutions = solve_all(&jobs(n, &made), cache, None, &|_, _| ()).unwrap();
     (solutions, made.into_inner())
 }
 
@@ -55,14 +61,69 @@ fn solutions_come_in_the_order_of_the_jobs_and_progress_counts_them() {
     let made = AtomicUsize::new(0);
     let heard = RefCell::new(Vec::new());
     let progress = |done, total| heard.borrow_mut().push((done, total));
-    let solutions = solve_all(&jobs(25, &made), &Cache::off(), &progress).unwrap();
+    let solutions = solve_all(&jobs(25, &made), &Cache::off(), None, &progress).unwrap();
     assert_eq!(heard.into_inner(), (1..=25).map(|done| (done, 25)).collect::<Vec<_>>());
     for (i, solution) in solutions.iter().enumerate() {
         let alone = Solver::default().solve("it", activities(i).view(), targets().view(), 0).unwrap();
         assert_eq!(solution, &alone);
     }
     assert_eq!(made.into_inner(), 25);
-    assert_eq!(solve_all(&[], &Cache::off(), &|_, _| ()).unwrap(), []);
+    assert_eq!(solve_all(&[], &Cache::off(), None, &|_, _| ()).unwrap(), []);
+}
+
+#[test]
+fn a_system_beyond_the_memory_is_refused_with_the_ensemble_both_numbers_and_what_fits() {
+    let made = AtomicUsize::new(0);
+    let needed = jobs(1, &made)[0].bytes();
+    assert_eq!(solve_all(&jobs(9, &made), &Cache::off(), Some(needed), &|_, _| ()).unwrap().len(), 9);
+    let large = Job { shape: (30_000, 1), points: 60_000, ..jobs(1, &made).remove(0) };
+    let needed = large.bytes();
+    // The matrix of all neurons with all is most of it; the activities at all points would be 14.4 GB.
+    assert!((7.2e9..7.6e9).contains(&(needed as f64)), "{needed}");
+    let message =
+        solve_all(&[large], &Cache::off(), Some(6_000_000_000), &|_, _| ()).unwrap_err().to_string();
+    let parts =
+        ["connection 0", "ensemble 'a' with 30000 neurons at 60000 points", "6000000000", "n-eval-points"];
+    assert!(parts.iter().all(|part| message.contains(part)), "{message}");
+    assert!(message.contains(&needed.to_string()) && !message.contains('\n'), "{message}");
+    assert_eq!(made.into_inner(), 9, "nothing of the large system is made");
+}
+
+#[test]
+fn a_system_that_is_added_up_in_blocks_has_the_decoders_of_the_whole() {
+    let (n, m) = (1200, 8000);
+    // Rates over a line, some neurons silent everywhere.
+    let rate = |point: usize, neuron: usize| {
+        let (x, at) = (point as f64 / m as f64, neuron as f64 / 1100.0);
+        200.0 * (if neuron % 2 == 0 { x - at } else { 1.0 - at - x }).max(0.0)
+    };
+    let whole = Array2::from_shape_fn((m, n), |(point, neuron)| rate(point, neuron));
+    let values = Array2::from_shape_fn((m, 2), |(point, k)| (point as f64 / m as f64).powi(1 + k as i32));
+    let blocks = AtomicUsize::new(0);
+    for method in [Method::LstsqL2 { reg: 0.1 }, Method::LstsqL2nz { reg: 0.1 }] {
+        let (whole, values, blocks) = (&whole, &values, &blocks);
+        let job = Job {
+            what: "it".into(),
+            of: "ensemble 'a'".into(),
+            solver: method.clone().into(),
+            seed: 0,
+            shape: (n, 2),
+            points: m,
+            key: None,
+            system: Box::new(move |points| {
+                blocks.fetch_add(1, Ordering::Relaxed);
+                let of = |all: &Array2<f64>| all.slice(s![points.clone(), ..]).to_owned();
+                Ok((of(whole), of(values)))
+            }),
+            silent: Box::new(String::new),
+        };
+        let found = solve_all(&[job], &Cache::off(), None, &|_, _| ()).unwrap().remove(0);
+        let wanted = Solver::from(method).solve("it", whole.view(), values.view(), 0).unwrap();
+        let scale = wanted.decoders.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        assert!((&found.decoders - &wanted.decoders).iter().all(|x| x.abs() < 1e-9 * scale));
+        assert!(found.rmse.iter().zip(&wanted.rmse).all(|(a, b)| (a - b).abs() < 1e-7), "{:?}", found.rmse);
+    }
+    assert_eq!(blocks.into_inner(), 4, "two blocks each");
 }
 
 #[test]
@@ -71,12 +132,12 @@ fn the_first_error_in_the_order_of_the_jobs_is_told() {
     let mut jobs = jobs(30, &made);
     for i in [4, 20] {
         jobs[i].system =
-            Box::new(move || Err(Error::invalid(format!("connection {i}"), "it has no function")));
+            Box::new(move |_| Err(Error::invalid(format!("connection {i}"), "it has no function")));
     }
-    let message = solve_all(&jobs, &Cache::off(), &|_, _| ()).unwrap_err().to_string();
+    let message = solve_all(&jobs, &Cache::off(), None, &|_, _| ()).unwrap_err().to_string();
     assert!(message.contains("connection 4:"), "{message}");
-    jobs[4].system = Box::new(|| Ok((Array2::ones((20, 5)), targets())));
-    let message = solve_all(&jobs, &Cache::off(), &|_, _| ()).unwrap_err().to_string();
+    jobs[4].system = Box::new(|_| Ok((Array2::ones((20, 5)), targets())));
+    let message = solve_all(&jobs, &Cache::off(), None, &|_, _| ()).unwrap_err().to_string();
     assert!(message.contains("5 neurons x 2 targets") && message.contains("3 neurons x 2"), "{message}");
 }
 
@@ -120,7 +181,7 @@ fn anything_that_enters_makes_another_key() {
     for (key, solver, seed) in &cases {
         let job = jobs(1, &made).remove(0);
         let job = Job { key: Some(key.clone()), solver: (*solver).clone(), seed: *seed, ..job };
-        solve_all(&[job], &cache, &|_, _| ()).unwrap();
+        solve_all(&[job], &cache, None, &|_, _| ()).unwrap();
     }
     assert_eq!(made.into_inner(), cases.len() - 1);
 }
@@ -165,7 +226,7 @@ fn a_file_of_another_key_or_shape_is_not_taken() {
     assert_eq!(solve(2, &cache), (wanted, 2));
     let made = AtomicUsize::new(0);
     let job = Job { shape: (2, 3), ..jobs(1, &made).remove(0) };
-    assert!(solve_all(&[job], &cache, &|_, _| ()).is_err());
+    assert!(solve_all(&[job], &cache, None, &|_, _| ()).is_err());
     assert_eq!(made.into_inner(), 1);
 }
 
@@ -223,7 +284,7 @@ fn a_cache_that_is_off_keeps_nothing_and_given_decoders_are_not_kept() {
     for _ in 0..2 {
         let job = jobs(1, &made).remove(0);
         let job = Job { solver: Method::NoSolver { values: None }.into(), ..job };
-        solve_all(&[job], &Cache::at(dir.path()), &|_, _| ()).unwrap();
+        solve_all(&[job], &Cache::at(dir.path()), None, &|_, _| ()).unwrap();
     }
     assert_eq!(made.into_inner(), 2);
     assert!(files(dir.path()).is_empty());

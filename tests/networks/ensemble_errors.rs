@@ -3,10 +3,13 @@
 use ndarray::{Array2, array};
 use nengo_wgpu::network::library::Product;
 use nengo_wgpu::network::{
-    Connection, Decoding, Distribution, Ensemble, Function, Init, LearningRule, Network, NetworkSpec, Node,
-    ObjectId, Transform,
+    Connection, Decoding, Distribution, Ensemble, Function, Init, Layer, LearningRule, Network, NetworkSpec,
+    Neurons, Node, ObjectId, Transform,
 };
-use nengo_wgpu::op::neuron::NeuronType;
+use nengo_wgpu::op::neuron::{
+    AdaptiveLif, AdaptiveLifRate, Izhikevich, LeakyRelu, LifRate, NeuronType, RectifiedLinear, Sigmoid,
+    SoftLifRate, Tanh,
+};
 use nengo_wgpu::solve::{Method, Solver};
 use nengo_wgpu::{Device, Simulator};
 
@@ -124,6 +127,94 @@ fn what_cannot_be_solved_is_told_with_connection_and_ensemble() {
         .neuron_type(NeuronType::Leaky(Default::default()))
         .gain_bias(Distribution::Uniform(1.0, 2.0), Distribution::Uniform(0.0, 1.0));
     refused(leaky, new(), &["leaky neurons of 'a'", "give the weights themselves"]);
+}
+
+/// Each type with a rate and an intercept that Nengo refuses, and what it says of them.
+#[test]
+fn gains_that_are_not_positive_and_finite_are_refused_for_every_type_of_neuron() {
+    let rates = || NeuronType::from(LifRate::default());
+    let sigmoid = || NeuronType::from(Sigmoid::default());
+    let above = "take max rates above 200 Hz";
+    let cases: Vec<(NeuronType, f64, f64, &str)> = vec![
+        (sigmoid(), 125.0, 0.5, above),
+        (sigmoid(), 200.0, 0.5, above),
+        (NeuronType::regular_spiking(sigmoid()), 125.0, 0.5, above),
+        (NeuronType::stochastic_spiking(sigmoid()), 125.0, 0.5, above),
+        (NeuronType::poisson_spiking(sigmoid()), 125.0, 0.5, above),
+        (sigmoid(), 400.0, 0.5, "sigmoid neurons stay below 400 Hz"),
+        (Tanh::default().into(), 400.0, 0.5, "tanh neurons stay below 400 Hz"),
+        (NeuronType::lif(), 500.0, 0.5, "LIF neurons stay below 500 Hz"),
+        (rates(), 600.0, 0.5, "LIF rate neurons stay below 500 Hz"),
+        (SoftLifRate::default().into(), 500.0, 0.5, "soft LIF rate neurons stay below 500 Hz"),
+        (AdaptiveLif::default().into(), 500.0, 0.5, "adaptive LIF neurons stay below 500 Hz"),
+        (AdaptiveLifRate::default().into(), 500.0, 0.5, "adaptive LIF rate neurons stay below 500 Hz"),
+        (NeuronType::regular_spiking(rates()), 500.0, 0.5, "stay below 500 Hz"),
+        (Izhikevich::default().into(), 5000.0, 0.5, "do not reach a max rate of 5000 Hz"),
+        (RectifiedLinear::default().into(), 1e39, 0.5, "finite in 32 bits"),
+        (NeuronType::SpikingRectifiedLinear(RectifiedLinear::default()), 1e39, 0.5, "finite in 32 bits"),
+        (NeuronType::LeakyRelu(LeakyRelu::default()), 1e39, 0.5, "finite in 32 bits"),
+        (NeuronType::SpikingLeakyRelu(LeakyRelu::default()), 1e39, 0.5, "finite in 32 bits"),
+        (NeuronType::lif(), 0.0, 0.5, "above 0"),
+        (NeuronType::lif(), 200.0, 1.0, "an intercept is 1"),
+        (rates(), 200.0, 1.2, "an intercept is 1.2"),
+        (Tanh::default().into(), -10.0, 0.5, "above 0"),
+    ];
+    for (neuron_type, rate, at, part) in cases {
+        let one = |x: f64| Array2::from_elem((3, 1), x);
+        let mut net = Network::new(0);
+        let a = Ensemble::new(3, 1).neuron_type(neuron_type.clone()).max_rates(one(rate)).intercepts(one(at));
+        let text = problem(net.ensemble("a", a));
+        assert!(text.contains("ensemble 'a'") && text.contains(part), "{neuron_type:?}: {text}");
+        if rate > 1e38 {
+            continue; // no number of 32 bits
+        }
+        let (rate, at) = (Init::Constant(rate as f32), Init::Constant(at as f32));
+        let text = problem(net.neurons("n", Neurons::new(3, neuron_type.clone()).rates(rate, at)));
+        let part = part.trim_end_matches("1.2");
+        assert!(text.contains("neurons 'n'") && text.contains(part), "{neuron_type:?}: {text}");
+    }
+}
+
+#[test]
+fn sizes_that_no_memory_holds_are_refused_before_anything_is_made() {
+    let most = 1 << 40;
+    let mut net = Network::new(0);
+    let x = constant(&mut net, "x", &[0.5]);
+    let texts = [
+        problem(net.ensemble("a", Ensemble::new(most, 1))),
+        problem(net.ensemble("b", Ensemble::new(1, most))),
+        problem(net.ensemble("c", Ensemble::array(most, 20_000))),
+        problem(net.neurons("n", Neurons::new(most, NeuronType::lif()))),
+        problem(net.layer("l", Layer::dense(most), x)),
+        problem(Distribution::SubvectorLength { dimensions: most, subdimensions: 1 }.sample("r", most, 1, 0)),
+    ];
+    for (text, name) in texts.iter().zip(["'a'", "'b'", "'c'", "'n'", "'l'", "r: "]) {
+        let says = ["bytes", "cannot draw", "more encoders than there can be"];
+        assert!(text.contains(name) && says.iter().any(|part| text.contains(part)), "{name}: {text}");
+    }
+    let mut net = Network::new(0);
+    let a = net.ensemble("a", Ensemble::new(10, 1).n_eval_points(1 << 40)).unwrap();
+    net.probe("p", a).unwrap();
+    let text = problem(Simulator::new(&net, &Device::cpu()));
+    assert!(text.contains("ensemble 'a' with 10 neurons at 1099511627776 points"), "{text}");
+    assert!(text.contains("at most") && text.contains("n-eval-points"), "{text}");
+}
+
+#[test]
+fn decoders_are_solved_within_the_memory_that_the_network_allows() {
+    let of = |memory, points| {
+        let mut net = Network::new(0);
+        net.config.memory = Some(memory);
+        let a = net.ensemble("large", Ensemble::new(2000, 1).n_eval_points(points)).unwrap();
+        net.probe("p", a).unwrap();
+        net.solve()
+    };
+    let text = problem(of(20_000_000, 4000));
+    let parts = ["'large' with 2000 neurons at 4000 points", "20000000", "n-eval-points"];
+    assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+    let fits: usize = text.split("at most ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(fits > 100 && of(20_000_000, fits).is_ok(), "{text}");
+    assert!(of(20_000_000, fits + 1).is_err());
 }
 
 #[test]

@@ -23,40 +23,82 @@ fn cpu(net: &Network) -> Simulator {
     Simulator::new(net, &Device::cpu()).unwrap()
 }
 
-/// Root of the mean squared error of a function decoded at steady rates, averaged over seeds.
-fn mean_error(ensemble: &Ensemble, function: fn(&[f64]) -> Vec<f64>, points: &Array2<f64>) -> f64 {
+/// Roots of the mean squared errors of functions decoded at steady rates, each averaged over seeds.
+fn mean_errors(cases: &[(Ensemble, fn(&[f64]) -> Vec<f64>, &Array2<f64>)]) -> Vec<f64> {
     let seeds = 300;
-    let total: f64 = (0..seeds)
-        .map(|seed| {
-            let mut net = Network::new(seed);
-            let a = net.ensemble("a", ensemble.clone()).unwrap();
-            let out = net.node("out", Node::Passthrough(1)).unwrap();
-            let c = net.connect(a, out, Connection::new().function(function)).unwrap();
-            let decoded = cpu(&net).decoded(c, points).unwrap();
+    let mut totals = vec![0.0; cases.len()];
+    for seed in 0..seeds {
+        let mut net = Network::new(seed);
+        let out = net.node("out", Node::Passthrough(1)).unwrap();
+        let mut connect = |(i, (ensemble, function, _)): (usize, &(Ensemble, fn(&[f64]) -> Vec<f64>, _))| {
+            let a = net.ensemble(&format!("a{i}"), ensemble.clone()).unwrap();
+            net.connect(a, out, Connection::new().function(*function)).unwrap()
+        };
+        let connections: Vec<_> = cases.iter().enumerate().map(&mut connect).collect();
+        let sim = cpu(&net);
+        for ((total, (_, function, points)), c) in totals.iter_mut().zip(cases).zip(connections) {
+            let decoded = sim.decoded(c, *points).unwrap();
             let wanted = points.rows().into_iter().map(|p| function(&p.to_vec())[0]);
             let squares: f64 = decoded.column(0).iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum();
-            (squares / points.nrows() as f64).sqrt()
-        })
-        .sum();
-    total / seeds as f64
+            *total += (squares / points.nrows() as f64).sqrt();
+        }
+    }
+    totals.into_iter().map(|total| total / seeds as f64).collect()
 }
 
-/// Means over the seeds 0 to 299 of nengo 4.1.0: `Simulator.data[conn].weights` on `get_activities` at the same points.
+/// Means of nengo 4.1.0 over 2100 ensembles, from 10 neurons on over 300: `Simulator.data[conn].weights` on activities at the same points. The last
+/// number is the deviation of one ensemble, as a share of the mean; means of 300 are within four of theirs.
 #[test]
 fn solved_decoders_are_as_good_as_nengos() {
     let line = Array2::from_shape_fn((201, 1), |(i, _)| i as f64 / 100.0 - 1.0);
     let grid =
         Array2::from_shape_fn((441, 2), |(i, j)| (if j == 0 { i / 21 } else { i % 21 }) as f64 / 10.0 - 1.0);
-    let one = Ensemble::new(50, 1);
-    let two = Ensemble::new(100, 2).radius(2.0_f64.sqrt());
-    for (what, ours, nengos) in [
-        ("channel", mean_error(&one, |x| x.to_vec(), &line), 0.011130),
-        ("square", mean_error(&one, |x| vec![x[0] * x[0]], &line), 0.023320),
-        ("product", mean_error(&two, |x| vec![x[0] * x[1]], &grid), 0.043359),
-    ] {
-        println!("{what}: {ours:.5}, Nengo {nengos:.5}: {:+.1} %", 100.0 * (ours / nengos - 1.0));
-        assert!(ours < 1.05 * nengos, "{what}: {ours}, but Nengo {nengos}");
+    let one = |n| Ensemble::new(n, 1);
+    let two = |n| Ensemble::new(n, 2).radius(2.0_f64.sqrt());
+    let (x, square, product): (fn(&[f64]) -> Vec<f64>, fn(&[f64]) -> Vec<f64>, fn(&[f64]) -> Vec<f64>) =
+        (|x| x.to_vec(), |x| vec![x[0] * x[0]], |x| vec![x[0] * x[1]]);
+    let nengos = [
+        ("x", 2, 0.22672, 0.47),
+        ("x", 3, 0.16965, 0.53),
+        ("x", 5, 0.09746, 0.56),
+        ("x", 10, 0.04824, 0.45),
+        ("x", 50, 0.01113, 0.24),
+        ("square", 2, 0.23688, 0.26),
+        ("square", 3, 0.20104, 0.28),
+        ("square", 5, 0.14324, 0.32),
+        ("square", 10, 0.08548, 0.31),
+        ("square", 50, 0.02332, 0.24),
+        ("product", 2, 0.35153, 0.05),
+        ("product", 3, 0.34352, 0.05),
+        ("product", 5, 0.29646, 0.14),
+        ("product", 10, 0.21606, 0.18),
+        ("product", 50, 0.07170, 0.14),
+        ("product", 100, 0.04336, 0.14),
+    ];
+    let cases = nengos.map(|(what, n, ..)| match what {
+        "x" => (one(n), x, &line),
+        "square" => (one(n), square, &line),
+        _ => (two(n), product, &grid),
+    });
+    for ((what, n, nengos, deviation), ours) in nengos.into_iter().zip(mean_errors(&cases)) {
+        let off = ours / nengos - 1.0;
+        println!("{what} of {n} neurons: {ours:.5}, Nengo {nengos:.5}: {:+.1} %", 100.0 * off);
+        let tolerance = 0.01 + 4.0 * deviation / 300.0_f64.sqrt();
+        assert!(off.abs() < tolerance, "{what} of {n} neurons: {ours}, but Nengo {nengos}");
     }
+}
+
+#[test]
+fn half_of_the_neurons_of_one_dimension_look_each_way() {
+    let signs = |ensemble: Ensemble| -> Vec<f32> {
+        let mut net = Network::new(5);
+        net.ensemble("a", ensemble).unwrap();
+        let mut sim = cpu(&net);
+        sim.parameter("a/encoders").unwrap().iter().map(|e| e.signum()).collect()
+    };
+    assert!(signs(Ensemble::array(2, 68)).chunks(2).all(|pair| pair[0] + pair[1] == 0.0));
+    assert_eq!(signs(Ensemble::new(50, 1)).iter().filter(|s| **s > 0.0).count(), 25);
+    assert_eq!(signs(Ensemble::new(51, 1)).iter().sum::<f32>().abs(), 1.0);
 }
 
 #[test]

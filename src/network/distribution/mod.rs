@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Beta, Distribution as _, Exp1, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 
+use crate::allowance;
 use crate::error::{Error, Result};
 use crate::named::name_or_table;
 
@@ -56,7 +57,8 @@ pub enum Distribution {
         min_magnitude: f64,
     },
     /// The same, but spread out evenly: the points of [`Distribution::QuasirandomSequence`] mapped to the sphere or the
-    /// ball, and rotated at random. In one dimension it is [`Distribution::UniformHypersphere`].
+    /// ball, and rotated at random. In one dimension half of the points have each sign, but for one of an odd number, and
+    /// those of one sign in the ball are at equal distances.
     ///
     /// Each angle of the spherical coordinates is the quantile of its distribution at one coordinate of the sequence
     /// (Fang and Wang 1994, section 1.5).
@@ -68,8 +70,9 @@ pub enum Distribution {
         #[serde(default)]
         min_magnitude: f64,
     },
-    /// Points spread out evenly in the unit cube: the R sequence of Roberts (2018) from a start at random. Coordinate j
-    /// of point i is the fraction of `start_j + i / φ^j`, where φ is the positive root of `φ^(d+1) = φ + 1`.
+    /// Points spread out evenly in the unit cube: the R sequence of Roberts (2018) from a start at random, in random order.
+    /// Coordinate j of its point i is the fraction of `start_j + i / φ^j`, where φ is the positive root of
+    /// `φ^(d+1) = φ + 1`.
     QuasirandomSequence,
     /// One of the rows of `options`, each with the chance that its weight gives, or all with the same.
     Choice {
@@ -242,6 +245,7 @@ impl Distribution {
             let problem = format!("cannot draw {n} vectors of {d} dimensions");
             return Err(Error::invalid(what, problem));
         }
+        allowance::check(|| format!("{what}, {n} vectors of {d} dimensions,"), [n, d], 3 * 8)?;
         let rng = &mut Pcg64Mcg::seed_from_u64(seed);
         Ok(match self {
             Self::Uniform(low, high) => each(n, d, || low + (high - low) * rng.random::<f64>()),
@@ -253,7 +257,7 @@ impl Distribution {
                 sphere::uniform(n, d, *surface, *min_magnitude, rng)
             }
             Self::ScatteredHypersphere { surface, min_magnitude } if d == 1 => {
-                sphere::uniform(n, d, *surface, *min_magnitude, rng)
+                scattered::line(n, *surface, *min_magnitude, rng)
             }
             Self::ScatteredHypersphere { surface, min_magnitude } => {
                 scattered::hypersphere(what, n, d, *surface, *min_magnitude, rng)?

@@ -117,20 +117,9 @@ impl TryFrom<BytesText> for Bytes {
             BytesText::Text(text) => text,
         };
         let wrong = || format!("\"{text}\" is no size of memory; write it as \"512 MiB\" or \"2 GiB\"");
-        let split = text.find(|c: char| c.is_alphabetic()).ok_or_else(wrong)?;
-        let number: f64 = text[..split].trim().parse().map_err(|_| wrong())?;
-        let unit = match text[split..].trim() {
-            "B" => 1.0,
-            "kB" | "KB" => 1e3,
-            "MB" => 1e6,
-            "GB" => 1e9,
-            "KiB" => 1024.0,
-            "MiB" => 1_048_576.0,
-            "GiB" => 1_073_741_824.0,
-            _ => return Err(wrong()),
-        };
-        let bytes = number * unit;
-        if (0.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
+        // A text without a unit is not taken for bytes.
+        let named = text.chars().any(char::is_alphabetic);
+        crate::allowance::parse(&text).filter(|_| named).map(Self).ok_or_else(wrong)
     }
 }
 
