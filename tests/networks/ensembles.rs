@@ -35,7 +35,7 @@ fn mean_errors(cases: &[(Ensemble, fn(&[f64]) -> Vec<f64>, &Array2<f64>)]) -> Ve
             net.connect(a, out, Connection::new().function(*function)).unwrap()
         };
         let connections: Vec<_> = cases.iter().enumerate().map(&mut connect).collect();
-        let sim = cpu(&net);
+        let mut sim = cpu(&net);
         for ((total, (_, function, points)), c) in totals.iter_mut().zip(cases).zip(connections) {
             let decoded = sim.decoded(c, *points).unwrap();
             let wanted = points.rows().into_iter().map(|p| function(&p.to_vec())[0]);
