@@ -372,7 +372,7 @@ impl<'s> Builder<'_, 's> {
             return Ok(product);
         }
         let weights = match link.product {
-            Product::Identity | Product::Scalar(_) | Product::Pool(_) => None,
+            Product::Identity | Product::Pool(_) => None,
             _ => Some(self.parameter(&format!("{}/weights", link.name))?),
         };
         self.scope.set_owner(&link.name);

@@ -127,6 +127,11 @@ impl Connection {
     }
 }
 
+/// Whether an object is where a learning rule gets its error or learning signal: nothing before a rule is trained.
+pub(super) fn is_rule(object: &str) -> bool {
+    object.ends_with("/learning-rule")
+}
+
 impl Network {
     /// Connects two objects. What several connections bring to one object is summed.
     ///
@@ -217,7 +222,8 @@ impl Network {
         }
         self.whole_or_nothing(|net| {
             if let Some((rows, cols, init)) = weights {
-                net.define(&format!("{}/weights", link.name), rows, cols, init, link.spec.trainable)?;
+                let trained = link.spec.trainable && !is_rule(&to.name);
+                net.define(&format!("{}/weights", link.name), rows, cols, init, trained)?;
             }
             net.add_link(link, rule)
         })

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
+use super::connection::is_rule;
 use super::ensemble::Encoding;
 use super::{
     Columns, Connection, ConnectionId, Distribution, Ensemble, Function, Init, Kind, Link, Network, Node,
@@ -331,7 +332,8 @@ impl Network {
         let rule = self.attach(&link)?;
         self.whole_or_nothing(|net| {
             let init = decoding.weights.clone().unwrap_or(Init::Zeros);
-            net.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
+            let trained = link.spec.trainable && !is_rule(&to.name);
+            net.define(&format!("{name}/weights"), link.put.1, n, init, trained)?;
             if decoding.weights.is_none() {
                 let parameter = net.parameters.len() - 1;
                 let ensemble = pre;

@@ -117,6 +117,8 @@ pub(super) enum Slot {
     Shared(ValueId),
     /// Each reads a parameter of its own.
     Parameter(usize),
+    /// Each reads a parameter of its own that is one number for all its columns.
+    Number(usize),
     /// Each reads columns of its own.
     Columns(ValueId),
 }
@@ -147,6 +149,7 @@ fn slots(graph: &Graph, node: &Node) -> Option<Vec<Slot>> {
             _ if graph.constant(v).is_some() => Slot::Shared(v),
             Some(p) if product.is_some() && i == 1 => Slot::Parameter(p),
             Some(p) if elementwise && ty == Type::fixed(1, out.cols) => Slot::Parameter(p),
+            Some(p) if elementwise && ty == Type::fixed(1, 1) => Slot::Number(p),
             _ if product.is_some() && i == 1 => return None,
             _ if ty.rows > 1 => return None,
             _ if elementwise && ty.cols != out.cols => Slot::Shared(v),
@@ -181,7 +184,7 @@ fn likeness(graph: &Graph, node: &Node, trained: &[bool]) -> Option<String> {
                 Some(c) => format!(" {:x}", c.to_bits()),
                 None => format!(" {v:?}"),
             },
-            Slot::Parameter(p) => format!(" parameter{} {}", size(ty), trained[*p]),
+            Slot::Parameter(p) | Slot::Number(p) => format!(" parameter{} {}", size(ty), trained[*p]),
             Slot::Columns(_) => size(ty),
         };
     }

@@ -148,22 +148,26 @@ impl<'a> Emit<'a> {
         let mut values = Vec::with_capacity(node.inputs.len());
         // First what may fail.
         for i in 0..node.inputs.len() {
-            if let Slot::Parameter(_) = all[0][i] {
-                let numbers = all.iter().filter_map(|s| match s[i] {
-                    Slot::Parameter(p) => Some(p),
-                    _ => None,
-                });
-                let ty = self.old.ty(node.inputs[i]);
-                let packed = match node.op.downcast::<Matmul>() {
-                    Some(_) => Type::fixed(members.len() * ty.rows, ty.cols),
-                    None => Type::fixed(1, members.len() * ty.cols),
-                };
-                values.push((i, self.pack(&numbers.collect::<Vec<_>>(), ty, packed, &owner)?));
+            let (Slot::Parameter(_) | Slot::Number(_)) = all[0][i] else { continue };
+            let numbers = all.iter().filter_map(|s| match s[i] {
+                Slot::Parameter(p) | Slot::Number(p) => Some(p),
+                _ => None,
+            });
+            let ty = self.old.ty(node.inputs[i]);
+            let packed = match node.op.downcast::<Matmul>() {
+                Some(_) => Type::fixed(members.len() * ty.rows, ty.cols),
+                None => Type::fixed(1, members.len() * ty.cols),
+            };
+            let mut value = self.pack(&numbers.collect::<Vec<_>>(), ty, packed, &owner)?;
+            if let Slot::Number(_) = all[0][i] {
+                let each: Vec<usize> = (0..members.len() * out.cols).map(|col| col / out.cols).collect();
+                value = self.select(value, &each, &owner);
             }
+            values.push((i, value));
         }
         for i in 0..node.inputs.len() {
             let value = match all[0][i] {
-                Slot::Parameter(_) => continue,
+                Slot::Parameter(_) | Slot::Number(_) => continue,
                 Slot::Shared(v) => self.value(self.form(v), &owner),
                 Slot::Columns(_) => {
                     let read = |s: &Vec<Slot>| match s[i] {
