@@ -25,8 +25,9 @@ pub struct Connection {
     pub transform: Transform,
     /// Its filter; without one it does not delay.
     pub synapse: Option<Synapse>,
-    /// Whether the transform's weights are trained.
-    pub trainable: bool,
+    /// Whether its weights are trained; as [`super::Config::trainable`] says if not given. On a connection that brings a learning
+    /// rule its error they are not.
+    pub trainable: Option<bool>,
     /// How its weights, or the encoders behind it, change while the network runs.
     pub learning_rule: Option<LearningRule>,
     /// Its name; `pre->post` if not given.
@@ -41,7 +42,7 @@ impl Default for Connection {
             post: Slice::All,
             transform: Transform::Identity,
             synapse: None,
-            trainable: true,
+            trainable: None,
             learning_rule: None,
             name: None,
         }
@@ -120,16 +121,22 @@ impl Connection {
         self
     }
 
-    /// Not trained.
-    pub fn frozen(mut self) -> Self {
-        self.trainable = false;
+    /// Trained or not, whatever its network says.
+    pub fn trainable(mut self, trainable: bool) -> Self {
+        self.trainable = Some(trainable);
         self
     }
-}
 
-/// Whether an object is where a learning rule gets its error or learning signal: nothing before a rule is trained.
-pub(super) fn is_rule(object: &str) -> bool {
-    object.ends_with("/learning-rule")
+    /// Not trained.
+    pub fn frozen(self) -> Self {
+        self.trainable(false)
+    }
+
+    /// Whether weights are trained that lead to an object of this name.
+    pub(super) fn trained_to(&self, object: &str) -> Option<bool> {
+        // Nothing before a learning rule is trained.
+        self.trainable.or(object.ends_with("/learning-rule").then_some(false))
+    }
 }
 
 impl Network {
@@ -220,9 +227,10 @@ impl Network {
                 "its learning rule changes the weights of activities, so it cannot have a function of them";
             return Err(Error::invalid(format!("connection '{}'", link.name), problem));
         }
+        self.connect_output(pre)?;
         self.whole_or_nothing(|net| {
             if let Some((rows, cols, init)) = weights {
-                let trained = link.spec.trainable && !is_rule(&to.name);
+                let trained = link.spec.trained_to(&to.name);
                 net.define(&format!("{}/weights", link.name), rows, cols, init, trained)?;
             }
             net.add_link(link, rule)

@@ -44,10 +44,10 @@ pub struct Ensemble {
     pub seed: Option<u64>,
     /// How states of the neurons start that do not start as Nengo's do, by name.
     pub states: Vec<(String, Init)>,
-    /// Whether the encoders are trained.
-    pub train_encoders: bool,
-    /// Whether the biases are trained.
-    pub train_bias: bool,
+    /// Whether the encoders are trained; as [`super::Config::trainable`] says if not given.
+    pub train_encoders: Option<bool>,
+    /// Whether the biases are trained, likewise.
+    pub train_bias: Option<bool>,
 }
 
 /// What ensembles are like. Nothing means Nengo's default, which each field tells.
@@ -107,8 +107,8 @@ impl Ensemble {
             settings: EnsembleSettings::default(),
             seed: None,
             states: Vec::new(),
-            train_encoders: true,
-            train_bias: true,
+            train_encoders: None,
+            train_bias: None,
         }
     }
 
@@ -196,10 +196,15 @@ impl Ensemble {
         self
     }
 
-    /// Without trained encoders and biases.
-    pub fn frozen(mut self) -> Self {
-        (self.train_encoders, self.train_bias) = (false, false);
+    /// With encoders and biases that are trained or not, whatever the network says.
+    pub fn trainable(mut self, trainable: bool) -> Self {
+        (self.train_encoders, self.train_bias) = (Some(trainable), Some(trainable));
         self
+    }
+
+    /// Without trained encoders and biases.
+    pub fn frozen(self) -> Self {
+        self.trainable(false)
     }
 
     /// Draws what is drawn; `seed` is the network's.

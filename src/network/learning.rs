@@ -329,7 +329,7 @@ impl Network {
                 }
                 Weights::Of(_) => scale.clone(),
             };
-            self.define(&format!("{name}/scale"), 1, neurons, scale, false)?;
+            self.define(&format!("{name}/scale"), 1, neurons, scale, Some(false))?;
         }
         let changed = self.parameter_index(&self.place_of(rule.changes)?.parameter)?;
         self.parameters[changed].trainable = false;

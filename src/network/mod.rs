@@ -25,6 +25,7 @@ mod slice;
 pub mod spec;
 mod synapse;
 mod tensor_node;
+mod trainable;
 mod transform;
 mod vocabulary;
 
@@ -146,6 +147,8 @@ pub struct Network {
     pub(crate) parameters: Vec<ParameterDef>,
     /// Parameters whose start is not solved for yet.
     pub(crate) decodes: Vec<Decode>,
+    /// Outputs of ensembles that only probes read.
+    probed: Vec<ObjectId>,
     /// What objects are like that say nothing else.
     pub config: Config,
     /// What names begin with, see [`Network::within`].
@@ -165,6 +168,7 @@ impl Network {
             probes: Vec::new(),
             parameters: Vec::new(),
             decodes: Vec::new(),
+            probed: Vec::new(),
             config: Config::default(),
             prefix: String::new(),
         }
@@ -272,7 +276,7 @@ impl Network {
         self.whole_or_nothing(|net| {
             let id = net.add(name, Kind::Neurons, n, n)?;
             net.objects[id.0].population = Some(population);
-            net.define(&format!("{name}/gain"), 1, n, gain, train_gain)?;
+            net.define(&format!("{name}/gain"), 1, n, gain, Some(train_gain))?;
             net.define(&format!("{name}/bias"), 1, n, bias, train_bias)?;
             Ok(id)
         })
@@ -295,7 +299,8 @@ impl Network {
         self.whole_or_nothing(|net| {
             let id = net.add(name, Kind::Tensor(Arc::new(node)), size_in, size_out)?;
             for p in parameters.list {
-                net.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, p.trainable)?;
+                let trained = if p.trainable { None } else { Some(false) };
+                net.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, trained)?;
             }
             Ok(id)
         })
@@ -330,7 +335,15 @@ impl Network {
         Ok(ObjectId(self.objects.len() - 1))
     }
 
-    fn define(&mut self, name: &str, rows: usize, cols: usize, init: Init, trainable: bool) -> Result<()> {
+    /// Adds a parameter; whether it is trained, or nothing where the configuration says so.
+    fn define(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        init: Init,
+        trained: Option<bool>,
+    ) -> Result<()> {
         if self.parameters.iter().any(|p| p.name == name) {
             return Err(Error::DuplicateName { name: name.into() });
         }
@@ -344,6 +357,7 @@ impl Network {
         }
         allowance::check(|| format!("parameter '{name}' of [{rows}, {cols}]"), [rows, cols], 4)?;
         init.check(name, rows, cols)?;
+        let trainable = trained.unwrap_or(self.config.trainable);
         self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
         Ok(())
     }

@@ -30,7 +30,7 @@ pub struct Neurons {
     /// How states start that do not start as Nengo's do, by name.
     pub states: Vec<(String, Init)>,
     /// Whether the biases are trained.
-    pub train_bias: bool,
+    pub train_bias: Option<bool>,
     /// Whether the gains are trained.
     pub train_gain: bool,
 }
@@ -74,7 +74,7 @@ impl Neurons {
     pub fn new(n: usize, neuron_type: impl Into<NeuronType>) -> Self {
         let neuron_type = neuron_type.into();
         let tuning = Tuning::of(&neuron_type);
-        Self { n, neuron_type, tuning, states: Vec::new(), train_bias: true, train_gain: false }
+        Self { n, neuron_type, tuning, states: Vec::new(), train_bias: None, train_gain: false }
     }
 
     /// With gains and biases from highest rates in Hz and intercepts.
@@ -97,7 +97,7 @@ impl Neurons {
 
     /// Without trained biases.
     pub fn frozen(mut self) -> Self {
-        (self.train_bias, self.train_gain) = (false, false);
+        (self.train_bias, self.train_gain) = (Some(false), false);
         self
     }
 

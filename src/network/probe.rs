@@ -151,7 +151,7 @@ impl Network {
         // What is read of an ensemble is its decoded output, or a state of its neurons.
         let target = match target {
             Target::Output(of, synapse) if self.encoding(of).is_ok() => {
-                Target::Output(self.output_of(of)?, synapse)
+                Target::Output(self.probed_output(of)?, synapse)
             }
             Target::State(of, state) => {
                 Target::State(self.encoding(of).map_or(of, |(_, neurons)| neurons), state)

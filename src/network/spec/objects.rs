@@ -65,13 +65,16 @@ pub struct LayerSpec {
     pub init: Option<Init>,
     /// How `b` starts; `"zeros"` by default.
     pub bias_init: Option<Init>,
-    /// Whether `W` and `b` are trained; true by default.
+    /// Whether `W` and `b` are trained; as `[config]` says by default.
     pub trainable: Option<bool>,
     /// Dimensions of its input, where they do not follow from what is connected.
     pub size_in: Option<usize>,
     /// How decoders of its input are found: as the network says that it is in, if not as the file says.
     #[serde(skip)]
     pub default_solver: Option<Solver>,
+    /// Whether those are trained, likewise.
+    #[serde(skip)]
+    pub default_trainable: Option<bool>,
 }
 
 /// A connection.
@@ -101,7 +104,7 @@ pub struct ConnectionSpec {
     /// Its filter: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config]` says by default, and
     /// without one it does not delay.
     pub synapse: Option<ConnectionSynapse>,
-    /// Whether the transform's weights are trained; true by default.
+    /// Whether its weights are trained; as `[config]` says by default.
     pub trainable: Option<bool>,
     /// How weights change while the network runs: `"pes"`, or `{ pes = { learning-rate = 1e-4 } }`. Its error or learning signal
     /// comes through connections to `NAME/learning-rule`.
@@ -303,7 +306,7 @@ impl LayerSpec {
             dropout: self.dropout,
             weights_init: self.init.clone().unwrap_or(Init::Glorot),
             bias_init: self.bias_init.clone().unwrap_or(Init::Zeros),
-            trainable: self.trainable.unwrap_or(true),
+            trainable: self.trainable,
         }
     }
 }
@@ -356,7 +359,7 @@ impl ConnectionSpec {
             post: self.post.slice.clone(),
             transform: self.transform(),
             synapse,
-            trainable: self.trainable.unwrap_or(true),
+            trainable: self.trainable,
             learning_rule: rule.transpose()?,
             name: self.name.clone(),
         })
