@@ -33,7 +33,8 @@ impl Network {
         let ruled = self.ruled()?;
         if let Ok(at) = self.parameter_index(name) {
             if trainable && ruled.iter().any(|r| r == name) {
-                let problem = "a learning rule changes it while the network runs, so that it cannot be trained";
+                let problem =
+                    "a learning rule changes it while the network runs, so that it cannot be trained";
                 return Err(Error::invalid(format!("parameter '{name}'"), problem));
             }
             self.parameters[at].trainable = trainable;
@@ -56,8 +57,8 @@ impl Network {
         };
         let meant: Vec<usize> =
             (0..self.parameters.len()).filter(|&i| is_meant(&self.parameters[i].name)).collect();
-        let exists = links.contains_key(name)
-            || self.objects.iter().any(|o| o.name == name || within(&o.name));
+        let exists =
+            links.contains_key(name) || self.objects.iter().any(|o| o.name == name || within(&o.name));
         if meant.is_empty() && !exists {
             let objects = self.objects.iter().map(|o| o.name.as_str());
             let parameters = self.parameters.iter().map(|p| p.name.as_str());

@@ -81,12 +81,13 @@ impl Segments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EpsilonAt {
-    /// To the root, after the bias correction: PyTorch.
+    /// To the root, after the bias correction: PyTorch, for Adam and RMSprop.
     #[default]
     Root,
     /// To the root, before the bias correction: Adam in Keras.
     RootBeforeCorrection,
-    /// Inside of the root: RMSprop with momentum in Keras.
+    /// Inside of the root: RMSprop in Keras (`tf.optimizers.RMSprop` since TensorFlow 2.11). The older one, now
+    /// `tf.optimizers.legacy.RMSprop`, does so with momentum alone, and else adds it to the root.
     InsideRoot,
 }
 

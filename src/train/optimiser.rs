@@ -80,10 +80,11 @@ pub enum Optimiser {
         #[serde(default)]
         amsgrad: bool,
     },
-    /// RMSprop.
+    /// RMSprop. Keras' numbers, and so those of NengoDL's examples, are rho 0.9, epsilon 1e-7 and
+    /// [`EpsilonAt::InsideRoot`].
     #[serde(rename = "rmsprop")]
     RmsProp {
-        /// Decay of the second moment.
+        /// Decay of the second moment; 0.99.
         #[serde(default = "rho")]
         rho: f32,
         /// Share of the last step that is added to the next.
@@ -135,6 +136,18 @@ impl Optimiser {
     /// Adam with decoupled decay.
     pub fn adamw(decay: f32) -> Self {
         Self::AdamW { beta1: beta1(), beta2: beta2(), epsilon: small(), decay, amsgrad: false }
+    }
+
+    /// RMSprop with PyTorch's numbers.
+    pub fn rmsprop() -> Self {
+        let (rho, epsilon) = (rho(), small());
+        Self::RmsProp { rho, momentum: 0.0, epsilon, epsilon_at: EpsilonAt::Root, centered: false }
+    }
+
+    /// RMSprop with the numbers of `tf.optimizers.RMSprop`.
+    pub fn rmsprop_keras() -> Self {
+        let epsilon_at = EpsilonAt::InsideRoot;
+        Self::RmsProp { rho: 0.9, momentum: 0.0, epsilon: 1e-7, epsilon_at, centered: false }
     }
 
     pub(crate) fn rule(&self) -> Rule {

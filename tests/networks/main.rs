@@ -21,3 +21,4 @@ mod solvers;
 mod toml;
 mod toml_errors;
 mod toml_training;
+mod trainable;

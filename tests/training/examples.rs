@@ -14,6 +14,10 @@ use proptest::test_runner::{Config, TestRunner};
 #[path = "../../examples/lmu.rs"]
 mod lmu;
 
+#[allow(dead_code, reason = "the example's main is not called here")]
+#[path = "../../examples/spa_retrieval.rs"]
+mod spa_retrieval;
+
 fn example(name: &str) -> NetworkSpec {
     NetworkSpec::read(crate::common::root().join("examples").join(name)).unwrap()
 }
@@ -130,4 +134,11 @@ fn windows_of_any_length_give_the_spikes_of_the_whole_run() {
             assert!(run(device, &mut std::iter::repeat(1)) == whole, "{name} step by step on {device}");
         }
     }
+}
+
+#[test]
+fn a_circular_convolution_learns_to_find_what_is_bound_to_a_role() {
+    let mut found = Vec::new();
+    spa_retrieval::train(&Device::cpu(), 0, 20, &mut |_, _, part| found.push(part)).unwrap();
+    assert!(found[0] < 0.3 && found[2] > 0.5, "{found:?}");
 }

@@ -6,5 +6,6 @@ mod common;
 mod examples;
 mod golden;
 mod reports;
+mod retrieval;
 mod spiking;
 mod training;

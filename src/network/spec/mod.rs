@@ -185,7 +185,8 @@ impl NetworkSpec {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
         }
         let layers = self.layer.iter().map(|l| (&l.name, &l.input, &l.default_solver, l.default_trainable));
-        let neurons = self.neurons.iter().map(|n| (&n.name, &n.input, &n.default_solver, n.default_trainable));
+        let neurons =
+            self.neurons.iter().map(|n| (&n.name, &n.input, &n.default_solver, n.default_trainable));
         let ensembles =
             self.ensemble.iter().map(|e| (&e.name, &e.input, &e.default_solver, e.default_trainable));
         for (name, inputs, solver, trainable) in layers.chain(neurons).chain(ensembles) {

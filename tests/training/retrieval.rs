@@ -1,11 +1,8 @@
 //! NengoDL's training of a circular convolution, and what of it is a parameter; `tests/golden/README.md` describes the file.
 
-mod common;
-
 use std::collections::HashSet;
 use std::fs::File;
 
-use common::devices;
 use ndarray::{Array2, ArrayD, Axis, Ix2, s};
 use ndarray_npy::NpzReader;
 use nengo_wgpu::network::library::CircularConvolution;
@@ -13,6 +10,8 @@ use nengo_wgpu::network::{Connection, Network, Node, ProbeId};
 use nengo_wgpu::op::neuron::RectifiedLinear;
 use nengo_wgpu::train::{EpsilonAt, Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
+
+use crate::common::devices;
 
 /// The network of the file: the trace in `a`, the cue in `b`, and a probe of what was bound to the cue.
 fn retrieval() -> (Network, ProbeId) {
@@ -47,11 +46,6 @@ fn names() -> Vec<(String, String)> {
     names
 }
 
-/// RMSprop with Keras' numbers.
-fn rmsprop(epsilon_at: EpsilonAt) -> Optimiser {
-    Optimiser::RmsProp { rho: 0.9, momentum: 0.0, epsilon: 1e-7, centered: false, epsilon_at }
-}
-
 fn difference<'a>(a: impl IntoIterator<Item = &'a f32>, b: &ArrayD<f32>) -> f32 {
     a.into_iter().zip(b).fold(0.0, |m, (x, y)| m.max((x - y).abs()))
 }
@@ -69,11 +63,10 @@ fn a_circular_convolution_trains_as_in_nengo_dl() {
     let (net, probe) = retrieval();
     let trained: HashSet<_> = net.parameters().iter().filter(|p| p.trainable).map(|p| &p.name).collect();
     assert_eq!(trained, names().iter().map(|(ours, _)| ours).collect());
-    let runs = [
-        ("sgd", Optimiser::sgd()),
-        ("rmsprop_outside", rmsprop(EpsilonAt::Root)),
-        ("rmsprop_inside", rmsprop(EpsilonAt::InsideRoot)),
-    ];
+    let (rho, momentum, epsilon, epsilon_at) = (0.9, 0.0, 1e-7, EpsilonAt::Root);
+    let outside = Optimiser::RmsProp { rho, momentum, epsilon, epsilon_at, centered: false };
+    let inside = Optimiser::rmsprop_keras();
+    let runs = [("sgd", Optimiser::sgd()), ("rmsprop_outside", outside), ("rmsprop_inside", inside)];
     for (device, (run, optimiser)) in devices().iter().flat_map(|d| runs.map(|run| (d, run))) {
         let mut sim = Simulator::with(&net, device, Options { minibatch: 5, ..Options::default() }).unwrap();
         for (ours, name) in names() {
