@@ -153,6 +153,21 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// A loop of a shader that is longer than the device walks through, and that cannot be cut into several dispatches.
+    #[error(
+        "{what} needs {needed} turns of a lane's loops, but {device} leaves all loops after {limit}; make it smaller, or \
+         run it on another device (--device cpu has no such limit)"
+    )]
+    TooLong {
+        /// The operator and whose it is.
+        what: String,
+        /// Turns needed.
+        needed: usize,
+        /// Turns that the device allows.
+        limit: usize,
+        /// The device's name.
+        device: String,
+    },
     /// The device was lost, ran out of memory or refused a command.
     #[error("device {device}: {problem}")]
     Device {

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use super::shader::{self, Source};
-use super::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu};
+use super::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu, turns};
 
 /// How a loop's examples are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +98,7 @@ pub struct Fused {
     step: String,
     /// Operations for one step of one example.
     work: f64,
-    /// Turns of all loops of a step.
+    /// Turns of all loops of a step, and of the loop over steps.
     turns: usize,
     /// First step of a dispatch, and number of steps.
     window: (usize, usize),
@@ -149,7 +149,7 @@ impl Fused {
         }
         let work = fragments.iter().map(|f| f.work).sum();
         // What leaves a loop has looked once more whether to go on.
-        let turns = 2 + fragments.iter().map(|f| f.turns + 1).sum::<usize>();
+        let turns = 1 + fragments.iter().map(|f| f.turns + 1).sum::<usize>();
         let slots = slots.into_values().collect();
         Some(Self { tiling, family, backward, slots, phases, step, work, turns, window: (0, 0) })
     }
@@ -159,8 +159,8 @@ impl Fused {
         self.work
     }
 
-    /// How often a lane's loops turn in a step, at most.
-    pub fn turns(&self) -> usize {
+    /// How often a lane's loops turn in a step, at most: the turn of the loop over steps is one of them.
+    pub fn turns_of_step(&self) -> usize {
         self.turns
     }
 
@@ -261,6 +261,10 @@ impl Kernel for Fused {
 
     fn grid(&self) -> [u32; 3] {
         [self.tiling.batch.div_ceil(self.tiling.rows) as u32, 1, 1]
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.window.1, self.turns - 1)
     }
 
     /// None: the twin replays the loop's own calls.

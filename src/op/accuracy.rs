@@ -1,6 +1,6 @@
 //! Whether each row's largest element is where the target says.
 
-use super::rows::RowKernel;
+use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
@@ -38,12 +38,16 @@ impl Operator for Accuracy {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("accuracy", "main", at, |rows, y| {
-            let (x, target) = (rows[0], rows[1]);
-            let one = target.len() == 1 && x.len() > 1;
-            let wanted = if one { target[0] as usize } else { argmax(target.iter().copied()) };
-            y[0] = f32::from(argmax(x.iter().copied()) == wanted);
-        })])
+        Ok(vec![RowKernel::dispatch(
+            Entry { stem: "accuracy", names: ["main", "main_wide"], loops: 1 },
+            at,
+            |rows, y| {
+                let (x, target) = (rows[0], rows[1]);
+                let one = target.len() == 1 && x.len() > 1;
+                let wanted = if one { target[0] as usize } else { argmax(target.iter().copied()) };
+                y[0] = f32::from(argmax(x.iter().copied()) == wanted);
+            },
+        )])
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {

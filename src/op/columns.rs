@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
 
@@ -203,6 +203,10 @@ impl Kernel for ColumnsKernel {
         // Of each vector at most four columns, and one more look.
         let turns = 6 * site.turns(self.cols);
         Some(Fragment { text, aligned: vec![aligned; 2], work, turns })
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(8, 0)
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -1,8 +1,9 @@
 //! Softmax cross-entropy of each row with a class index or class weights.
 
-use super::rows::RowKernel;
+use super::rows::{Entry, RowKernel};
 use super::softmax::{reference_softmax, softmax};
 use crate::engine::Dispatch;
+use crate::engine::cpu::sums;
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
 
@@ -16,6 +17,9 @@ pub struct CrossEntropy;
 /// The adjoint of [`CrossEntropy`] for its logits, from logits, targets and the loss's adjoint.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CrossEntropyAdjoint;
+
+const FORWARD: Entry = Entry { stem: "cross_entropy", names: ["forward", "forward_wide"], loops: 3 };
+const BACKWARD: Entry = Entry { stem: "cross_entropy", names: ["backward", "backward_wide"], loops: 3 };
 
 fn check(inputs: &[Type]) -> Result<Type, String> {
     let (logits, target) = (inputs[0], inputs[1]);
@@ -46,7 +50,7 @@ impl Operator for CrossEntropy {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("cross_entropy", "forward", at, |rows, loss| {
+        Ok(vec![RowKernel::dispatch(FORWARD, at, |rows, loss| {
             let (x, target) = (rows[0], rows[1]);
             let mut y = [0.0_f32; 64];
             let mut long = Vec::new();
@@ -55,7 +59,7 @@ impl Operator for CrossEntropy {
                 0.0 => 0.0,
                 w => w * (log_total - x[c]),
             };
-            loss[0] = (0..x.len()).map(term).sum();
+            loss[0] = sums::in_order((0..x.len()).map(term));
         })])
     }
 
@@ -84,10 +88,10 @@ impl Operator for CrossEntropyAdjoint {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("cross_entropy", "backward", at, |rows, dx| {
+        Ok(vec![RowKernel::dispatch(BACKWARD, at, |rows, dx| {
             let (x, target, dloss) = (rows[0], rows[1], rows[2][0]);
             softmax(x, dx);
-            let weights: f32 = (0..x.len()).map(|c| weight(target, x.len(), c)).sum();
+            let weights = sums::in_order((0..x.len()).map(|c| weight(target, x.len(), c)));
             for (c, dx) in dx.iter_mut().enumerate() {
                 *dx = (*dx * weights - weight(target, x.len(), c)) * dloss;
             }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -102,6 +102,11 @@ impl Kernel for DropoutKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.elements / self.block * self.block.div_ceil(4)).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        // Rounds of the generator, and the elements that one call of it gives.
+        turns::of(10, 0) + turns::of(4, 0)
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -48,6 +48,12 @@ impl Expr {
         Self { tape: vec![Instr::Input(0), Instr::Input(1), Instr::Binary(f, 0, 1)] }
     }
 
+    /// How often the loops of its functions turn in a shader, for one element or one vector.
+    pub fn turns(&self) -> usize {
+        let of = |instr: &Instr| if let Instr::Binary(f, ..) = instr { f.turns() } else { 0 };
+        self.tape.iter().map(of).sum()
+    }
+
     /// The sum of `n` inputs.
     pub fn sum(n: usize) -> Self {
         let mut expr = Self::default();

@@ -9,7 +9,7 @@ use super::operands::Operands;
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -204,7 +204,12 @@ impl Kernel for MapKernel {
         let whole = [self.output.start, o.cols].iter().all(|x| x.is_multiple_of(4));
         let aligned = std::iter::once(whole).chain((0..o.list.len()).map(|i| o.is_aligned(i))).collect();
         let work = (o.cols * (o.expr.tape.len() + MEMORY * (1 + o.list.len()))) as f64;
-        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns: site.turns(o.cols) })
+        let turns = site.turns(o.cols) * (1 + o.expr.turns());
+        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns })
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(8, self.operands.expr.turns())
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::dropout::philox;
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -131,6 +131,11 @@ impl Kernel for NoiseKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold(((self.width / 4 + 2) * self.steps).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        // Rounds of the generator, and the elements that one call of it gives.
+        turns::of(10, 0) + turns::of(4, 0)
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Dims, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
 
@@ -87,6 +87,10 @@ impl Kernel for SampleKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.samples() * self.step()).div_ceil(512))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(8, 0)
     }
 
     fn split(&self, _: usize) -> Split {

@@ -1,8 +1,8 @@
 //! Softmax over the columns of each row.
 
-use super::rows::RowKernel;
+use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
-use crate::engine::cpu::math;
+use crate::engine::cpu::{math, sums};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
 
@@ -13,6 +13,9 @@ pub struct Softmax;
 /// The adjoint of [`Softmax`]: `y * (dy - sum(y * dy))` from `y` and `dy`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SoftmaxAdjoint;
+
+const FORWARD: Entry = Entry { stem: "softmax", names: ["forward", "forward_wide"], loops: 3 };
+const BACKWARD: Entry = Entry { stem: "softmax", names: ["backward", "backward_wide"], loops: 2 };
 
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
@@ -28,7 +31,7 @@ impl Operator for Softmax {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("softmax", "forward", at, |rows, y| {
+        Ok(vec![RowKernel::dispatch(FORWARD, at, |rows, y| {
             softmax(rows[0], y);
         })])
     }
@@ -52,9 +55,9 @@ impl Operator for SoftmaxAdjoint {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("softmax", "backward", at, |rows, dx| {
+        Ok(vec![RowKernel::dispatch(BACKWARD, at, |rows, dx| {
             let (y, dy) = (rows[0], rows[1]);
-            let dot: f32 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+            let dot = sums::in_order(y.iter().zip(dy).map(|(y, dy)| y * dy));
             for ((dx, y), dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = y * (dy - dot);
             }
@@ -77,7 +80,7 @@ pub(super) fn softmax(x: &[f32], y: &mut [f32]) -> f32 {
     for (y, x) in y.iter_mut().zip(x) {
         *y = math::exp(x - top);
     }
-    let total: f32 = y.iter().sum();
+    let total = sums::in_order(y.iter().copied());
     for y in y.iter_mut() {
         *y /= total;
     }

@@ -69,6 +69,11 @@ impl Step {
         self.expr.tape.len()
     }
 
+    /// See [`Expr::turns`].
+    pub fn turns(&self) -> usize {
+        self.expr.turns()
+    }
+
     /// Number of results.
     pub fn results(&self) -> usize {
         self.results.len()

@@ -82,6 +82,10 @@ impl Kernel for TransposeKernel {
         fold((self.input.ty.rows * self.input.ty.cols).div_ceil(64))
     }
 
+    fn turns(&self) -> usize {
+        0
+    }
+
     fn split(&self, _: usize) -> Split {
         let Type { rows, cols, .. } = self.output.ty;
         let parts = vec![Part::rows(self.output.start, cols)];

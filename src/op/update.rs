@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::{self, Source};
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold, turns};
 
 /// Floats to which parameters are aligned: the unit that belongs to one segment.
 pub const LINE: usize = crate::engine::ALIGN;
@@ -252,6 +252,10 @@ impl Kernel for UpdateKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.segments.lines() * LINE / 4 / self.vectors).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.vectors, 0)
     }
 
     fn split(&self, _: usize) -> Split {

@@ -105,7 +105,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     scratch_base: locals.len() + first,
                 };
                 let rolls = lower.rolls;
-                body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
+                let calls = node.op.lower(&mut lower)?;
+                let what = || format!("the {} of '{}'", node.op.name(), node.owner);
+                calls.iter().try_for_each(|d| d.check_turns(target.max_turns, &target.name, what))?;
+                body.extend(calls.into_iter().map(|d| Dispatch { rolls, ..d }));
                 if let Some(callback) = node.op.downcast::<Callback>() {
                     let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
                     within.push((body.len(), Cut { at: 0, callback: callback.clone(), input, output }));

@@ -12,11 +12,14 @@ use super::{Output, Stage};
 use crate::engine::{Family, Target};
 use crate::graph::{Graph, Node, NodeId, Type, ValueId};
 
+/// A sum over more steps, added up step by step, would lose digits.
+const MOST_STEPS: usize = 1024;
+
 /// Moves into loops what can be summed there, with what is computed for these sums alone. `stages` are in an order in
 /// which each comes after those it reads from, and stay so. For the CPU: an adapter would pay with dispatches at each
 /// step.
 pub fn totals(graph: &Graph, outputs: &[Output], mut stages: Vec<Stage>, target: &Target) -> Vec<Stage> {
-    if target.family != Family::Cpu || graph.dims.steps < 2 {
+    if target.family != Family::Cpu || !(2..=MOST_STEPS).contains(&graph.dims.steps) {
         return stages;
     }
     let mut home = 0;

@@ -14,6 +14,7 @@ mod errors;
 mod functions;
 mod learning;
 mod library;
+mod long_loops;
 mod nested;
 mod networks;
 mod probes;

@@ -6,6 +6,7 @@ mod common;
 mod dropout;
 mod gradients;
 mod images;
+mod long_loops;
 mod matmul;
 mod neuron_gradients;
 mod neurons;

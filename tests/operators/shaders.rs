@@ -96,6 +96,38 @@ fn chunks(cols: usize, target: &Target) -> Vec<Dispatch> {
     commands.into_iter().filter_map(|c| if let Command::Dispatch(d) = c { Some(d) } else { None }).collect()
 }
 
+/// Long rows and windows, on a device whose loops turn few times.
+fn long(target: &Target) -> Vec<Dispatch> {
+    use nengo_wgpu::op::pool::{Of, PoolAdjoint};
+    use nengo_wgpu::op::{Convolution, Pool, Window, convolution::Form};
+    const N: usize = 5000;
+    let target = Target { max_turns: 400, ..target.clone() };
+    let line = [1, 1, N];
+    let whole = Window { image: line, kernel: line, stride: [1; 3], before: [0; 3], windows: [1; 3] };
+    let point = Window { image: [1; 3], kernel: line, stride: [1; 3], before: [0, 0, N - 1], windows: line };
+    let pool = |window, of| Pool { window, channels: 1, of };
+    let convolution = |window, form| Convolution { window, large: 1, small: 1, groups: 1, form };
+    let case = crate::common::build(dims(2, 1), |c| {
+        let x = c.feed(Type::example(N));
+        let (row, one) = (c.feed(Type::fixed(1, N)), c.feed(Type::example(1)));
+        let pattern = nengo_wgpu::op::Pattern::new(1, N, &(0..N).map(|j| (0, j)).collect::<Vec<_>>());
+        vec![
+            (x.dot(c.feed(Type::fixed(3, N))) + c.feed(Type::fixed(1, 3))).relu(),
+            x.softmax(),
+            x.cross_entropy(one),
+            x.is_class(one),
+            x.sparse(&std::sync::Arc::new(pattern.unwrap()), Some(row)),
+            x.pool(pool(whole, Of::Average)),
+            x.pool(pool(whole, Of::Max)),
+            c.scope.apply(PoolAdjoint(pool(point, Of::Average)), &[x]),
+            x.convolve(convolution(whole, Form::Forward), row),
+            x.convolve(convolution(point, Form::Transposed), row),
+        ]
+    });
+    let commands = case.plan(&target).recording.commands;
+    commands.into_iter().filter_map(|c| if let Command::Dispatch(d) = c { Some(d) } else { None }).collect()
+}
+
 /// A loop that walks through time inside of its shader.
 fn walk(batch: usize, cols: usize, target: &Target) -> Vec<Dispatch> {
     let case = crate::common::build(dims(batch, 3), |c| {
@@ -203,6 +235,7 @@ fn every_shader_is_valid_and_declares_what_its_kernel_says() {
         software(0, true),
     ] {
         all.extend(updates(family));
+        all.extend(long(&Target { family, ..own.clone() }));
         all.extend([1, 4].into_iter().flat_map(|n| chunks(n, &Target { family, ..own.clone() })));
         all.extend([(1, 3), (40, 36)].map(|(b, n)| walk(b, n, &Target { family, ..own.clone() })).concat());
         for (batch, n) in [(1, 3), (5, 4), (40, 36), (33, 35), (700, 8)] {

@@ -14,6 +14,7 @@ mod memory;
 )]
 mod pool;
 mod small;
+pub mod sums;
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +36,8 @@ pub struct Work {
     pub terms: Vec<f32>,
     /// Sums, or a state.
     pub totals: Vec<f32>,
+    /// Sums of many terms.
+    pub longs: Vec<f64>,
 }
 
 /// What a kernel's CPU twin reads and writes.

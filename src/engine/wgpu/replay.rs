@@ -132,6 +132,7 @@ impl WgpuEngine {
     }
 
     fn call(&self, dispatch: &Dispatch, find: &impl Fn(&Binding) -> BufferId) -> Result<Call> {
+        dispatch.check_turns(self.opened.max_turns(), &self.opened.name, || dispatch.label())?;
         let pipeline = self.opened.pipeline(dispatch.kernel.as_ref())?;
         let mut entries = Vec::with_capacity(dispatch.bindings.len());
         for (i, binding) in dispatch.bindings.iter().enumerate() {
