@@ -49,6 +49,7 @@
 //! | [`solve`] | decoders: solvers on the host, many systems at once, and what is kept of them on disk |
 //! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
 //! | [`io`], [`plot`] | files and pictures |
+//! | [`read`] | TOML as the types ask for it, messages in the words of the file, and the format as a schema |
 //!
 //! A module uses what stands below it and nothing above; [`error`] is used by all.
 //!
@@ -70,11 +71,12 @@ pub mod engine;
 pub mod error;
 pub mod graph;
 pub mod io;
-mod named;
+mod near;
 pub mod network;
 pub mod op;
 pub mod plan;
 pub mod plot;
+pub mod read;
 mod rows;
 mod sim;
 pub mod solve;

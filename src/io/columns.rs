@@ -1,10 +1,9 @@
 //! Tables of examples: which columns are inputs, and what an example should be answered with.
 
-use std::fmt;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::Deserialize;
 
 use super::csv::read_csv;
 use super::dataset::{Dataset, scaled};
@@ -14,7 +13,8 @@ use crate::error::{Error, Result};
 const MOST_CLASSES: f32 = (1 << 24) as f32;
 
 /// The column of a table that holds the class index: `"first"`, `"last"` or a number, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Form")]
 pub enum LabelColumn {
     /// The first column.
     First,
@@ -25,39 +25,24 @@ pub enum LabelColumn {
     Index(usize),
 }
 
-impl<'de> Deserialize<'de> for LabelColumn {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl Visitor<'_> for Read {
-            type Value = LabelColumn;
+/// How a file writes it.
+#[derive(Deserialize)]
+enum Form {
+    #[serde(rename = "$word:first")]
+    First,
+    #[serde(rename = "$word:last")]
+    Last,
+    #[serde(rename = "$whole:the label's column, counted from 0")]
+    Index(usize),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("\"first\", \"last\" or the label's column, counted from 0")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<LabelColumn, E> {
-                match text {
-                    "first" => Ok(LabelColumn::First),
-                    "last" => Ok(LabelColumn::Last),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
-
-            fn visit_i64<E: de::Error>(self, index: i64) -> Result<LabelColumn, E> {
-                let unexpected = de::Unexpected::Signed(index);
-                usize::try_from(index)
-                    .map(LabelColumn::Index)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, index: u64) -> Result<LabelColumn, E> {
-                let unexpected = de::Unexpected::Unsigned(index);
-                usize::try_from(index)
-                    .map(LabelColumn::Index)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
+impl From<Form> for LabelColumn {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::First => Self::First,
+            Form::Last => Self::Last,
+            Form::Index(index) => Self::Index(index),
         }
-        deserializer.deserialize_any(Read)
     }
 }
 

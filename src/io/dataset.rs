@@ -71,8 +71,9 @@ pub struct Splits {
 
 /// Where the examples are and how they are written. Paths are relative to the TOML file's directory.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
-#[serde(deny_unknown_fields, tag = "format", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum DataSpec {
+    #[serde(alias = "$tag:format")]
     /// A table of numbers with one example in a row, plain or packed with gzip; see [`read_csv`](crate::io::csv::read_csv).
     Csv {
         /// The file.
@@ -286,7 +287,7 @@ mod tests {
     }
 
     fn parse(toml: &str) -> Result<File, String> {
-        toml::from_str(toml).map_err(|e| e.to_string())
+        crate::read::toml(toml, "a.toml".as_ref()).map_err(|e| e.to_string())
     }
 
     fn load(dir: &TempDir, toml: &str) -> Result<Splits> {

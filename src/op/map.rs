@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::expr::{Expr, Lane};
+use super::expr::{Expr, Instr, Lane};
 use super::function::{Binary, Unary};
 use super::operands::Operands;
 use crate::engine::cpu::Io;
@@ -257,8 +257,7 @@ impl Kernel for MapKernel {
 impl crate::graph::Scope {
     /// An expression of those of `all` that it uses.
     pub(crate) fn map_used<'s>(&'s self, expr: Expr, all: &[Tensor<'s>], least: Option<Type>) -> Tensor<'s> {
-        let used: Vec<usize> =
-            (0..all.len()).filter(|i| expr.tape.contains(&super::expr::Instr::Input(*i))).collect();
+        let used: Vec<usize> = (0..all.len()).filter(|i| expr.tape.contains(&Instr::Input(*i))).collect();
         let mut number = vec![0; all.len()];
         used.iter().enumerate().for_each(|(new, &old)| number[old] = new);
         let inputs: Vec<Tensor<'s>> = used.iter().map(|&i| all[i]).collect();
@@ -298,6 +297,18 @@ impl<'s> Tensor<'s> {
     /// The smaller of two, element by element.
     pub fn min(self, other: Self) -> Self {
         self.binary(Binary::Min, other)
+    }
+
+    /// 1 where it is less than `other`, else 0; so also where one is NaN. Its derivative is zero.
+    pub fn less(self, other: Self) -> Self {
+        self.binary(Binary::Less, other)
+    }
+
+    /// `yes` where it is not zero, else `no`, element by element. The gradient goes to the one that was chosen; the derivative
+    /// of what was not must be finite there.
+    pub fn choose(self, yes: Self, no: Self) -> Self {
+        let tape = vec![Instr::Input(0), Instr::Input(1), Instr::Input(2), Instr::Select(0, 1, 2)];
+        self.scope.apply(Map::new(Expr { tape }), &[self, yes, no])
     }
 
     /// `x^other`; of negative elements for whole exponents alone, else NaN.

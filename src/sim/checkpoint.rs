@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::programs::{PARAMETERS, SLOTS};
 use super::stopping::{Best, Mark};
 use super::{Simulator, processes};
 use crate::error::{Error, Result};
 use crate::io::params::{self, Metadata, Tensors};
-use crate::train::{Optimiser, Words, written};
+use crate::train::{Optimiser, Words, written_kind};
 
 /// The counters, kept as JSON in the file's metadata.
 #[derive(Deserialize, Serialize)]
@@ -17,6 +19,7 @@ struct Counters {
     step: u64,
     epoch: u64,
     seed: u64,
+    #[serde(deserialize_with = "optimiser")]
     optimiser: Optimiser,
     /// What was trained with then, and on which data; nothing in older files.
     #[serde(default)]
@@ -32,6 +35,15 @@ const KEY: &str = "nengo-wgpu checkpoint";
 
 /// Begins the names of the best epoch's parameters.
 const BEST: &str = "best/";
+
+/// Older files have the optimiser's kind among its settings.
+fn optimiser<'de, D: Deserializer<'de>>(from: D) -> Result<Optimiser, D::Error> {
+    let mut value = Value::deserialize(from)?;
+    if let Some(Value::String(kind)) = value.as_object_mut().and_then(|settings| settings.remove("kind")) {
+        value = [(kind, value)].into_iter().collect();
+    }
+    serde_json::from_value(value).map_err(D::Error::custom)
+}
 
 impl Simulator {
     /// Writes parameters, optimiser slots and counters, atomically: a killed process leaves the last whole file.
@@ -94,7 +106,7 @@ impl Simulator {
             .map_err(|e| Error::file(path, format!("its counters cannot be read: {e}")))?;
         let optimiser = compiled.training.optimiser;
         if !optimiser.continues(&counters.optimiser) {
-            let (then, now) = (written(&counters.optimiser), written(&optimiser));
+            let (then, now) = (written_kind(&counters.optimiser), written_kind(&optimiser));
             let problem = format!(
                 "it was trained with optimiser = {then}, whose state does not fit optimiser = {now}; go on with the same kind, \
                  or start anew"

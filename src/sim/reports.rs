@@ -33,7 +33,8 @@ impl Fit {
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
-    /// Epochs without a fall.
+    /// Epochs without a fall; in a file the number may stand for the whole.
+    #[serde(alias = "$short")]
     pub patience: u64,
     /// What counts as a fall.
     #[serde(default)]

@@ -11,6 +11,7 @@ use super::windows::Windows;
 use crate::engine::{Binding, Command, Engine, Program, Recording};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
+use crate::network::{Activation, Kind, Object};
 use crate::op::accumulate::accumulate;
 use crate::op::update::{LINE, Segment};
 
@@ -249,11 +250,18 @@ impl Simulator {
 
     /// The error for a loss that is not finite, with the state that shows where it comes from.
     fn not_finite(&mut self, what: String, value: f32, of: &Pending) -> Error {
-        let advice = "lower the learning rate or clip the gradient; the last checkpoint is kept";
+        let steep = |o: &&Object| matches!(&o.kind, Kind::Layer(l) if matches!(l.activation, Activation::Sqrt | Activation::Log));
+        let advice = match self.network.objects.iter().find(steep) {
+            Some(Object { name, .. }) => format!(
+                "the derivative of the activation of layer '{name}' is infinite at 0: keep what comes into it above 0; else \
+                 lower the learning rate or clip the gradient; the last checkpoint is kept"
+            ),
+            None => "lower the learning rate or clip the gradient; the last checkpoint is kept".to_string(),
+        };
         let hint = match self.bad_state(of.key.states()) {
             Ok(Some(state)) => format!("{state}, after {} time steps; {advice}", of.states_at),
             // What is wrong with the device, if anything, matters less than the loss.
-            _ => advice.to_string(),
+            _ => advice,
         };
         Error::NotFinite { what, value, step: of.step, hint }
     }

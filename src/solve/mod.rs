@@ -23,16 +23,11 @@ mod lstsq;
 mod method;
 mod nnls;
 
-use std::fmt;
-
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 
 pub use batch::{Job, System, solve_all};
 pub use cache::{Cache, Key};
@@ -45,47 +40,16 @@ use crate::error::{Error, Result};
 /// The default is Nengo's: least squares with L2 regularisation of 0.1.
 ///
 /// In a file it is a table of both, or the name of a method alone.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Solver {
     /// The method.
+    #[serde(alias = "$short")]
     pub method: Method,
     /// Whether the connection has one full matrix of weights, from neuron to neuron, in place of decoders (and of
     /// encoders behind them). Where the method is not [compositional](Method::compositional), the weights themselves are
     /// solved for, by targets multiplied by the encoders.
     pub weights: bool,
-}
-
-impl<'de> Deserialize<'de> for Solver {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            #[serde(default)]
-            method: Method,
-            #[serde(default)]
-            weights: bool,
-        }
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Solver;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a solver, \"lstsq\" or { method = { lstsq-l2 = { reg = 0.1 } }, weights = true }",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Solver, E> {
-                <Method as Deserialize>::deserialize(name.into_deserializer()).map(Solver::from)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Solver, A::Error> {
-                let Table { method, weights } = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Solver { method, weights })
-            }
-        }
-        from.deserialize_any(Either)
-    }
 }
 
 /// What a solver found.

@@ -7,14 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::named::name_or_table;
 use crate::network::Bound;
 
 use super::{Over, Penalty};
 
 /// A distance between outputs and targets. A target of NaN counts zero.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Mean of squares over examples, steps and dimensions.
     MeanSquared,
@@ -25,10 +24,6 @@ pub enum Loss {
     /// Softmax cross-entropy of logits with class indices or class weights; mean over examples and steps.
     CrossEntropy,
 }
-name_or_table!(
-    Loss also Serialize,
-    "a loss: \"mean-squared\", \"mean-absolute\", { huber = LIMIT } or \"cross-entropy\""
-);
 
 impl Loss {
     /// The loss as one number.

@@ -26,13 +26,7 @@ fn decay() -> f32 {
 
 /// How parameters follow the gradient. Defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(
-    remote = "Self",
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Optimiser {
     /// Gradient descent.
     Sgd {
@@ -110,11 +104,6 @@ pub enum Optimiser {
         initial_accumulator: f32,
     },
 }
-
-crate::named::kind_or_table!(
-    Optimiser also Serialize,
-    "an optimiser: \"sgd\", \"adam\", \"adamw\", \"rmsprop\" or \"adagrad\", or { kind = \"sgd\", momentum = 0.9 } and the like"
-);
 
 impl Optimiser {
     /// Plain gradient descent.
@@ -229,7 +218,7 @@ impl Optimiser {
 
 /// Limits of the gradient, penalties included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Clip {
     /// None.
     #[default]
@@ -239,11 +228,6 @@ pub enum Clip {
     /// The norm of all gradients together to this.
     GlobalNorm(f32),
 }
-
-crate::named::name_or_table!(
-    Clip also Serialize,
-    "a limit of the gradient: { global-norm = LIMIT }, { value = LIMIT } or \"none\""
-);
 
 impl Clip {
     pub(crate) fn mode(self) -> ClipMode {

@@ -11,8 +11,28 @@ use super::{Over, Penalty, Training};
 pub(crate) type Words = BTreeMap<String, String>;
 
 /// A value as a file would have it.
-pub(crate) fn written(value: &impl Serialize) -> String {
+fn written(value: &impl Serialize) -> String {
     plain(value).map_or_else(|| "none".into(), |value| write(&value))
+}
+
+/// The same of a kind with settings, `{ kind = "sgd", momentum = 0.9 }`.
+pub(crate) fn written_kind(value: &impl Serialize) -> String {
+    plain(value).map_or_else(|| "none".into(), |value| write(&with_kind(value)))
+}
+
+/// The kind among its settings.
+fn with_kind(value: Value) -> Value {
+    match value {
+        Value::Object(table) if table.len() == 1 && table.values().all(Value::is_object) => {
+            let kinds = table.into_iter().map(|(kind, settings)| {
+                let Value::Object(mut settings) = settings else { return settings };
+                settings.insert("kind".into(), kind.into());
+                settings.into()
+            });
+            kinds.last().unwrap_or_default()
+        }
+        other => other,
+    }
 }
 
 /// Numbers of 32 bits have no more digits than they need: as text, and not as a number of 64.
@@ -36,7 +56,7 @@ fn write(value: &Value) -> String {
 
 /// A setting with a kind and settings of its own, each by itself.
 fn put(words: &mut Words, what: &str, value: &impl Serialize) {
-    match plain(value) {
+    match plain(value).map(with_kind) {
         Some(Value::Object(table)) if table.contains_key("kind") => {
             for (key, value) in &table {
                 let name = if key == "kind" { what.into() } else { format!("{what}'s {key}") };

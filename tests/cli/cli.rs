@@ -9,7 +9,10 @@ fn train_bad(toml: &str) -> String {
 #[test]
 fn faults_of_the_file_are_told_with_their_place() {
     let error = train_bad(&NETWORK.replace("units = 8", "unit = 8"));
-    assert!(error.contains("net.toml:9:1: ") && error.contains("`unit`"), "{error}");
+    assert!(
+        error.contains("net.toml:9:1: ") && error.contains("no key 'unit' here (did you mean 'units'?)"),
+        "{error}"
+    );
     let error = train_bad(&NETWORK.replace("units = 8", "units = \"8\""));
     assert!(error.contains("net.toml:9:9: "), "{error}");
     let error = train_bad(&NETWORK.replace("input = \"x\"", "input = \"y\""));

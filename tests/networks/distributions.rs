@@ -4,6 +4,7 @@ use std::f64::consts::PI;
 
 use ndarray::{Array2, Axis, array};
 use nengo_wgpu::network::{Distribution, Fan, Spread};
+use nengo_wgpu::read;
 use proptest::prelude::*;
 
 fn draw(distribution: &Distribution, n: usize, d: usize) -> Array2<f64> {
@@ -359,7 +360,7 @@ proptest! {
     fn a_distribution_written_to_a_file_is_the_one_read(which in 0..16_usize) {
         let distribution = &all()[which];
         let text = toml::to_string(&std::collections::BTreeMap::from([("it", distribution)])).unwrap();
-        let read: std::collections::BTreeMap<String, Distribution> = toml::from_str(&text).unwrap();
+        let read: std::collections::BTreeMap<String, Distribution> = read::toml(&text, "a.toml".as_ref()).unwrap();
         prop_assert_eq!(&read["it"], distribution);
     }
 }
@@ -369,7 +370,7 @@ fn files_write_distributions_as_names_and_tables() {
     use Distribution as D;
     let read = |text: &str| {
         let table: std::collections::BTreeMap<String, Distribution> =
-            toml::from_str(&format!("it = {text}")).unwrap_or_else(|e| panic!("{text}: {e}"));
+            read::toml(&format!("it = {text}"), "a.toml".as_ref()).unwrap_or_else(|e| panic!("{text}: {e}"));
         table["it"].clone()
     };
     assert_eq!(read("{ uniform = [200, 400] }"), D::Uniform(200.0, 400.0));
@@ -377,17 +378,29 @@ fn files_write_distributions_as_names_and_tables() {
     assert_eq!(read("{ uniform-hypersphere = { surface = true } }"), D::surface());
     assert_eq!(read("\"quasirandom-sequence\""), D::QuasirandomSequence);
     assert_eq!(read("{ choice = { options = [1, -1] } }"), D::choice(array![[1.0], [-1.0]]));
+    assert_eq!(read("{ choice = 0.5 }"), D::choice(array![[0.5]]));
+    assert_eq!(read("{ choice = [0.5, 1] }"), D::choice(array![[0.5], [1.0]]));
+    // Not the options and their weights, one after the other.
+    assert_eq!(read("{ choice = [[100.0], [400.0]] }"), D::choice(array![[100.0], [400.0]]));
+    assert_eq!(read("{ choice = [[1, 0], [0, -1]] }"), D::choice(array![[1.0, 0.0], [0.0, -1.0]]));
+    assert_eq!(read("{ constant = 1 }"), D::Constant(1.0));
+    assert_eq!(read("-2"), D::Constant(-2.0));
+    assert_eq!(read("\"zeros\""), D::Zeros);
+    assert_eq!(read("{ normal = [0, 1] }"), D::Gaussian(0.0, 1.0));
+    assert_eq!(read("{ values = [1, 2] }"), D::Samples(array![[1.0], [2.0]]));
+    assert_eq!(read("[[1], [2]]"), D::Samples(array![[1.0], [2.0]]));
+    assert_eq!(read("{ kind = \"exponential\", scale = 2 }"), read("{ exponential = { scale = 2 } }"));
     assert_eq!(read("{ samples = [[1, 2], [3, 4]] }"), D::Samples(array![[1.0, 2.0], [3.0, 4.0]]));
     assert_eq!(read("\"he\""), D::He { scale: 1.0, distribution: Spread::Normal });
     assert_eq!(read("{ cosine-similarity = { dimensions = 4 } }"), D::CosineSimilarity { dimensions: 4 });
     for (text, part) in [
-        ("{ unifrom = [0, 1] }", "unknown variant"),
+        ("{ unifrom = [0, 1] }", "did you mean 'uniform'?"),
         ("{ uniform-hypersphere = { surfaec = true } }", "surfaec"),
         ("{ samples = [[1, 2], [3]] }", "row 2 has 1 values, row 1 has 2"),
         ("\"uniform\"", "uniform"),
     ] {
         let read: Result<std::collections::BTreeMap<String, Distribution>, _> =
-            toml::from_str(&format!("it = {text}"));
+            read::toml(&format!("it = {text}"), "a.toml".as_ref());
         let message = read.unwrap_err().to_string();
         assert!(message.contains(part), "{text}: {message}");
     }

@@ -36,7 +36,7 @@ type OfRow = fn(&[f64]) -> Vec<f64>;
 
 #[test]
 fn functions_of_signals_are_exact_on_every_device() {
-    let cases: [(&str, OfRow); 16] = [
+    let cases: [(&str, OfRow); 18] = [
         ("identity", |x| x.to_vec()),
         ("square", |x| x.iter().map(|x| x * x).collect()),
         ("abs", |x| x.iter().map(|x| x.abs()).collect()),
@@ -62,6 +62,17 @@ fn functions_of_signals_are_exact_on_every_device() {
         ("min(x0, x1 + 0.1); max(x0, min(x1, x2)); 2 ^ 3 - 1", |x| {
             vec![x[0].min(x[1] + 0.1), x[0].max(x[1].min(x[2])), 7.0]
         }),
+        ("x0 > 0; x0 <= x1; x1 >= x1; x0 == x0; x0 != x0; 2*x0 < x1 + x2", |x| {
+            let one = |is: bool| f64::from(is);
+            vec![one(x[0] > 0.0), one(x[0] <= x[1]), 1.0, 1.0, 0.0, one(2.0 * x[0] < x[1] + x[2])]
+        }),
+        (
+            "where(x0 > 0, x1, -x2); where((x0 > 0) * (x1 > 0), 1, where(x2, 2, 3)); where(1 < 2, x0, x1)",
+            |x| {
+                let first = if x[0] > 0.0 { x[1] } else { -x[2] };
+                vec![first, if x[0] > 0.0 && x[1] > 0.0 { 1.0 } else { 2.0 }, x[0]]
+            },
+        ),
     ];
     for (name, f) in cases {
         let size = f(&[0.0; 3]).len();
@@ -148,7 +159,14 @@ fn examples() -> (Data, Data) {
 
 #[test]
 fn weights_before_a_function_are_trained_through_it() {
-    let functions = ["square", "product", "norm", "sin", "x0 * x1; (x2^2 + 1)^x0; exp(-x1^2)"];
+    let functions = [
+        "square",
+        "product",
+        "norm",
+        "sin",
+        "x0 * x1; (x2^2 + 1)^x0; exp(-x1^2)",
+        "where(x0 > 0, x0^2, 3 * x1); max(x1, x2) * (x0 >= -1.5); min(x0, 0.2)",
+    ];
     let (inputs, targets) = examples();
     for device in devices() {
         for name in functions {
@@ -170,6 +188,21 @@ fn the_norm_and_the_zeroth_power_of_nothing_have_gradients() {
         // Layers begin with a bias of zero, so that the function is that of zeros.
         sim.fit(&inputs, &targets, &Fit::epochs(1)).unwrap();
         assert!(sim.parameter("hidden/weights").unwrap().iter().all(|w| w.is_finite()), "{name}");
+    }
+}
+
+#[test]
+fn nan_compares_with_nothing_on_every_device() {
+    // Of one column each; the root of a number below zero is NaN.
+    let function =
+        text("sqrt(x0) > 0; sqrt(x0) <= 1; sqrt(x0) == sqrt(x0); sqrt(x0) != 1; where(sqrt(x0) < 1, 2, 3)");
+    for device in devices() {
+        let found = through(&function, 5, device);
+        let is_nan = rows().column(0).map(|x| *x < 0.0);
+        assert!(is_nan.iter().any(|nan| *nan));
+        for (row, _) in found.rows().into_iter().zip(&is_nan).filter(|(_, nan)| **nan) {
+            assert_eq!(row.to_vec(), [0.0, 0.0, 0.0, 1.0, 3.0], "on {device}");
+        }
     }
 }
 

@@ -538,9 +538,9 @@ fn a_file_describes_learning_as_calls_do() {
         assert_eq!(rule, meant);
     }
     let wrong = text.replace("learning-rate", "rate");
-    assert!(problem(parse(&wrong)).contains("unknown field `rate`"));
+    assert!(problem(parse(&wrong)).contains("no key 'rate' here"));
     let wrong = text.replace("{ pes =", "{ hebb =");
-    assert!(problem(parse(&wrong)).contains("unknown variant `hebb`"));
+    assert!(problem(parse(&wrong)).contains("no kind 'hebb' here"));
     let wrong = text.replace("signal = \"weights\"", "");
     assert!(problem(parse(&wrong)).contains("a connection and a signal of its learning rule go together"));
 }

@@ -21,5 +21,6 @@ mod probes;
 mod solvers;
 mod toml;
 mod toml_errors;
+mod toml_schema;
 mod toml_training;
 mod trainable;

@@ -282,7 +282,7 @@ fn systems_without_an_answer_are_refused_by_name() {
 
 #[test]
 fn files_write_solvers_as_names_and_tables() {
-    let read = |text: &str| -> std::result::Result<Solver, toml::de::Error> { toml::from_str(text) };
+    let read = |text: &str| nengo_wgpu::read::toml::<Solver>(text, "a.toml".as_ref());
     let solver = |method: Method| Solver::from(method);
     for (text, wanted) in [
         ("", Solver::default()),
@@ -306,8 +306,8 @@ fn files_write_solvers_as_names_and_tables() {
         assert_eq!(read(&toml::to_string(&solver).unwrap()).unwrap(), wanted, "{text}");
     }
     for (text, part) in [
-        ("method = \"lstsq-l3\"", "unknown variant `lstsq-l3`"),
-        ("method = { lstsq-l2 = { rge = 0.1 } }", "unknown field `rge`"),
+        ("method = \"lstsq-l3\"", "is \"lstsq-l3\" (did you mean 'lstsq-l2'?)"),
+        ("method = { lstsq-l2 = { rge = 0.1 } }", "no key 'rge' here (did you mean 'reg'?)"),
     ] {
         let message = read(text).unwrap_err().to_string();
         assert!(message.contains(part), "{text}: {message}");

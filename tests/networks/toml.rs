@@ -394,3 +394,68 @@ synapse = 0.01
         assert!(text.contains(part), "{text}");
     }
 }
+
+/// What a parameter starts from, each value once and in order.
+fn values_of(toml: &str, parameter: &str) -> Vec<f32> {
+    let sim = Simulator::new(&build(toml).unwrap(), &Device::cpu());
+    let mut values = sim.unwrap().parameter(parameter).unwrap().into_raw_vec_and_offset().0;
+    values.sort_by(f32::total_cmp);
+    values.dedup();
+    values
+}
+
+#[test]
+fn a_choice_of_rows_is_one_of_the_rows_and_not_rows_and_their_weights() {
+    let ensemble = |max_rates: &str, encoders: &str| {
+        let toml = format!(
+            "[[ensemble]]\nname = \"a\"\nn-neurons = 60\nneuron-type = \"rectified-linear\"\nintercepts = 0\n\
+             max-rates = {max_rates}\nencoders = {encoders}\n[[probe]]\nname = \"p\"\ntarget = \"a\"\n"
+        );
+        values_of(&toml, "a/encoders")
+    };
+    let both = [-400.0, -100.0, 100.0, 400.0];
+    assert_eq!(ensemble("{ choice = [[100.0], [400.0]] }", "{ choice = [[1.0], [-1.0]] }"), both);
+    assert_eq!(ensemble("{ choice = { options = [[100], [400]] } }", "{ choice = [1, -1] }"), both);
+    assert_eq!(ensemble("{ constant = 100 }", "{ constant = 1 }"), [100.0]);
+    assert_eq!(ensemble("100", "{ choice = 1 }"), [100.0]);
+    let neurons = |max_rates: &str| {
+        let toml = format!(
+            "[[neurons]]\nname = \"n\"\nn = 60\ntype = \"rectified-linear\"\nintercepts = {{ choice = [0.0] }}\n\
+             max-rates = {max_rates}\n[[probe]]\nname = \"p\"\ntarget = \"n\"\n"
+        );
+        values_of(&toml, "n/gain")
+    };
+    for max_rates in
+        ["{ choice = [[100.0], [400.0]] }", "{ choice = { options = [100, 400], weights = [1, 1] } }"]
+    {
+        assert_eq!(neurons(max_rates), [100.0, 400.0]);
+    }
+}
+
+#[test]
+fn init_and_transform_take_the_words_of_distributions() {
+    let toml = |transform: &str| {
+        format!(
+            "[[node]]\nname = \"x\"\nconstant = [1, 2]\n[[layer]]\nname = \"y\"\nsize-in = 2\n[[connection]]\n\
+             pre = \"x\"\npost = \"y\"\ntransform = {transform}\n[[probe]]\nname = \"p\"\ntarget = \"y\"\n"
+        )
+    };
+    let weights = |transform: &str| values_of(&toml(transform), "x->y/weights");
+    assert_eq!(weights("{ dense = { constant = 0.5 } }"), [0.5]);
+    assert_eq!(weights("{ dense = 0.5 }"), [0.5]);
+    assert_eq!(weights("{ constant = 0.5 }"), [0.5]);
+    assert_eq!(weights("{ dense = { choice = [[0.25]] } }"), [0.25]);
+    assert_eq!(weights("[[1, 2], [3, 4]]"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(weights("{ dense = { values = [1, 2, 3, 4] } }"), [1.0, 2.0, 3.0, 4.0]);
+    assert_eq!(weights("{ vector = [2, 5] }"), [2.0, 5.0]);
+    let drawn = weights("{ truncated-normal = { std = 0.1 } }");
+    assert!(drawn.len() == 4 && drawn.iter().all(|x| x.abs() < 0.2), "{drawn:?}");
+    let rows = weights("{ uniform-hypersphere = { surface = true } }");
+    assert!((rows.iter().map(|x| x * x).sum::<f32>() - 2.0).abs() < 1e-6, "two rows of length 1: {rows:?}");
+    let sparse = weights("{ sparse = { rows = [1, 0], cols = [0, 1], init = [[7, 8]] } }");
+    assert_eq!(sparse, [7.0, 8.0]);
+    let text = build(&toml("{ dense = [[1, 2]] }")).map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("[2, 2]") && text.contains("2 values"), "{text}");
+    let text = build(&toml("[[1, 2, 3], [4, 5, 6]]")).map(|_| ()).unwrap_err().to_string();
+    assert!(text.contains("2 dimensions") && text.contains("3 dimensions"), "{text}");
+}

@@ -426,7 +426,7 @@ target = "class"
     }
     let error = problem(build(&toml.replace("n-filters", "filters")));
     assert!(
-        error.contains("net.toml:") && error.contains("`filters`") && error.contains("`n-filters`"),
+        error.contains("net.toml:") && error.contains("no key 'filters'") && error.contains("'n-filters'"),
         "{error}"
     );
     let error = problem(build(&toml.replace("[6, 6, 4]", "[6, 4]")));

@@ -446,7 +446,7 @@ fn neurons_and_their_probes_can_be_written_in_toml() {
             .unwrap()
             .to_string()
     };
-    assert!(wrong("tau-rc", "tau").contains("unknown field `tau`"));
+    assert!(wrong("tau-rc", "tau").contains("no key 'tau' here"));
     assert!(wrong("\"lif-rate\"", "\"lif-late\"").contains("lif-late"));
     assert!(wrong("gain = {", "intercepts = { constant = 0 }\n gain = {").contains("gain and bias"));
 }

@@ -188,9 +188,7 @@ impl Engine for CpuEngine {
             needed: 4 * len as u64,
             limit: 0,
             device: "cpu".into(),
-            hint:
-                "there is no memory for it; use smaller objects, a smaller minibatch or fewer steps at once"
-                    .into(),
+            hint: "use smaller objects, a smaller minibatch or fewer steps at once".into(),
         })?;
         let free = self.buffers.iter().position(Option::is_none);
         let id = free.unwrap_or(self.buffers.len());

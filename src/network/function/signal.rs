@@ -137,8 +137,36 @@ impl<'s> Value for Signal<'s> {
             },
             Two::Min => a.min(b),
             Two::Max => a.max(b),
+            Two::Less => a.less(b),
+            Two::Greater => b.less(a),
+            Two::LessEqual => both(a, b) - b.less(a),
+            Two::GreaterEqual => both(a, b) - a.less(b),
+            Two::Equal => equal(a, b),
+            Two::NotEqual => a.scope.constant(1.0) - equal(a, b),
         })
     }
+
+    fn choose(self, yes: Self, no: Self) -> Self {
+        match self {
+            Signal::Number(_, condition) => {
+                if condition == 0.0 {
+                    no
+                } else {
+                    yes
+                }
+            }
+            Signal::Column(condition) => Signal::Column(condition.choose(yes.tensor(), no.tensor())),
+        }
+    }
+}
+
+/// 1 where neither is NaN, which compares with nothing, else 0.
+fn both<'s>(a: Tensor<'s>, b: Tensor<'s>) -> Tensor<'s> {
+    a.unary(Unary::NotNan) * b.unary(Unary::NotNan)
+}
+
+fn equal<'s>(a: Tensor<'s>, b: Tensor<'s>) -> Tensor<'s> {
+    both(a, b) - a.less(b) - b.less(a)
 }
 
 /// `x` to the power of `n`, at least 1, by squares.

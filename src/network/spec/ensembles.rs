@@ -8,7 +8,6 @@ use super::{
     ConnectionSpec, ConnectionSynapse, LayerSpec, Names, NeuronsSpec, NodeSpec, ProbeSpec, ProcessSpec,
 };
 use crate::error::{Error, Result};
-use crate::named::one_or_list;
 use crate::network::library::{
     AssociativeMemory, BasalGanglia, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product,
     Thalamus,
@@ -182,14 +181,8 @@ pub struct OutputSpec {
 }
 
 /// A function or a list of functions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Functions(pub Vec<Function>);
-
-impl<'de> Deserialize<'de> for Functions {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        one_or_list(from, "a function as text, or a list of some").map(Self)
-    }
-}
 
 /// A network in the network: one of Nengo's, by its kind, or one of objects of its own.
 ///

@@ -142,15 +142,7 @@ impl NetworkSpec {
     /// [`Error::Toml`] with line and column, or a network in the network that is none of Nengo's and has no objects.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut spec: Self = toml::from_str(text).map_err(|e| {
-            let start = e.span().map_or(0, |span| span.start);
-            let before = text.get(..start).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            let message = e.message().replace("expected usize", "expected a whole number from 0 on");
-            let message = message.replace("expected u64", "expected a whole number from 0 on");
-            Error::Toml { path: path.into(), line, column, message }
-        })?;
+        let mut spec: Self = crate::read::toml(text, path)?;
         spec.flatten()?;
         spec.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok(spec)

@@ -53,10 +53,7 @@ impl NetworkSpec {
         let prefix = around.last().map_or("", |scope| &scope.prefix);
         let whole = |name: &mut String| *name = format!("{prefix}{name}");
         let find = |name: &mut String| *name = resolve(around, name);
-        let find_all = |names: &mut Names| match names {
-            Names::One(name) => find(name),
-            Names::Many(all) => all.iter_mut().for_each(find),
-        };
+        let find_all = |names: &mut Names| names.0.iter_mut().for_each(find);
         for mut node in network.node {
             whole(&mut node.name);
             self.node.push(node);
