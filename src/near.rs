@@ -4,7 +4,11 @@
 pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_lowercase().replace('_', "-");
     let length = name.chars().count();
-    let distance = |other: &str| strsim::osa_distance(&name, &other.to_lowercase().replace('_', "-"));
+    let distance = |other: &str| {
+        let other = other.to_lowercase().replace('_', "-");
+        // The beginning of a name is near it, however long it is.
+        if length > 2 && other.starts_with(&name) { 1 } else { strsim::osa_distance(&name, &other) }
+    };
     let near =
         known.into_iter().map(|other| (distance(other), other)).min_by_key(|(distance, _)| *distance)?;
     // Of a short name one letter may be wrong, of a long one a third.
@@ -28,6 +32,7 @@ mod tests {
         assert_eq!(nearest("sede", known), Some("seed"));
         assert_eq!(nearest("Radius", known), Some("radius"));
         assert_eq!(nearest("activation", known), None);
+        assert_eq!(nearest("neuron", known), Some("neuron-type"));
         assert_eq!(nearest("x", ["y"]), None);
         assert_eq!(nearest("x", []), None);
     }

@@ -13,6 +13,9 @@
 //!
 //! Errors speak of keys, tables, lists, texts and numbers, with line and column of the value.
 
+// A file has one mistake at most, so that its size is of no weight.
+#![allow(clippy::result_large_err)]
+
 mod access;
 mod mistake;
 mod probe;
