@@ -24,12 +24,12 @@ pub(crate) fn written_kind(value: &impl Serialize) -> String {
 fn with_kind(value: Value) -> Value {
     match value {
         Value::Object(table) if table.len() == 1 && table.values().all(Value::is_object) => {
-            let kinds = table.into_iter().map(|(kind, settings)| {
+            let mut kinds = table.into_iter().map(|(kind, settings)| {
                 let Value::Object(mut settings) = settings else { return settings };
                 settings.insert("kind".into(), kind.into());
                 settings.into()
             });
-            kinds.last().unwrap_or_default()
+            kinds.next().unwrap_or_default()
         }
         other => other,
     }
