@@ -8,6 +8,7 @@
 //! The only way back in time is an operator that [delays](Memory): its output at a step does not depend
 //! on its input at that step. Every cycle must hold one.
 
+mod identity;
 mod lower;
 pub mod reference;
 mod table;
@@ -17,6 +18,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+pub use identity::Identity;
 pub use lower::{Lower, Operand, Placed, PlacedStates};
 pub use table::Table;
 pub use tensor::{Scope, Tensor};
@@ -278,6 +280,12 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// What may be done about it where it has no gradient, for messages: empty, or starting with `; `.
     fn instead_of_gradient(&self) -> &'static str {
         ""
+    }
+
+    /// What tells it apart from all other operators. Those with equal identities and the same inputs are computed once; an
+    /// operator without one, as one that calls a function of the user's, is never taken for another, whatever it prints.
+    fn identity(&self) -> Option<Identity> {
+        None
     }
 
     /// Whether it carries a state from step to step, and so walks through time in order.

@@ -3,10 +3,10 @@
 use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// 1 for each row whose largest element (the first of equals) is the target's class, else 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Accuracy;
 
 /// The place of the largest element, the first of equals.
@@ -23,6 +23,10 @@ fn argmax<T: PartialOrd + Copy>(x: impl Iterator<Item = T>) -> usize {
 impl Operator for Accuracy {
     fn name(&self) -> &'static str {
         "accuracy"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -7,10 +7,10 @@ use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
 
 /// Columns `start..start + len`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Slice {
     /// First column.
     pub start: usize,
@@ -19,7 +19,7 @@ pub struct Slice {
 }
 
 /// Each input at columns of its own, zeros elsewhere: concatenation, and the adjoint of [`Slice`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Join {
     /// Column at which each input starts; no two inputs overlap.
     pub starts: Vec<usize>,
@@ -48,6 +48,10 @@ impl Operator for Slice {
         "columns"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         let cols = inputs[0].cols;
         let end = self.start.checked_add(self.len).filter(|&end| end <= cols && self.len > 0);
@@ -73,6 +77,10 @@ impl Operator for Slice {
 impl Operator for Join {
     fn name(&self) -> &'static str {
         "columns"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -10,10 +10,10 @@ use crate::engine::cpu::Io;
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// What a [`Convolution`] computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// The small image from the large one and the weights.
     Forward,
@@ -29,7 +29,7 @@ pub enum Form {
 /// Images are rows with channels last. The weights are a fixed matrix of small channels × (kernel elements · large
 /// channels / groups), channels last: Nengo's kernel `[..kernel_size, in_channels / groups, out_channels]` as a matrix of
 /// `out_channels` columns, transposed. There is no flipping: it is a cross-correlation, as everywhere in deep learning.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Convolution {
     /// Windows over the large image; the small one has a point for each.
     pub window: Window,
@@ -72,6 +72,10 @@ impl Convolution {
 impl Operator for Convolution {
     fn name(&self) -> &'static str {
         "convolution"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -5,17 +5,17 @@ use super::softmax::{reference_softmax, softmax};
 use crate::engine::Dispatch;
 use crate::engine::cpu::sums;
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// `-sum(weight * ln softmax(x))` for each row, from logits and targets.
 ///
 /// A target with one column is a class index; else it has a weight for each class (one-hot or soft). NaN counts
 /// zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct CrossEntropy;
 
 /// The adjoint of [`CrossEntropy`] for its logits, from logits, targets and the loss's adjoint.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct CrossEntropyAdjoint;
 
 const FORWARD: Entry = Entry { stem: "cross_entropy", names: ["forward", "forward_wide"], loops: 3 };
@@ -34,6 +34,10 @@ fn check(inputs: &[Type]) -> Result<Type, String> {
 impl Operator for CrossEntropy {
     fn name(&self) -> &'static str {
         "cross_entropy"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -77,6 +81,10 @@ impl Operator for CrossEntropy {
 impl Operator for CrossEntropyAdjoint {
     fn name(&self) -> &'static str {
         "cross_entropy"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

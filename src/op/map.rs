@@ -11,11 +11,11 @@ use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// `output = expr(inputs)` for each element. An input may have one row or one column, or a smaller extent:
 /// it is repeated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Map {
     /// What is computed.
     pub expr: Expr,
@@ -82,6 +82,10 @@ fn join(a: Type, b: Type) -> Option<Type> {
 impl Operator for Map {
     fn name(&self) -> &'static str {
         "map"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -18,7 +18,7 @@ use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Split, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// A product of two matrices, `groups` of them side by side.
 ///
@@ -30,7 +30,7 @@ use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, 
 ///
 /// So `Nt` applies weights (size_out × size_in) to rows, `Nn` is its adjoint for the rows, and `Tn` its adjoint for
 /// the weights: each is an adjoint of the others.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Matmul {
     /// Which operand is transposed.
     pub form: Form,
@@ -58,6 +58,10 @@ impl Matmul {
 impl Operator for Matmul {
     fn name(&self) -> &'static str {
         "matmul"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -7,10 +7,10 @@ use crate::engine::cpu::{Io, sums};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
 
 /// What stands for a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Of {
     /// The mean of its points.
@@ -21,7 +21,7 @@ pub enum Of {
 
 /// One value for each window over an image and each channel. Points outside of the image count for nothing: a mean is
 /// over those inside.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Pool {
     /// The windows.
     pub window: Window,
@@ -33,7 +33,7 @@ pub struct Pool {
 
 /// The adjoint of [`Pool`]: of a mean from `dy`, of a maximum from `dy`, `x` and `y`; it goes to the first of several
 /// equal points.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct PoolAdjoint(pub Pool);
 
 impl Pool {
@@ -69,6 +69,10 @@ impl Pool {
 impl Operator for Pool {
     fn name(&self) -> &'static str {
         "pool"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -122,6 +126,10 @@ impl Operator for Pool {
 impl Operator for PoolAdjoint {
     fn name(&self) -> &'static str {
         "pool"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -1,5 +1,6 @@
 //! Sums over rows, over columns, or over everything, of an elementwise expression.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use super::expr::{Expr, Lane};
@@ -9,7 +10,7 @@ use crate::engine::cpu::{Io, Work, sums};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
 
 /// `output = scale * sum(expr(inputs))` over the rows or columns that `to` has not.
 ///
@@ -31,9 +32,20 @@ impl Reduce {
     }
 }
 
+impl Hash for Reduce {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let Self { expr, to: ty, scale } = self;
+        (expr, ty, scale.to_bits()).hash(to);
+    }
+}
+
 impl Operator for Reduce {
     fn name(&self) -> &'static str {
         "reduce"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

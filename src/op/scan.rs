@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Memory, Operator, Placed, Reference, State, Tensor, Type};
 
 /// What a scan's output is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Emits {
     /// The first result of this step, without delay.
     Result,

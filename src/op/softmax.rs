@@ -4,14 +4,14 @@ use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
 use crate::engine::cpu::{math, sums};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// `y = exp(x - max x) / sum exp(x - max x)` for each row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Softmax;
 
 /// The adjoint of [`Softmax`]: `y * (dy - sum(y * dy))` from `y` and `dy`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct SoftmaxAdjoint;
 
 const FORWARD: Entry = Entry { stem: "softmax", names: ["forward", "forward_wide"], loops: 3 };
@@ -20,6 +20,10 @@ const BACKWARD: Entry = Entry { stem: "softmax", names: ["backward", "backward_w
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
         "softmax"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -44,6 +48,10 @@ impl Operator for Softmax {
 impl Operator for SoftmaxAdjoint {
     fn name(&self) -> &'static str {
         "softmax"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

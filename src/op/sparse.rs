@@ -8,10 +8,10 @@ use crate::engine::cpu::{Io, sums};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Table, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Table, Tensor, Type};
 
 /// Where a matrix of `rows` × `cols` has its entries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Pattern {
     /// Rows, the columns of the product.
     pub rows: usize,
@@ -92,7 +92,7 @@ impl Pattern {
 /// `y = x Wᵀ` for rows `x`, with a sparse `W` (size_out × size_in).
 ///
 /// The second input holds the weights, one row of [`Pattern::entries`] in the pattern's order; without it all are one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Sparse {
     /// Where `W` has entries.
     pub pattern: Arc<Pattern>,
@@ -100,7 +100,7 @@ pub struct Sparse {
 
 /// The adjoint of [`Sparse`] for its weights: `sum(dy[row, i] * x[row, j])` over rows for each entry `(i, j)`, from
 /// `dy` and `x`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct SparseWeights {
     /// Where the matrix has entries.
     pub pattern: Arc<Pattern>,
@@ -109,6 +109,10 @@ pub struct SparseWeights {
 impl Operator for Sparse {
     fn name(&self) -> &'static str {
         "sparse"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -166,6 +170,10 @@ impl Operator for Sparse {
 impl Operator for SparseWeights {
     fn name(&self) -> &'static str {
         "sparse"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::engine::turns;
 
 /// Windows that slide over an image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Window {
     /// Size of the image.
     pub image: [usize; 3],

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Output, Place, Stage, stages};
-use crate::graph::{Graph, NodeId, Operator, Source, Type, ValueId};
+use crate::graph::{Graph, Identity, NodeId, Operator, Source, Type, ValueId};
 use crate::op::expr::{Expr, Instr};
 use crate::op::map::MAX_INPUTS;
 use crate::op::{Map, Matmul, Reduce};
@@ -111,7 +111,7 @@ fn inline_constants(graph: &mut Graph) {
 fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
     let mut same: Vec<ValueId> = (0..graph.values.len()).map(ValueId).collect();
     let live = stages::live(graph, outputs);
-    let mut seen: HashMap<(String, Vec<ValueId>), ValueId> = HashMap::new();
+    let mut seen: HashMap<(Identity, Vec<ValueId>), ValueId> = HashMap::new();
     for n in (0..graph.nodes.len()).filter(|&n| live[n]) {
         for i in 0..graph.nodes[n].inputs.len() {
             let v = graph.nodes[n].inputs[i];
@@ -126,8 +126,9 @@ fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
             same[node.output.0] = from;
             continue;
         }
-        let key = (format!("{:?}", node.op), node.inputs.clone());
-        same[node.output.0] = *seen.entry(key).or_insert(node.output);
+        if let Some(identity) = node.op.identity() {
+            same[node.output.0] = *seen.entry((identity, node.inputs.clone())).or_insert(node.output);
+        }
     }
     // An input that closes a cycle may come later in the list than the operator that reads it.
     for n in 0..graph.nodes.len() {
@@ -258,7 +259,7 @@ fn fuse_into(graph: &mut Graph, producer: usize, reader: usize, i: usize) -> boo
         return false;
     }
     let expr = expr.substitute(&parts);
-    let op: Arc<dyn crate::graph::Operator> = match reduce {
+    let op: Arc<dyn Operator> = match reduce {
         Some(reduce) => Arc::new(Reduce { expr, ..reduce.clone() }),
         None => Arc::new(Map { expr, least: Some(wanted) }),
     };

@@ -28,7 +28,7 @@ const LONG_ROWS: usize = 64;
 const LONG_COLS: usize = 256;
 
 /// Which operand is read transposed. `C` is `m × n` always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `C = A·Bᵀ` with `A` `m × k` and `B` `n × k`.
     Nt,

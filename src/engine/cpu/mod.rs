@@ -16,6 +16,7 @@ mod pool;
 mod small;
 pub mod sums;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -118,7 +119,11 @@ enum Step {
 pub struct CpuEngine {
     pool: Pool,
     buffers: Vec<Option<Buffer>>,
-    programs: Vec<Option<Vec<Step>>>,
+    /// Places in `buffers` that hold none.
+    free: Vec<usize>,
+    /// By number; no number is given twice.
+    programs: BTreeMap<usize, Arc<[Step]>>,
+    loaded: usize,
     reports: Vec<Vec<f32>>,
     work: Vec<Mutex<Work>>,
 }
@@ -141,7 +146,9 @@ impl CpuEngine {
         Self {
             pool: Pool::new(threads),
             buffers: Vec::new(),
-            programs: Vec::new(),
+            free: Vec::new(),
+            programs: BTreeMap::new(),
+            loaded: 0,
             reports: Vec::new(),
             work: (0..threads).map(|_| Mutex::default()).collect(),
         }
@@ -156,7 +163,7 @@ impl CpuEngine {
         let threads = |share: Share, barrier: &Barrier| {
             let kept = || work[share.index].lock().unwrap_or_else(PoisonError::into_inner);
             let mut io = Io { views: Vec::new(), outputs: Vec::new(), work: std::mem::take(&mut *kept()) };
-            for step in &list {
+            for step in &*list {
                 for _ in 0..repeats {
                     replay(step, views, &mut io, share, barrier);
                 }
@@ -190,18 +197,17 @@ impl Engine for CpuEngine {
             device: "cpu".into(),
             hint: "use smaller objects, a smaller minibatch or fewer steps at once".into(),
         })?;
-        let free = self.buffers.iter().position(Option::is_none);
-        let id = free.unwrap_or(self.buffers.len());
-        match free {
-            Some(id) => self.buffers[id] = Some(buffer),
-            None => self.buffers.push(Some(buffer)),
+        let id = self.free.pop().unwrap_or(self.buffers.len());
+        if id == self.buffers.len() {
+            self.buffers.push(None);
         }
+        self.buffers[id] = Some(buffer);
         Ok(BufferId(id))
     }
 
     fn free(&mut self, buffer: BufferId) {
-        if let Some(slot) = self.buffers.get_mut(buffer.0) {
-            *slot = None;
+        if self.buffers.get_mut(buffer.0).and_then(Option::take).is_some() {
+            self.free.push(buffer.0);
         }
     }
 
@@ -255,7 +261,7 @@ impl Engine for CpuEngine {
             call.divide(steps, rows, row);
             call
         };
-        let steps: Vec<Step> = recording
+        let steps: Arc<[Step]> = recording
             .commands
             .iter()
             .map(|command| match command {
@@ -270,32 +276,27 @@ impl Engine for CpuEngine {
                 Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
             })
             .collect();
-        for step in &steps {
+        for step in &*steps {
             match step {
                 Step::Call(call) => check_disjoint(call)?,
                 Step::Repeat { tiles, .. } => tiles.iter().flat_map(|t| &t.1).try_for_each(check_disjoint)?,
                 _ => {}
             }
         }
-        self.programs.push(Some(steps));
-        Ok(Program { id: self.programs.len() - 1, locals })
+        self.programs.insert(self.loaded, steps);
+        self.loaded += 1;
+        Ok(Program { id: self.loaded - 1, locals })
     }
 
     fn unload(&mut self, program: Program) {
-        if let Some(slot) = self.programs.get_mut(program.id) {
-            *slot = None;
-        }
+        self.programs.remove(&program.id);
         program.locals.into_iter().for_each(|id| self.free(id));
     }
 
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
-        let lists: Vec<Vec<Step>> =
-            programs.iter().filter_map(|p| self.programs.get_mut(p.id)?.take()).collect();
-        let result = self.replay_all(lists.iter().flatten(), 1);
-        for (program, list) in programs.iter().zip(lists) {
-            self.programs[program.id] = Some(list);
-        }
-        result?;
+        let lists: Vec<Arc<[Step]>> =
+            programs.iter().filter_map(|p| self.programs.get(&p.id)).cloned().collect();
+        self.replay_all(lists.iter().flat_map(|list| list.iter()), 1)?;
         if let Some((buffer, len)) = report {
             let report = self.read(buffer, 0, len)?;
             self.reports.push(report);
@@ -308,11 +309,9 @@ impl Engine for CpuEngine {
     }
 
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
-        let Some(list) = self.programs.get_mut(program.id).and_then(Option::take) else {
-            return Ok(Vec::new());
-        };
+        let Some(list) = self.programs.get(&program.id).cloned() else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for step in &list {
+        for step in list.iter() {
             let label = match step {
                 Step::Call(call) => call.label.clone(),
                 Step::Repeat { steps, tiles, .. } => {
@@ -326,7 +325,6 @@ impl Engine for CpuEngine {
             self.replay_all([step], repeats)?;
             found.push((label, start.elapsed().as_secs_f64() / repeats as f64));
         }
-        self.programs[program.id] = Some(list);
         Ok(found)
     }
 

@@ -13,10 +13,9 @@ use wgpu as gpu;
 pub use replay::WgpuEngine;
 
 use super::device::{Adapter, Checks, DeviceKind};
-use super::shader::Source;
 use super::turns;
 use crate::error::{Error, Result};
-use pipeline::Pipeline;
+use pipeline::{Pipeline, PipelineKey};
 
 /// All adapters of all drivers.
 pub(super) fn adapters() -> Vec<(Adapter, gpu::Adapter)> {
@@ -51,7 +50,7 @@ pub struct Opened {
     checks: Checks,
     subgroup: u32,
     max_turns: usize,
-    pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
+    pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
     /// What the driver complained of outside of any call that could return it.
     fault: Arc<Mutex<Option<String>>>,
 }

@@ -8,6 +8,15 @@ use super::Opened;
 use crate::engine::{Access, Checks, Kernel, shader};
 use crate::error::Result;
 
+/// All that a pipeline is made of.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct PipelineKey {
+    source: shader::Source,
+    access: Vec<Access>,
+    /// Words of its immediates.
+    words: usize,
+}
+
 /// A compiled kernel and the layout of its bindings.
 pub struct Pipeline {
     pub(super) pipeline: gpu::ComputePipeline,
@@ -17,21 +26,22 @@ pub struct Pipeline {
 impl Opened {
     /// The kernel's pipeline; made on first use.
     pub(super) fn pipeline(&self, kernel: &dyn Kernel) -> Result<Arc<Pipeline>> {
-        let source = kernel.source();
+        let key =
+            PipelineKey { source: kernel.source(), access: kernel.access(), words: kernel.params().len() };
         let mut known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = known.get(&source) {
+        if let Some(pipeline) = known.get(&key) {
             return Ok(pipeline.clone());
         }
-        let made = Arc::new(self.make_pipeline(kernel, &source)?);
-        known.insert(source, made.clone());
+        let made = Arc::new(self.make_pipeline(&key)?);
+        known.insert(key, made.clone());
         Ok(made)
     }
 
-    fn make_pipeline(&self, kernel: &dyn Kernel, source: &shader::Source) -> Result<Pipeline> {
+    fn make_pipeline(&self, key: &PipelineKey) -> Result<Pipeline> {
+        let PipelineKey { source, access, words } = key;
         // One failed pipeline can lose the whole device on some drivers, so what naga refuses never gets there.
         shader::validate(source)?;
-        let entries: Vec<gpu::BindGroupLayoutEntry> = kernel
-            .access()
+        let entries: Vec<gpu::BindGroupLayoutEntry> = access
             .iter()
             .enumerate()
             .map(|(binding, &access)| gpu::BindGroupLayoutEntry {
@@ -52,7 +62,7 @@ impl Opened {
         let pipeline_layout = self.device.create_pipeline_layout(&gpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&layout)],
-            immediate_size: 4 * kernel.params().len() as u32,
+            immediate_size: 4 * *words as u32,
         });
         let constants: Vec<(&str, f64)> =
             source.constants.iter().map(|&(n, c)| (n, f64::from_bits(c))).collect();

@@ -4,7 +4,7 @@ use crate::engine::cpu::math;
 use crate::engine::turns;
 
 /// A function of two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binary {
     /// `a + b`
     Add,

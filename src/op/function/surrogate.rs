@@ -18,7 +18,7 @@ pub enum Surrogate {
 
 /// `height max(0, 1 - fall |u|) / (1 + p |u| + q u^2)`: the form of all surrogates. One form without a choice, so that loops
 /// over neurons are vectorised.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bump {
     height: f32,
     fall: f32,
@@ -40,6 +40,12 @@ impl Surrogate {
 }
 
 impl Bump {
+    /// Its numbers, by their bits.
+    pub(super) fn bits(self) -> [u32; 4] {
+        let Self { height, fall, p, q } = self;
+        [height, fall, p, q].map(f32::to_bits)
+    }
+
     /// The call in WGSL.
     pub fn wgsl(self, u: &str) -> String {
         let Self { height, fall, p, q } = self;
