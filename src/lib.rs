@@ -77,6 +77,7 @@ pub mod op;
 pub mod plan;
 pub mod plot;
 pub mod read;
+mod recent;
 mod rows;
 mod sim;
 pub mod solve;

@@ -3,7 +3,7 @@
 //! Rows of different examples do not depend on each other, so a workgroup takes a tile of examples through all steps, and
 //! nothing but its own lanes has to wait between two operators. Each kernel writes its part as a [`Fragment`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 
@@ -111,7 +111,7 @@ impl Fused {
         let fragments: Vec<Fragment> =
             body.iter().enumerate().map(|(n, d)| d.kernel.fragment(&site(n))).collect::<Option<_>>()?;
         let access: Vec<Vec<Access>> = body.iter().map(|d| d.kernel.access()).collect();
-        let written: Vec<BufferRef> = body
+        let written: BTreeSet<BufferRef> = body
             .iter()
             .zip(&access)
             .flat_map(|(d, access)| d.bindings.iter().zip(access))
@@ -135,11 +135,13 @@ impl Fused {
                 slot.aligned &= aligned;
             }
         }
+        let places: BTreeMap<_, usize> =
+            slots.keys().copied().enumerate().map(|(at, key)| (key, at)).collect();
         let (mut phases, mut step) = (String::new(), String::new());
         for (n, (d, fragment)) in body.iter().zip(&fragments).enumerate() {
             for (i, (binding, &aligned)) in d.bindings.iter().zip(&fragment.aligned).enumerate() {
                 let key = key(binding, aligned);
-                let Some(at) = slots.keys().position(|k| *k == key) else { continue };
+                let Some(&at) = places.get(&key) else { continue };
                 let distance = binding.offset - slots[&key].binding.offset;
                 let writes = access[n][i] == Access::Write;
                 phases += &functions(&format!("{n}_{i}"), at, distance, writes);

@@ -150,6 +150,14 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     fn run(&self, io: &mut cpu::Io<'_>, units: Range<usize>, row0: usize);
 }
 
+impl dyn Kernel {
+    /// The shader, its entry point and the workgroups, for listings.
+    pub fn label(&self) -> String {
+        let source = self.source();
+        format!("{} {} {:?}", source.stem, source.entry, self.grid())
+    }
+}
+
 /// One call of a kernel.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
@@ -164,8 +172,7 @@ pub struct Dispatch {
 impl Dispatch {
     /// The shader, its entry point and the workgroups, for listings.
     pub fn label(&self) -> String {
-        let source = self.kernel.source();
-        format!("{} {} {:?}", source.stem, source.entry, self.kernel.grid())
+        self.kernel.label()
     }
 
     /// That the loops of its lanes turn no more often than the device walks through, where it is a part of `what`.

@@ -15,6 +15,7 @@ mod table;
 mod tensor;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -188,12 +189,14 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// All operators; a [`NodeId`] is an index here.
     pub nodes: Vec<Node>,
+    /// The values of states: by operator, number, and whether after the step.
+    states: HashMap<(NodeId, usize, bool), ValueId>,
 }
 
 impl Graph {
     /// An empty graph for runs of `dims`.
     pub fn new(dims: Dims) -> Self {
-        Self { dims, values: Vec::new(), nodes: Vec::new() }
+        Self { dims, values: Vec::new(), nodes: Vec::new(), states: HashMap::new() }
     }
 
     /// Shape and extent of a value.
@@ -216,10 +219,13 @@ impl Graph {
 
     /// The value of an operator's state.
     pub fn state(&mut self, node: NodeId, index: usize, after: bool) -> ValueId {
-        let source = Source::State { node, index, after };
-        let found = self.values.iter().position(|v| v.source == source).map(ValueId);
         let ty = Type::sequence(self.state_cols(&self.nodes[node.0]));
-        found.unwrap_or_else(|| self.source(ty, source))
+        let found = self.states.get(&(node, index, after)).copied();
+        found.unwrap_or_else(|| {
+            let value = self.source(ty, Source::State { node, index, after });
+            self.states.insert((node, index, after), value);
+            value
+        })
     }
 
     /// Columns of each of an operator's states.
@@ -227,9 +233,17 @@ impl Graph {
         node.op.state_cols(self.ty(node.output).cols)
     }
 
-    /// Whether anything live reads a state of this operator, so that its whole history is kept.
-    pub(crate) fn reads_state(&self, value: ValueId, node: NodeId) -> bool {
-        matches!(self.values[value.0].source, Source::State { node: n, .. } if n == node)
+    /// Which operators read each value, once each and in order. Of operators that `live` leaves out, none.
+    pub(crate) fn readers(&self, live: &[bool]) -> Vec<Vec<NodeId>> {
+        let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); self.values.len()];
+        for (n, node) in self.nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
+            for &v in &node.inputs {
+                if readers[v.0].last() != Some(&NodeId(n)) {
+                    readers[v.0].push(NodeId(n));
+                }
+            }
+        }
+        readers
     }
 
     /// A value that no operator makes.

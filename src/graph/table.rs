@@ -32,6 +32,8 @@ impl PartialEq for Table {
     }
 }
 
+impl Eq for Table {}
+
 impl Hash for Table {
     fn hash<H: Hasher>(&self, to: &mut H) {
         self.0.as_ptr().hash(to);

@@ -157,13 +157,8 @@ impl Network {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let given = spec.name.as_ref().map(|name| self.full(name));
         let base = given.unwrap_or_else(|| format!("{}->{}", from.name, to.name));
-        let same = |n: &str| self.links.iter().any(|l| l.name == n);
-        let name = if spec.name.is_none() && same(&base) {
-            (2..).map(|k| format!("{base}#{k}")).find(|n| !same(n)).unwrap_or(base)
-        } else {
-            base
-        };
-        if same(&name) {
+        let name = if spec.name.is_none() { self.links.numbered(base) } else { base };
+        if self.links.place(&name).is_some() {
             return Err(Error::DuplicateName { name });
         }
         if let Some(synapse) = &spec.synapse {

@@ -91,8 +91,8 @@ impl Network {
             p.init = Init::Values(values.into_iter().collect());
         }
         self.decodes.clear();
-        let values = |parameters: &[super::ParameterDef], name: String| -> Vec<f64> {
-            match parameters.iter().find(|p| p.name == name).map(|p| &p.init) {
+        let values = |parameters: &super::Index<super::ParameterDef>, name: String| -> Vec<f64> {
+            match parameters.place(&name).map(|at| &parameters[at].init) {
                 Some(Init::Values(values)) => values.iter().map(|x| f64::from(*x)).collect(),
                 _ => Vec::new(),
             }

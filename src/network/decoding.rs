@@ -294,7 +294,7 @@ impl Network {
         self.encoding(ensemble)?;
         let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of, _) if of == ensemble);
         let name = format!("{}.output", self.name(ensemble));
-        Ok(self.objects.iter().position(|o| own(o) && o.name == name).map(ObjectId))
+        Ok(self.objects.place(&name).filter(|&at| own(&self.objects[at])).map(ObjectId))
     }
 
     /// Trains the decoders of an output that only probes have read so far.

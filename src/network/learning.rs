@@ -194,7 +194,7 @@ pub(crate) struct Rule {
 }
 
 /// A matrix that a rule may change.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Weights {
     /// Of the connection of this number.
     Of(usize),

@@ -9,7 +9,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownName`] with the names there are.
     pub fn find(&self, name: &str) -> Result<ObjectId> {
-        let found = self.objects.iter().position(|o| o.name == name).map(ObjectId);
+        let found = self.objects.place(name).map(ObjectId);
         found.ok_or_else(|| Error::unknown("object", name, self.objects.iter().map(|o| o.name.as_str())))
     }
 
@@ -18,7 +18,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownName`] with the names there are.
     pub fn find_connection(&self, name: &str) -> Result<ConnectionId> {
-        let found = self.links.iter().position(|l| l.name == name).map(ConnectionId);
+        let found = self.links.place(name).map(ConnectionId);
         found.ok_or_else(|| Error::unknown("connection", name, self.links.iter().map(|l| l.name.as_str())))
     }
 
@@ -54,7 +54,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownName`] with the names there are.
     pub fn find_probe(&self, name: &str) -> Result<ProbeId> {
-        let found = self.probes.iter().position(|p| p.name == name).map(ProbeId);
+        let found = self.probes.place(name).map(ProbeId);
         found.ok_or_else(|| Error::unknown("probe", name, self.probes.iter().map(|p| p.name.as_str())))
     }
 
@@ -109,7 +109,7 @@ impl Network {
     }
 
     pub(crate) fn parameter_index(&self, name: &str) -> Result<usize> {
-        let found = self.parameters.iter().position(|p| p.name == name);
+        let found = self.parameters.place(name);
         found
             .ok_or_else(|| Error::unknown("parameter", name, self.parameters.iter().map(|p| p.name.as_str())))
     }

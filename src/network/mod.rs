@@ -10,6 +10,7 @@ mod distribution;
 mod ensemble;
 mod function;
 mod image;
+mod index;
 mod init;
 mod layer;
 mod learning;
@@ -41,6 +42,7 @@ use ensemble::Encoding;
 pub use ensemble::{Ensemble, EnsembleSettings};
 pub use function::{Function, TimeExpressions};
 pub use image::{Convolution, Padding, Pool, PoolOf};
+use index::Index;
 pub use init::Init;
 pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
@@ -141,10 +143,10 @@ pub(crate) struct Link {
 #[derive(Clone)]
 pub struct Network {
     pub(crate) seed: u64,
-    pub(crate) objects: Vec<Object>,
-    pub(crate) links: Vec<Link>,
-    pub(crate) probes: Vec<ProbeSpec>,
-    pub(crate) parameters: Vec<ParameterDef>,
+    pub(crate) objects: Index<Object>,
+    pub(crate) links: Index<Link>,
+    pub(crate) probes: Index<ProbeSpec>,
+    pub(crate) parameters: Index<ParameterDef>,
     /// Parameters whose start is not solved for yet.
     pub(crate) decodes: Vec<Decode>,
     /// Outputs of ensembles that only probes read.
@@ -163,10 +165,10 @@ impl Network {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            objects: Vec::new(),
-            links: Vec::new(),
-            probes: Vec::new(),
-            parameters: Vec::new(),
+            objects: Index::default(),
+            links: Index::default(),
+            probes: Index::default(),
+            parameters: Index::default(),
             decodes: Vec::new(),
             probed: Vec::new(),
             config: Config::default(),
@@ -320,7 +322,7 @@ impl Network {
 
     fn add(&mut self, name: &str, kind: Kind, size_in: usize, size_out: usize) -> Result<ObjectId> {
         check_name(name)?;
-        if self.objects.iter().any(|o| o.name == name) {
+        if self.objects.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
         if size_out == 0 {
@@ -344,7 +346,7 @@ impl Network {
         init: Init,
         trained: Option<bool>,
     ) -> Result<()> {
-        if self.parameters.iter().any(|p| p.name == name) {
+        if self.parameters.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
         if rows == 0 || cols == 0 {

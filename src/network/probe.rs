@@ -145,7 +145,7 @@ impl Network {
 
     fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
         let name = &self.full(name);
-        if self.probes.iter().any(|p| p.name == *name) {
+        if self.probes.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
         // What is read of an ensemble is its decoded output, or a state of its neurons.

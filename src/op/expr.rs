@@ -87,13 +87,12 @@ impl Expr {
 
     /// The sum of `n` inputs.
     pub fn sum(n: usize) -> Self {
-        let mut expr = Self::default();
-        let mut total = expr.add(Instr::Input(0));
+        let mut tape = vec![Instr::Input(0)];
         for i in 1..n {
-            let next = expr.add(Instr::Input(i));
-            total = expr.add(Instr::Binary(Binary::Add, total, next));
+            let total = tape.len() - 1;
+            tape.extend([Instr::Input(i), Instr::Binary(Binary::Add, total, total + 1)]);
         }
-        expr
+        Self { tape }
     }
 
     /// Whether it is [`Expr::sum`] of `n` inputs, in some order.

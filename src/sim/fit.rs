@@ -184,7 +184,8 @@ impl Simulator {
         let (_, key, windows) = self.prepare(inputs, targets, n_steps, true)?;
         let (part, steps) = windows.parts()[0];
         let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key };
-        let program = self.compiled()?.programs[&key].program.clone();
+        let missing = || Error::invalid("training", "one of its programs is missing");
+        let program = self.compiled()?.programs.peek(&key).ok_or_else(missing)?.program.clone();
         self.engine.profile(&program, repeats.max(1))
     }
 
@@ -208,10 +209,11 @@ impl Simulator {
         update: bool,
     ) -> Result<(usize, TrainKey, Windows)> {
         let (examples, key) = self.key(inputs, targets, n_steps, update)?;
-        let known = self.compiled()?.windows.get(&(key.clone(), examples)).copied();
+        let known = self.compiled()?.windows.peek(&(key.clone(), examples)).copied();
         let windows = known.map_or_else(|| self.windows(&key, examples), Ok)?;
         if let Some(compiled) = &mut self.compiled {
             compiled.windows.insert((key.clone(), examples), windows);
+            compiled.windows.limit(super::stream::KNOWN);
         }
         self.make_programs(&key, windows)?;
         Ok((examples, key, windows))

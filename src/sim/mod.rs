@@ -25,7 +25,7 @@ mod trained;
 mod update;
 mod windows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ndarray::Array3;
 
@@ -42,6 +42,7 @@ use crate::engine::dry::DryEngine;
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
 use crate::network::{Network, ProbeId, TimeFunction};
+use crate::recent::Recent;
 use programs::{Layout, Loaded, PlanKey};
 use states::{StateKey, States};
 use train::Compiled;
@@ -78,16 +79,18 @@ pub struct Simulator {
     processes: HashMap<String, TimeFunction>,
     steps_done: u64,
     /// By who carries them, and how many floats they are.
-    states: HashMap<(StateKey, usize), States>,
-    plans: HashMap<PlanKey, Loaded>,
+    states: BTreeMap<(StateKey, usize), States>,
+    /// Places in `shared` that hold nothing.
+    spare: Vec<usize>,
+    plans: Recent<PlanKey, Loaded>,
     /// Steps of the windows of runs that begin as long as their key says.
-    windows: HashMap<PlanKey, usize>,
-    recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
+    windows: Recent<PlanKey, usize>,
+    recorded: BTreeMap<ProbeId, Vec<Array3<f32>>>,
     keep_history: bool,
     /// Most steps of a window, if the user says so.
     window_limit: Option<usize>,
     /// Most steps of a window for its pace, by the key of runs of its kind with no steps.
-    paces: HashMap<PlanKey, usize>,
+    paces: Recent<PlanKey, usize>,
     /// Whether each step of a run is dispatched on its own.
     loops: bool,
     /// Callbacks because of which runs go one step at a time.
@@ -170,13 +173,14 @@ impl Simulator {
             processes: processes::functions(network, dt, seed)?,
             seed,
             steps_done: 0,
-            states: HashMap::new(),
-            plans: HashMap::new(),
-            windows: HashMap::new(),
-            recorded: HashMap::new(),
+            states: BTreeMap::new(),
+            spare: Vec::new(),
+            plans: Recent::default(),
+            windows: Recent::default(),
+            recorded: BTreeMap::new(),
             keep_history: true,
             window_limit: None,
-            paces: HashMap::new(),
+            paces: Recent::default(),
             loops: false,
             step_by_step: Vec::new(),
             resumed: Vec::new(),
@@ -233,12 +237,14 @@ impl Simulator {
             .map_err(|e| Error::invalid(format!("probe '{name}'"), e.to_string()))
     }
 
-    /// Everything as it was when the simulator was made: parameters, states, time, recorded data, optimiser.
+    /// Everything as it was when the simulator was made: parameters, states, time, recorded data, optimiser. Programs of
+    /// earlier runs and trainings are freed, and made again when they are needed.
     ///
     /// # Errors
     /// A lost device.
     pub fn reset(&mut self) -> Result<()> {
-        self.soft_reset()?;
+        self.steps_done = 0;
+        self.drop_programs();
         self.recorded.clear();
         self.initial_parameters()?;
         self.reset_optimiser()

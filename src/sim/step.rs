@@ -177,7 +177,9 @@ impl Simulator {
         for (at, (before, part, i)) in queue.into_iter().enumerate() {
             let part = if count == 1 { Part::Whole } else { part };
             let dims = Dims { steps: windows.range(i).len(), ..key.dims };
-            let loaded = &compiled.programs[&TrainKey { dims, part, ..key.clone() }];
+            let own = TrainKey { dims, part, ..key.clone() };
+            let missing = || Error::invalid("training", "one of its programs is missing");
+            let loaded = compiled.programs.peek(&own).ok_or_else(missing)?;
             self.upload(loaded, &rows(i))?;
             let mut programs: Vec<&Program> = before.iter().collect();
             programs.extend((norms && at == last).then_some(&compiled.norms));

@@ -1,6 +1,6 @@
 //! From an objective to training programs: forward, loss, gradient, penalties and update.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::Simulator;
 use super::data::Data;
@@ -20,6 +20,7 @@ use crate::network::{Bound, ObjectId};
 use crate::op::update::LINE;
 use crate::plan::merge::Pack;
 use crate::plan::{self, Output, Place};
+use crate::recent::Recent;
 use crate::train::{Over, Roles, Terms, Training, Words};
 
 /// What distinguishes training programs of one objective.
@@ -59,13 +60,13 @@ pub(super) struct Compiled {
     pub training: Training,
     /// How it takes each parameter, and what has no effect.
     pub roles: Roles,
-    pub programs: HashMap<TrainKey, Loaded>,
+    pub programs: Recent<TrainKey, Loaded>,
     /// Sums of the parameters' norms, for reports of the penalty.
     pub norms: Program,
     /// What runs in several windows need besides.
     pub sums: Option<Sums>,
     /// How runs are cut, by the key of the whole run and the number of examples.
-    pub windows: HashMap<(TrainKey, usize), Windows>,
+    pub windows: Recent<(TrainKey, usize), Windows>,
     /// Steps of the optimiser so far.
     pub step: u64,
     /// Epochs so far.
@@ -120,10 +121,10 @@ impl Simulator {
         let compiled = Compiled {
             training,
             roles,
-            programs: HashMap::new(),
+            programs: Recent::default(),
             norms: Program { id: usize::MAX, locals: Vec::new() },
             sums: None,
-            windows: HashMap::new(),
+            windows: Recent::default(),
             step: 0,
             epoch: 0,
             best: None,
@@ -138,14 +139,11 @@ impl Simulator {
     }
 
     fn drop_training(&mut self) {
-        if let Some(compiled) = self.compiled.take() {
-            compiled.programs.into_values().for_each(|l| l.drop(self.engine.as_mut()));
+        if let Some(mut compiled) = self.compiled.take() {
+            compiled.programs.limit(0).into_iter().for_each(|l| l.drop(self.engine.as_mut()));
             self.engine.unload(compiled.norms);
             compiled.sums.into_iter().for_each(|s| s.drop(self.engine.as_mut()));
-            let keys =
-                self.states.extract_if(|(key, _), _| !matches!(key, StateKey::Run | StateKey::Predict(_)));
-            let states: Vec<_> = keys.map(|(_, states)| states).collect();
-            states.into_iter().for_each(|s| s.drop(self.engine.as_mut(), &self.shared));
+            self.drop_states(|(key, _)| matches!(key, StateKey::Run | StateKey::Predict(_)));
             for at in GRADIENTS..SHARED {
                 if self.shared[at] != self.shared[PARAMETERS] {
                     self.engine.free(self.shared[at]);
@@ -214,24 +212,27 @@ impl Simulator {
 
     /// The training or evaluation program for a key; made on first use.
     pub(super) fn training_program(&mut self, key: &TrainKey) -> Result<()> {
-        let compiled = self.compiled()?;
-        if compiled.programs.contains_key(key) {
+        if self.compiled.as_mut().is_some_and(|c| c.programs.get(key).is_some()) {
             return Ok(());
         }
+        let compiled = self.compiled()?;
         let mut planned = self.plan_training(key, compiled)?;
         self.append_own_update(key, &mut planned, compiled);
+        let states = Some((key.states(), planned.layout.start.len()));
         self.make_states(key.states(), planned.layout)?;
-        let loaded = self.load(planned.plan, &planned.feeds)?;
+        let loaded = Loaded { states, ..self.load(planned.plan, &planned.feeds)? };
         if let Some(compiled) = &mut self.compiled {
             compiled.programs.insert(key.clone(), loaded);
         }
+        self.limit_programs();
         Ok(())
     }
 
     /// The plan of a training or evaluation program, without its update; nothing is allocated.
     pub(super) fn plan_training(&self, key: &TrainKey, compiled: &Compiled) -> Result<Planned> {
         let scope = Scope::new(key.dims);
-        let held = |id: ObjectId| key.held.contains(&id);
+        let held: HashSet<ObjectId> = key.held.iter().copied().collect();
+        let held = |id: ObjectId| held.contains(&id);
         let settings = Settings {
             dims: key.dims,
             dt: self.dt,
@@ -377,7 +378,8 @@ impl Simulator {
         let trained = |i: &usize| self.layout.segments.list[*i].rate != 0.0;
         let whole = packs.iter().filter(|p| p.members.iter().any(trained));
         let whole = whole.map(|p| (p.place.offset, p.members[0], p.value));
-        let packed = |i: &usize| packs.iter().any(|p| p.members.contains(i));
+        let packed: HashSet<usize> = packs.iter().flat_map(|p| &p.members).copied().collect();
+        let packed = |i: &usize| packed.contains(i);
         let alone = (0..built.parameters.len()).filter(|i| trained(i) && !packed(i));
         let alone = alone.map(|i| (self.layout.places[i].offset, i, built.parameters[i].id));
         let wanted: Vec<(usize, usize, ValueId)> = alone.chain(whole).collect();

@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod growth;
+mod identity;
 mod loops;
 mod memory;
 mod merge;

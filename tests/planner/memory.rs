@@ -1,13 +1,13 @@
-//! What back-propagation through time keeps of a population code.
+//! What back-propagation through time keeps of a population code, and what a simulator keeps of runs of many kinds.
 
 use crate::common::devices;
-use ndarray::Array3;
+use ndarray::{Array2, Array3};
 use nengo_wgpu::engine::DeviceKind;
 use nengo_wgpu::network::benchmarks;
 use nengo_wgpu::network::{Connection, Init, Layer, Network, Neurons, Node, Synapse, Transform};
 use nengo_wgpu::op::neuron::{Lif, LifRate};
 use nengo_wgpu::train::{Backprop, Loss, Objective, Training};
-use nengo_wgpu::{Data, Device, Options, Simulator};
+use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 
 const DIMENSIONS: usize = 128;
 const NEURONS: usize = 32;
@@ -101,5 +101,76 @@ fn sums_that_a_loop_makes_on_its_way_are_the_gradient() {
         for one in checked {
             assert!(one.error() < 2e-4, "{one:?} with {batch} examples on {device}");
         }
+    }
+}
+
+/// A population with states, 8 examples at most.
+fn population(device: &Device) -> Simulator {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(16)).unwrap();
+    let n = net.neurons("n", Neurons::new(64, Lif::default())).unwrap();
+    net.connect(x, n, Connection::new().transform(Transform::Dense(Init::Glorot))).unwrap();
+    net.probe("p", n).unwrap();
+    Simulator::with(&net, device, Options { minibatch: 8, ..Options::default() }).unwrap()
+}
+
+fn input(examples: usize) -> Data {
+    Data::new().with("x", Array2::from_elem((examples, 16), 2.0))
+}
+
+#[test]
+fn programs_of_many_run_lengths_and_examples_do_not_pile_up_and_a_reset_frees_them() {
+    for device in devices() {
+        let mut sim = population(device);
+        sim.set_keep_history(false);
+        let start = sim.allocated_bytes();
+        let p = sim.network().find_probe("p").unwrap();
+        let mut after = Vec::new();
+        for i in 0..60 {
+            sim.predict_steps(&input(1 + i % 8), 100 + i).unwrap();
+            after.push(sim.allocated_bytes());
+        }
+        // Two to three times as long as the first twenty.
+        assert!(after[59] < 2 * after[19], "{device}: {after:?}");
+        let again = sim.predict_steps(&input(1), 100).unwrap();
+        let fresh = population(device).predict_steps(&input(1), 100).unwrap();
+        assert_eq!(again[&p].slice(ndarray::s![.., -1.., ..]), fresh[&p].slice(ndarray::s![.., -1.., ..]));
+        sim.reset().unwrap();
+        assert_eq!(sim.allocated_bytes(), start, "{device}");
+    }
+}
+
+#[test]
+fn a_run_goes_on_from_its_states_however_many_lengths_came_between() {
+    for device in devices() {
+        let (mut whole, mut parts) = (population(device), population(device));
+        let p = whole.network().find_probe("p").unwrap();
+        whole.run_steps(210, &input(8)).unwrap();
+        for i in 1..=20 {
+            parts.run_steps(i, &input(8)).unwrap();
+            parts.predict_steps(&input(1 + i % 8), 20 + i).unwrap();
+        }
+        let (whole, parts) = (whole.data(p).unwrap(), parts.data(p).unwrap());
+        let spikes = |x: &Array3<f32>| x.iter().filter(|x| **x > 0.0).count();
+        assert!(spikes(&whole) > 0 && whole == parts, "{device}");
+    }
+}
+
+#[test]
+fn programs_of_many_lengths_of_a_training_do_not_pile_up() {
+    for device in devices() {
+        let mut sim = population(device);
+        let objective = Objective::new().loss("p", Loss::MeanSquared);
+        sim.compile(Training::new(objective, 1e-6)).unwrap();
+        let start = sim.allocated_bytes();
+        let mut after = Vec::new();
+        for i in 0..40 {
+            let targets = Data::new().with("p", Array3::zeros((8, 20 + i, 64)));
+            sim.fit(&input(8), &targets, &Fit::epochs(1)).unwrap();
+            after.push(sim.allocated_bytes());
+        }
+        assert!(after[39] < 2 * after[17], "{device}: {after:?}");
+        sim.reset().unwrap();
+        assert!(sim.allocated_bytes() <= start, "{device}");
     }
 }

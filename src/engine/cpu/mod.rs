@@ -77,7 +77,6 @@ struct Call {
     kernel: Arc<dyn Kernel>,
     bindings: Vec<(BufferId, Binding, Access)>,
     rolls: bool,
-    label: String,
     /// The work's division at the first step.
     split: Split,
     /// Elements that each part moves on by from one step to the next; nothing where they do not move evenly.
@@ -107,6 +106,16 @@ impl Call {
     fn is_whole(&self) -> bool {
         self.split.units <= self.split.grain
     }
+}
+
+/// Pieces of a call of a loop, on the average, from which on several threads share it: a piece takes about half a
+/// microsecond, and after each call all threads wait for the last.
+const SHARED_PIECES: usize = 8;
+
+/// Whether there is so little to do in each step of a loop that one thread does it all.
+fn is_small(body: &[Call]) -> bool {
+    let pieces = |call: &Call| call.split.units.div_ceil(call.split.grain.max(1));
+    body.iter().map(pieces).sum::<usize>() < SHARED_PIECES * body.len()
 }
 
 enum Step {
@@ -254,7 +263,6 @@ impl Engine for CpuEngine {
                 kernel: d.kernel.clone(),
                 bindings: d.bindings.iter().zip(&access).map(with).collect(),
                 rolls: d.rolls,
-                label: d.label(),
                 split: d.kernel.split(0),
                 moves: None,
             };
@@ -270,7 +278,7 @@ impl Engine for CpuEngine {
                     let (steps, rows) = (*steps, *rows);
                     let body = |t: &Tile| t.body.iter().map(|d| call(d, steps, rows, t.row)).collect();
                     let tiles: Vec<(usize, Vec<Call>)> = tiles.iter().map(|t| (t.row, body(t))).collect();
-                    let whole = tiles.len() == 1 && tiles[0].1.iter().all(Call::is_whole);
+                    let whole = tiles.len() == 1 && is_small(&tiles[0].1);
                     Step::Repeat { steps, rows, backward: *backward, tiles, whole }
                 }
                 Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
@@ -313,7 +321,7 @@ impl Engine for CpuEngine {
         let mut found = Vec::new();
         for step in list.iter() {
             let label = match step {
-                Step::Call(call) => call.label.clone(),
+                Step::Call(call) => call.kernel.label(),
                 Step::Repeat { steps, tiles, .. } => {
                     let calls = tiles.first().map_or(0, |t| t.1.len());
                     format!("{steps} steps of {calls} dispatches in {} tiles", tiles.len())

@@ -5,7 +5,6 @@ mod replay;
 mod reports;
 mod submission;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wgpu as gpu;
@@ -15,7 +14,7 @@ pub use replay::WgpuEngine;
 use super::device::{Adapter, Checks, DeviceKind};
 use super::turns;
 use crate::error::{Error, Result};
-use pipeline::{Pipeline, PipelineKey};
+use pipeline::Pipelines;
 
 /// All adapters of all drivers.
 pub(super) fn adapters() -> Vec<(Adapter, gpu::Adapter)> {
@@ -50,7 +49,7 @@ pub struct Opened {
     checks: Checks,
     subgroup: u32,
     max_turns: usize,
-    pipelines: Mutex<HashMap<PipelineKey, Arc<Pipeline>>>,
+    pipelines: Mutex<Pipelines>,
     /// What the driver complained of outside of any call that could return it.
     fault: Arc<Mutex<Option<String>>>,
 }

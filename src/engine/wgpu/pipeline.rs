@@ -1,5 +1,6 @@
 //! From a kernel's source to a pipeline, once per source.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use wgpu as gpu;
@@ -17,10 +18,47 @@ pub(super) struct PipelineKey {
     words: usize,
 }
 
+/// Pipelines that no program uses are kept up to this number.
+const UNUSED: usize = 128;
+
+/// The pipelines of a device.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    known: HashMap<PipelineKey, (u64, Arc<Pipeline>)>,
+    /// How often one was asked for.
+    asked: u64,
+}
+
+impl Pipelines {
+    fn get(&mut self, key: &PipelineKey) -> Option<Arc<Pipeline>> {
+        self.asked += 1;
+        let (last, pipeline) = self.known.get_mut(key)?;
+        *last = self.asked;
+        Some(pipeline.clone())
+    }
+
+    /// Keeps a pipeline; of those that no program uses any more, the ones that were asked for least recently go.
+    fn insert(&mut self, key: PipelineKey, pipeline: Arc<Pipeline>) {
+        self.known.insert(key, (self.asked, pipeline));
+        if self.known.len() <= UNUSED {
+            return;
+        }
+        let unused = |(_, pipeline): &(u64, Arc<Pipeline>)| Arc::strong_count(pipeline) == 1;
+        let mut asked: Vec<u64> = self.known.values().filter(|v| unused(v)).map(|v| v.0).collect();
+        if let Some(more) = asked.len().checked_sub(UNUSED).filter(|more| *more > 0) {
+            asked.sort();
+            let last = asked[more - 1];
+            self.known.retain(|_, v| v.0 > last || !unused(v));
+        }
+    }
+}
+
 /// A compiled kernel and the layout of its bindings.
 pub struct Pipeline {
     pub(super) pipeline: gpu::ComputePipeline,
     pub(super) layout: gpu::BindGroupLayout,
+    /// The shader and its entry point, for listings.
+    pub(super) name: String,
 }
 
 impl Opened {
@@ -30,7 +68,7 @@ impl Opened {
             PipelineKey { source: kernel.source(), access: kernel.access(), words: kernel.params().len() };
         let mut known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = known.get(&key) {
-            return Ok(pipeline.clone());
+            return Ok(pipeline);
         }
         let made = Arc::new(self.make_pipeline(&key)?);
         known.insert(key, made.clone());
@@ -78,7 +116,7 @@ impl Opened {
             cache: None,
         });
         self.check()?;
-        Ok(Pipeline { pipeline, layout })
+        Ok(Pipeline { pipeline, layout, name: format!("{} {}", source.stem, source.entry) })
     }
 
     #[allow(

@@ -156,13 +156,9 @@ impl WgpuEngine {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Ok(Call {
-            pipeline,
-            group,
-            words: dispatch.kernel.params(),
-            grid: dispatch.kernel.grid(),
-            label: dispatch.label(),
-        })
+        let grid = dispatch.kernel.grid();
+        let label = format!("{} {grid:?}", pipeline.name);
+        Ok(Call { pipeline, group, words: dispatch.kernel.params(), grid, label })
     }
 
     fn make(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {

@@ -1,11 +1,9 @@
 //! What makes operators, programs and plans the same: their data, never how they print.
 
-mod common;
-
 use std::fmt;
 use std::sync::Arc;
 
-use common::{devices, dims};
+use crate::common::{devices, dims};
 use ndarray::array;
 use nengo_wgpu::engine::{Binding, BufferRef, Command, Dispatch, Recording};
 use nengo_wgpu::graph::{Adjoint, Lower, Operator, Reference, Scope, Tensor, Type};
@@ -106,9 +104,9 @@ fn numbers_that_differ_in_their_sign_alone_stay_two() {
     let x = scope.constant(1.0).expand(Type::fixed(1, 2));
     let (up, down) = (scope.apply(over(0.0), &[x]), scope.apply(over(-0.0), &[x]));
     let less = Map::new(Expr::binary(Binary::Less));
-    let less = scope.apply(less, &[down, up]);
+    let less = scope.apply(less, &[down, up]).id;
     let graph = scope.finish().unwrap();
-    let outputs = vec![nengo_wgpu::plan::Output { value: less.id, place: nengo_wgpu::plan::Place::Keep }];
+    let outputs = vec![nengo_wgpu::plan::Output { value: less, place: nengo_wgpu::plan::Place::Keep }];
     let stages = nengo_wgpu::plan::stages::stages(&graph, &outputs).unwrap();
     let (graph, outputs) = nengo_wgpu::plan::simplify::simplify(graph, outputs, &stages);
     let values = nengo_wgpu::graph::reference::evaluate(&graph, &[outputs[0].value], |_| Vec::new()).unwrap();
@@ -148,26 +146,26 @@ fn network() -> Network {
     let mut net = Network::new(3);
     let x = net.node("x", Node::Input(2)).unwrap();
     for i in 0..6 {
-        let e = net.ensemble(format!("e{i}"), Ensemble::new(40 + i % 2, 2)).unwrap();
+        let e = net.ensemble(&format!("e{i}"), Ensemble::new(40 + i % 2, 2)).unwrap();
         net.connect(x, e, Connection::new()).unwrap();
         net.connect(e, e, Connection::new().synapse(0.1)).unwrap();
-        net.probe(format!("p{i}"), e).unwrap();
+        net.probe(&format!("p{i}"), e).unwrap();
     }
     net
 }
 
 #[test]
 fn the_same_network_gives_the_same_plan_each_time() {
-    use nengo_wgpu::train::{Loss, Objective, Optimiser, Training};
+    use nengo_wgpu::train::{Loss, Objective, Training};
     let inputs = Data::new().with("x", ndarray::Array2::ones((2, 2)));
     for device in devices() {
         let plans = (0..4).map(|_| {
             let options = Options { minibatch: 2, ..Options::default() };
             let mut sim = Simulator::planner(&network(), device, options).unwrap();
-            let objective = (0..6).fold(Objective::new(), |o, i| o.loss(format!("p{i}"), Loss::MeanSquared));
-            sim.compile(Training::new(objective, Optimiser::sgd(0.1))).unwrap();
+            let objective = (0..6).fold(Objective::new(), |o, i| o.loss(&format!("p{i}"), Loss::MeanSquared));
+            sim.compile(Training::new(objective, 0.1)).unwrap();
             let targets =
-                (0..6).fold(Data::new(), |d, i| d.with(format!("p{i}"), ndarray::Array2::zeros((2, 2))));
+                (0..6).fold(Data::new(), |d, i| d.with(&format!("p{i}"), ndarray::Array2::zeros((2, 2))));
             let run = sim.outline(20).unwrap();
             let training = sim.outline_training(&inputs, &targets, Some(20)).unwrap();
             let parts = run.parts.into_iter().chain(training.parts);
