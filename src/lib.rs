@@ -87,5 +87,5 @@ pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{
     CheckedGradient, Data, EarlyStopping, EnsembleRates, EpochReport, Evaluation, Fit, MemoryEstimate,
-    Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
+    Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Verdict, Window,
 };

@@ -36,7 +36,28 @@ pub enum Feed {
     Phase(usize),
     /// The target of a probe, by its number.
     Target(usize),
+    /// The targets of a probe that samples, by its number: a row for each step, NaN at those that it does not record, or at all
+    /// but the last that it does.
+    Spread(usize, bool),
+    /// 1 at the steps at which probes record that record a row in so many, 0 at the others.
+    Recorded(usize),
+    /// What the mean over all targets is multiplied by to be that over those that count: one number.
+    Counted(Counted),
 }
+
+/// Which of a probe's targets a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Counted {
+    /// The probe, by its number.
+    pub probe: usize,
+    /// Of the run the last row alone.
+    pub last: bool,
+    /// A row counts as one, and counts if one of its targets does.
+    pub by_row: bool,
+    /// They are spread over the steps of the run, see [`Feed::Spread`].
+    pub spread: bool,
+}
+
 
 /// What a graph is built for.
 pub struct Settings<'a> {

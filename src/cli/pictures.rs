@@ -87,9 +87,8 @@ impl Pictures {
                     self.save(&stem, &of_examples(picture, examples))?;
                 }
                 _ => {
-                    // Targets have a row for each step, or one that is held.
-                    let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
-                    self.output((&stem, name), rows, target, dt, examples)?;
+                    // Targets have a row for each that is recorded, or one that is held.
+                    self.output((&stem, name), rows, targets.get(name), dt, examples)?;
                 }
             }
         }

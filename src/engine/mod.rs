@@ -8,6 +8,7 @@ pub mod cpu;
 mod device;
 pub mod dry;
 pub mod fused;
+mod host;
 pub mod shader;
 pub mod turns;
 pub mod wgpu;

@@ -5,7 +5,7 @@ use std::path::Path;
 use ndarray::{Array2, Axis};
 use serde::Deserialize;
 
-use super::csv::read_csv;
+use super::csv::read_csv_with;
 use super::dataset::{Dataset, scaled};
 use crate::error::{Error, Result};
 
@@ -56,7 +56,14 @@ pub(super) enum Answers {
 }
 
 pub(super) fn load_csv(path: &Path, answers: Answers, scale: f32) -> Result<Dataset> {
-    let table = read_csv(path)?;
+    // A target of NaN does not count.
+    let gaps = |column: usize, columns: usize| match answers {
+        Answers::Class(LabelColumn::First) => column == 0,
+        Answers::Class(LabelColumn::Last) => column + 1 == columns,
+        Answers::Class(LabelColumn::Index(label)) => column == label,
+        Answers::Numbers(n) => column + n >= columns,
+    };
+    let table = read_csv_with(path, &gaps)?;
     let (inputs, targets) = match answers {
         Answers::Class(label) => with_label(path, table, label)?,
         Answers::Numbers(n) if (1..table.ncols()).contains(&n) => {
@@ -92,7 +99,8 @@ fn with_label(path: &Path, mut table: Array2<f32>, label: LabelColumn) -> Result
     };
     let targets = table.column(label).to_owned().insert_axis(Axis(1));
     for (row, &value) in targets.iter().enumerate() {
-        if value < 0.0 || value.fract() != 0.0 || value >= MOST_CLASSES {
+        let class = (0.0..MOST_CLASSES).contains(&value) && value.fract() == 0.0;
+        if !class && !value.is_nan() {
             let problem = format!(
                 "the label of example {} is {value}; labels are class indices, whole numbers from 0 and below \
                  {MOST_CLASSES} (for numbers to be given, say [data] targets = 1)",

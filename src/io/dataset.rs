@@ -26,7 +26,8 @@ use ndarray::{Array2, Axis};
 pub struct Dataset {
     /// Examples × features.
     pub inputs: Array2<f32>,
-    /// Examples × 1: the index of each example's class, from 0; or examples × the columns of [`DataSpec::Csv::targets`].
+    /// Examples × 1: the index of each example's class, from 0; or examples × the columns of [`DataSpec::Csv::targets`]. NaN where
+    /// a target does not count.
     pub targets: Array2<f32>,
 }
 
@@ -78,10 +79,11 @@ pub enum DataSpec {
     Csv {
         /// The file.
         path: PathBuf,
-        /// The column of the class index, the last if not given; all others are inputs.
+        /// The column of the class index, the last if not given; all others are inputs. An example whose class is `nan` does not
+        /// count in the loss.
         label: Option<LabelColumn>,
         /// In place of a class: so many columns at the end are the numbers that the network should give, at once or step by
-        /// step; all others are inputs.
+        /// step; all others are inputs. A target that is `nan` does not count in the loss.
         targets: Option<usize>,
         /// Inputs are multiplied by this; 1 by default.
         #[serde(default = "unscaled")]

@@ -51,7 +51,7 @@ pub(crate) use learning::{Place, Rule, Weights};
 pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
-pub use node::{CallbackFunction, Node, TimeFunction};
+pub use node::{CallbackFactory, HostFunction, Node, TimeFunction};
 pub use noise::{Draw, Noise, NoiseFilter};
 pub(crate) use probe::ProbeSpec;
 pub use probe::Target;

@@ -95,7 +95,8 @@ impl Network {
     }
 
     /// Adds a probe that records a row every `seconds`, a multiple of the time step: with `k` steps from one row to the
-    /// next those after steps k, 2k, … since the start. Training sees all steps all the same.
+    /// next those after steps k, 2k, … since the start. Losses and metrics compare these rows, with targets that have a row for
+    /// each; penalties on activities and custom objectives see every step.
     ///
     /// # Errors
     /// As [`Network::add_probe`], a time that is not above 0, or a parameter, which has no rows in time. Whether it is a

@@ -71,8 +71,14 @@ impl Operator for CrossEntropy {
         let cols = at.types[0].cols;
         let loss = |row: usize| {
             let x: Vec<f64> = (0..cols).map(|c| at.at(0, row, c)).collect();
-            let y = reference_softmax(&x);
-            (0..cols).map(|c| -reference_weight(at, row, c) * y[c].ln()).sum()
+            let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            // Not from the softmax, of which the least likely classes may be zero.
+            let log_total = top + x.iter().map(|x| (x - top).exp()).sum::<f64>().ln();
+            let term = |c: usize| match reference_weight(at, row, c) {
+                0.0 => 0.0,
+                w => w * (log_total - x[c]),
+            };
+            (0..cols).map(term).sum()
         };
         (0..at.rows).map(loss).collect()
     }

@@ -331,7 +331,10 @@ impl Unary {
                     f64::from(s)
                 }
             }
-            Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Unary::Sigmoid => {
+                let e = (-x.abs()).exp();
+                (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+            }
             Unary::Tanh => x.tanh(),
             Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Unary::Gelu => 0.5 * x * (1.0 + gelu_tanh(x)),

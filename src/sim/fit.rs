@@ -8,11 +8,11 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
-use super::data::{Data, extent};
+use super::data::Data;
 use super::reports::{EpochReport, Evaluation, Fit, Progress, Totals};
 use super::step::{Batch, Pending};
 use super::train::{Part, TrainKey};
-use super::windows::Windows;
+use super::windows::{Cut, Windows};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 
@@ -209,13 +209,20 @@ impl Simulator {
         update: bool,
     ) -> Result<(usize, TrainKey, Windows)> {
         let (examples, key) = self.key(inputs, targets, n_steps, update)?;
-        let known = self.compiled()?.windows.peek(&(key.clone(), examples)).copied();
-        let windows = known.map_or_else(|| self.windows(&key, examples), Ok)?;
+        if let Some(windows) = self.compiled()?.windows.peek(&(key.clone(), examples)).copied() {
+            self.make_programs(&key, windows)?;
+            return Ok((examples, key, windows));
+        }
+        let Cut { windows, note, planned } = self.windows(&key, examples)?;
+        if let Some(planned) = planned {
+            self.load_training(&key, planned)?;
+        }
+        self.make_programs(&key, windows)?;
         if let Some(compiled) = &mut self.compiled {
             compiled.windows.insert((key.clone(), examples), windows);
             compiled.windows.limit(super::stream::KNOWN);
+            compiled.cut = note.or(compiled.cut.take());
         }
-        self.make_programs(&key, windows)?;
         Ok((examples, key, windows))
     }
 
@@ -228,28 +235,18 @@ impl Simulator {
         update: bool,
     ) -> Result<(usize, TrainKey)> {
         self.check_inputs(inputs)?;
-        let (examples, data_steps) = extent(&[inputs, targets])?;
+        let (examples, data_steps) = self.size_of(inputs, targets, n_steps)?;
         let examples = examples.unwrap_or(self.minibatch);
         if examples == 0 {
             return Err(Error::invalid("the data", "they have no examples"));
         }
-        let steps = match (data_steps, n_steps) {
-            (Some(data), Some(asked)) if data != asked => {
-                return Err(Error::shape(
-                    "the data",
-                    format!("{data} steps"),
-                    "the run",
-                    format!("{asked} steps"),
-                ));
-            }
-            (data, asked) => data.or(asked).unwrap_or(1),
-        };
+        let steps = data_steps.unwrap_or(1);
         if steps == 0 {
             let whose = if n_steps == Some(0) { "the length of a run" } else { "the data" };
             return Err(Error::invalid(whose, "it is 0 steps, but must be at least 1"));
         }
         let dims = Dims { batch: self.minibatch.min(examples), steps };
-        let (held, targets_key) = (self.held_inputs(inputs), self.target_key(targets)?);
+        let (held, targets_key) = (self.held_inputs(inputs), self.target_key(targets, steps)?);
         let key = TrainKey { dims, held, targets: targets_key, update, part: Part::Whole };
         self.check_classes(targets, &key)?;
         Ok((examples, key))
@@ -260,7 +257,7 @@ impl Simulator {
         let Some(compiled) = &self.compiled else { return Ok(()) };
         for term in &compiled.training.objective.terms {
             let of_class = term.loss == crate::train::Loss::CrossEntropy;
-            let one = key.targets.iter().any(|(n, _, cols)| *n == term.probe && *cols == 1);
+            let one = key.targets.iter().any(|t| t.name == term.probe && t.cols == 1);
             let probe = self.network.find_probe(&term.probe)?;
             let Some(classes) = self.network.probe_size(probe) else { continue };
             if let Some(signal) = targets.get(&term.probe).filter(|_| of_class && one && classes > 1) {

@@ -8,6 +8,7 @@ mod feeds;
 mod finite;
 mod fit;
 mod freeze;
+mod judge;
 mod learning;
 mod outline;
 mod parameters;
@@ -20,6 +21,7 @@ mod states;
 mod step;
 mod stopping;
 mod stream;
+mod targets;
 mod train;
 mod trained;
 mod update;
@@ -30,6 +32,7 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::Array3;
 
 pub use check::CheckedGradient;
+pub use judge::Verdict;
 pub use data::{Data, Signal};
 pub use freeze::EnsembleRates;
 
@@ -82,6 +85,8 @@ pub struct Simulator {
     states: BTreeMap<(StateKey, usize), States>,
     /// Places in `shared` that hold nothing.
     spare: Vec<usize>,
+    /// The functions of callbacks, with what they keep, by who carries them.
+    kept: BTreeMap<StateKey, callbacks::Kept>,
     plans: Recent<PlanKey, Loaded>,
     /// Steps of the windows of runs that begin as long as their key says.
     windows: Recent<PlanKey, usize>,
@@ -175,6 +180,7 @@ impl Simulator {
             steps_done: 0,
             states: BTreeMap::new(),
             spare: Vec::new(),
+            kept: BTreeMap::new(),
             plans: Recent::default(),
             windows: Recent::default(),
             recorded: BTreeMap::new(),

@@ -9,6 +9,7 @@ use super::data::Data;
 use super::programs::PlanKey;
 use super::states::StateKey;
 use super::train::TrainKey;
+use super::windows::Cut;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::ObjectId;
@@ -24,6 +25,8 @@ pub struct Outline {
     pub minibatch: usize,
     /// Steps of the run.
     pub steps: usize,
+    /// Why a training run is cut into windows that nobody asked for, in a sentence.
+    pub note: Option<String>,
     /// Programs that are run, each as often as it says.
     pub parts: Vec<Part>,
     /// Dispatches of the whole run for one minibatch.
@@ -93,7 +96,7 @@ impl Simulator {
     pub fn outline_training(&self, inputs: &Data, targets: &Data, n_steps: Option<usize>) -> Result<Outline> {
         let (examples, key) = self.key(inputs, targets, n_steps, true)?;
         let compiled = self.compiled()?;
-        let windows = self.windows(&key, examples)?;
+        let Cut { windows, note, .. } = self.windows(&key, examples)?;
         let (mut parts, mut states) = (Vec::new(), 0);
         for (part, steps) in windows.parts() {
             let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key.clone() };
@@ -106,7 +109,8 @@ impl Simulator {
         let floats = self.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
         let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64)?;
         // With programs of their own for examples that do not fill a minibatch.
-        Ok(Outline { bytes: self.estimate(&key, examples, windows.backprop())?.bytes, ..outline })
+        let bytes = self.estimate(&key, examples, windows.backprop())?.bytes;
+        Ok(Outline { bytes, note, ..outline })
     }
 
     fn outlined(
@@ -121,6 +125,7 @@ impl Simulator {
             device: self.device.name().to_string(),
             minibatch: self.minibatch,
             steps,
+            note: None,
             dispatches: parts.iter().map(|p| p.times * p.program.dispatches).sum(),
             parameter_bytes,
             state_bytes,
@@ -136,6 +141,7 @@ impl fmt::Display for Outline {
             writeln!(f, "{times} x {program}")?;
         }
         let (parameters, states) = (Bytes(self.parameter_bytes), Bytes(self.state_bytes));
+        self.note.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         write!(
             f,
             "{} steps of {} examples on {}: {} dispatches\nbytes in all: {}, of them parameters {parameters}, states \

@@ -268,8 +268,9 @@ impl Simulator {
         }
     }
 
-    /// Sets states to their start.
+    /// Sets states to their start, those of callbacks too.
     pub(super) fn reset_states(&mut self, key: StateKey) -> Result<()> {
+        self.kept.remove(&key);
         let resets: Vec<&Program> =
             self.states.iter().filter(|((k, _), _)| *k == key).map(|(_, s)| &s.reset).collect();
         if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }

@@ -147,9 +147,9 @@ impl Simulator {
             let steps = windows.range(i);
             let share = steps.len() as f32 / windows.steps as f32;
             let Batch { inputs, targets, examples, .. } = batch;
-            let (first, data_first) = (steps.start as u64, steps.start);
-            let ends = i + 1 == count;
-            Rows { inputs, targets, batch: examples, first, data_first, share, ends, training_step: step }
+            let (first, data_first, run) = (steps.start as u64, steps.start, windows.steps);
+            let (batch, ends) = (examples, i + 1 == count);
+            Rows { inputs, targets, batch, first, data_first, run, share, ends, training_step: step }
         };
         // Programs before each window's: of all states of this key.
         let all = |of: &dyn Fn(&States) -> Option<Program>| -> Vec<Program> {
@@ -174,13 +174,22 @@ impl Simulator {
         }
         let last = queue.len() - 1;
         let mut first = true;
+        // What callbacks keep at the start of each window that is run again.
+        let mut borders = Vec::new();
+        self.kept.remove(&key.states());
         for (at, (before, part, i)) in queue.into_iter().enumerate() {
             let part = if count == 1 { Part::Whole } else { part };
             let dims = Dims { steps: windows.range(i).len(), ..key.dims };
             let own = TrainKey { dims, part, ..key.clone() };
             let missing = || Error::invalid("training", "one of its programs is missing");
             let loaded = compiled.programs.peek(&own).ok_or_else(missing)?;
-            self.upload(loaded, &rows(i))?;
+            let rows = rows(i);
+            self.upload(loaded, &rows)?;
+            if part == Part::Forward {
+                borders.push(self.kept.get(&key.states()).cloned().unwrap_or_default());
+            } else if let Some(kept) = borders.get(i) {
+                self.kept.insert(key.states(), kept.clone());
+            }
             let mut programs: Vec<&Program> = before.iter().collect();
             programs.extend((norms && at == last).then_some(&compiled.norms));
             let mut after: Vec<&Program> = Vec::new();
@@ -195,7 +204,7 @@ impl Simulator {
                 first = false;
             }
             let report = (at == last).then_some(report);
-            self.submit_with_calls(&programs, loaded, &after, report, rows(i).first)?;
+            self.submit_with_calls(&programs, loaded, &after, report, (key.states(), &rows))?;
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
         Ok(Pending { step, examples: batch.examples.len(), looks, key: key.clone(), states_at })

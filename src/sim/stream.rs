@@ -68,9 +68,10 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// What a window reads that begins at the simulator's step `first` and the data's row `data_first`.
     pub fn rows(&self, first: u64, data_first: usize) -> Rows<'a> {
-        let &Run { inputs, batch, .. } = self;
+        let &Run { inputs, batch, n_steps: run, .. } = self;
         static NONE: Data = Data::new();
-        Rows { inputs, targets: &NONE, batch, first, data_first, share: 1.0, ends: true, training_step: 0 }
+        let (share, ends) = (1.0, true);
+        Rows { inputs, targets: &NONE, batch, first, data_first, run, share, ends, training_step: 0 }
     }
 }
 
@@ -267,8 +268,9 @@ impl Simulator {
         let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
         let start = Instant::now();
         let result: Result<Vec<Array3<f32>>> = (|| {
-            self.upload(&loaded, &run.rows(first, data_first))?;
-            self.submit_restorable(&loaded, key.states, first)?;
+            let rows = run.rows(first, data_first);
+            self.upload(&loaded, &rows)?;
+            self.submit_restorable(&loaded, key.states, &rows)?;
             (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
         })();
         self.plans.insert(key.clone(), loaded);

@@ -3,19 +3,19 @@
 use std::collections::HashSet;
 
 use super::Simulator;
-use super::data::Data;
 use super::programs::{
     GRADIENTS, HYPER, Loaded, PARAMETERS, PARTIALS, PARTS, Planned, REPORT, SHARED, SLOTS, TABLE,
 };
 use super::states::StateKey;
 use super::step::Sums;
 use super::stopping::Best;
+use super::targets::{TargetKey, Targets};
 use super::windows::Windows;
 use crate::build::gradient::gradient;
 use crate::build::{self, Built, Feed, Settings};
 use crate::engine::{Binding, BufferRef, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
+use crate::graph::{Dims, Scope, Tensor, Type, ValueId};
 use crate::network::{Bound, ObjectId};
 use crate::op::update::LINE;
 use crate::plan::merge::Pack;
@@ -28,8 +28,8 @@ use crate::train::{Over, Roles, Terms, Training, Words};
 pub(super) struct TrainKey {
     pub dims: Dims,
     pub held: Vec<ObjectId>,
-    /// Name, held, and columns of each target.
-    pub targets: Vec<(String, bool, usize)>,
+    /// Each probe's targets.
+    pub targets: Vec<TargetKey>,
     /// With gradient and update, or the loss alone.
     pub update: bool,
     /// What of a run it does.
@@ -67,6 +67,8 @@ pub(super) struct Compiled {
     pub sums: Option<Sums>,
     /// How runs are cut, by the key of the whole run and the number of examples.
     pub windows: Recent<(TrainKey, usize), Windows>,
+    /// Why training runs are cut that nobody asked to cut, in a sentence.
+    pub cut: Option<String>,
     /// Steps of the optimiser so far.
     pub step: u64,
     /// Epochs so far.
@@ -125,6 +127,7 @@ impl Simulator {
             norms: Program { id: usize::MAX, locals: Vec::new() },
             sums: None,
             windows: Recent::default(),
+            cut: None,
             step: 0,
             epoch: 0,
             best: None,
@@ -215,8 +218,16 @@ impl Simulator {
         if self.compiled.as_mut().is_some_and(|c| c.programs.get(key).is_some()) {
             return Ok(());
         }
+        let planned = self.plan_training(key, self.compiled()?)?;
+        self.load_training(key, planned)
+    }
+
+    /// Loads what was planned for a key, unless it is loaded.
+    pub(super) fn load_training(&mut self, key: &TrainKey, mut planned: Planned) -> Result<()> {
         let compiled = self.compiled()?;
-        let mut planned = self.plan_training(key, compiled)?;
+        if compiled.programs.peek(key).is_some() {
+            return Ok(());
+        }
         self.append_own_update(key, &mut planned, compiled);
         let states = Some((key.states(), planned.layout.start.len()));
         self.make_states(key.states(), planned.layout)?;
@@ -280,26 +291,12 @@ impl Simulator {
         key: &TrainKey,
         training: &Training,
     ) -> Result<Parts<'s>> {
+        let Built { probes, parameters, feeds, .. } = built;
+        let mut all = Targets::new(self, scope, key, feeds);
         // Of a run in windows each value is multiplied by the window's part in it, so that sums over windows are the run's.
-        let mut number = |feed: Feed| {
-            built.feeds.push(feed);
-            scope.source(Type::fixed(1, 1), Source::Feed(built.feeds.len() - 1))
-        };
+        let mut number = |feed: Feed| all.feed(feed, Type::fixed(1, 1));
         let window = (key.part != Part::Whole).then(|| (number(Feed::Share), number(Feed::Ends)));
-        let mut targets: Vec<(String, Tensor<'s>)> = Vec::new();
-        for (name, held, cols) in &key.targets {
-            let probe = self.network.find_probe(name)?;
-            built.feeds.push(Feed::Target(probe.0));
-            let ty = if *held { Type::example(*cols) } else { Type::sequence(*cols) };
-            targets.push((name.clone(), scope.source(ty, Source::Feed(built.feeds.len() - 1))));
-        }
-        let output = |name: &str| Ok::<_, Error>(built.probes[self.network.find_probe(name)?.0]);
-        let target = |name: &str| {
-            let found = targets.iter().find(|(n, _)| n == name).map(|(_, t)| *t);
-            found.ok_or_else(|| {
-                Error::invalid(format!("probe '{name}'"), "it has no targets; give them to the training")
-            })
-        };
+        let output = |name: &str| Ok::<_, Error>(probes[self.network.find_probe(name)?.0]);
         let part_of_run = |value: Tensor<'s>, over: Over| match (window, over) {
             (None, _) => value,
             (Some((_, ends)), Over::Last) => value * ends,
@@ -307,19 +304,19 @@ impl Simulator {
         };
         let (mut losses, mut metrics) = (Vec::new(), Vec::new());
         for term in &training.objective.terms {
-            let (output, target) = (output(&term.probe)?, target(&term.probe)?);
-            scope.set_owner(&term.probe);
-            check_target(&term.probe, output, target, matches!(term.loss, crate::train::Loss::CrossEntropy))?;
-            let (output, target) = (term.over.of(output), term.over.of_target(&term.probe, target)?);
-            losses.push(part_of_run(term.loss.tensor(output, target).scale(term.weight), term.over));
+            let by_row = matches!(term.loss, crate::train::Loss::CrossEntropy);
+            let of = all.compared(&term.probe, output(&term.probe)?, term.over, by_row)?;
+            let mean = term.loss.tensor(of.output, of.target).scale(term.weight);
+            losses.push(part_of_run(of.factor.map_or(mean, |factor| mean * factor), of.over));
         }
+        let targets = if training.objective.custom.is_empty() { Vec::new() } else { all.all()? };
         for crate::train::Part { name, value: part, .. } in &training.objective.custom {
             scope.set_owner(name);
             let bound = |values: Vec<(String, Tensor<'s>)>| Bound { scope, prefix: String::new(), values };
             let outputs =
-                self.network.probes.iter().map(|p| p.name.clone()).zip(built.probes.iter().copied());
+                self.network.probes.iter().map(|p| p.name.clone()).zip(probes.iter().copied());
             let parameters =
-                self.network.parameters.iter().map(|p| p.name.clone()).zip(built.parameters.iter().copied());
+                self.network.parameters.iter().map(|p| p.name.clone()).zip(parameters.iter().copied());
             let terms = Terms {
                 outputs: bound(outputs.collect()),
                 targets: bound(targets.clone()),
@@ -344,12 +341,11 @@ impl Simulator {
             losses.push(part_of_run(scope.sum(&activities), Over::Every));
         }
         for metric in &training.metrics {
-            let (output, target) = (output(metric.probe())?, target(metric.probe())?);
-            scope.set_owner(metric.probe());
-            check_target(metric.probe(), output, target, metric.name() == "accuracy")?;
-            let over = training.objective.over_of(metric.probe());
-            let (output, target) = (over.of(output), over.of_target(metric.probe(), target)?);
-            metrics.push(part_of_run(metric.tensor(output, target), over));
+            let (probe, by_row) = (metric.probe(), metric.name() == "accuracy");
+            let over = training.objective.over_of(probe);
+            let of = all.compared(probe, output(probe)?, over, by_row)?;
+            let mean = metric.tensor(of.output, of.target, of.factor.is_some());
+            metrics.push(part_of_run(of.factor.map_or(mean, |factor| mean * factor), of.over));
         }
         Ok(Parts { losses, metrics })
     }
@@ -391,30 +387,10 @@ impl Simulator {
         let adjoints = gradient(scope, total, &values, name)?;
         Ok(wanted.iter().zip(adjoints).filter_map(|(w, a)| Some((w.0, a?.id))).collect())
     }
-
-    /// The key of the targets in `targets`.
-    pub(super) fn target_key(&self, targets: &Data) -> Result<Vec<(String, bool, usize)>> {
-        let mut key = Vec::new();
-        for (name, signal) in &targets.signals {
-            self.network.find_probe(name)?;
-            signal.check(&format!("the targets of probe '{name}'"), signal.size(), true)?;
-            key.push((name.clone(), signal.steps().is_none(), signal.size()));
-        }
-        Ok(key)
-    }
 }
 
 /// Losses and metrics, one number each.
 struct Parts<'s> {
     losses: Vec<Tensor<'s>>,
     metrics: Vec<Tensor<'s>>,
-}
-
-fn check_target(probe: &str, output: Tensor<'_>, target: Tensor<'_>, class: bool) -> Result<()> {
-    let (out, want) = (output.ty(), target.ty());
-    let fits = out.cols == want.cols || (class && want.cols == 1);
-    if fits && !(out.extent == Extent::Fixed && out.rows > 1) {
-        return Ok(());
-    }
-    Err(Error::shape(format!("the output of probe '{probe}'"), out, "its targets", want))
 }

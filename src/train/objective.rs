@@ -8,10 +8,12 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::network::Bound;
+use crate::op::Unary;
 
 use super::{Over, Penalty};
 
-/// A distance between outputs and targets. A target of NaN counts zero.
+/// A distance between outputs and targets. A target of NaN does not count: each loss is the mean over those that do, and 0 where
+/// none does. Of the cross-entropy a row counts if one of its targets does.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Loss {
@@ -31,7 +33,7 @@ impl Loss {
         match self {
             Loss::MeanSquared => output.residual(target).square().mean_all(),
             Loss::MeanAbsolute => output.residual(target).abs().mean_all(),
-            Loss::Huber(limit) => output.residual(target).unary(crate::op::Unary::Huber(limit)).mean_all(),
+            Loss::Huber(limit) => output.residual(target).unary(Unary::Huber(limit)).mean_all(),
             Loss::CrossEntropy => output.cross_entropy(target).mean_all(),
         }
     }
@@ -242,8 +244,14 @@ impl Metric {
         }
     }
 
-    pub(crate) fn tensor<'s>(&self, output: Tensor<'s>, target: Tensor<'s>) -> Tensor<'s> {
+    /// The metric as one number; with `gaps`, targets may be NaN.
+    pub(crate) fn tensor<'s>(&self, output: Tensor<'s>, target: Tensor<'s>, gaps: bool) -> Tensor<'s> {
         match self {
+            Metric::Accuracy(_) if gaps => {
+                let (zero, one) = (output.scope.constant(0.0), output.scope.constant(1.0));
+                let (known, filled) = (target.unary(Unary::NotNan), zero.residual(target).scale(-1.0));
+                (output.is_class(filled) * known.sum_cols().min(one)).mean_all()
+            }
             Metric::Accuracy(_) => output.is_class(target).mean_all(),
             Metric::MeanError(_) => Loss::MeanAbsolute.tensor(output, target),
         }

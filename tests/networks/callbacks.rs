@@ -1,12 +1,13 @@
 //! Nodes that compute on the host: called for whole windows, in loops step by step, and never a reason to crash.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::common::devices;
 use ndarray::{Array2, Array3};
 use nengo_wgpu::network::{Connection, Init, Layer, Network, Node, Synapse, Target, Transform};
-use nengo_wgpu::train::{Loss, Objective, Training};
+use nengo_wgpu::train::{Backprop, Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
 
 /// A wave goes through a filter into `f`, which halves it, from there into `g`; with `looped` f's output comes back.
@@ -135,7 +136,7 @@ fn a_callback_that_fails_ends_the_run_with_its_name_and_time_and_the_next_run_wo
             let expected = run(&mut with(&network(None, looped), device), &[4, 8]);
             for (fault, parts) in faults {
                 // Fails once, at the sixth step of the first example.
-                let failed = AtomicUsize::new(0);
+                let failed = Arc::new(AtomicUsize::new(0));
                 let node = Node::callback(2, 2, move |t, x| {
                     if (t - 0.006).abs() < 1e-9 && failed.fetch_add(1, Ordering::Relaxed) == 0 {
                         return fault();
@@ -221,4 +222,131 @@ fn a_plan_shows_where_the_host_is_asked() {
     assert_eq!(outline.parts[0].times, 1);
     let looped = with(&network(Some(half()), true), &devices()[1]).outline(100).unwrap();
     assert_eq!((looped.parts[0].times, looped.parts[0].program.steps), (100, 1));
+}
+
+/// A callback that gives what it got `steps` steps ago, and zeros before.
+fn delay(steps: usize) -> Node {
+    let mut history = VecDeque::from(vec![0.0; steps]);
+    Node::callback(1, 1, move |_, x| {
+        history.push_back(x[0]);
+        vec![history.pop_front().unwrap()]
+    })
+}
+
+/// Data through a delay of five steps, which with `looped` goes through a filter and back to its input.
+fn delayed(looped: bool) -> Network {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(1)).unwrap();
+    let d = net.node("d", delay(5)).unwrap();
+    net.connect(x, d, Connection::new()).unwrap();
+    if looped {
+        let back = Connection::new().transform(Transform::Scalar(0.0)).synapse(Synapse::Lowpass(0.004));
+        net.connect(d, d, back).unwrap();
+    }
+    net.probe("d", d).unwrap();
+    net
+}
+
+/// Different numbers for each example and step.
+fn numbered(examples: usize, steps: usize) -> Array3<f32> {
+    Array3::from_shape_fn((examples, steps, 1), |(e, t, _)| (100 * (e + 1) + t) as f32)
+}
+
+fn five_later((e, t, _): (usize, usize, usize)) -> f32 {
+    if t < 5 { 0.0 } else { (100 * (e + 1) + t - 5) as f32 }
+}
+
+#[test]
+fn each_example_has_a_callback_of_its_own_and_a_reset_makes_it_anew() {
+    for (looped, device) in [false, true].into_iter().flat_map(|looped| devices().iter().map(move |d| (looped, d))) {
+        let net = delayed(looped);
+        let (d, what) = (net.find_probe("d").unwrap(), format!("loop {looped} on {device}"));
+        let mut sim = with(&net, device);
+        let data = |from: usize, to: usize| {
+            let rows = numbered(3, 20).slice(ndarray::s![.., from..to, ..]).to_owned();
+            Data::new().with("x", rows)
+        };
+        let expected = Array3::from_shape_fn((3, 20, 1), five_later);
+        for _ in 0..2 {
+            sim.run_steps(13, &data(0, 13)).unwrap();
+            // A prediction starts anew, and leaves the run alone.
+            let predicted = sim.predict(&Data::new().with("x", numbered(4, 20))).unwrap();
+            close(&[predicted[&d].clone()], &[Array3::from_shape_fn((4, 20, 1), five_later)], &what);
+            sim.run_steps(7, &data(13, 20)).unwrap();
+            close(&[sim.data(d).unwrap()], &[expected.clone()], &what);
+            sim.reset().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_factory_makes_the_callback_of_an_example_by_its_number_in_the_data() {
+    let made = Arc::new(Mutex::new(Vec::new()));
+    let seen = made.clone();
+    let factory = move |example: usize| {
+        seen.lock().unwrap().push(example);
+        let mut calls = 0;
+        move |_: f64, x: &[f32]| {
+            calls += 1;
+            vec![x[0] + (10 * example + calls) as f32]
+        }
+    };
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(1)).unwrap();
+    let f = net.node("f", Node::callback_with(1, 1, factory)).unwrap();
+    net.connect(x, f, Connection::new()).unwrap();
+    let p = net.probe("p", f).unwrap();
+    let inputs = Data::new().with("x", Array3::zeros((5, 2, 1)));
+    for device in devices() {
+        // Minibatches of 3 and of 2.
+        let out = with(&net, device).predict(&inputs).unwrap();
+        let expected = Array3::from_shape_fn((5, 2, 1), |(e, t, _)| (10 * e + t + 1) as f32);
+        close(&[out[&p].clone()], &[expected], &device.to_string());
+        assert_eq!(std::mem::take(&mut *made.lock().unwrap()), [0, 1, 2, 3, 4]);
+    }
+}
+
+#[test]
+fn what_callbacks_keep_is_as_it_was_after_a_window_that_failed() {
+    for device in devices() {
+        let failed = Arc::new(AtomicUsize::new(0));
+        let mut sum = 0.0;
+        let node = Node::callback(1, 1, move |t, x| {
+            assert!((t - 0.006).abs() > 1e-9 || failed.fetch_add(1, Ordering::Relaxed) > 0, "once");
+            sum += x[0];
+            vec![sum]
+        });
+        let mut net = Network::new(0);
+        let one = net.node("one", Node::Constant(vec![1.0])).unwrap();
+        let f = net.node("f", node).unwrap();
+        net.connect(one, f, Connection::new()).unwrap();
+        let p = net.probe("p", f).unwrap();
+        let mut sim = with(&net, device);
+        sim.run_steps(4, &Data::new()).unwrap();
+        sim.run_steps(4, &Data::new()).unwrap_err();
+        sim.run_steps(4, &Data::new()).unwrap();
+        let counts = Array3::from_shape_fn((3, 8, 1), |(_, t, _)| t as f32 + 1.0);
+        close(&[sim.data(p).unwrap()], &[counts], &device.to_string());
+    }
+}
+
+#[test]
+fn training_in_windows_that_are_run_twice_sees_the_same_callbacks() {
+    let mut net = delayed(false);
+    let d = net.find("d").unwrap();
+    let y = net.layer("y", Layer::dense(1).init(Init::Values(vec![0.5])), d).unwrap();
+    net.probe("y", y).unwrap();
+    let data = |scale: f32| numbered(7, 20).mapv(|x| scale * x);
+    let (inputs, targets) = (Data::new().with("x", data(1e-3)), Data::new().with("y", data(2e-3)));
+    for device in devices() {
+        let weights = |backprop| {
+            let mut sim = with(&net, device);
+            let training = Training::new(Objective::new().loss("y", Loss::MeanSquared), 0.5);
+            sim.compile(training.backprop(backprop)).unwrap();
+            sim.fit(&inputs, &targets, &Fit::epochs(3)).unwrap();
+            sim.parameter("y/weights").unwrap()[[0, 0]]
+        };
+        let (full, windows) = (weights(Backprop::Full), weights(Backprop::Checkpointed(3)));
+        assert!((full - windows).abs() < 1e-5 && (full - 0.5).abs() > 0.01, "{full}, {windows} on {device}");
+    }
 }

@@ -316,6 +316,59 @@ fn a_budget_chooses_the_window() {
     }
 }
 
+/// A device on which a window of the history of `recurrent(20)` may have 64 steps of 4 examples.
+fn narrow(device: &Device) -> Device {
+    device.clone().with_max_binding(4 * 64 * 4 * 20)
+}
+
+#[test]
+fn what_does_not_fit_a_binding_is_trained_from_checkpoints_and_told() {
+    let net = recurrent(20, 0.0);
+    let data = held(4);
+    let fit = Fit { n_steps: Some(200), ..Fit::epochs(2) };
+    for device in devices() {
+        let train = |device: &Device| {
+            let mut sim = simulator(&net, device, 4);
+            sim.compile(Training { backprop: None, ..training(every_step(), Backprop::Full) }).unwrap();
+            let outline = sim.outline_training(&data.0, &data.1, Some(200)).unwrap();
+            let reports = sim.fit(&data.0, &data.1, &fit).unwrap();
+            let evaluated = sim.evaluate_steps(&data.0, &data.1, Some(200)).unwrap();
+            ([reports[0].loss, reports[1].loss, evaluated.loss], sim.warnings(), outline)
+        };
+        let (whole, none, at_once) = train(device);
+        let (cut, told, outline) = train(&narrow(device));
+        assert!(whole.iter().zip(&cut).all(|(a, b)| (a - b).abs() < 1e-6), "{whole:?} {cut:?} on {device}");
+        assert!(none.is_empty() && at_once.note.is_none(), "{none:?}");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(outline.note.as_ref(), Some(&told[0]));
+        assert!(!told[0].contains('\n'), "{told:?}");
+        for part in ["64000 bytes", "20480", "200 steps", "backprop = \"checkpointed\"", "window = 50"] {
+            assert!(told[0].contains(part), "'{part}' in: {}", told[0]);
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_cut_is_refused_with_what_would_fit() {
+    let net = recurrent(20, 0.0);
+    let data = held(4);
+    let fit = Fit { n_steps: Some(200), ..Fit::epochs(1) };
+    for device in devices() {
+        let refused = |training: Training| {
+            let mut sim = simulator(&net, &narrow(device), 4);
+            sim.compile(training).unwrap();
+            let error = sim.fit(&data.0, &data.1, &fit).unwrap_err();
+            assert!(matches!(error, Error::TooLarge { needed: 64_000, limit: 20_480, .. }), "{error}");
+            error.to_string()
+        };
+        let full = refused(training(every_step(), Backprop::Full));
+        assert!(full.contains("with backprop = \"checkpointed\", say a window of 50 steps"), "{full}");
+        let sum = Objective::new().loss("y", Loss::MeanSquared).over(Over::Sum);
+        let whole = refused(Training::new(sum, 0.1));
+        assert!(whole.contains("'y' sees the sum over time, so the run cannot be cut"), "{whole}");
+    }
+}
+
 #[test]
 fn the_last_step_the_sum_and_the_mean_over_time_are_those_of_the_outputs() {
     let net = recurrent(5, 0.0);

@@ -3,9 +3,11 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod checks;
 mod examples;
 mod golden;
 mod reports;
 mod retrieval;
 mod spiking;
+mod targets;
 mod training;

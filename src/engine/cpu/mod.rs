@@ -193,19 +193,24 @@ impl CpuEngine {
     }
 }
 
+/// The error for a buffer of so many bytes that the system refuses.
+fn no_memory(label: &str, needed: u64) -> Error {
+    let hint = "use smaller objects, a smaller minibatch or fewer steps at once";
+    match super::host::memory() {
+        Some(limit) if limit < needed => {
+            Error::TooLarge { what: label.into(), needed, limit, device: "cpu".into(), hint: hint.into() }
+        }
+        _ => device_error(format!("there is no memory left for {label} of {needed} bytes; {hint}")),
+    }
+}
+
 fn device_error(problem: String) -> Error {
     Error::Device { device: "cpu".into(), problem }
 }
 
 impl Engine for CpuEngine {
     fn allocate(&mut self, len: usize, label: &str) -> Result<BufferId> {
-        let buffer = Buffer::new(len).ok_or_else(|| Error::TooLarge {
-            what: label.into(),
-            needed: 4 * len as u64,
-            limit: 0,
-            device: "cpu".into(),
-            hint: "use smaller objects, a smaller minibatch or fewer steps at once".into(),
-        })?;
+        let buffer = Buffer::new(len).ok_or_else(|| no_memory(label, 4 * len as u64))?;
         let id = self.free.pop().unwrap_or(self.buffers.len());
         if id == self.buffers.len() {
             self.buffers.push(None);

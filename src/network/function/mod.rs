@@ -80,6 +80,9 @@ impl Named {
 
 impl Function {
     /// A function of a point in the ensemble's space, or of a row of another signal; it gives as many values for each.
+    ///
+    /// It depends on the point alone: it is one for all examples, and is called in any order and for points that no run
+    /// meets. For a function that keeps something there is [`Node::callback`](super::Node::callback).
     pub fn new(f: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static) -> Self {
         Self { text: None, least: 0, body: Body::Closure(Arc::new(f)) }
     }

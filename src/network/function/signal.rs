@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::expression::{One, Two, Value};
 use super::{Body, Function, Named};
 use crate::graph::{Tensor, Type};
-use crate::network::CallbackFunction;
+use crate::network::CallbackFactory;
 use crate::op::Unary;
 
 /// Whole exponents up to this are products; what is beyond is a power.
@@ -30,14 +30,16 @@ impl Function {
         }
     }
 
-    /// A closure as the host calls it between two parts of a run; nothing for a function that the device computes.
-    pub(crate) fn on_host(&self) -> Option<CallbackFunction> {
+    /// A closure as the host calls it between two parts of a run, the same for all examples; nothing for a function that the
+    /// device computes.
+    pub(crate) fn on_host(&self) -> Option<CallbackFactory> {
         let Body::Closure(f) = &self.body else { return None };
         let f = f.clone();
-        Some(Arc::new(move |_, x: &[f32]| {
+        let of_row = move |_: f64, x: &[f32]| -> Vec<f32> {
             let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
             f(&x).into_iter().map(|y| y as f32).collect()
-        }))
+        };
+        Some(Arc::new(move |_| Box::new(of_row.clone())))
     }
 }
 
