@@ -39,7 +39,7 @@ pub enum Feed {
     /// The targets of a probe that samples, by its number: a row for each step, NaN at those that it does not record, or at all
     /// but the last that it does.
     Spread(usize, bool),
-    /// 1 at the steps at which probes record that record a row in so many, 0 at the others.
+    /// 1 at the steps that a probe records that records one in this number, 0 at the others.
     Recorded(usize),
     /// What the mean over all targets is multiplied by to be that over those that count: one number.
     Counted(Counted),

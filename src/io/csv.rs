@@ -25,7 +25,7 @@ pub fn read_csv(path: impl AsRef<Path>) -> Result<Array2<f32>> {
     read_csv_with(path.as_ref(), &|_, _| false)
 }
 
-/// Reads a table in which NaN may stand in those columns, of so many, that `gaps` allows.
+/// Reads a table in which NaN may stand in the columns that `gaps` allows: it gets a column and the number of columns.
 pub(super) fn read_csv_with(path: &Path, gaps: &dyn Fn(usize, usize) -> bool) -> Result<Array2<f32>> {
     read_limited(path, MOST_UNPACKED, gaps)
 }

@@ -9,7 +9,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
 use super::data::Data;
-use super::reports::{EpochReport, Evaluation, Fit, Progress, Totals};
+use super::reports::{EpochReport, Evaluation, Fit, Means, Progress, Totals};
 use super::step::{Batch, Pending};
 use super::train::{Part, TrainKey};
 use super::windows::{Cut, Windows};
@@ -60,13 +60,14 @@ impl Simulator {
                 Some((inputs, targets)) => Some(self.evaluate_steps(inputs, targets, fit.n_steps)?),
                 None => None,
             };
+            let (loss, metrics) = totals.means.split(self.compiled()?.losses());
             let report = EpochReport {
                 epoch: epoch + 1,
                 step: self.steps_trained(),
                 seconds,
-                loss: totals.mean(totals.loss),
+                loss,
                 penalty: totals.penalty(),
-                metrics: totals.metrics.iter().map(|m| totals.mean(*m)).collect(),
+                metrics,
                 examples: totals.examples,
                 minibatches: self.steps_trained() - before,
                 validation,
@@ -147,7 +148,7 @@ impl Simulator {
     ) -> Result<Evaluation> {
         let (examples, key, windows) = self.prepare(inputs, targets, n_steps, false)?;
         let order: Vec<usize> = (0..examples).collect();
-        let mut sums = Evaluation::default();
+        let (mut sums, mut means) = (Evaluation::default(), Means::default());
         let mut pending = VecDeque::new();
         let batches = examples.div_ceil(self.minibatch);
         for (i, batch) in order.chunks(self.minibatch).enumerate() {
@@ -157,15 +158,13 @@ impl Simulator {
             for report in self.engine.reports(i + 1 == batches)? {
                 let Some(of) = pending.pop_front() else { break };
                 let share = of.examples as f64 / examples as f64;
-                let report = self.decode(&report, &of)?;
-                if let Some(activity) = report.activity {
+                means.add(self.weighted(&report, &of)?);
+                if let Some(activity) = self.decode(&report, &of)?.activity {
                     *sums.activity.get_or_insert(0.0) += share * activity;
                 }
-                sums.loss += share * report.loss;
-                sums.metrics.resize(report.metrics.len(), 0.0);
-                sums.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += share * m);
             }
         }
+        (sums.loss, sums.metrics) = means.split(self.compiled()?.losses());
         Ok(sums)
     }
 
@@ -323,8 +322,9 @@ impl Simulator {
         let mut flow = ControlFlow::Continue(());
         for report in arrived {
             let Some(of) = pending.pop_front() else { break };
+            let numbers = self.weighted(&report, &of)?;
             let report = self.decode(&report, &of)?;
-            totals.add(&report);
+            totals.add(&report, numbers);
             if callback(&Progress::Step(report)).is_break() {
                 flow = ControlFlow::Break(());
             }

@@ -77,7 +77,7 @@ pub struct EpochReport {
     pub step: u64,
     /// Duration of this epoch's training in seconds.
     pub seconds: f64,
-    /// Mean over the examples of the epoch.
+    /// Mean over the examples of the epoch; where targets are NaN, over those that count.
     pub loss: f64,
     /// Penalties on parameters, their mean over the looks of the epoch's steps, and on activities, their mean over its
     /// examples. Nothing where there are none.
@@ -116,22 +116,41 @@ pub enum Progress {
 #[derive(Default)]
 pub(super) struct Totals {
     pub examples: usize,
-    pub loss: f64,
+    pub means: Means,
     /// Penalties on parameters, over the steps that looked at them.
     penalty: f64,
     looks: u64,
     activity: Option<f64>,
-    pub metrics: Vec<f64>,
+}
+
+/// Means of reported numbers over minibatches.
+#[derive(Default)]
+pub(super) struct Means(Vec<(f64, f64)>);
+
+impl Means {
+    /// Adds the numbers of a minibatch, each with its weight.
+    pub fn add(&mut self, numbers: Vec<(f64, f64)>) {
+        self.0.resize(numbers.len(), (0.0, 0.0));
+        for ((sum, weights), (x, weight)) in self.0.iter_mut().zip(numbers) {
+            (*sum, *weights) = (*sum + weight * x, *weights + weight);
+        }
+    }
+
+    /// The sum of the first `losses` numbers, and the others, which are metrics; 0 of what no target counts for.
+    pub fn split(&self, losses: usize) -> (f64, Vec<f64>) {
+        let mean = |(sum, weight): &(f64, f64)| if *weight == 0.0 { 0.0 } else { sum / weight };
+        let means: Vec<f64> = self.0.iter().map(mean).collect();
+        let (losses, metrics) = means.split_at(losses.min(means.len()));
+        (losses.iter().sum(), metrics.to_vec())
+    }
 }
 
 impl Totals {
-    /// Takes in a step.
-    pub fn add(&mut self, report: &StepReport) {
+    /// Takes in a step, and its numbers with their weights.
+    pub fn add(&mut self, report: &StepReport, numbers: Vec<(f64, f64)>) {
         let n = report.examples as f64;
         self.examples += report.examples;
-        self.loss += n * report.loss;
-        self.metrics.resize(report.metrics.len(), 0.0);
-        self.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += n * m);
+        self.means.add(numbers);
         if let Some(penalty) = report.penalty {
             self.penalty += penalty - report.activity.unwrap_or(0.0);
             self.looks += 1;
@@ -144,12 +163,7 @@ impl Totals {
     /// The penalty of an epoch.
     pub fn penalty(&self) -> Option<f64> {
         let on_parameters = (self.looks > 0).then(|| self.penalty / self.looks as f64);
-        let activity = self.activity.map(|sum| self.mean(sum));
+        let activity = self.activity.map(|sum| sum / self.examples.max(1) as f64);
         on_parameters.into_iter().chain(activity).reduce(|a, b| a + b)
-    }
-
-    /// The mean over the examples of a sum.
-    pub fn mean(&self, sum: f64) -> f64 {
-        sum / self.examples.max(1) as f64
     }
 }

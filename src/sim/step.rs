@@ -24,6 +24,8 @@ pub(super) struct Pending {
     pub key: TrainKey,
     /// The time step after which the states are what the device holds in the end.
     pub states_at: usize,
+    /// Of each number of the report, the examples that it is the mean of: fewer where not all targets count.
+    pub weights: Vec<f64>,
 }
 
 /// Programs that a run in several windows needs besides those of its windows.
@@ -207,7 +209,16 @@ impl Simulator {
             self.submit_with_calls(&programs, loaded, &after, report, (key.states(), &rows))?;
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
-        Ok(Pending { step, examples: batch.examples.len(), looks, key: key.clone(), states_at })
+        let (weights, examples) = (self.weights(key, compiled, &rows(0))?, batch.examples.len());
+        Ok(Pending { step, examples, looks, key: key.clone(), states_at, weights })
+    }
+
+    /// The numbers of a report, each with its weight in a mean over minibatches: losses and custom parts, then metrics.
+    pub(super) fn weighted(&self, report: &[f32], of: &Pending) -> Result<Vec<(f64, f64)>> {
+        let number = |i: usize| (f64::from(report[i * LINE]), of.weights[i]);
+        let metrics = self.compiled()?.training.metrics.len();
+        let all = of.weights.len();
+        Ok((0..self.compiled()?.losses()).chain(all - metrics..all).map(number).collect())
     }
 
     fn report_len(&self, scalars: usize) -> usize {

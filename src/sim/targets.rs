@@ -6,7 +6,7 @@
 use super::Simulator;
 use super::data::{Data, Signal, agree, all_signals};
 use super::feeds::Rows;
-use super::train::TrainKey;
+use super::train::{Compiled, TrainKey};
 use crate::build::{Counted, Feed};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type};
@@ -162,7 +162,7 @@ impl Simulator {
         Ok((examples, steps))
     }
 
-    /// The key of the targets in `targets`, for runs of so many steps.
+    /// The key of the targets in `targets`, for runs of `steps` steps.
     pub(super) fn target_key(&self, targets: &Data, steps: usize) -> Result<Vec<TargetKey>> {
         let mut key = Vec::new();
         for (name, signal) in &targets.signals {
@@ -183,6 +183,26 @@ impl Simulator {
         let name = self.network.probe_name(ProbeId(probe));
         let missing = || Error::invalid(format!("probe '{name}'"), "it has no targets");
         targets.get(name).ok_or_else(missing)
+    }
+
+    /// The examples that each number of a minibatch's report is the mean of, of a run that `from` is a window of.
+    pub(super) fn weights(&self, key: &TrainKey, compiled: &Compiled, from: &Rows<'_>) -> Result<Vec<f64>> {
+        let (examples, training) = (from.batch.len() as f64, &compiled.training);
+        let mut weights = vec![examples; compiled.scalars()];
+        let first_metric = weights.len() - training.metrics.len();
+        let by_row = |loss| matches!(loss, crate::train::Loss::CrossEntropy);
+        let terms = training.objective.terms.iter().map(|t| (t.probe.as_str(), t.over, by_row(t.loss)));
+        let over = |probe| training.objective.over_of(probe);
+        let metrics = training.metrics.iter().map(|m| (m.probe(), over(m.probe()), m.name() == "accuracy"));
+        let places = (0..terms.len()).chain(first_metric..weights.len());
+        for (i, (name, over, by_row)) in places.zip(terms.chain(metrics)) {
+            if key.targets.iter().any(|t| t.name == name && t.gaps) {
+                let probe = self.network.find_probe(name)?.0;
+                let of = Counted { probe, last: over == Over::Last, by_row, spread: false };
+                weights[i] = examples * self.counted(of, from)?.0;
+            }
+        }
+        Ok(weights)
     }
 
     /// How many of a minibatch's targets count, as a share of all; and the factor that makes the mean over all that over them.

@@ -84,6 +84,11 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
+    /// Losses on probes and custom parts.
+    pub fn losses(&self) -> usize {
+        self.training.objective.terms.len() + self.training.objective.custom.len()
+    }
+
     /// Floats on lines of their own in the report: loss terms, custom parts, activity penalties, metrics.
     pub fn scalars(&self) -> usize {
         let o = &self.training.objective;

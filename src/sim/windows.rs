@@ -227,7 +227,7 @@ impl Simulator {
     }
 }
 
-/// What a user is told of a run that is cut because it was refused as a whole.
+/// The sentence for a run that is cut because it was refused as a whole.
 fn checkpoints(refused: &Error, windows: Windows) -> String {
     let Windows { steps, window, .. } = windows;
     let why = match refused {
@@ -252,7 +252,7 @@ fn with_hint(error: Error, hint: String) -> Error {
 }
 
 impl Found {
-    /// What to do about a run of so many steps that does not fit as it was asked for.
+    /// What to do about a run of `steps` steps that does not fit as it was asked for.
     fn hint(self, steps: usize) -> String {
         match self {
             Found::Fits(fits) => {

@@ -193,7 +193,7 @@ impl CpuEngine {
     }
 }
 
-/// The error for a buffer of so many bytes that the system refuses.
+/// The error for a buffer of `needed` bytes that the system refuses.
 fn no_memory(label: &str, needed: u64) -> Error {
     let hint = "use smaller objects, a smaller minibatch or fewer steps at once";
     match super::host::memory() {
