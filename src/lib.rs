@@ -81,7 +81,10 @@ mod recent;
 mod rows;
 mod sim;
 pub mod solve;
+pub mod text;
 pub mod train;
+
+pub use ndarray;
 
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
@@ -89,3 +92,8 @@ pub use sim::{
     CheckedGradient, Data, EarlyStopping, EnsembleRates, EpochReport, Evaluation, Fit, MemoryEstimate,
     Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Verdict, Window,
 };
+
+/// The programs in the README are compiled and run as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,14 +8,15 @@ use nengo_wgpu::io::dataset::{Dataset, Splits};
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::plot::{self, Curve, Curves};
 use nengo_wgpu::train::Metric;
-use nengo_wgpu::{Data, Error, Evaluation, Fit, Options, Progress, Result, Simulator};
+use nengo_wgpu::{Data, Evaluation, Fit, Options, Progress, Result, Simulator};
 use serde_json::{Map, Value, json};
 
 use super::log::{Fields, Log, evaluation};
 use super::pictures::{Pictures, PlotArgs};
+use super::places::{Home, Places};
 use super::progress::Display;
 use super::record::{Record, Span};
-use super::{DeviceArg, note, read_spec, say};
+use super::{DeviceArg, note, read_spec, say, signals};
 
 /// Trains the network of a TOML file on its data.
 ///
@@ -39,10 +40,11 @@ pub struct TrainArgs {
     /// Epochs to train in all, instead of the file's
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
-    /// Go on from the checkpoint in the output directory, as if the training had never stopped
+    /// Go on from the checkpoint in the output directory, as if the training had never stopped; with more --epochs also from
+    /// a training that was finished
     #[arg(long)]
     resume: bool,
-    /// Start anew although a training that was not finished is in the output directory
+    /// Train anew although there is a training in the output directory; its files go when this one is finished
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
     /// Print the result alone
@@ -58,7 +60,7 @@ pub struct TrainArgs {
 /// A network under training, with its files.
 struct Session {
     sim: Simulator,
-    out: PathBuf,
+    home: Home,
     log: Log,
     /// Names of the metrics, as in the log.
     metrics: Vec<String>,
@@ -80,8 +82,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| {
         Path::new("runs").join(args.file.file_stem().unwrap_or_else(|| "network".as_ref()))
     });
-    std::fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
-    let pictures = args.plot.open()?;
+    let mut places = Places::default();
+    places.take(&out)?;
+    let home = Home::open(&out, args.resume, args.overwrite)?;
+    let pictures = args.plot.open(&mut places)?;
 
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
     super::progress::solve(&mut network, args.quiet)?;
@@ -89,28 +93,14 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let training = spec.training(&network, splits.train.len())?;
     let metrics = metric_names(&training.metrics);
     sim.compile(training)?;
-    let signals = |part: &Dataset| spec.signals(&network, part);
-    let validation = splits.validation.as_ref().map(signals).transpose()?;
-    let test = splits.test.as_ref().map(signals).transpose()?;
-    let (inputs, targets) = signals(&splits.train)?;
+    let signals_of = |part: &Dataset| spec.signals(&network, part);
+    let validation = splits.validation.as_ref().map(signals_of).transpose()?;
+    let test = splits.test.as_ref().map(signals_of).transpose()?;
+    let (inputs, targets) = signals_of(&splits.train)?;
 
-    let checkpoint = out.join("checkpoint.safetensors");
-    match args.resume {
-        true if checkpoint.exists() => sim.load_checkpoint(&checkpoint)?,
-        true => {
-            let problem = "there is no checkpoint to go on from; leave out --resume to start anew";
-            return Err(Error::file(checkpoint, problem));
-        }
-        false
-            if checkpoint.is_file()
-                && !args.overwrite
-                && !super::log::is_finished(&out.join("log.jsonl")) =>
-        {
-            let problem = "it is of a training that was not finished: go on from it with --resume, start anew with \
-                           --overwrite, or say another directory with --out";
-            return Err(Error::file(checkpoint, problem));
-        }
-        false => {}
+    let checkpoint = home.work.join("checkpoint.safetensors");
+    if args.resume {
+        sim.load_checkpoint(&checkpoint)?;
     }
     let fit = Fit {
         epochs: train.epochs.saturating_sub(sim.epochs_done()),
@@ -122,14 +112,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     // What is wrong is found before a file is touched.
     sim.prepare_fit(&inputs, &targets, &fit)?;
     sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
-    if !args.resume && checkpoint.is_file() {
-        // Left behind by another training, it would be taken for one of this.
-        std::fs::remove_file(&checkpoint).map_err(|e| Error::io("remove", &checkpoint, e))?;
-    }
-    let log = Log::open(&out.join("log.jsonl"), sim.epochs_done())?;
+    signals::can_resume(checkpoint);
+    let log = Log::open(&home.work.join("log.jsonl"), sim.epochs_done())?;
     let mut session = Session {
         sim,
-        out,
+        home,
         log,
         metrics,
         epochs: train.epochs,
@@ -145,11 +132,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let done = trained?;
     let best = session.sim.restore_best()?;
     // First, since all that follows may fail.
-    session.sim.save_parameters(session.out.join("params.safetensors"))?;
+    session.sim.save_parameters(session.home.work.join("params.safetensors"))?;
     drawn?;
     if let Some(pictures) = &pictures {
         let seen = splits.test.as_ref().or(splits.validation.as_ref()).unwrap_or(&splits.train);
-        let (inputs, targets) = signals(&seen.select(&[0]))?;
+        let (inputs, targets) = signals_of(&seen.select(&[0]))?;
         session.draw_probes(pictures, (&inputs, &targets), seen.len())?;
     }
     let test = test
@@ -224,7 +211,7 @@ impl Session {
         }
         let title = file.file_stem().map_or("training".into(), |stem| stem.to_string_lossy());
         let picture = plot::curves(&title, "epoch", &panels)?;
-        picture.save(self.out.join("loss.svg"))?;
+        picture.save(self.home.work.join("loss.svg"))?;
         pictures.map_or(Ok(()), |pictures| pictures.save("loss", &picture))
     }
 
@@ -236,8 +223,7 @@ impl Session {
         examples: usize,
     ) -> Result<()> {
         let span = Span { examples: 1, steps: self.steps, from_start: true, last: false };
-        let mut record = Record::new(&self.sim, span, None);
-        record.avoid("loss");
+        let mut record = Record::new(&self.sim, span, None, Some("loss"))?;
         record.keep_first(true);
         self.sim.predict_with(inputs, self.steps, &mut |window| record.take(window))?;
         pictures.probes(&self.sim, &mut record, targets, examples)
@@ -286,9 +272,10 @@ impl Session {
             }
             text.push_str(&format!(" on {} examples", data.len()));
         }
+        let out = self.home.settle()?;
         let mut files = vec!["params.safetensors", "checkpoint.safetensors", "loss.svg", "log.jsonl"];
-        files.retain(|name| self.out.join(name).exists());
-        text.push_str(&format!("\nfiles in {}: {}", self.out.display(), files.join(", ")));
+        files.retain(|name| out.join(name).exists());
+        text.push_str(&format!("\nfiles in {}: {}", out.display(), files.join(", ")));
         say(&text);
         Ok(())
     }

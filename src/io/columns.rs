@@ -5,8 +5,8 @@ use std::path::Path;
 use ndarray::{Array2, Axis};
 use serde::Deserialize;
 
-use super::csv::read_csv_with;
-use super::dataset::{Dataset, scaled};
+use super::csv::{Columns, read_csv_with};
+use super::dataset::{Dataset, Wanted, scaled};
 use crate::error::{Error, Result};
 
 /// 32-bit floats hold every integer up to here, so a class index below it is exact.
@@ -55,7 +55,12 @@ pub(super) enum Answers {
     Numbers(usize),
 }
 
-pub(super) fn load_csv(path: &Path, answers: Answers, scale: f32) -> Result<Dataset> {
+pub(super) fn load_csv(
+    path: &Path,
+    answers: Answers,
+    scale: f32,
+    wanted: Option<Wanted<'_>>,
+) -> Result<Dataset> {
     // A target of NaN does not count.
     let gaps = |column: usize, columns: usize| match answers {
         Answers::Class(LabelColumn::First) => column == 0,
@@ -63,7 +68,16 @@ pub(super) fn load_csv(path: &Path, answers: Answers, scale: f32) -> Result<Data
         Answers::Class(LabelColumn::Index(label)) => column == label,
         Answers::Numbers(n) => column + n >= columns,
     };
-    let table = read_csv_with(path, &gaps)?;
+    let own = match answers {
+        Answers::Class(_) => 1,
+        Answers::Numbers(n) => n,
+    };
+    let right = |columns: usize| match (wanted, columns.checked_sub(own)) {
+        (Some(wanted), Some(inputs @ 1..)) => wanted.check(path, inputs),
+        // There is an error of its own for tables without inputs.
+        _ => Ok(()),
+    };
+    let table = read_csv_with(path, Columns { right: &right, gaps: &gaps })?;
     let (inputs, targets) = match answers {
         Answers::Class(label) => with_label(path, table, label)?,
         Answers::Numbers(n) if (1..table.ncols()).contains(&n) => {

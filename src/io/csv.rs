@@ -22,19 +22,24 @@ const MOST_UNPACKED: u64 = 1 << 32;
 /// finite number in the range of 32-bit floats and for a line with more or fewer fields than those before it,
 /// and for a table without rows.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Array2<f32>> {
-    read_csv_with(path.as_ref(), &|_, _| false)
+    read_csv_with(path.as_ref(), Columns { right: &|_| Ok(()), gaps: &|_, _| false })
 }
 
-/// Reads a table in which NaN may stand in the columns that `gaps` allows: it gets a column and the number of columns.
-pub(super) fn read_csv_with(path: &Path, gaps: &dyn Fn(usize, usize) -> bool) -> Result<Array2<f32>> {
-    read_limited(path, MOST_UNPACKED, gaps)
+/// What is known of a table's columns.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    /// An error where their number is wrong; asked before more than a line is unpacked.
+    pub right: &'a dyn Fn(usize) -> Result<()>,
+    /// Whether NaN may stand in a column; it gets that column and the number of columns.
+    pub gaps: &'a dyn Fn(usize, usize) -> bool,
 }
 
-fn read_limited(
-    path: &Path,
-    most_unpacked: u64,
-    gaps: &dyn Fn(usize, usize) -> bool,
-) -> Result<Array2<f32>> {
+/// Reads a table of which something is known.
+pub(super) fn read_csv_with(path: &Path, columns: Columns<'_>) -> Result<Array2<f32>> {
+    read_limited(path, MOST_UNPACKED, columns)
+}
+
+fn read_limited(path: &Path, most_unpacked: u64, columns: Columns<'_>) -> Result<Array2<f32>> {
     let source = Source::open(path)?;
     let limit = if source.gzip { most_unpacked } else { u64::MAX };
     // With a line feed after the last line, too, the reader always stands just behind a record's line.
@@ -61,11 +66,18 @@ fn read_limited(
             let problem = format!("line {number} has {} fields, but the first has {expected}", line.len());
             return Err(Error::file(path, problem));
         }
-        if is_first && is_header(&line) {
-            continue;
+        if is_first {
+            (columns.right)(expected)?;
+            if is_header(&line) {
+                continue;
+            }
+        }
+        if values.capacity() - values.len() < expected {
+            let more = values.len().max(1 << 12).max(expected);
+            super::reserve(path, &mut values, more)?;
         }
         for (column, field) in line.iter().enumerate() {
-            let value = parse(field, gaps(column, expected)).map_err(|problem| {
+            let value = parse(field, (columns.gaps)(column, expected)).map_err(|problem| {
                 let field = show(field);
                 Error::file(path, format!("line {number}, column {}: {field} {problem}", column + 1))
             })?;
@@ -130,7 +142,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("table.csv");
         std::fs::write(&path, bytes).unwrap();
-        let result = read_limited(&path, 1000, &|column, _| column == 2);
+        let result =
+            read_limited(&path, 1000, Columns { right: &|_| Ok(()), gaps: &|column, _| column == 2 });
         if let Err(error) = &result {
             assert!(error.to_string().contains("table.csv"), "{error}");
         }

@@ -44,6 +44,11 @@ impl Network {
         (0..self.links.len()).map(ConnectionId)
     }
 
+    /// Names of the connections that a learning rule changes.
+    pub fn learning_connections(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().filter(|link| link.rule.is_some()).map(|link| link.name.as_str())
+    }
+
     pub(super) fn link(&self, connection: ConnectionId) -> Result<&Link> {
         let other = || Error::invalid("a connection's id", "it is of another network");
         self.links.get(connection.0).ok_or_else(other)

@@ -3,6 +3,7 @@
 pub mod benchmarks;
 mod config;
 mod connection;
+mod convert;
 mod decoders;
 mod decoding;
 mod discretise;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 pub use config::{Config, ProbeSettings};
 pub use connection::Connection;
+pub use convert::ToSpikes;
 use decoding::Decode;
 pub use decoding::Decoding;
 pub use discretise::{Method, StateSpace};

@@ -166,6 +166,47 @@ fn wrong_use_ends_with_2_and_help_with_0() {
     assert_eq!(out.status.code(), Some(1));
 }
 
+/// Logits that are thousands apart, and a layer that no loss sees.
+const FAR_APART: &str = r#"
+[[node]]
+name = "x"
+size = 2
+[[layer]]
+name = "l"
+input = "x"
+units = 3
+init = { values = [2000.0, 0.0, -2000.0, 100.0, 3.0, -2000.0] }
+[[layer]]
+name = "free"
+input = "x"
+units = 2
+[[probe]]
+name = "p"
+target = "l"
+[[probe]]
+name = "q"
+target = "free"
+[train]
+epochs = 1
+learning-rate = 0.001
+loss = [{ probe = "p", loss = "cross-entropy" }]
+"#;
+
+#[test]
+fn check_ends_with_a_verdict_and_raises_no_alarm_on_what_is_right() {
+    let relu = FAR_APART
+        .replace("units = 3", "units = 3\nactivation = \"relu\"")
+        .replace("init = { values = [2000.0, 0.0, -2000.0, 100.0, 3.0, -2000.0] }", "init = \"zeros\"");
+    for (toml, verdict) in [(FAR_APART, "right"), (&relu, "kink")] {
+        let dir = project(toml);
+        for device in ["cpu", "software"] {
+            let (stdout, _) = good(&dir, &["check", "net.toml", "--device", device]);
+            assert_eq!(stdout.lines().last(), Some(verdict), "{stdout}");
+            assert!(!stdout.contains("inf"), "{stdout}");
+        }
+    }
+}
+
 #[test]
 fn check_prints_a_row_for_each_gradient_and_fails_where_one_is_off() {
     let (head, tail) = (NETWORK.find("[data]").unwrap(), NETWORK.find("[train]").unwrap());
@@ -186,6 +227,7 @@ fn check_prints_a_row_for_each_gradient_and_fails_where_one_is_off() {
                 "{row}"
             );
         }
+        assert_eq!(stdout.lines().last(), Some("right"), "{stdout}");
         // No device is exact.
         let error = bad(&dir, &["check", "net.toml", "--device", "cpu", "--tolerance", "1e-12"]);
         assert!(error.contains("gradient of '") && error.contains("off by"), "{error}");

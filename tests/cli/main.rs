@@ -7,8 +7,11 @@ mod program;
 
 mod bench;
 mod cli;
+mod converted;
+mod files;
 mod pictures;
 mod plots;
 mod resume;
 mod run;
+mod signals;
 mod train;

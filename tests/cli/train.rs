@@ -1,9 +1,9 @@
 //! `nengo-wgpu train`: its files, its checkpoints, and what is left when it is killed or fails.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::program::{NETWORK, bad, command, good, log, project};
+use crate::program::{NETWORK, bad, command, files_in, good, log, project, wait_for};
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::{Device, Options, Simulator};
 
@@ -101,10 +101,7 @@ fn a_killed_training_leaves_a_whole_checkpoint() {
     for wait in [0, 7, 23] {
         let args = ["train", "net.toml", "--device", "cpu", "--quiet", "--out", "out", "--epochs", "1000000"];
         let mut child = command(&dir, &args).spawn().unwrap();
-        let start = Instant::now();
-        while !path.exists() && start.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(&path);
         std::thread::sleep(Duration::from_millis(wait));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -132,8 +129,6 @@ fn a_training_that_was_not_finished_is_not_thrown_away() {
     let dir = project(NETWORK);
     let (place, started) = (dir.path().join("out"), ["train", "net.toml", "--device", "cpu", "--out", "out"]);
     good(&dir, &started);
-    // One that came to its end may be done again.
-    good(&dir, &started);
     let text = std::fs::read_to_string(place.join("log.jsonl")).unwrap();
     let epochs = text.lines().take(2).fold(String::new(), |all, line| all + line + "\n");
     std::fs::write(place.join("log.jsonl"), &epochs).unwrap();
@@ -147,6 +142,54 @@ fn a_training_that_was_not_finished_is_not_thrown_away() {
     assert_eq!(std::fs::read_to_string(place.join("log.jsonl")).unwrap(), epochs);
     good(&dir, &[&started[..], &["--overwrite"]].concat());
     assert_eq!(log(place.join("log.jsonl")).len(), 5);
+    assert_eq!(files_in(&place), FILES);
+}
+
+const FILES: [&str; 4] = ["checkpoint.safetensors", "log.jsonl", "loss.svg", "params.safetensors"];
+
+#[test]
+fn a_finished_training_stays_whole_until_the_one_that_overwrites_it_is_finished() {
+    let dir = project(NETWORK);
+    let place = dir.path().join("runs/net");
+    let train = ["train", "net.toml", "--device", "cpu"];
+    good(&dir, &train);
+    let whole = || FILES.map(|name| std::fs::read(place.join(name)).unwrap());
+    let before = whole();
+    let error = bad(&dir, &train);
+    for part in ["runs/net", "was finished", "--resume", "--overwrite", "--out"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(whole() == before);
+
+    // One that overwrites it and is killed leaves it whole, and can be gone on with.
+    let again = [&train[..], &["--overwrite", "--seed", "3"]].concat();
+    let mut child = command(&dir, &[&again[..], &["--epochs", "1000000"]].concat()).spawn().unwrap();
+    wait_for(&place.join("unfinished/checkpoint.safetensors"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(whole() == before);
+    assert!(bad(&dir, &train).contains("not finished"));
+    assert!(whole() == before);
+    let epochs = log(place.join("unfinished/log.jsonl")).len() as u64 + 1;
+    good(&dir, &[&train[..], &["--resume", "--epochs", &epochs.to_string()]].concat());
+    assert_eq!(log(place.join("log.jsonl")).len() as u64, epochs + 1);
+    assert_eq!(files_in(&place), FILES);
+
+    // One that fails leaves it whole, too.
+    let before = whole();
+    let steep =
+        NETWORK.replace("learning-rate = 0.05", "learning-rate = 1e30").replace("\"tanh\"", "\"square\"");
+    std::fs::write(dir.path().join("net.toml"), steep).unwrap();
+    bad(&dir, &again);
+    assert!(whole() == before);
+    // One that was killed while its files took their places is brought to its end by the next start.
+    std::fs::create_dir_all(place.join("unfinished")).unwrap();
+    for name in ["log.jsonl", "loss.svg"] {
+        std::fs::rename(place.join(name), place.join("unfinished").join(name)).unwrap();
+    }
+    assert!(bad(&dir, &train).contains("was finished"));
+    assert_eq!(files_in(&place), FILES);
+    assert!(whole() == before);
 }
 
 #[test]

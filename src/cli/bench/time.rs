@@ -99,6 +99,20 @@ fn memory() -> Result<Case> {
     Ok(Case { name, network, ends, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
 }
 
+fn case(what: What) -> Result<Case> {
+    match what {
+        What::Spiking => spiking(),
+        What::Lmu => memory(),
+        _ => recurrent(),
+    }
+}
+
+/// Multiplications and additions of a timed pass, training and forward.
+pub(super) fn flop(what: What) -> Result<f64> {
+    let Case { flop, minibatch, steps, .. } = case(what)?;
+    Ok(4.0 * flop * (PASS * minibatch * steps) as f64)
+}
+
 /// Peers, and what they are timed at.
 const PEERS: [(&str, &[What]); 4] = [
     ("torch", &[What::Rnn, What::Spiking]),
@@ -128,11 +142,7 @@ pub(super) fn check_peer(peer: &str, chosen: &[What]) -> Result<()> {
 impl Bench {
     /// Training, then forward, each beside peers.
     pub(super) fn through_time(&mut self, what: What, args: &BenchArgs) -> Result<Vec<Measured>> {
-        let case = match what {
-            What::Spiking => spiking()?,
-            What::Lmu => memory()?,
-            _ => recurrent()?,
-        };
+        let case = case(what)?;
         let Case {
             name,
             network,
