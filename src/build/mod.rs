@@ -58,7 +58,6 @@ pub struct Counted {
     pub spread: bool,
 }
 
-
 /// What a graph is built for.
 pub struct Settings<'a> {
     /// Examples and steps.
@@ -511,6 +510,7 @@ impl<'s> Builder<'_, 's> {
         } else {
             current
         };
+        let current = if population.scale == 1.0 { current } else { current.scale(population.scale) };
         // Rates that take the place of spikes draw nothing; the planner drops the draws.
         let random = population.neuron_type.is_random().then(|| {
             let clock = self.shared_feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));

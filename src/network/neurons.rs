@@ -171,6 +171,8 @@ impl Network {
 pub(crate) struct Population {
     pub neuron_type: NeuronType,
     pub states: Vec<State>,
+    /// Factor on the current; 1 unless rates were converted to spikes.
+    pub scale: f32,
 }
 
 impl Population {
@@ -195,7 +197,7 @@ impl Population {
             init.check(&key, 1, n)?;
             states.push(State { name: state, start: init.values(1, n, seed_of(seed, &key)) });
         }
-        Ok(Self { neuron_type: neuron_type.clone(), states })
+        Ok(Self { neuron_type: neuron_type.clone(), states, scale: 1.0 })
     }
 
     /// The number of a state of the object `of`.

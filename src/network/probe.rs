@@ -138,8 +138,8 @@ impl Network {
         }
     }
 
-    /// How many dimensions a probe of an object records.
-    pub(crate) fn probe_size(&self, probe: ProbeId) -> Option<usize> {
+    /// How many dimensions a probe of an object records; `None` for one of a parameter or a learning rule.
+    pub fn probe_size(&self, probe: ProbeId) -> Option<usize> {
         let spec = self.probes.get(probe.0)?;
         Some(spec.slice.indices(self.target_size(&spec.target)?).ok()?.len())
     }

@@ -123,10 +123,10 @@ impl Simulator {
         let each = subject.wanted.iter().zip(&subject.adjoints);
         let found: Arrays =
             each.map(|(w, a)| a.and_then(|_| found.next()).unwrap_or_else(|| zeros(w))).collect();
-        self.judge(&subject, point, &found, &foreign, elements)
+        self.judged(&subject, point, &found, &foreign, elements)
     }
 
-    fn judge(
+    fn judged(
         &self,
         subject: &Subject,
         point: Point,

@@ -102,6 +102,8 @@ const DRAWS: u64 = 24;
 const ROUNDED: f64 = 8.0 / (1 << 24) as f64;
 /// A device may be off by this many times what such errors change.
 const SPREAD: f64 = 4.0;
+/// Errors that change less than this share of the largest element explain nothing: 32 bits are enough there.
+const PLAIN: f64 = 1e-4;
 
 /// What differences say of an element.
 struct Slope {
@@ -271,7 +273,7 @@ impl Subject {
             }
             results.push((Verdict::Right, worst, at));
         }
-        let feeds = self.inexact();
+        let (feeds, scales) = (self.inexact(), spot.exact.iter().map(|g| scale(g)).collect::<Vec<_>>());
         suspects.iter().for_each(|(i, ..)| results[*i].0 = Verdict::Unclear);
         for seed in 1..=DRAWS {
             if suspects.is_empty() {
@@ -282,7 +284,7 @@ impl Subject {
             suspects.retain_mut(|(i, e, off, spread)| {
                 let exact = spot.exact[*i][*e];
                 *spread = spread.max(or_infinite((moved[*i][*e] - exact).abs()));
-                *off > SPREAD * *spread
+                *off > SPREAD * *spread || *spread < PLAIN * scales[*i]
             });
         }
         suspects.iter().for_each(|(i, ..)| results[*i].0 = Verdict::Wrong);

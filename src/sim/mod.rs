@@ -32,9 +32,9 @@ use std::collections::{BTreeMap, HashMap};
 use ndarray::Array3;
 
 pub use check::CheckedGradient;
-pub use judge::Verdict;
 pub use data::{Data, Signal};
 pub use freeze::EnsembleRates;
+pub use judge::Verdict;
 
 pub use outline::{Outline, Part as OutlinePart};
 pub use reports::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};

@@ -209,7 +209,7 @@ impl Simulator {
             self.submit_with_calls(&programs, loaded, &after, report, (key.states(), &rows))?;
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
-        let (weights, examples) = (self.weights(key, compiled, &rows(0))?, batch.examples.len());
+        let (weights, examples) = (self.target_weights(key, compiled, &rows(0))?, batch.examples.len());
         Ok(Pending { step, examples, looks, key: key.clone(), states_at, weights })
     }
 

@@ -80,7 +80,13 @@ impl<'a, 's> Targets<'a, 's> {
     }
 
     /// What a loss or metric on a probe compares; `by_row` if its mean is over rows, and not over all elements.
-    pub fn compared(&mut self, name: &str, output: Tensor<'s>, over: Over, by_row: bool) -> Result<Compared<'s>> {
+    pub fn compared(
+        &mut self,
+        name: &str,
+        output: Tensor<'s>,
+        over: Over,
+        by_row: bool,
+    ) -> Result<Compared<'s>> {
         let probe = self.sim.network.find_probe(name)?;
         let key = self.key;
         let of = key.targets.iter().find(|t| t.name == name).ok_or_else(|| {
@@ -106,7 +112,7 @@ impl<'a, 's> Targets<'a, 's> {
         }
         let recorded = self.feed(Feed::Recorded(every), Type::sequence(1));
         let sum = (output * recorded).reduce_to(Type::example(output.ty().cols));
-        let rows = self.key.dims.steps / every;
+        let rows = (self.key.dims.steps / every).max(1);
         let output = if over == Over::Mean { sum.scale(1.0 / rows as f32) } else { sum };
         Ok(Compared { output, target, over, factor })
     }
@@ -168,7 +174,8 @@ impl Simulator {
         for (name, signal) in &targets.signals {
             let every = self.every(name)?;
             if every > steps {
-                let problem = format!("it records a row in {every} steps, and a run of {steps} steps has none");
+                let problem =
+                    format!("it records a row in {every} steps, and a run of {steps} steps has none");
                 return Err(Error::invalid(format!("probe '{name}'"), problem));
             }
             let finite = signal.check(&format!("the targets of probe '{name}'"), signal.size(), true)?;
@@ -186,7 +193,12 @@ impl Simulator {
     }
 
     /// The examples that each number of a minibatch's report is the mean of, of a run that `from` is a window of.
-    pub(super) fn weights(&self, key: &TrainKey, compiled: &Compiled, from: &Rows<'_>) -> Result<Vec<f64>> {
+    pub(super) fn target_weights(
+        &self,
+        key: &TrainKey,
+        compiled: &Compiled,
+        from: &Rows<'_>,
+    ) -> Result<Vec<f64>> {
         let (examples, training) = (from.batch.len() as f64, &compiled.training);
         let mut weights = vec![examples; compiled.scalars()];
         let first_metric = weights.len() - training.metrics.len();

@@ -318,8 +318,7 @@ impl Simulator {
         for crate::train::Part { name, value: part, .. } in &training.objective.custom {
             scope.set_owner(name);
             let bound = |values: Vec<(String, Tensor<'s>)>| Bound { scope, prefix: String::new(), values };
-            let outputs =
-                self.network.probes.iter().map(|p| p.name.clone()).zip(probes.iter().copied());
+            let outputs = self.network.probes.iter().map(|p| p.name.clone()).zip(probes.iter().copied());
             let parameters =
                 self.network.parameters.iter().map(|p| p.name.clone()).zip(parameters.iter().copied());
             let terms = Terms {

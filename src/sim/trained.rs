@@ -1,6 +1,7 @@
 //! Which parameters a training moves.
 
 use super::Simulator;
+use super::targets::TargetKey;
 use super::train::{Part, TrainKey};
 use crate::build::gradient::gradient;
 use crate::build::{self, Settings};
@@ -57,8 +58,10 @@ impl Simulator {
         let scope = Scope::new(dims);
         let mut built = build::build(&self.network, &scope, &settings)?;
         let probes = (0..self.network.probes.len()).map(ProbeId);
-        let target =
-            |p: ProbeId| Some((self.network.probe_name(p).to_string(), true, self.network.probe_size(p)?));
+        let target = |p: ProbeId| {
+            let (name, cols) = (self.network.probe_name(p).to_string(), self.network.probe_size(p)?);
+            Some(TargetKey { name, held: true, cols, gaps: false })
+        };
         let targets = probes.filter_map(target).collect();
         let key = TrainKey { dims, held: Vec::new(), targets, update: true, part: Part::Whole };
         let total = self.total(&scope, &mut built, &key, training)?;

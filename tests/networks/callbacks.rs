@@ -258,7 +258,9 @@ fn five_later((e, t, _): (usize, usize, usize)) -> f32 {
 
 #[test]
 fn each_example_has_a_callback_of_its_own_and_a_reset_makes_it_anew() {
-    for (looped, device) in [false, true].into_iter().flat_map(|looped| devices().iter().map(move |d| (looped, d))) {
+    for (looped, device) in
+        [false, true].into_iter().flat_map(|looped| devices().iter().map(move |d| (looped, d)))
+    {
         let net = delayed(looped);
         let (d, what) = (net.find_probe("d").unwrap(), format!("loop {looped} on {device}"));
         let mut sim = with(&net, device);

@@ -7,7 +7,9 @@ use crate::common::{devices, dims};
 use ndarray::array;
 use nengo_wgpu::engine::{Binding, BufferRef, Command, Dispatch, Recording};
 use nengo_wgpu::graph::{Adjoint, Lower, Operator, Reference, Scope, Tensor, Type};
-use nengo_wgpu::network::{Bound, Connection, Ensemble, Network, Node, Parameters, TensorNode};
+use nengo_wgpu::network::{
+    Bound, CallbackFactory, Connection, Ensemble, Network, Node, Parameters, TensorNode,
+};
 use nengo_wgpu::op::expr::{Expr, Instr};
 use nengo_wgpu::op::{Binary, Callback, Map};
 use nengo_wgpu::{Data, Device, Options, Result, Simulator};
@@ -80,8 +82,8 @@ fn times<'s>(x: Tensor<'s>, _: Tensor<'s>, factor: f32) -> Tensor<'s> {
 }
 
 fn called<'s>(x: Tensor<'s>, t: Tensor<'s>, factor: f32) -> Tensor<'s> {
-    let function = Arc::new(move |_: f64, x: &[f32]| vec![factor * x[0]]);
-    let op = Callback { what: "mine".into(), size_in: 1, size_out: 1, function };
+    let factory: CallbackFactory = Arc::new(move |_| Box::new(move |_: f64, x: &[f32]| vec![factor * x[0]]));
+    let op = Callback { what: "mine".into(), size_in: 1, size_out: 1, factory };
     x.scope.apply(op, &[x, t])
 }
 

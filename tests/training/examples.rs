@@ -139,6 +139,6 @@ fn windows_of_any_length_give_the_spikes_of_the_whole_run() {
 #[test]
 fn a_circular_convolution_learns_to_find_what_is_bound_to_a_role() {
     let mut found = Vec::new();
-    spa_retrieval::train(&Device::cpu(), 0, 20, &mut |_, _, part| found.push(part)).unwrap();
-    assert!(found[0] < 0.3 && found[2] > 0.5, "{found:?}");
+    spa_retrieval::train(&Device::cpu(), 0, 10, &mut |_, _, part| found.push(part)).unwrap();
+    assert!(found[0] < 0.3 && found[1] > 0.6, "{found:?}");
 }

@@ -26,7 +26,12 @@ fn numbers(shape: (usize, usize), seed: u64) -> Array2<f32> {
 }
 
 /// Parameters after one step of gradient descent on all examples at once, and what an evaluation says before it.
-fn step(net: &Network, device: &Device, (x, y): (&Data, &Data), training: Training) -> (Evaluation, Vec<f32>) {
+fn step(
+    net: &Network,
+    device: &Device,
+    (x, y): (&Data, &Data),
+    training: Training,
+) -> (Evaluation, Vec<f32>) {
     let minibatch = x.examples().unwrap().unwrap();
     let mut sim = Simulator::with(net, device, Options { minibatch, ..Options::default() }).unwrap();
     sim.compile(training.in_order()).unwrap();
@@ -117,7 +122,8 @@ fn a_minibatch_without_any_target_changes_nothing() {
     let net = recurrent();
     for device in devices() {
         for (loss, cols) in [(Loss::MeanSquared, 3), (Loss::CrossEntropy, 3), (Loss::CrossEntropy, 1)] {
-            let mut sim = Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
+            let mut sim =
+                Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
             let metric = Metric::Accuracy("y".into());
             sim.compile(Training::new(Objective::new().loss("y", loss), 0.5).metric(metric)).unwrap();
             let x = Data::new().with("x", numbers((4, 2), 1));
@@ -149,7 +155,10 @@ fn minibatches_count_by_their_targets() {
             [epoch.loss, epoch.metrics[0], evaluation.loss, evaluation.metrics[0]]
         };
         let (whole, parts) = (loss(6), loss(2));
-        assert!(whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-6), "{whole:?}, {parts:?} on {device}");
+        assert!(
+            whole.iter().zip(&parts).all(|(a, b)| (a - b).abs() < 1e-6),
+            "{whole:?}, {parts:?} on {device}"
+        );
         assert!(whole[0] > 0.01 && (whole[0] - whole[2]).abs() < 1e-6, "{whole:?}");
     }
 }
@@ -175,7 +184,8 @@ fn a_loss_on_a_probe_that_samples_compares_the_rows_that_it_records() {
         let mut sim = Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
         let out = sim.predict(&data).unwrap()[&p].clone();
         assert_eq!(out, array![[[1.0], [2.5]], [[6.0], [7.5]]]);
-        let square = |out: &Array2<f32>, y: &Array2<f32>| f64::from((out - y).mapv(|x| x * x).mean().unwrap());
+        let square =
+            |out: &Array2<f32>, y: &Array2<f32>| f64::from((out - y).mapv(|x| x * x).mean().unwrap());
         let at = |t: usize| out.index_axis(Axis(1), t).to_owned();
         let every = |a: &Array2<f32>, b: &Array2<f32>| (square(&at(0), a) + square(&at(1), b)) / 2.0;
         let row = |t: usize| rows.index_axis(Axis(1), t).to_owned();

@@ -115,7 +115,7 @@ impl Function {
     ///
     /// # Errors
     /// A call that panics, no values, or dimensions that there are not; `what` names whose function it is.
-    pub(crate) fn size_out(&self, what: &str, size: usize) -> Result<usize> {
+    pub fn size_out(&self, what: &str, size: usize) -> Result<usize> {
         if self.least > size {
             let problem = format!("{self:?} takes x{}, but there are {size} dimensions", self.least - 1);
             return Err(Error::invalid(what, problem));

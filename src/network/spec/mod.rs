@@ -48,7 +48,7 @@ pub use signals::{
 
 use super::{Connection, Network, Slice};
 use crate::error::{Error, Result};
-use crate::io::dataset::{DataSpec, Splits};
+use crate::io::dataset::{DataSpec, Splits, Wanted};
 use crate::io::split::SplitSpec;
 use crate::sim::check_dt;
 use crate::solve::Solver;
@@ -219,7 +219,12 @@ impl NetworkSpec {
         let Some(data) = &self.data else {
             return Err(Error::invalid("[data]", "it is missing; say where the examples are"));
         };
-        data.load(&self.split, &self.base)
+        let mut inputs = self.node.iter().filter(|node| node.is_input());
+        // More than one is an error of its own, told later.
+        let node = inputs.next().filter(|_| inputs.next().is_none());
+        let numbers = node.and_then(|node| node.size?.checked_mul(node.steps.unwrap_or(1)));
+        let wanted = node.zip(numbers).map(|(node, numbers)| Wanted { node: &node.name, numbers });
+        data.load_for(&self.split, &self.base, wanted)
     }
 
     /// Takes the data from another place than the file says: a directory of IDX files, or a CSV file or the
