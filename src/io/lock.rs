@@ -29,6 +29,8 @@ impl DirectoryLock {
         let directory = directory.as_ref();
         let path = directory.join(NAME);
         loop {
+            // A signal that ends the process finds the file listed, or not made yet.
+            let mut live = live();
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
             let mut file = options.open(&path).map_err(|e| Error::io("write into", directory, e))?;
@@ -48,8 +50,9 @@ impl DirectoryLock {
             }
             let told = file.set_len(0).and_then(|()| file.rewind());
             told.and_then(|()| writeln!(file, "{}", std::process::id()))
+                .inspect_err(|_| drop(std::fs::remove_file(&path)))
                 .map_err(|e| Error::io("write into", directory, e))?;
-            live().insert(path.clone());
+            live.insert(path.clone());
             return Ok(Self { directory: directory.into(), file: path, _lock: file });
         }
     }

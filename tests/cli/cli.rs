@@ -20,7 +20,7 @@ fn faults_of_the_file_are_told_with_their_place() {
     let error = train_bad(&NETWORK.replace("on = \"weights\"", "on = \"weight\""));
     assert!(error.contains("no parameter named 'weight'"), "{error}");
     let error = train_bad(&NETWORK.replace("size = 2", "size = 5"));
-    assert!(error.contains("node 'x'") && error.contains("135, 2") && error.contains('5'), "{error}");
+    assert!(error.contains("node 'x' is 5 numbers") && error.contains("points.csv is 2 numbers"), "{error}");
     let error = train_bad(&NETWORK.replace("units = 3", "units = 2"));
     assert!(error.contains("'output'") && error.contains("class 2"), "{error}");
     let error = train_bad(&NETWORK.replace("input = \"x\"", "input = [\"x\", \"class\"]\nsize-in = 2"));
@@ -76,7 +76,8 @@ fn files_of_another_network_and_places_that_cannot_be_written_are_refused() {
         assert!(error.contains("cannot create points.csv/out"), "{error}");
         // Told before the run, which would otherwise never end.
         let long = if command == "run" { ["--steps", "999999999999"] } else { ["--epochs", "999999999"] };
-        let args = [command, "net.toml", "--device", "cpu", "--plot", "points.csv/out", long[0], long[1]];
+        let places = ["--out", "fresh", "--plot", "points.csv/out"];
+        let args = [&[command, "net.toml", "--device", "cpu"], &places[..], &long[..]].concat();
         let error = bad(&dir, &args);
         assert!(error.contains("cannot create points.csv/out"), "{error}");
     }

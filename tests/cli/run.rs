@@ -216,36 +216,6 @@ fn runs_of_no_length_are_refused_with_what_was_given() {
     }
 }
 
-/// The signal that Ctrl-C sends.
-#[cfg(unix)]
-#[test]
-fn an_interrupted_run_leaves_nothing_behind() {
-    let dir = project(STILL);
-    for out in ["o", "o.npz"] {
-        let args = ["run", "net.toml", "--device", "cpu", "--time", "20000", "--out", out];
-        let child = command(&dir, &args).stderr(std::process::Stdio::piped()).spawn().unwrap();
-        let begun = || std::fs::read_dir(dir.path()).unwrap().count() > 2 || dir.path().join("o").exists();
-        while !begun() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        let pid = child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        let ended = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8(ended.stderr).unwrap();
-        assert!(stderr.contains("it was interrupted, and nothing is written"), "{stderr}");
-        let left = |path: &std::path::Path| -> Vec<_> {
-            std::fs::read_dir(path).unwrap().map(|f| f.unwrap().file_name()).collect()
-        };
-        assert!(left(&dir.path().join("o")).is_empty());
-        assert!(
-            left(dir.path()).iter().all(|f| !f.to_string_lossy().contains("tmp")),
-            "{:?}",
-            left(dir.path())
-        );
-    }
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn results_that_cannot_be_printed_are_a_failure() {

@@ -10,7 +10,8 @@ use crate::program::{NETWORK, bad, command, files_in, good, log, project, send, 
 
 /// A network that runs as long as it is let.
 const ENDLESS: &str = "[[node]]\nname = \"x\"\nfunction = \"sin(t)\"\n[[ensemble]]\nname = \"a\"\nn-neurons = 100\n\
-    input = \"x\"\n[[probe]]\nname = \"p\"\ntarget = \"a\"\nsynapse = 0.01\n";
+    input = \"x\"\n[[probe]]\nname = \"p\"\ntarget = \"x\"\nsynapse = 0.01\n[[probe]]\nname = \"q\"\ntarget = \"a\"\n\
+    sample-every = 1.0\n";
 
 fn read(path: &Path) -> Array3<f32> {
     ndarray_npy::read_npy(path).unwrap()
@@ -92,14 +93,16 @@ fn a_run_that_a_signal_ends_keeps_its_rows() {
         };
         let n = rows.len().min(whole.len());
         assert!(n > 0 && rows.len() < 20_000_000);
-        assert_eq!(rows[..n], whole.as_slice().unwrap()[..n], "{format}");
+        // Windows of other lengths round otherwise.
+        let off = rows.iter().zip(&whole).take(n).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(off < 1e-4, "{format}: {off}");
         let table = String::from_utf8(ended.stdout).unwrap();
         assert_eq!(
             table.lines().nth(1).unwrap().split_whitespace().nth(2),
             Some(rows.len().to_string().as_str())
         );
     }
-    assert!(files_in(&dir.path().join("t")).iter().all(|name| name == "p.csv"));
+    assert!(files_in(&dir.path().join("t")).iter().all(|name| name.ends_with(".csv")));
 }
 
 #[test]
