@@ -4,11 +4,6 @@
 #import segments
 #import vector
 
-// Absolute values, and squares.
-alias F = vec2<f32>;
-alias U = vec2<u32>;
-#import sums
-
 struct Params {
     row0: u32,
     lines: u32,
@@ -71,13 +66,13 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         first = segments[group.x].first_line;
         lines = segments[group.x].lines;
     }
-    var sum = nothing();
+    var sum = vec2<f32>();
     for (var i = lane; i < lines; i += 64u) {
         let at = first + i;
         let pair = unpack(values[at / 2u]);
-        add(&sum, select(pair.xy, pair.zw, at % 2u == 1u));
+        sum += select(pair.xy, pair.zw, at % 2u == 1u);
     }
-    shared_sums[lane] = whole(sum);
+    shared_sums[lane] = sum;
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {

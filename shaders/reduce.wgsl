@@ -6,7 +6,6 @@
 #import element
 #import functions
 #import fold
-#import sums
 
 struct Params {
     row0: u32,
@@ -46,26 +45,26 @@ fn partial(
     let i = (at % width) * WIDTH;
     let split = (at / width) % p.splits;
     let o = at / width / p.splits;
-    var sum = nothing();
+    var total = F(0.0);
     let end = min((split + 1u) * p.chunk, p.n);
     for (var k = split * p.chunk; k < end; k++) {
         let e = (o * p.n + k) * p.inner + i;
         if e < p.limit {
-            add(&sum, element(e));
+            total += element(e);
         }
     }
-    output[(p.start + p.row0) / WIDTH + at] = p.scale * whole(sum);
+    output[(p.start + p.row0) / WIDTH + at] = p.scale * total;
 }
 
 var<workgroup> sums: array<F, 64>;
 
 @compute @workgroup_size(64)
 fn tree(@builtin(local_invocation_index) lane: u32) {
-    var sum = nothing();
+    var total = F(0.0);
     for (var e = lane; e < p.limit; e += 64u) {
-        add(&sum, element(e));
+        total += element(e);
     }
-    sums[lane] = whole(sum);
+    sums[lane] = total;
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {

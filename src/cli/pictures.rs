@@ -6,9 +6,8 @@ use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use nengo_wgpu::network::Target;
 use nengo_wgpu::plot::{self, Picture};
-use nengo_wgpu::{Data, Result, Signal, Simulator};
+use nengo_wgpu::{Data, Error, Result, Signal, Simulator};
 
-use super::places::Places;
 use super::record::Record;
 
 /// Where pictures go.
@@ -42,10 +41,11 @@ pub struct Pictures {
 }
 
 impl PlotArgs {
-    /// Takes the directory, if there should be pictures: better now than after a long run.
-    pub fn open(&self, places: &mut Places) -> Result<Option<Pictures>> {
+    /// Makes the directory, if there should be pictures, and tries to write there: better now than after a long run.
+    pub fn open(&self) -> Result<Option<Pictures>> {
         let Some(dir) = &self.dir else { return Ok(None) };
-        places.take(dir)?;
+        std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+        tempfile::tempfile_in(dir).map_err(|e| Error::io("write into", dir, e))?;
         let extensions: &[&str] = match self.format {
             Format::Svg => &["svg"],
             Format::Png => &["png"],
@@ -87,8 +87,9 @@ impl Pictures {
                     self.save(&stem, &of_examples(picture, examples))?;
                 }
                 _ => {
-                    // Targets have a row for each that is recorded, or one that is held.
-                    self.output((&stem, name), rows, targets.get(name), dt, examples)?;
+                    // Targets have a row for each step, or one that is held.
+                    let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
+                    self.output((&stem, name), rows, target, dt, examples)?;
                 }
             }
         }

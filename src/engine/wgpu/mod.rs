@@ -5,6 +5,7 @@ mod replay;
 mod reports;
 mod submission;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wgpu as gpu;
@@ -12,9 +13,9 @@ use wgpu as gpu;
 pub use replay::WgpuEngine;
 
 use super::device::{Adapter, Checks, DeviceKind};
-use super::turns;
+use super::shader::Source;
 use crate::error::{Error, Result};
-use pipeline::Pipelines;
+use pipeline::Pipeline;
 
 /// All adapters of all drivers.
 pub(super) fn adapters() -> Vec<(Adapter, gpu::Adapter)> {
@@ -48,8 +49,7 @@ pub struct Opened {
     queue: gpu::Queue,
     checks: Checks,
     subgroup: u32,
-    max_turns: usize,
-    pipelines: Mutex<Pipelines>,
+    pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
     /// What the driver complained of outside of any call that could return it.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -88,11 +88,7 @@ impl Opened {
             info.subgroup_min_size == info.subgroup_max_size && features.contains(gpu::Features::SUBGROUP);
         let subgroup = if fixed { info.subgroup_min_size } else { 0 };
         let name = adapter.name.clone();
-        let max_turns = match adapter.kind {
-            DeviceKind::Software => turns::SOFTWARE,
-            _ => turns::UNLIMITED,
-        };
-        Ok(Self { name, device, queue, checks, subgroup, max_turns, pipelines: Mutex::default(), fault })
+        Ok(Self { name, device, queue, checks, subgroup, pipelines: Mutex::default(), fault })
     }
 
     /// Lanes that run together; 0 where the driver does not promise a number.
@@ -103,11 +99,6 @@ impl Opened {
     /// Whether shaders may use 64-bit integers.
     pub(super) fn int64(&self) -> bool {
         self.device.features().contains(gpu::Features::SHADER_INT64)
-    }
-
-    /// Turns of a lane's loops in a dispatch.
-    pub(super) fn max_turns(&self) -> usize {
-        self.max_turns
     }
 
     /// Largest range that a kernel may bind, in floats.
@@ -129,7 +120,6 @@ impl Opened {
             ("storage buffers a kernel", l.max_storage_buffers_per_shader_stage.into()),
             ("workgroup memory, bytes", l.max_compute_workgroup_storage_size.into()),
             ("invocations a workgroup", l.max_compute_invocations_per_workgroup.into()),
-            ("turns of a lane's loops", self.max_turns as u64),
             ("workgroups a dimension", l.max_compute_workgroups_per_dimension.into()),
             ("immediates, bytes", l.max_immediate_size.into()),
             ("subgroup size (0: not fixed)", self.subgroup.into()),

@@ -8,6 +8,7 @@ use super::{
     ConnectionSpec, ConnectionSynapse, LayerSpec, Names, NeuronsSpec, NodeSpec, ProbeSpec, ProcessSpec,
 };
 use crate::error::{Error, Result};
+use crate::named::one_or_list;
 use crate::network::library::{
     AssociativeMemory, BasalGanglia, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product,
     Thalamus,
@@ -108,18 +109,13 @@ with_settings! {
         /// How states of its neurons start, by name.
         #[serde(default)]
         pub state: BTreeMap<String, Init>,
-        /// Whether encoders and biases are trained; as `[config]` says by default.
-        pub trainable: Option<bool>,
-        /// Whether encoders are trained, where that is not so for both.
+        /// Whether encoders are trained; true by default.
         pub train_encoders: Option<bool>,
-        /// Whether biases are trained, likewise.
+        /// Whether biases are trained; true by default.
         pub train_bias: Option<bool>,
         /// How the decoders of `NAME.output` and of its input are found: as the network says that it is in, if not as the file says.
         #[serde(skip)]
         pub default_solver: Option<Solver>,
-        /// Whether those are trained, likewise.
-        #[serde(skip)]
-        pub default_trainable: Option<bool>,
     }
 }
 
@@ -145,8 +141,6 @@ pub struct ConfigSpec {
     pub synapse: Option<ConnectionSynapse>,
     /// Of probes.
     pub probe: Option<ProbeDefaults>,
-    /// Whether parameters are trained of what does not say so itself; true by default.
-    pub trainable: Option<bool>,
 }
 
 /// What probes are like that say nothing else.
@@ -176,13 +170,19 @@ pub struct OutputSpec {
     pub eval_points: Option<Distribution>,
     /// Whether these are in radii; true by default.
     pub scale_eval_points: Option<bool>,
-    /// Whether decoders are trained; as `[config]` says by default.
+    /// Whether decoders are trained; true by default.
     pub trainable: Option<bool>,
 }
 
 /// A function or a list of functions.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Functions(pub Vec<Function>);
+
+impl<'de> Deserialize<'de> for Functions {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        one_or_list(from, "a function as text, or a list of some").map(Self)
+    }
+}
 
 /// A network in the network: one of Nengo's, by its kind, or one of objects of its own.
 ///
@@ -195,8 +195,6 @@ pub struct NestedSpec {
     /// What its objects are like that say nothing else; what it does not say is as the network around it says.
     #[serde(default)]
     pub config: ConfigSpec,
-    /// Whether all in it is trained that does not say so itself; as its `config` says by default, and the network around it.
-    pub trainable: Option<bool>,
     /// Its nodes.
     #[serde(default)]
     pub node: Vec<NodeSpec>,
@@ -248,8 +246,8 @@ impl EnsembleSpec {
             settings: self.settings(&format!("the noise of ensemble '{}'", self.name))?,
             seed: self.seed,
             states: self.state.iter().map(|(name, init)| (name.clone(), init.clone())).collect(),
-            train_encoders: self.train_encoders.or(self.trainable),
-            train_bias: self.train_bias.or(self.trainable),
+            train_encoders: self.train_encoders.unwrap_or(true),
+            train_bias: self.train_bias.unwrap_or(true),
         })
     }
 }
@@ -265,7 +263,6 @@ impl ConfigSpec {
         if let Some(synapse) = &self.synapse {
             config.connection.synapse = synapse.build("[config]")?;
         }
-        config.trainable = self.trainable.unwrap_or(config.trainable);
         if let Some(probe) = &self.probe {
             let synapse = probe.synapse.as_ref().map(|s| s.build("the probes of [config]"));
             config.probe =
@@ -282,7 +279,7 @@ impl ConfigSpec {
         if let (Some(own), Some(others)) = (&mut self.probe, &others.probe) {
             fill!(own others synapse sample_every);
         }
-        fill!(self others ensemble solver synapse probe trainable);
+        fill!(self others ensemble solver synapse probe);
     }
 }
 
@@ -294,7 +291,7 @@ impl OutputSpec {
             eval_points: self.eval_points.clone(),
             scale_eval_points: self.scale_eval_points.unwrap_or(true),
             weights: None,
-            trainable: self.trainable,
+            trainable: self.trainable.unwrap_or(true),
         }
     }
 }

@@ -45,7 +45,6 @@ impl ScanKernel {
         aligned.extend((0..operands).map(|i| self.operands.is_aligned(i)));
         let numbers = 2 + 2 * count + operands;
         let work = (cols * (self.step.instructions() + MEMORY * numbers)) as f64;
-        let turns = site.turns(cols) * (1 + self.step.turns());
-        Fragment { text: site.elementwise(cols, &body), aligned, work, turns }
+        Fragment { text: site.elementwise(cols, &body), aligned, work, turns: site.turns(cols) }
     }
 }

@@ -1,3 +1,0 @@
-// Elements one at a time.
-alias F = f32;
-alias U = u32;
