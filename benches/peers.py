@@ -5,7 +5,7 @@ seconds of each timed run. Networks without training and minibatch run on Nengo'
 
 Called as `python peers.py '{"peer": "torch", "workload": "rnn", "repeats": 5}'` for `bench rnn spiking lmu`: torch,
 torch-compile, snntorch or nengo-dl; prints seconds of a training step and of a forward pass of one minibatch, for each timed
-run. The networks are those of the benchmark, but neurons differ: snnTorch's and torch's are leaky with a factor of 0.9 and
+run. With `"gpu": true` PyTorch and snnTorch run on the CUDA card, where PyTorch sees one. The networks are those of the benchmark, but neurons differ: snnTorch's and torch's are leaky with a factor of 0.9 and
 trained with a surrogate; NengoDL trains LIF neurons by their rates and runs their spikes.
 """
 import json
@@ -115,17 +115,20 @@ def data(workload):
     return x, rng.standard_normal((PASS[workload] * batch, steps, 10), np.float32)
 
 
-def in_torch(peer, workload):
+def in_torch(peer, workload, gpu):
     """A training pass and a forward pass in PyTorch or snnTorch."""
     import torch
 
+    on_card = gpu and torch.cuda.is_available()
+    torch.set_default_device("cuda" if on_card else "cpu")
+    torch.backends.cuda.matmul.allow_tf32 = False
     rng = np.random.default_rng(0)
     n_in, n, n_out, batch = (64, 256, 10, 32) if workload == "rnn" else (784, 512, 10, 128)
     drawn = [weights(rng, n, n_in, 1.0 if workload == "rnn" else 2.0), weights(rng, n_out, n, 1.0)]
     w_in, w_out = parameters = [torch.tensor(w.T.copy(), requires_grad=True) for w in drawn]
     bias = torch.zeros(n, requires_grad=True)
     parameters.append(bias)
-    x_all, y_all = (torch.from_numpy(a) for a in data(workload))
+    x_all, y_all = (torch.tensor(a) for a in data(workload))
     if workload == "rnn":
         w_rec = torch.tensor(weights(rng, n, n, 0.9).T.copy(), requires_grad=True)
         parameters.append(w_rec)
@@ -192,6 +195,8 @@ def in_torch(peer, workload):
         with torch.no_grad():
             for i in range(0, PASS[workload] * batch, batch):
                 forward(x_all[i : i + batch])
+        if on_card:
+            torch.cuda.synchronize()
 
     return train, infer
 
@@ -242,9 +247,9 @@ def in_nengo_dl(workload):
     return train, lambda: sim.predict({inputs: x}, verbose=0)
 
 
-def in_time(peer, workload, repeats):
+def in_time(peer, workload, repeats, gpu=False):
     """Seconds of a training step and of a forward pass of one minibatch."""
-    train, infer = in_nengo_dl(workload) if peer == "nengo-dl" else in_torch(peer, workload)
+    train, infer = in_nengo_dl(workload) if peer == "nengo-dl" else in_torch(peer, workload, gpu)
     passes = {"training": train, "forward": infer}
     return {k: [s / PASS[workload] for s in seconds_of(run, repeats)] for k, run in passes.items()}
 

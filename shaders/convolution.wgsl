@@ -3,6 +3,8 @@
 
 #import fold
 #import geometry
+#import number
+#import sums
 #import window
 
 struct Params {
@@ -13,6 +15,9 @@ struct Params {
     b_start: u32, b_period: u32,  // weights; `kernel`: the large image
     chunk: u32,                   // `kernel`: windows of a chunk, of all rows' windows
     chunks: u32,
+    first: u32,                   // `_long`: of the terms of each sum
+    end: u32,
+    adds: u32,                    // `_long`, 1: to what is there
 }
 var<immediate> p: Params;
 
@@ -46,7 +51,7 @@ fn forward(
     let first = kernel_from(q);
     let end = kernel_to(q);
     let corner = q * STRIDE - BEFORE;
-    var sum = 0.0;
+    var sum = nothing();
     for (var z = first.x; z < end.x; z++) {
         for (var y = first.y; y < end.y; y++) {
             for (var x = first.z; x < end.z; x++) {
@@ -54,12 +59,12 @@ fn forward(
                 let at = image + ravel(corner + o, IMAGE) * LARGE;
                 let w = weights + ravel(o, KERNEL) * LARGE_GROUP;
                 for (var c = 0u; c < LARGE_GROUP; c++) {
-                    sum += a[at + c] * b[w + c];
+                    add(&sum, a[at + c] * b[w + c]);
                 }
             }
         }
     }
-    output[p.start + row * (PLACES * SMALL) + i % (PLACES * SMALL)] = sum;
+    output[p.start + row * (PLACES * SMALL) + i % (PLACES * SMALL)] = whole(sum);
 }
 
 // A lane sums over the windows that hold one point, for one channel of the large image.
@@ -81,7 +86,7 @@ fn transposed(
     let weights = p.b_start + part * SMALL_GROUP * DEPTH + channel % LARGE_GROUP;
     let first = window_from(point);
     let end = window_to(point);
-    var sum = 0.0;
+    var sum = nothing();
     for (var z = first.x; z < end.x; z++) {
         for (var y = first.y; y < end.y; y++) {
             for (var x = first.z; x < end.z; x++) {
@@ -89,12 +94,12 @@ fn transposed(
                 let at = image + ravel(q, WINDOWS) * SMALL;
                 let w = weights + ravel(point + BEFORE - q * STRIDE, KERNEL) * LARGE_GROUP;
                 for (var c = 0u; c < SMALL_GROUP; c++) {
-                    sum += a[at + c] * b[w + c * DEPTH];
+                    add(&sum, a[at + c] * b[w + c * DEPTH]);
                 }
             }
         }
     }
-    output[p.start + row * (POINTS * LARGE) + i % (POINTS * LARGE)] = sum;
+    output[p.start + row * (POINTS * LARGE) + i % (POINTS * LARGE)] = whole(sum);
 }
 
 // A lane sums one weight's products over a chunk of all rows' windows.
@@ -113,14 +118,84 @@ fn kernel(
     let large = channel / SMALL_GROUP * LARGE_GROUP + i % LARGE_GROUP;
     let chunk = i / (SMALL * DEPTH);
     let end = min((chunk + 1u) * p.chunk, p.rows * PLACES);
-    var sum = 0.0;
+    var sum = nothing();
     for (var k = chunk * p.chunk; k < end; k++) {
         // Points before the image wrap around to large numbers, and so are outside as well.
         let point = unravel(k % PLACES, WINDOWS) * STRIDE + o - BEFORE;
         if all(point < IMAGE) {
             let at = p.b_start + (k / PLACES * POINTS + ravel(point, IMAGE)) * LARGE + large;
-            sum += a[p.a_start + k * SMALL + channel] * b[at];
+            add(&sum, a[p.a_start + k * SMALL + channel] * b[at]);
         }
     }
-    output[p.start + i] = sum;
+    output[p.start + i] = whole(sum);
+}
+
+// As `forward` and `transposed`, over some terms of each sum, which are numbered in the order in which those meet them.
+
+@compute @workgroup_size(64)
+fn forward_long(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * PLACES * SMALL {
+        return;
+    }
+    let channel = i % SMALL;
+    let q = unravel(i / SMALL % PLACES, WINDOWS);
+    let row = p.row0 + i / (SMALL * PLACES);
+    let image = p.a_start + row % p.a_period * (POINTS * LARGE) + channel / SMALL_GROUP * LARGE_GROUP;
+    let weights = p.b_start + channel * DEPTH;
+    let first = kernel_from(q);
+    let end = kernel_to(q);
+    let corner = q * STRIDE - BEFORE;
+    let to = p.start + row * (PLACES * SMALL) + i % (PLACES * SMALL);
+    var sum = nothing();
+    for (var k = p.first; k < p.end; k++) {
+        let o = unravel(k / LARGE_GROUP, KERNEL);
+        if all(o >= first) && all(o < end) {
+            let at = image + ravel(corner + o, IMAGE) * LARGE + k % LARGE_GROUP;
+            add(&sum, a[at] * b[weights + k]);
+        }
+    }
+    if p.adds == 1u {
+        add(&sum, output[to]);
+    }
+    output[to] = whole(sum);
+}
+
+@compute @workgroup_size(64)
+fn transposed_long(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * POINTS * LARGE {
+        return;
+    }
+    let channel = i % LARGE;
+    let point = unravel(i / LARGE % POINTS, IMAGE);
+    let row = p.row0 + i / (LARGE * POINTS);
+    let part = channel / LARGE_GROUP;
+    let image = p.a_start + row % p.a_period * (PLACES * SMALL) + part * SMALL_GROUP;
+    let weights = p.b_start + part * SMALL_GROUP * DEPTH + channel % LARGE_GROUP;
+    let first = window_from(point);
+    let end = window_to(point);
+    let to = p.start + row * (POINTS * LARGE) + i % (POINTS * LARGE);
+    var sum = nothing();
+    for (var k = p.first; k < p.end; k++) {
+        let q = first + unravel(k / SMALL_GROUP, SPAN);
+        if all(q < end) {
+            let c = k % SMALL_GROUP;
+            let at = image + ravel(q, WINDOWS) * SMALL + c;
+            let w = weights + ravel(point + BEFORE - q * STRIDE, KERNEL) * LARGE_GROUP + c * DEPTH;
+            add(&sum, a[at] * b[w]);
+        }
+    }
+    if p.adds == 1u {
+        add(&sum, output[to]);
+    }
+    output[to] = whole(sum);
 }

@@ -1,7 +1,11 @@
-// Softmax cross-entropy of each row of logits with its target, and its adjoint. A lane owns a row.
+// Softmax cross-entropy of each row of logits with its target, and its adjoint. A lane owns a row; of long
+// rows a workgroup.
 // A target is a class index (one column) or a weight for each class; NaN counts zero.
 
 #import fold
+#import number
+#import sums
+#import row
 
 struct Params {
     row0: u32, rows: u32, cols: u32, start: u32, stride: u32,
@@ -25,6 +29,11 @@ fn weight(at: u32, c: u32) -> f32 {
     return select(w, 0.0, (bitcast<u32>(w) & 0x7fffffffu) > 0x7f800000u);
 }
 
+// What a class adds to the loss; one without weight nothing, however unlikely it is.
+fn term(weight: f32, surprise: f32) -> f32 {
+    return select(weight * surprise, 0.0, weight == 0.0);
+}
+
 // loss = sum over classes of weight * (ln sum exp(x - max) - (x - max))
 @compute @workgroup_size(64)
 fn forward(
@@ -43,17 +52,16 @@ fn forward(
     for (var c = 1u; c < p.cols; c++) {
         top = max(top, logits[x + c]);
     }
-    var total = 0.0;
+    var sum = nothing();
     for (var c = 0u; c < p.cols; c++) {
-        total += exp(logits[x + c] - top);
+        add(&sum, exp(logits[x + c] - top));
     }
-    let log_total = log(total);
-    var loss = 0.0;
+    let log_total = log(whole(sum));
+    var loss = nothing();
     for (var c = 0u; c < p.cols; c++) {
-        let w = weight(at, c);
-        loss += select(w * (log_total - (logits[x + c] - top)), 0.0, w == 0.0);
+        add(&loss, term(weight(at, c), log_total - (logits[x + c] - top)));
     }
-    output[p.start + row * p.stride] = loss;
+    output[p.start + row * p.stride] = whole(loss);
 }
 
 // dx = (softmax(x) * sum(weights) - weight) * dloss
@@ -76,13 +84,81 @@ fn backward(
     for (var c = 1u; c < p.cols; c++) {
         top = max(top, logits[x + c]);
     }
-    var total = 0.0;
-    var weights = 0.0;
+    var sum = nothing();
+    var weight_sum = nothing();
     for (var c = 0u; c < p.cols; c++) {
-        total += exp(logits[x + c] - top);
-        weights += weight(at, c);
+        add(&sum, exp(logits[x + c] - top));
+        add(&weight_sum, weight(at, c));
     }
+    let total = whole(sum);
+    let weights = whole(weight_sum);
     for (var c = 0u; c < p.cols; c++) {
+        output[dx + c] = (exp(logits[x + c] - top) / total * weights - weight(at, c)) * dloss;
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn forward_wide(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear(group, groups);
+    if index >= p.rows {
+        return;
+    }
+    let row = p.row0 + index;
+    let x = p.start0 + (row % p.period0) * p.stride0;
+    let at = p.start1 + (row % p.period1) * p.stride1;
+    var own = logits[x];
+    for (var c = lane; c < p.cols; c += LANES) {
+        own = max(own, logits[x + c]);
+    }
+    let top = max_of_all(lane, own);
+    var sum = nothing();
+    for (var c = lane; c < p.cols; c += LANES) {
+        add(&sum, exp(logits[x + c] - top));
+    }
+    let log_total = log(sum_of_all(lane, whole(sum)));
+    var loss = nothing();
+    for (var c = lane; c < p.cols; c += LANES) {
+        add(&loss, term(weight(at, c), log_total - (logits[x + c] - top)));
+    }
+    let all = sum_of_all(lane, whole(loss));
+    if lane == 0u {
+        output[p.start + row * p.stride] = all;
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn backward_wide(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let index = linear(group, groups);
+    if index >= p.rows {
+        return;
+    }
+    let row = p.row0 + index;
+    let x = p.start0 + (row % p.period0) * p.stride0;
+    let at = p.start1 + (row % p.period1) * p.stride1;
+    let dloss = adjoint[p.start2 + (row % p.period2) * p.stride2];
+    let dx = p.start + row * p.stride;
+    var own = logits[x];
+    for (var c = lane; c < p.cols; c += LANES) {
+        own = max(own, logits[x + c]);
+    }
+    let top = max_of_all(lane, own);
+    var sum = nothing();
+    var weight_sum = nothing();
+    for (var c = lane; c < p.cols; c += LANES) {
+        add(&sum, exp(logits[x + c] - top));
+        add(&weight_sum, weight(at, c));
+    }
+    let total = sum_of_all(lane, whole(sum));
+    let weights = sum_of_all(lane, whole(weight_sum));
+    for (var c = lane; c < p.cols; c += LANES) {
         output[dx + c] = (exp(logits[x + c] - top) / total * weights - weight(at, c)) * dloss;
     }
 }

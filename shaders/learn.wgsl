@@ -2,6 +2,8 @@
 // change of the step before, then multiplies; each lane always meets the same elements.
 
 #import fold
+#import number
+#import sums
 
 struct Params {
     row0: u32,
@@ -53,16 +55,16 @@ fn main(
         // Without a history there is one block.
         let now = p.change_start + ((BLOCK * t * BATCH + example) * p.rows + i) * p.cols;
         let next = p.change_start + ((BLOCK * (t + 1u) * BATCH + example) * p.rows + i) * p.cols;
-        var sum = 0.0;
+        var sum = nothing();
         for (var j = lane; j < p.cols; j += LANES) {
             let b = base(i * p.cols + j);
             let before = changes[now + j];
             var d = before + u * vs[v + j] - c * (b + before);
             d = select(d, 0.0, abs(d) < 1e-30);
             changes[next + j] = d;
-            sum += (b + d) * xs[x + j];
+            add(&sum, (b + d) * xs[x + j]);
         }
-        sums[lane] = sum;
+        sums[lane] = whole(sum);
         for (var half = LANES / 2u; half > 0u; half /= 2u) {
             workgroupBarrier();
             if lane < half {

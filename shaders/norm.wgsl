@@ -4,6 +4,11 @@
 #import segments
 #import vector
 
+// Absolute values, and squares.
+alias F = vec2<f32>;
+alias U = vec2<u32>;
+#import sums
+
 struct Params {
     row0: u32,
     lines: u32,
@@ -66,13 +71,13 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
         first = segments[group.x].first_line;
         lines = segments[group.x].lines;
     }
-    var sum = vec2<f32>();
+    var sum = nothing();
     for (var i = lane; i < lines; i += 64u) {
         let at = first + i;
         let pair = unpack(values[at / 2u]);
-        sum += select(pair.xy, pair.zw, at % 2u == 1u);
+        add(&sum, select(pair.xy, pair.zw, at % 2u == 1u));
     }
-    shared_sums[lane] = sum;
+    shared_sums[lane] = whole(sum);
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {

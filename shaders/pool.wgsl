@@ -2,6 +2,8 @@
 
 #import fold
 #import geometry
+#import number
+#import sums
 #import window
 
 struct Params {
@@ -11,6 +13,9 @@ struct Params {
     a_start: u32, a_period: u32,
     x_start: u32, x_period: u32,
     y_start: u32, y_period: u32,
+    first: u32,  // `_long`: of the points of a window, or of the windows that hold a point
+    end: u32,
+    adds: u32,   // `_long`, 1: to what is there
 }
 var<immediate> p: Params;
 
@@ -47,15 +52,15 @@ fn average(
     let corner = q * STRIDE - BEFORE;
     let first = kernel_from(q);
     let end = kernel_to(q);
-    var sum = 0.0;
+    var sum = nothing();
     for (var z = first.x; z < end.x; z++) {
         for (var y = first.y; y < end.y; y++) {
             for (var x = first.z; x < end.z; x++) {
-                sum += a[image + ravel(corner + vec3<u32>(z, y, x), IMAGE) * CHANNELS];
+                add(&sum, a[image + ravel(corner + vec3<u32>(z, y, x), IMAGE) * CHANNELS]);
             }
         }
     }
-    output[p.start + row * (PLACES * CHANNELS) + i % (PLACES * CHANNELS)] = sum / count(q);
+    output[p.start + row * (PLACES * CHANNELS) + i % (PLACES * CHANNELS)] = whole(sum) / count(q);
 }
 
 @compute @workgroup_size(64)
@@ -103,16 +108,16 @@ fn average_adjoint(
     let adjoint = p.a_start + row % p.a_period * (PLACES * CHANNELS) + i % CHANNELS;
     let first = window_from(point);
     let end = window_to(point);
-    var sum = 0.0;
+    var sum = nothing();
     for (var z = first.x; z < end.x; z++) {
         for (var y = first.y; y < end.y; y++) {
             for (var x = first.z; x < end.z; x++) {
                 let q = vec3<u32>(z, y, x);
-                sum += a[adjoint + ravel(q, WINDOWS) * CHANNELS] / count(q);
+                add(&sum, a[adjoint + ravel(q, WINDOWS) * CHANNELS] / count(q));
             }
         }
     }
-    output[p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS)] = sum;
+    output[p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS)] = whole(sum);
 }
 
 // Whether the first point of window q with the value `top` is this one.
@@ -151,7 +156,7 @@ fn maximum_adjoint(
     let own = x[image + i / CHANNELS % POINTS * CHANNELS];
     let first = window_from(point);
     let end = window_to(point);
-    var sum = 0.0;
+    var sum = nothing();
     for (var k = first.x; k < end.x; k++) {
         for (var j = first.y; j < end.y; j++) {
             for (var l = first.z; l < end.z; l++) {
@@ -159,10 +164,129 @@ fn maximum_adjoint(
                 let at = ravel(q, WINDOWS) * CHANNELS;
                 let top = y[result + at];
                 if own == top && is_first(q, point, image, top) {
-                    sum += a[adjoint + at];
+                    add(&sum, a[adjoint + at]);
                 }
             }
         }
     }
-    output[p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS)] = sum;
+    output[p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS)] = whole(sum);
+}
+
+// As the entry points above, over some of the points of each window or of the windows of each point, which are numbered in
+// the order in which those meet them.
+
+@compute @workgroup_size(64)
+fn average_long(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * PLACES * CHANNELS {
+        return;
+    }
+    let q = unravel(i / CHANNELS % PLACES, WINDOWS);
+    let row = p.row0 + i / (PLACES * CHANNELS);
+    let image = p.a_start + row % p.a_period * (POINTS * CHANNELS) + i % CHANNELS;
+    let corner = q * STRIDE - BEFORE;
+    let first = kernel_from(q);
+    let end = kernel_to(q);
+    let to = p.start + row * (PLACES * CHANNELS) + i % (PLACES * CHANNELS);
+    var sum = nothing();
+    for (var k = p.first; k < p.end; k++) {
+        let o = unravel(k, KERNEL);
+        if all(o >= first) && all(o < end) {
+            add(&sum, a[image + ravel(corner + o, IMAGE) * CHANNELS]);
+        }
+    }
+    output[to] = whole(sum) / count(q) + select(0.0, output[to], p.adds == 1u);
+}
+
+@compute @workgroup_size(64)
+fn maximum_long(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * PLACES * CHANNELS {
+        return;
+    }
+    let q = unravel(i / CHANNELS % PLACES, WINDOWS);
+    let row = p.row0 + i / (PLACES * CHANNELS);
+    let image = p.a_start + row % p.a_period * (POINTS * CHANNELS) + i % CHANNELS;
+    let corner = q * STRIDE - BEFORE;
+    let first = kernel_from(q);
+    let end = kernel_to(q);
+    let to = p.start + row * (PLACES * CHANNELS) + i % (PLACES * CHANNELS);
+    var top = select(a[image + ravel(corner + first, IMAGE) * CHANNELS], output[to], p.adds == 1u);
+    for (var k = p.first; k < p.end; k++) {
+        let o = unravel(k, KERNEL);
+        if all(o >= first) && all(o < end) {
+            let v = a[image + ravel(corner + o, IMAGE) * CHANNELS];
+            if v > top || is_nan(v) {
+                top = v;
+            }
+        }
+    }
+    output[to] = top;
+}
+
+@compute @workgroup_size(64)
+fn average_adjoint_long(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * POINTS * CHANNELS {
+        return;
+    }
+    let point = unravel(i / CHANNELS % POINTS, IMAGE);
+    let row = p.row0 + i / (POINTS * CHANNELS);
+    let adjoint = p.a_start + row % p.a_period * (PLACES * CHANNELS) + i % CHANNELS;
+    let first = window_from(point);
+    let end = window_to(point);
+    let to = p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS);
+    var sum = nothing();
+    for (var k = p.first; k < p.end; k++) {
+        let q = first + unravel(k, SPAN);
+        if all(q < end) {
+            add(&sum, a[adjoint + ravel(q, WINDOWS) * CHANNELS] / count(q));
+        }
+    }
+    output[to] = whole(sum) + select(0.0, output[to], p.adds == 1u);
+}
+
+@compute @workgroup_size(64)
+fn maximum_adjoint_long(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = linear(group, groups) * 64u + lane;
+    if i >= p.rows * POINTS * CHANNELS {
+        return;
+    }
+    let point = unravel(i / CHANNELS % POINTS, IMAGE);
+    let row = p.row0 + i / (POINTS * CHANNELS);
+    let adjoint = p.a_start + row % p.a_period * (PLACES * CHANNELS) + i % CHANNELS;
+    let image = p.x_start + row % p.x_period * (POINTS * CHANNELS) + i % CHANNELS;
+    let result = p.y_start + row % p.y_period * (PLACES * CHANNELS) + i % CHANNELS;
+    let own = x[image + i / CHANNELS % POINTS * CHANNELS];
+    let first = window_from(point);
+    let end = window_to(point);
+    let to = p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS);
+    var sum = nothing();
+    for (var k = p.first; k < p.end; k++) {
+        let q = first + unravel(k, SPAN);
+        if all(q < end) {
+            let at = ravel(q, WINDOWS) * CHANNELS;
+            let top = y[result + at];
+            if own == top && is_first(q, point, image, top) {
+                add(&sum, a[adjoint + at]);
+            }
+        }
+    }
+    output[to] = whole(sum) + select(0.0, output[to], p.adds == 1u);
 }

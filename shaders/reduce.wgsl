@@ -6,6 +6,7 @@
 #import element
 #import functions
 #import fold
+#import sums
 
 struct Params {
     row0: u32,
@@ -45,26 +46,26 @@ fn partial(
     let i = (at % width) * WIDTH;
     let split = (at / width) % p.splits;
     let o = at / width / p.splits;
-    var total = F(0.0);
+    var sum = nothing();
     let end = min((split + 1u) * p.chunk, p.n);
     for (var k = split * p.chunk; k < end; k++) {
         let e = (o * p.n + k) * p.inner + i;
         if e < p.limit {
-            total += element(e);
+            add(&sum, element(e));
         }
     }
-    output[(p.start + p.row0) / WIDTH + at] = p.scale * total;
+    output[(p.start + p.row0) / WIDTH + at] = p.scale * whole(sum);
 }
 
 var<workgroup> sums: array<F, 64>;
 
 @compute @workgroup_size(64)
 fn tree(@builtin(local_invocation_index) lane: u32) {
-    var total = F(0.0);
+    var sum = nothing();
     for (var e = lane; e < p.limit; e += 64u) {
-        total += element(e);
+        add(&sum, element(e));
     }
-    sums[lane] = total;
+    sums[lane] = whole(sum);
     for (var half = 32u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane < half {

@@ -2,6 +2,8 @@
 // last one's end), then each entry's column, then where its weight lies; that of `weights` rows, then columns.
 
 #import fold
+#import number
+#import sums
 
 struct Params {
     row0: u32,
@@ -11,7 +13,9 @@ struct Params {
     in_start: u32, in_period: u32, in_cols: u32,
     other_start: u32, other_cols: u32,  // weights; `weights`: adjoint of the output
     entries: u32,
-    chunk: u32,      // rows of a chunk
+    chunk: u32,      // rows of a chunk; `main`: entries of each row that are summed
+    first: u32,      // of them in each row
+    adds: u32,       // 1: to what is there
 }
 var<immediate> p: Params;
 
@@ -36,12 +40,17 @@ fn main(
     let row = p.row0 + i / p.cols;
     let col = i % p.cols;
     let first = p.in_start + (row % p.in_period) * p.in_cols;
-    let end = table[col + 1u];
-    var sum = 0.0;
-    for (var e = table[col]; e < end; e++) {
-        sum += weight(e) * input[first + table[p.cols + 1u + e]];
+    let begin = table[col] + p.first;
+    let end = min(table[col + 1u], begin + p.chunk);
+    let to = p.start + row * p.cols + col;
+    var sum = nothing();
+    for (var e = begin; e < end; e++) {
+        add(&sum, weight(e) * input[first + table[p.cols + 1u + e]]);
     }
-    output[p.start + row * p.cols + col] = sum;
+    if p.adds == 1u {
+        add(&sum, output[to]);
+    }
+    output[to] = whole(sum);
 }
 
 // A lane sums one entry's adjoint over a chunk of rows.
@@ -58,10 +67,10 @@ fn weights(
     let e = i % p.entries;
     let chunk = i / p.entries;
     let end = min((chunk + 1u) * p.chunk, p.rows);
-    var sum = 0.0;
+    var sum = nothing();
     for (var row = chunk * p.chunk; row < end; row++) {
-        sum += other[p.other_start + row * p.other_cols + table[e]]
-            * input[p.in_start + row * p.in_cols + table[p.entries + e]];
+        add(&sum, other[p.other_start + row * p.other_cols + table[e]]
+            * input[p.in_start + row * p.in_cols + table[p.entries + e]]);
     }
-    output[p.start + i] = sum;
+    output[p.start + i] = whole(sum);
 }

@@ -24,14 +24,16 @@ pub enum Error {
         hint: String,
     },
     /// A name that no object of the network has.
-    #[error("there is no {kind} named '{name}'; there is: {known}")]
+    #[error("there is no {kind} named '{name}'{hint}; there is: {known}")]
     UnknownName {
         /// What was looked for: `object`, `parameter`, `state of 'a'`…
         kind: String,
         /// The unknown name.
         name: String,
-        /// The names that exist, joined by commas.
+        /// The names that exist, joined by commas; of many the first.
         known: String,
+        /// The nearest of them in brackets, or empty.
+        hint: String,
     },
     /// Two objects of one network with the same name.
     #[error("two objects are named '{name}'; names must be unique, rename one of them")]
@@ -140,18 +142,33 @@ pub enum Error {
         known: String,
     },
     /// Something larger than the device can hold or bind.
-    #[error("{what} needs {needed} bytes, but {device} allows {limit}; {hint}")]
+    #[error("{what} needs {needed} bytes, but {}; {hint}", allowed(device, *limit))]
     TooLarge {
         /// The buffer or value.
         what: String,
         /// Bytes needed.
         needed: u64,
-        /// The device's limit in bytes.
+        /// The device's limit in bytes; 0 where it has none of its own, but no memory was left.
         limit: u64,
         /// The device's name.
         device: String,
         /// What to do.
         hint: String,
+    },
+    /// A loop of a shader that is longer than the device walks through, and that cannot be cut into several dispatches.
+    #[error(
+        "{what} needs {needed} turns of a lane's loops, but {device} leaves all loops after {limit}; make it smaller, or \
+         run it on another device (--device cpu has no such limit)"
+    )]
+    TooLong {
+        /// The operator and whose it is.
+        what: String,
+        /// Turns needed.
+        needed: usize,
+        /// Turns that the device allows.
+        limit: usize,
+        /// The device's name.
+        device: String,
     },
     /// The device was lost, ran out of memory or refused a command.
     #[error("device {device}: {problem}")]
@@ -177,6 +194,13 @@ pub enum Error {
         /// Its message.
         problem: String,
     },
+}
+
+fn allowed(device: &str, limit: u64) -> String {
+    match limit {
+        0 => format!("{device} has not as much memory left"),
+        limit => format!("{device} allows {limit}"),
+    }
 }
 
 impl Error {
@@ -207,9 +231,15 @@ impl Error {
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
     ) -> Self {
+        const MANY: usize = 30;
         let known: Vec<&str> = known.into_iter().collect();
-        let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
-        Self::UnknownName { kind: kind.into(), name: name.to_string(), known }
+        let hint = crate::near::hint(name, known.iter().copied());
+        let known = match known.len() {
+            0 => "none".to_string(),
+            n if n > MANY => format!("{} and {} more", known[..MANY].join(", "), n - MANY),
+            _ => known.join(", "),
+        };
+        Self::UnknownName { kind: kind.into(), name: name.to_string(), known, hint }
     }
 
     /// A system error on a file.

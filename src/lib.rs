@@ -49,6 +49,7 @@
 //! | [`solve`] | decoders: solvers on the host, many systems at once, and what is kept of them on disk |
 //! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
 //! | [`io`], [`plot`] | files and pictures |
+//! | [`read`] | TOML as the types ask for it, messages in the words of the file, and the format as a schema |
 //!
 //! A module uses what stands below it and nothing above; [`error`] is used by all.
 //!
@@ -64,24 +65,35 @@
 //! at the borders, with the same gradient ([`train::Backprop`]). What that takes is planned before anything is allocated
 //! ([`Simulator::memory_estimate`]).
 
+mod allowance;
 pub mod build;
 pub mod engine;
 pub mod error;
 pub mod graph;
 pub mod io;
-mod named;
+mod near;
 pub mod network;
 pub mod op;
 pub mod plan;
 pub mod plot;
+pub mod read;
+mod recent;
 mod rows;
 mod sim;
 pub mod solve;
+pub mod text;
 pub mod train;
+
+pub use ndarray;
 
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
 pub use sim::{
     CheckedGradient, Data, EarlyStopping, EnsembleRates, EpochReport, Evaluation, Fit, MemoryEstimate,
-    Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Window,
+    Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Verdict, Window,
 };
+
+/// The programs in the README are compiled and run as they stand there.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -5,9 +5,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 #[derive(Deserialize)]
-#[serde(untagged)]
 enum Row {
+    #[serde(rename = "$number")]
     One(f64),
+    #[serde(rename = "$list:a list of numbers")]
     Many(Vec<f64>),
 }
 

@@ -29,6 +29,9 @@ override FORM: u32 = NT;
 override A_MOVES: u32 = 1u;
 override C_MOVES: u32 = 1u;
 
+// Whether the product is added to what is there.
+override ADDS: bool = false;
+
 struct Tile {
     m0: u32,
     n0: u32,

@@ -1,4 +1,5 @@
-// Windows over images (see src/op/window.rs). The host gives IMAGE, KERNEL, STRIDE, BEFORE and WINDOWS.
+// Windows over images (see src/op/window.rs). The host gives IMAGE, KERNEL, STRIDE, BEFORE, WINDOWS and
+// SPAN, the most windows that hold a point.
 
 fn unravel(i: u32, size: vec3<u32>) -> vec3<u32> {
     return vec3<u32>(i / (size.y * size.z), i / size.z % size.y, i % size.z);

@@ -54,6 +54,13 @@ struct Change<'s> {
     decay: Option<Tensor<'s>>,
 }
 
+impl Learning<'_> {
+    /// The weights that it changes.
+    pub fn changes(&self) -> Weights {
+        self.rule.changes
+    }
+}
+
 impl Rule {
     /// What its change is made of.
     fn parts(&self) -> &'static [Signal] {
@@ -137,7 +144,7 @@ impl<'s> Builder<'_, 's> {
 
     /// The product of `x` with these weights, if a rule changes them.
     pub(super) fn learned(&mut self, weights: Weights, x: Tensor<'s>) -> Result<Option<Tensor<'s>>> {
-        let Some(r) = self.rules.iter().position(|r| r.rule.changes == weights) else { return Ok(None) };
+        let Some(&r) = self.changing.get(&weights) else { return Ok(None) };
         if let Some(product) = self.rules[r].product {
             return Ok(Some(product));
         }

@@ -4,10 +4,11 @@ pub mod gradient;
 mod learn;
 mod nodes;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
+use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type};
 use crate::network::{
     self, Activation, Bound, Columns, Kind, Network, ObjectId, Product, Slice, Target, Weights,
 };
@@ -35,6 +36,26 @@ pub enum Feed {
     Phase(usize),
     /// The target of a probe, by its number.
     Target(usize),
+    /// The targets of a probe that samples, by its number: a row for each step, NaN at those that it does not record, or at all
+    /// but the last that it does.
+    Spread(usize, bool),
+    /// 1 at the steps that a probe records that records one in this number, 0 at the others.
+    Recorded(usize),
+    /// What the mean over all targets is multiplied by to be that over those that count: one number.
+    Counted(Counted),
+}
+
+/// Which of a probe's targets a number counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Counted {
+    /// The probe, by its number.
+    pub probe: usize,
+    /// Of the run the last row alone.
+    pub last: bool,
+    /// A row counts as one, and counts if one of its targets does.
+    pub by_row: bool,
+    /// They are spread over the steps of the run, see [`Feed::Spread`].
+    pub spread: bool,
 }
 
 /// What a graph is built for.
@@ -85,11 +106,26 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
         inputs: vec![None; network.objects.len()],
         currents: vec![None; network.objects.len()],
         path: Vec::new(),
+        open: vec![false; network.objects.len()],
+        into: vec![Vec::new(); network.objects.len()],
+        owned: HashMap::new(),
+        shared: HashMap::new(),
+        changing: HashMap::new(),
         filtered: vec![None; network.links.len()],
         feeds: Vec::new(),
         callbacks: Vec::new(),
         rules: learn::open(network, scope, settings.dt)?,
     };
+    for (i, link) in network.links.iter().enumerate() {
+        builder.into[link.post.0].push(i);
+    }
+    for (i, parameter) in network.parameters.iter().enumerate() {
+        let owner = parameter.name.split_once('/').map_or("", |(owner, _)| owner);
+        builder.owned.entry(owner).or_default().push(i);
+    }
+    for (r, learning) in builder.rules.iter().enumerate() {
+        builder.changing.entry(learning.changes()).or_insert(r);
+    }
     // What comes through a filter comes from the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
         if let Some(synapse) = &link.spec.synapse {
@@ -129,6 +165,9 @@ pub(crate) fn guarded<R>(what: &str, f: impl FnOnce() -> R) -> Result<R> {
     })
 }
 
+/// So many objects may wait for each other before those that they read are built first.
+const DEEP: usize = 64;
+
 struct Builder<'a, 's> {
     network: &'a Network,
     scope: &'s Scope,
@@ -141,6 +180,16 @@ struct Builder<'a, 's> {
     currents: Vec<Option<Tensor<'s>>>,
     /// Objects whose output is being built: meeting one again closes a cycle.
     path: Vec<ObjectId>,
+    /// Whether an object is among them.
+    open: Vec<bool>,
+    /// The connections into each object.
+    into: Vec<Vec<usize>>,
+    /// The parameters of each object, by its name.
+    owned: HashMap<&'a str, Vec<usize>>,
+    /// Feeds that several operators read.
+    shared: HashMap<Feed, Tensor<'s>>,
+    /// The rules that change weights.
+    changing: HashMap<Weights, usize>,
     filtered: Vec<Option<Tensor<'s>>>,
     feeds: Vec<Feed>,
     callbacks: Vec<Tensor<'s>>,
@@ -159,14 +208,12 @@ impl<'s> Builder<'_, 's> {
 
     /// The feed if it is there already, else a new one.
     fn shared_feed(&mut self, feed: Feed, ty: Type) -> Tensor<'s> {
-        match self.feeds.iter().position(|f| *f == feed) {
-            Some(at) => {
-                let source = Source::Feed(at);
-                let id = self.scope.read(|g| g.values.iter().position(|v| v.source == source));
-                self.scope.tensor(ValueId(id.unwrap_or_default()))
-            }
-            None => self.feed(feed, ty),
+        if let Some(&known) = self.shared.get(&feed) {
+            return known;
         }
+        let new = self.feed(feed, ty);
+        self.shared.insert(feed, new);
+        new
     }
 
     fn probe(&mut self, name: &str, target: &Target) -> Result<Tensor<'s>> {
@@ -229,15 +276,10 @@ impl<'s> Builder<'_, 's> {
         if let Kind::Ensemble(_, neurons) = self.network.object(id)?.kind {
             return self.output(neurons);
         }
-        if let Some(start) = self.path.iter().position(|&o| o == id) {
-            let cycle = self.path[start..].iter().chain([&id]);
-            // Inputs were followed, so the cycle was walked against its direction.
-            let mut objects: Vec<String> =
-                cycle.map(|o| self.network.name(self.owner(*o)).to_string()).collect();
-            objects.reverse();
-            return Err(Error::CycleWithoutDelay { objects });
+        if self.path.len() >= DEEP {
+            self.before(id)?;
         }
-        self.path.push(id);
+        self.enter(id)?;
         let object = self.network.object(id)?.clone();
         let output = match &object.kind {
             Kind::Node(node) => self.node(id, node)?,
@@ -269,10 +311,10 @@ impl<'s> Builder<'_, 's> {
                 self.scope.set_owner(&object.name);
                 let ty = Type::sequence(1);
                 let t = self.shared_feed(Feed::Time, ty);
-                let values =
-                    self.network.parameters.iter().map(|p| p.name.clone()).zip(self.parameters.clone());
                 let prefix = format!("{}/", object.name);
-                let own = values.filter(|(n, _)| n.starts_with(&prefix)).collect();
+                let own = self.owned.get(object.name.as_str()).into_iter().flatten();
+                let own =
+                    own.map(|&i| (self.network.parameters[i].name.clone(), self.parameters[i])).collect();
                 let bound = Bound { scope: self.scope, prefix, values: own };
                 let y = guarded(&format!("the tensor node '{}'", object.name), || node.call(t, x, &bound))?;
                 if y.ty().cols == object.size_out {
@@ -285,9 +327,71 @@ impl<'s> Builder<'_, 's> {
                 }
             }
         };
-        self.path.pop();
+        self.leave();
         self.outputs[id.0] = Some(output);
         Ok(output)
+    }
+
+    /// Notes that an object is being built.
+    fn enter(&mut self, id: ObjectId) -> Result<()> {
+        let open = &mut self.open[id.0];
+        if !std::mem::replace(open, true) {
+            self.path.push(id);
+            return Ok(());
+        }
+        let start = self.path.iter().position(|&o| o == id).unwrap_or_default();
+        let cycle = self.path[start..].iter().chain([&id]);
+        // Inputs were followed, so the cycle was walked against its direction.
+        let mut objects: Vec<String> = cycle.map(|o| self.network.name(self.owner(*o)).to_string()).collect();
+        objects.reverse();
+        Err(Error::CycleWithoutDelay { objects })
+    }
+
+    /// Notes that the last object is built.
+    fn leave(&mut self) {
+        if let Some(id) = self.path.pop() {
+            self.open[id.0] = false;
+        }
+    }
+
+    /// Builds what an object reads, and what that reads, the farthest first: long chains do not fit on the stack.
+    fn before(&mut self, id: ObjectId) -> Result<()> {
+        self.enter(id)?;
+        let mut stack = vec![(id, self.reads(id))];
+        while let Some((object, reads)) = stack.last_mut() {
+            if let Some(next) = reads.pop() {
+                if self.outputs[next.0].is_none() {
+                    self.enter(next)?;
+                    stack.push((next, self.reads(next)));
+                }
+                continue;
+            }
+            let object = *object;
+            stack.pop();
+            self.leave();
+            if !stack.is_empty() {
+                self.output(object)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects whose output an object's own output of the same step follows from, the last first.
+    fn reads(&self, id: ObjectId) -> Vec<ObjectId> {
+        let mut reads = Vec::new();
+        let mut ends = vec![id];
+        match self.network.objects[id.0].kind {
+            Kind::EnsembleNeurons(ensemble) => ends.insert(0, ensemble),
+            Kind::Decoded(ensemble, _) => reads.push(ensemble),
+            _ => {}
+        }
+        let links = ends.iter().flat_map(|end| &self.into[end.0]);
+        reads.extend(links.filter(|i| self.filtered[**i].is_none()).map(|i| self.network.links[*i].pre));
+        let neurons = |id: ObjectId| match self.network.objects[id.0].kind {
+            Kind::Ensemble(_, neurons) => neurons,
+            _ => id,
+        };
+        reads.into_iter().map(neurons).rev().collect()
     }
 
     /// The object that a user knows: an ensemble for its neurons.
@@ -304,9 +408,8 @@ impl<'s> Builder<'_, 's> {
         let network = self.network;
         let (name, encoding) = (network.name(ensemble), network.encoding(ensemble)?.0);
         let (size, n) = (encoding.groups * encoding.dimensions, encoding.gain.len());
-        let is_input = |l: &network::Link| l.post == ensemble;
         let mut parts = Vec::new();
-        if network.links.iter().any(is_input) {
+        if !self.into[ensemble.0].is_empty() {
             let x = self.input(ensemble, size)?;
             self.scope.set_owner(name);
             let learned = self.learned(Weights::Encoders(ensemble), x)?;
@@ -318,12 +421,12 @@ impl<'s> Builder<'_, 's> {
         } else {
             self.inputs[ensemble.0] = Some(self.scope.constant(0.0).expand(Type::fixed(1, size)));
         }
-        let to_neurons = self.incoming(n, |l| l.post == neurons && !l.onto_current)?;
+        let to_neurons = self.incoming(neurons, n, |l| !l.onto_current)?;
         if !to_neurons.is_empty() {
             self.scope.set_owner(name);
             parts.push(self.scope.sum(&to_neurons) * self.parameter(&format!("{}/gain", name))?);
         }
-        parts.extend(self.incoming(n, |l| l.post == neurons && l.onto_current)?);
+        parts.extend(self.incoming(neurons, n, |l| l.onto_current)?);
         self.scope.set_owner(name);
         parts.push(self.parameter(&format!("{}/bias", name))?);
         let current = self.scope.sum(&parts);
@@ -333,7 +436,7 @@ impl<'s> Builder<'_, 's> {
 
     /// The sum of what the connections into an object bring.
     fn input(&mut self, id: ObjectId, size: usize) -> Result<Tensor<'s>> {
-        let parts = self.incoming(size, |link| link.post == id)?;
+        let parts = self.incoming(id, size, |_| true)?;
         self.scope.set_owner(self.network.name(id));
         let sum = match &parts[..] {
             [] => self.scope.constant(0.0).expand(Type::fixed(1, size)),
@@ -343,11 +446,20 @@ impl<'s> Builder<'_, 's> {
         Ok(sum)
     }
 
-    /// What the connections that are `wanted` bring, each at its place among `size` columns.
-    fn incoming(&mut self, size: usize, wanted: impl Fn(&network::Link) -> bool) -> Result<Vec<Tensor<'s>>> {
+    /// What the connections into an object bring that are `wanted`, each at its place among `size` columns.
+    fn incoming(
+        &mut self,
+        into: ObjectId,
+        size: usize,
+        wanted: impl Fn(&network::Link) -> bool,
+    ) -> Result<Vec<Tensor<'s>>> {
         let network = self.network;
         let mut parts = Vec::new();
-        for (i, link) in network.links.iter().enumerate().filter(|(_, link)| wanted(link)) {
+        for i in self.into[into.0].clone() {
+            let link = &network.links[i];
+            if !wanted(link) {
+                continue;
+            }
             let part = match self.filtered[i] {
                 Some(filter) => filter,
                 None => self.transformed(i)?,
@@ -372,7 +484,7 @@ impl<'s> Builder<'_, 's> {
             return Ok(product);
         }
         let weights = match link.product {
-            Product::Identity | Product::Scalar(_) | Product::Pool(_) => None,
+            Product::Identity | Product::Pool(_) => None,
             _ => Some(self.parameter(&format!("{}/weights", link.name))?),
         };
         self.scope.set_owner(&link.name);
@@ -398,6 +510,7 @@ impl<'s> Builder<'_, 's> {
         } else {
             current
         };
+        let current = if population.scale == 1.0 { current } else { current.scale(population.scale) };
         // Rates that take the place of spikes draw nothing; the planner drops the draws.
         let random = population.neuron_type.is_random().then(|| {
             let clock = self.shared_feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));

@@ -3,7 +3,7 @@
 use super::{Builder, Feed};
 use crate::error::Result;
 use crate::graph::{Tensor, Type};
-use crate::network::{self, CallbackFunction, Draw, Node, ObjectId, Process};
+use crate::network::{self, CallbackFactory, Draw, Node, ObjectId, Process};
 use crate::op::blocks::Blocks;
 use crate::op::filter::filter;
 use crate::op::{self, Callback};
@@ -61,14 +61,14 @@ impl<'s> Builder<'_, 's> {
         what: &str,
         x: Tensor<'s>,
         size_out: usize,
-        function: &CallbackFunction,
+        factory: &CallbackFactory,
     ) -> Tensor<'s> {
         let size_in = x.ty().cols;
         self.scope.set_owner(owner);
         let x = x.repeat(Type::sequence(size_in));
         let t = self.shared_feed(Feed::Time, Type::sequence(1));
-        let function = function.clone();
-        self.scope.apply(Callback { what: what.into(), size_in, size_out, function }, &[x, t])
+        let factory = factory.clone();
+        self.scope.apply(Callback { what: what.into(), size_in, size_out, factory }, &[x, t])
     }
 
     fn noise(&mut self, id: ObjectId, noise: &network::Noise) -> Result<Tensor<'s>> {

@@ -5,9 +5,10 @@ mod neurons;
 mod peers;
 mod time;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
+use indicatif::HumanDuration;
 use ndarray::Array2;
 use nengo_wgpu::engine::{
     ALIGN, Binding, BufferId, BufferRef, Command, Engine, Family, Program, Recording, ceiling,
@@ -20,6 +21,8 @@ use nengo_wgpu::op::update::{Segment, Segments};
 use nengo_wgpu::plan::{self, Output, Place, Request};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Penalty, Select, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
+
+use super::note;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -126,6 +129,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     ];
     let chosen = if args.what.is_empty() { &all[..] } else { &args.what };
     let mut bench = Bench { device, repeats: args.repeats, peak: None, bandwidth: None, failed: None };
+    let start = Instant::now();
+    note(&format!("this takes about {}", HumanDuration(bench.estimate(chosen, args)?)));
     for what in chosen {
         let results = match what {
             What::Matmul => bench.matmul(args.size)?,
@@ -139,13 +144,15 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             What::Rnn | What::Spiking | What::Lmu => bench.through_time(*what, args)?,
         };
         for m in results {
-            let fraction = m.value / m.ceiling;
+            // What a measurement reached, the device can do.
+            let ceiling = m.ceiling.max(m.value);
+            let fraction = m.value / ceiling;
             if args.json {
                 sayln!(
                     "{}",
                     serde_json::json!({
                         "name": m.name, "device": bench.device.name(), "value": m.value, "unit": m.unit,
-                        "ceiling": m.ceiling, "fraction": fraction, "least": m.spread.0, "most": m.spread.1,
+                        "ceiling": ceiling, "fraction": fraction, "least": m.spread.0, "most": m.spread.1,
                     })
                 );
             } else {
@@ -155,7 +162,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
                     m.value,
                     m.unit,
                     100.0 * fraction,
-                    m.ceiling,
+                    ceiling,
                     m.spread.0,
                     m.spread.1
                 );
@@ -182,6 +189,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             }
         }
     }
+    note(&format!("it took {}", HumanDuration(start.elapsed())));
     bench.failed.map_or(Ok(()), Err)
 }
 
@@ -258,7 +266,48 @@ fn rate(work: f64, mut seconds: Vec<f64>) -> (f64, (f64, f64)) {
     (rate(seconds[seconds.len() / 2]), (rate(seconds[seconds.len() - 1]), rate(seconds[0])))
 }
 
+/// Sizes of the layers that `train` trains.
+fn layer_sizes(layers: &str) -> Result<Vec<usize>> {
+    let sizes: Vec<usize> = layers.split('-').map_while(|s| s.parse().ok()).collect();
+    if sizes.len() < 2 || sizes.contains(&0) || sizes.len() != layers.split('-').count() {
+        return Err(Error::invalid("--layers", format!("'{layers}' is not like 784-256-10")));
+    }
+    Ok(sizes)
+}
+
+/// Multiplications and additions of a training step: forward, gradient of the weights, and gradient of all but the first
+/// layer's input.
+fn train_flop(sizes: &[usize], minibatch: usize) -> f64 {
+    let weights: f64 = sizes.windows(2).map(|w| (w[0] * w[1]) as f64).sum();
+    2.0 * minibatch as f64 * (3.0 * weights - (sizes[0] * sizes[1]) as f64)
+}
+
+/// Training steps of a timed pass of `train`.
+const STEPS: usize = 100;
+
 impl Bench {
+    /// How long the chosen benchmarks take here, roughly: as long as their products at half of the peak, and no less than it
+    /// takes to time a thing well.
+    fn estimate(&mut self, chosen: &[What], args: &BenchArgs) -> Result<Duration> {
+        let peak = 1e9 * self.peak()?;
+        let rounds = (self.repeats + 2) as f64;
+        let each = |n: f64, flop: f64| n * rounds * (2.0 * flop / peak).max(0.05);
+        let mut seconds = 1.0;
+        for what in chosen {
+            seconds += match what {
+                What::Matmul => each(3.0, 2.0 * (args.size as f64).powi(3)),
+                What::Elementwise => each(2.0, 0.0),
+                What::L2Norm => each(1.0, 0.0),
+                What::Neurons => each(neurons::TYPES as f64, 0.0),
+                What::Train => {
+                    each(1.0, STEPS as f64 * train_flop(&layer_sizes(&args.layers)?, args.minibatch))
+                }
+                What::Rnn | What::Spiking | What::Lmu => each(1.0, time::flop(*what)?),
+            };
+        }
+        Ok(Duration::from_secs_f64(seconds))
+    }
+
     /// GFLOP/s of multiplications and additions in registers.
     fn peak(&mut self) -> Result<f64> {
         if let Some(peak) = self.peak {
@@ -379,11 +428,7 @@ impl Bench {
 
     /// Steps of a classifier with L2 on all weights, from random data: forward, backward, update.
     fn train(&mut self, args: &BenchArgs) -> Result<Vec<Measured>> {
-        const STEPS: usize = 100;
-        let sizes: Vec<usize> = args.layers.split('-').map_while(|s| s.parse().ok()).collect();
-        if sizes.len() < 2 || sizes.contains(&0) || sizes.len() != args.layers.split('-').count() {
-            return Err(Error::invalid("--layers", format!("'{}' is not like 784-256-10", args.layers)));
-        }
+        let sizes = layer_sizes(&args.layers)?;
         let (minibatch, classes) = (args.minibatch, sizes[sizes.len() - 1]);
         let peak = self.peak()?;
         let mut net = Network::new(0);
@@ -420,9 +465,7 @@ impl Bench {
             let reports = sim.fit(&inputs, &targets, &Fit::epochs(1))?;
             seconds.push(reports[0].seconds / STEPS as f64);
         }
-        // Forward, gradient of the weights, and gradient of all but the first layer's input.
-        let weights: f64 = sizes.windows(2).map(|w| (w[0] * w[1]) as f64).sum();
-        let flop = 2.0 * minibatch as f64 * (3.0 * weights - (sizes[0] * sizes[1]) as f64);
+        let flop = train_flop(&sizes, minibatch);
         let name = format!("train {} batch {minibatch} {}", args.layers, args.optimiser);
         let steps = measured(name.clone(), "steps/s", 1.0, seconds.clone(), peak * 1e9 / flop);
         Ok(vec![steps, measured(format!("{name}, matmul"), "GFLOP/s", flop / 1e9, seconds, peak)])

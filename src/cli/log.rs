@@ -59,8 +59,8 @@ impl Log {
             ("step".into(), json!(report.step)),
             ("seconds".into(), json!(report.seconds)),
             ("loss".into(), json!(report.loss)),
-            ("penalty".into(), json!(report.penalty)),
         ];
+        fields.extend(report.penalty.map(|penalty| ("penalty".into(), json!(penalty))));
         fields.extend(metrics.iter().zip(&report.metrics).map(|(name, value)| (name.clone(), json!(value))));
         fields.push(("examples_per_s".into(), json!(report.examples as f64 / seconds)));
         fields.push(("steps_per_s".into(), json!(report.minibatches as f64 / seconds)));

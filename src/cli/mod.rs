@@ -10,10 +10,12 @@ mod check;
 mod info;
 mod log;
 mod pictures;
+mod places;
 mod plan;
 mod progress;
 mod record;
 mod run;
+mod signals;
 mod train;
 
 use std::fmt::Write as _;
@@ -24,6 +26,7 @@ use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::text::{MOST_OF_MESSAGE, cut, visible};
 use nengo_wgpu::{Device, Result};
 
 /// Simulates and trains Nengo-style networks on any GPU, and on the CPU.
@@ -35,7 +38,7 @@ struct Cli {
 }
 
 const AFTER: &str = "Example: nengo-wgpu train examples/digits.toml\n\
-    Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong use.";
+    Exit codes: 0 done, 1 failed (the reason is on stderr), 2 wrong use, 128 + the signal that ended it.";
 
 #[derive(Subcommand)]
 enum Command {
@@ -67,7 +70,9 @@ impl DeviceArg {
 
 /// Does what the command line says; 1 is a failed run, and clap ends the program with 2 for wrong use.
 pub fn main() -> ExitCode {
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    signals::install();
+    let result = match command {
         Command::Train(args) => train::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
@@ -78,7 +83,7 @@ pub fn main() -> ExitCode {
     let said = NOT_SAID.get().map(|error| format!("the results could not be printed: {error}"));
     match result {
         Ok(()) => match said {
-            None => ExitCode::SUCCESS,
+            None => signals::stopped().map_or(ExitCode::SUCCESS, signals::exit_code),
             Some(problem) => {
                 note(&format!("error: {problem}"));
                 ExitCode::FAILURE
@@ -112,24 +117,27 @@ static NOT_SAID: OnceLock<std::io::Error> = OnceLock::new();
 /// Prints a result; a reader that has gone away, as in `| head`, is no reason to fail, but a full disk is.
 fn say(text: &str) {
     let mut out = std::io::stdout();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    let lines: Vec<String> = text.split('\n').map(visible).collect();
+    match writeln!(out, "{}", lines.join("\n")).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => drop(NOT_SAID.set(error)),
         _ => {}
     }
 }
 
-/// Prints a remark besides the results.
+/// Prints a remark besides the results: one line, of bearable length.
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", cut(&visible(text), MOST_OF_MESSAGE));
 }
 
-/// Rows as columns of equal width; the last column is as wide as it is.
+/// Rows as columns of equal width; the last column is as wide as it is. Long names lose their middle.
 fn table(rows: &[Vec<String>]) -> String {
+    let cell = |text: &String| cut(&visible(text), 120);
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
             let _ = write!(line, "  {cell:width$}");

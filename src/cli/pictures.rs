@@ -6,8 +6,9 @@ use clap::ValueEnum;
 use ndarray::{Array2, ArrayView2, Axis, s};
 use nengo_wgpu::network::Target;
 use nengo_wgpu::plot::{self, Picture};
-use nengo_wgpu::{Data, Error, Result, Signal, Simulator};
+use nengo_wgpu::{Data, Result, Signal, Simulator};
 
+use super::places::Places;
 use super::record::Record;
 
 /// Where pictures go.
@@ -41,11 +42,10 @@ pub struct Pictures {
 }
 
 impl PlotArgs {
-    /// Makes the directory, if there should be pictures, and tries to write there: better now than after a long run.
-    pub fn open(&self) -> Result<Option<Pictures>> {
+    /// Takes the directory, if there should be pictures: better now than after a long run.
+    pub fn open(&self, places: &mut Places) -> Result<Option<Pictures>> {
         let Some(dir) = &self.dir else { return Ok(None) };
-        std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
-        tempfile::tempfile_in(dir).map_err(|e| Error::io("write into", dir, e))?;
+        places.take(dir)?;
         let extensions: &[&str] = match self.format {
             Format::Svg => &["svg"],
             Format::Png => &["png"],
@@ -87,9 +87,8 @@ impl Pictures {
                     self.save(&stem, &of_examples(picture, examples))?;
                 }
                 _ => {
-                    // Targets have a row for each step, or one that is held.
-                    let target = targets.get(name).filter(|t| every == 1 || t.steps().is_none());
-                    self.output((&stem, name), rows, target, dt, examples)?;
+                    // Targets have a row for each that is recorded, or one that is held.
+                    self.output((&stem, name), rows, targets.get(name), dt, examples)?;
                 }
             }
         }

@@ -1,6 +1,5 @@
 //! How far a training is: a bar in a terminal, a line an epoch elsewhere.
 
-use std::fmt::Write as _;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -37,6 +36,8 @@ pub struct Display {
     metrics: Vec<String>,
     sums: Sums,
     shown: Instant,
+    /// It was said what stands before and after a '/'.
+    explained: bool,
 }
 
 /// Sums over the examples of the epoch so far.
@@ -45,13 +46,14 @@ struct Sums {
     steps: u64,
     examples: f64,
     loss: f64,
-    penalty: f64,
+    /// The last one that was looked at.
+    penalty: Option<f64>,
     metrics: Vec<f64>,
 }
 
 impl Sums {
     fn new() -> Self {
-        Self { start: Instant::now(), steps: 0, examples: 0.0, loss: 0.0, penalty: 0.0, metrics: Vec::new() }
+        Self { start: Instant::now(), steps: 0, examples: 0.0, loss: 0.0, penalty: None, metrics: Vec::new() }
     }
 }
 
@@ -71,7 +73,8 @@ impl Display {
             bar
         });
         let metrics = metrics.into();
-        let display = Self { bar, quiet, epochs, metrics, sums: Sums::new(), shown: Instant::now() };
+        let (sums, shown) = (Sums::new(), Instant::now());
+        let display = Self { bar, quiet, epochs, metrics, sums, shown, explained: false };
         display.starts(over + 1);
         display
     }
@@ -89,7 +92,7 @@ impl Display {
         self.sums.steps += 1;
         self.sums.examples += examples;
         self.sums.loss += examples * report.loss;
-        self.sums.penalty = report.penalty.unwrap_or(self.sums.penalty);
+        self.sums.penalty = report.penalty.or(self.sums.penalty);
         self.sums.metrics.resize(report.metrics.len(), 0.0);
         self.sums.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += examples * m);
         bar.inc(1);
@@ -99,10 +102,10 @@ impl Display {
         self.shown = Instant::now();
         let sums = &self.sums;
         let mean = |sum: f64| sum / sums.examples.max(1.0);
-        let metrics: Vec<f64> = sums.metrics.iter().map(|sum| mean(*sum)).collect();
-        let mut text = values("", mean(sums.loss), Some(sums.penalty), &self.metrics, &metrics);
+        let metrics = sums.metrics.iter().map(|sum| (mean(*sum), None));
+        let mut text = values((mean(sums.loss), None), metrics, &self.metrics, sums.penalty).concat();
         let seconds = sums.start.elapsed().as_secs_f64().max(1e-9);
-        text.push_str(&rates(sums.examples / seconds, sums.steps as f64 / seconds));
+        text.push_str(&rate(sums.examples / seconds));
         bar.set_message(text);
     }
 
@@ -113,16 +116,17 @@ impl Display {
         if self.quiet {
             return;
         }
-        let mut text = format!("epoch {}/{}", report.epoch, self.epochs);
-        text.push_str(&values("", report.loss, Some(report.penalty), &self.metrics, &report.metrics));
-        if let Some(v) = &report.validation {
-            text.push_str(&values("validation ", v.loss, None, &self.metrics, &v.metrics));
+        if report.validation.is_some() && !std::mem::replace(&mut self.explained, true) {
+            self.print("values of each epoch: training/validation");
         }
-        let seconds = report.seconds.max(1e-9);
-        text.push_str(&rates(report.examples as f64 / seconds, report.minibatches as f64 / seconds));
+        self.print(&line(report, self.epochs, &self.metrics));
+    }
+
+    /// Prints a line above the bar.
+    fn print(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.println(text),
-            None => note(&text),
+            None => note(text),
         }
     }
 
@@ -143,17 +147,90 @@ pub fn of_run(examples: usize, steps: usize) -> ProgressBar {
     }
 }
 
-fn values(part: &str, loss: f64, penalty: Option<f64>, names: &[String], metrics: &[f64]) -> String {
-    let mut text = format!("  {part}loss {loss:.4}");
-    if let Some(penalty) = penalty.filter(|p| *p != 0.0) {
-        let _ = write!(text, "  penalty {penalty:.4}");
-    }
-    for (name, value) in names.iter().zip(metrics) {
-        let _ = write!(text, "  {part}{name} {value:.4}");
-    }
+/// Columns of a terminal of the usual width.
+const COLUMNS: usize = 80;
+
+/// An epoch in one line of [`COLUMNS`]. A value without room is in the log alone; '…' stands for those.
+fn line(report: &EpochReport, epochs: u64, names: &[String]) -> String {
+    let validation = report.validation.as_ref();
+    let of_validation = |i: usize| validation.and_then(|v| v.metrics.get(i).copied());
+    let metrics = report.metrics.iter().enumerate().map(|(i, &value)| (value, of_validation(i)));
+    let mut text = format!("epoch {}/{epochs}", report.epoch);
+    let mut add = |piece: &str, reserve: usize| {
+        let fits = text.chars().count() + piece.chars().count() + reserve <= COLUMNS;
+        text.push_str(if fits { piece } else { "" });
+        fits
+    };
+    let pieces = values((report.loss, validation.map(|v| v.loss)), metrics, names, report.penalty);
+    let fits: Vec<bool> = pieces.iter().map(|piece| add(piece, 2)).collect();
+    match fits.contains(&false) {
+        true => add(" …", 0),
+        false => add(&rate(report.examples as f64 / report.seconds.max(1e-9)), 0),
+    };
     text
 }
 
-fn rates(examples: f64, steps: f64) -> String {
-    format!("  {examples:.0} examples/s  {steps:.0} steps/s")
+/// Loss, metrics and penalty, each with its name, and with its value on the validation data where there is one.
+fn values(
+    loss: (f64, Option<f64>),
+    metrics: impl Iterator<Item = (f64, Option<f64>)>,
+    names: &[String],
+    penalty: Option<f64>,
+) -> Vec<String> {
+    let names = std::iter::once("loss").chain(names.iter().map(String::as_str));
+    let pair = |(name, (value, validation)): (&str, (f64, Option<f64>))| {
+        let validation = validation.map_or_else(String::new, |value| format!("/{}", short(value)));
+        format!("  {name} {}{validation}", short(value))
+    };
+    let penalty = penalty.map(|penalty| format!("  penalty {}", short(penalty)));
+    names.zip(std::iter::once(loss).chain(metrics)).map(pair).chain(penalty).collect()
+}
+
+fn rate(examples: f64) -> String {
+    if examples < 100.0 { format!("  {}/s", short(examples)) } else { format!("  {examples:.0}/s") }
+}
+
+/// A number of about five digits; no small one looks like 0.
+fn short(x: f64) -> String {
+    match x.abs() {
+        0.0 => "0".into(),
+        a if !(0.001..10_000.0).contains(&a) => format!("{x:.2e}"),
+        a if a < 10.0 => format!("{x:.4}"),
+        a if a < 100.0 => format!("{x:.3}"),
+        _ => format!("{x:.1}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nengo_wgpu::Evaluation;
+
+    use super::*;
+
+    #[test]
+    fn an_epoch_fits_into_80_columns_and_shows_what_was_measured_alone() {
+        let name = |name: &str| name.to_string();
+        let report = |metrics: Vec<f64>, penalty, validation| EpochReport {
+            epoch: 400,
+            step: 40_000,
+            seconds: 0.01,
+            loss: 1.234567e-5,
+            penalty,
+            metrics,
+            examples: 60_000,
+            minibatches: 100,
+            validation,
+        };
+        let evaluation = |metrics| Some(Evaluation { loss: 12.34567, activity: None, metrics });
+        let plain = line(&report(vec![0.5], None, None), 400, &[name("accuracy")]);
+        assert_eq!(plain, "epoch 400/400  loss 1.23e-5  accuracy 0.5000  6000000/s");
+        let usual = report(vec![0.97224], Some(0.01234), evaluation(vec![0.5]));
+        let usual = line(&usual, 400, &[name("accuracy")]);
+        let want = "epoch 400/400  loss 1.23e-5/12.346  accuracy 0.9722/0.5000  penalty 0.0123";
+        assert_eq!(usual, want);
+        let long = [name("accuracy_of_a_long_name"), name("mean_error_of_another"), name("accuracy")];
+        let many = report(vec![0.1, 1234.5, 0.3], Some(3.0), evaluation(vec![-0.1, 1e9, 0.3]));
+        let many = line(&many, 400, &long);
+        assert!(many.chars().count() <= COLUMNS && many.ends_with(" …"), "{many}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What `nengo-wgpu run` makes of what probes record, window by window: sums for its table, and files.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
@@ -7,7 +8,10 @@ use ndarray::{Array3, Axis, s};
 use nengo_wgpu::io::npy::{NpyFile, NpzFile};
 use nengo_wgpu::io::table::{TableFile, Times};
 use nengo_wgpu::network::ProbeId;
+use nengo_wgpu::text::FileNames;
 use nengo_wgpu::{Error, Recorded, Result, Simulator, Window};
+
+use super::places::Places;
 
 /// Files for what probes record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -20,19 +24,24 @@ pub enum Format {
     Csv,
 }
 
-/// Files that have been begun.
-pub enum Files {
-    /// A directory, and each probe's file once its shape is known.
-    Npy(PathBuf, Vec<(ProbeId, NpyFile)>),
-    /// The file, and each probe's number in it once its shape is known.
-    Npz(PathBuf, Box<NpzFile>, Vec<(ProbeId, usize)>),
-    /// A directory, and each probe's table once its shape is known.
-    Csv(PathBuf, Vec<(ProbeId, TableFile)>),
+/// Where files go, and as what.
+pub struct Files {
+    place: PathBuf,
+    format: Format,
+    archive: Option<NpzFile>,
+}
+
+/// What a probe's rows are written into.
+enum File {
+    Npy(NpyFile),
+    /// A number in the archive.
+    Archived(usize),
+    Csv(TableFile),
 }
 
 impl Files {
-    /// Makes the directory or begins the file. Without a format the name's ending decides.
-    pub fn create(out: &Path, format: Option<Format>) -> Result<Self> {
+    /// Takes the directory, or begins the archive. Without a format the name's ending decides.
+    pub fn create(out: &Path, format: Option<Format>, places: &mut Places) -> Result<Self> {
         let archive = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
         let format = format.unwrap_or(if archive { Format::Npz } else { Format::Npy });
         if archive && format != Format::Npz {
@@ -40,60 +49,69 @@ impl Files {
                 "it names an archive, but this format writes a file of each probe: name a directory";
             return Err(Error::invalid(format!("--out {}", out.display()), problem));
         }
-        let directory = if format == Format::Npz { out.parent().unwrap_or(out) } else { out };
-        if directory != Path::new("") {
-            std::fs::create_dir_all(directory).map_err(|e| Error::io("create", directory, e))?;
-        }
-        Ok(match format {
-            Format::Npy => Files::Npy(out.into(), Vec::new()),
-            Format::Npz => Files::Npz(out.into(), Box::new(NpzFile::create(out)?), Vec::new()),
-            Format::Csv => Files::Csv(out.into(), Vec::new()),
+        let archive = match format {
+            Format::Npz => {
+                places.for_file(out)?;
+                Some(NpzFile::create(out)?)
+            }
+            Format::Npy | Format::Csv => {
+                places.take(out)?;
+                None
+            }
+        };
+        Ok(Self { place: out.into(), format, archive })
+    }
+
+    /// Begins what a probe's rows of this size are written into.
+    fn begin(&mut self, probe: &Probe, size: usize) -> Result<File> {
+        let shape = [probe.examples, probe.rows, size];
+        let path = |ending: &str| self.place.join(format!("{}.{ending}", probe.stem));
+        Ok(match (&mut self.archive, self.format) {
+            (Some(archive), _) => File::Archived(archive.add(&probe.member, shape)?),
+            (None, Format::Csv) => File::Csv(TableFile::create(path("csv"), shape, probe.times)?),
+            (None, _) => File::Npy(NpyFile::create(path("npy"), shape)?),
         })
     }
 
     /// Writes a probe's values from this example and row on.
     fn write(
         &mut self,
-        id: ProbeId,
-        probe: &Probe,
-        from: (usize, usize),
+        probe: &mut Probe,
+        (example, row): (usize, usize),
         values: &Array3<f32>,
     ) -> Result<()> {
-        let shape = [probe.examples, probe.rows, values.dim().2];
-        let (example, row) = from;
-        match self {
-            Files::Npy(directory, files) => {
-                if files.iter().all(|(of, _)| *of != id) {
-                    let path = directory.join(format!("{}.npy", probe.stem));
-                    files.push((id, NpyFile::create(path, shape)?));
-                }
-                let mut own = files.iter_mut().filter(|(of, _)| *of == id);
-                own.try_for_each(|(_, file)| file.write(example, row, values.view()))
+        if probe.file.is_none() {
+            probe.file = Some(self.begin(probe, values.dim().2)?);
+        }
+        match (&mut probe.file, &mut self.archive) {
+            (Some(File::Npy(file)), _) => file.write(example, row, values.view()),
+            (Some(File::Csv(table)), _) => table.write(example, row, values.view()),
+            (Some(File::Archived(array)), Some(archive)) => {
+                archive.write(*array, example, row, values.view())
             }
-            Files::Npz(_, file, arrays) => {
-                if arrays.iter().all(|(of, _)| *of != id) {
-                    arrays.push((id, file.add(&probe.name, shape)?));
-                }
-                let mut own = arrays.iter().filter(|(of, _)| *of == id);
-                own.try_for_each(|(_, array)| file.write(*array, example, row, values.view()))
-            }
-            Files::Csv(directory, tables) => {
-                if tables.iter().all(|(of, _)| *of != id) {
-                    let path = directory.join(format!("{}.csv", probe.stem));
-                    tables.push((id, TableFile::create(path, shape, probe.times)?));
-                }
-                let mut own = tables.iter_mut().filter(|(of, _)| *of == id);
-                own.try_for_each(|(_, table)| table.write(example, row, values.view()))
-            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps of what is written the examples and rows that the probe has now.
+    fn keep(&mut self, probe: &mut Probe) -> Result<()> {
+        match (&mut probe.file, &mut self.archive) {
+            (Some(File::Npy(file)), _) => file.keep(probe.examples, probe.rows),
+            (Some(File::Csv(table)), _) => table.keep(probe.examples, probe.rows),
+            (Some(File::Archived(array)), Some(archive)) => archive.keep(*array, probe.examples, probe.rows),
+            _ => Ok(()),
         }
     }
 }
 
 /// What is known of a probe's rows.
 struct Probe {
+    id: ProbeId,
     name: String,
     /// Name of its files, without an extension.
     stem: String,
+    /// Name in an archive.
+    member: String,
     /// (1 for a parameter)
     examples: usize,
     rows: usize,
@@ -107,9 +125,78 @@ struct Probe {
     first: Option<Vec<Array3<f32>>>,
     /// The latest row of a minibatch, where the last one alone is taken.
     latest: Option<Array3<f32>>,
+    /// Rows of the minibatch under way.
+    written: usize,
+    /// What was summed up when the last whole minibatch ended.
+    settled: (f64, f64, Vec<f32>),
+    file: Option<File>,
 }
 
 impl Probe {
+    fn new(sim: &Simulator, id: ProbeId, span: Span, (stem, member): (String, String)) -> Self {
+        let of_parameter = sim.is_of_parameter(id);
+        let steps = span.steps;
+        let all = if span.from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
+        let rows = if span.last { all.min(1) } else { all };
+        // A parameter is read once, after the last step.
+        let (before, every) =
+            if of_parameter { (steps.saturating_sub(1), 1) } else { (all - rows, sim.sample_every(id)) };
+        Self {
+            id,
+            name: sim.network().probe_name(id).to_string(),
+            stem,
+            member,
+            examples: if of_parameter { 1 } else { span.examples },
+            rows,
+            times: Times { before, interval: every as f64 * sim.dt() },
+            of_parameter,
+            size: 0,
+            sum: 0.0,
+            squares: 0.0,
+            last: Vec::new(),
+            first: None,
+            latest: None,
+            written: 0,
+            settled: Default::default(),
+            file: None,
+        }
+    }
+
+    /// Takes values from this example and row on.
+    fn take(
+        &mut self,
+        files: Option<&mut Files>,
+        (example, row): (usize, usize),
+        values: &Array3<f32>,
+        first: bool,
+    ) -> Result<()> {
+        self.sum_up(values);
+        self.written = row + values.dim().1;
+        if first && !self.of_parameter {
+            self.first.get_or_insert_default().push(values.slice(s![..1, .., ..]).to_owned());
+        }
+        let example = if self.of_parameter { 0 } else { example };
+        files.map_or(Ok(()), |files| files.write(self, (example, row), values))
+    }
+
+    /// A minibatch is over.
+    fn settle(&mut self) {
+        self.written = 0;
+        self.settled = (self.sum, self.squares, self.last.clone());
+    }
+
+    /// Forgets what is not of the `whole` examples that are over, or the rows to come of those that have `begun`.
+    fn end_early(&mut self, whole: usize, begun: usize) {
+        if whole > 0 {
+            (self.sum, self.squares, self.last) = std::mem::take(&mut self.settled);
+        } else {
+            self.rows = self.rows.min(self.written);
+        }
+        if !self.of_parameter {
+            self.examples = if whole > 0 { whole } else { begun };
+        }
+    }
+
     /// The last row of a minibatch's run, when the window that has come ends it.
     fn last_of(&mut self, values: Array3<f32>, ends: bool) -> Option<Array3<f32>> {
         // A window may end before a row is due.
@@ -144,50 +231,62 @@ pub struct Span {
     pub last: bool,
 }
 
+/// How far a run has come.
+#[derive(Clone, Copy, Default)]
+struct Reached {
+    /// Examples that are over.
+    whole: usize,
+    /// Examples up to the end of the minibatch under way, and its steps so far.
+    begun: usize,
+    steps: usize,
+}
+
 /// Takes a run's windows.
 pub struct Record {
-    probes: Vec<(ProbeId, Probe)>,
+    probes: Vec<Probe>,
+    /// Where a probe is among them.
+    index: HashMap<ProbeId, usize>,
     span: Span,
+    reached: Reached,
     files: Option<Files>,
     keep_first: bool,
 }
 
 impl Record {
-    /// For a run that is still to come.
-    pub fn new(sim: &Simulator, span: Span, files: Option<Files>) -> Self {
+    /// For a run that is still to come. Files are made as large as they will be, so that a full disk is told now; their
+    /// names keep off `avoid`.
+    pub fn new(sim: &Simulator, span: Span, files: Option<Files>, avoid: Option<&str>) -> Result<Self> {
         let network = sim.network();
-        let stems = file_stems(network.probe_ids().map(|id| network.probe_name(id)), &[]);
-        let probes = network.probe_ids().zip(stems).map(|(id, stem)| {
-            let of_parameter = sim.is_of_parameter(id);
-            let steps = span.steps;
-            let all = if span.from_start { sim.predicted_rows_of(id, steps) } else { sim.rows_of(id, steps) };
-            let rows = if span.last { all.min(1) } else { all };
-            // A parameter is read once, after the last step.
-            let (before, every) =
-                if of_parameter { (steps.saturating_sub(1), 1) } else { (all - rows, sim.sample_every(id)) };
-            let probe = Probe {
-                name: network.probe_name(id).to_string(),
-                stem,
-                examples: if of_parameter { 1 } else { span.examples },
-                rows,
-                times: Times { before, interval: every as f64 * sim.dt() },
-                of_parameter,
-                size: 0,
-                sum: 0.0,
-                squares: 0.0,
-                last: Vec::new(),
-                first: None,
-                latest: None,
-            };
-            (id, probe)
-        });
-        Self { probes: probes.collect(), span, files, keep_first: false }
+        let (mut names, mut members) = (FileNames::new(), FileNames::in_archive());
+        avoid.into_iter().for_each(|name| drop(names.add(name)));
+        let mut record = Self {
+            probes: Vec::new(),
+            index: HashMap::new(),
+            span,
+            reached: Reached::default(),
+            files,
+            keep_first: false,
+        };
+        for id in network.probe_ids() {
+            let name = network.probe_name(id);
+            let mut probe = Probe::new(sim, id, span, (names.add(name), members.add(name)));
+            if let (Some(files), Some(size)) = (&mut record.files, network.probe_size(id)) {
+                probe.file = Some(files.begin(&probe, size)?);
+            }
+            record.index.insert(id, record.probes.len());
+            record.probes.push(probe);
+        }
+        Ok(record)
     }
 
-    /// Keeps names of files off `stem`, which is that of another.
-    pub fn avoid(&mut self, stem: &str) {
-        let stems = file_stems(self.probes.iter().map(|(_, p)| p.name.as_str()), &[stem]);
-        self.probes.iter_mut().zip(stems).for_each(|((_, p), stem)| p.stem = stem);
+    /// Whether each example starts anew.
+    pub fn is_from_start(&self) -> bool {
+        self.span.from_start
+    }
+
+    /// Examples of the run.
+    pub fn examples(&self) -> usize {
+        self.span.examples
     }
 
     /// Keeps what is recorded of the first example.
@@ -195,29 +294,38 @@ impl Record {
         self.keep_first = keep;
     }
 
-    /// Probes whose first row is due after the end of the run.
+    /// Probes whose first row is due after the end of the run, and names that files cannot have.
     pub fn warnings(&self, sim: &Simulator) -> Vec<String> {
-        let none = |(_, p): &&(ProbeId, Probe)| p.rows == 0;
-        let warning = |(id, p): &(ProbeId, Probe)| {
+        let none = self.probes.iter().filter(|p| p.rows == 0).map(|p| {
             format!(
                 "probe '{}' records a row every {} steps, but the run ends after {}, so it records nothing",
                 p.name,
-                sim.sample_every(*id),
+                sim.sample_every(p.id),
                 self.span.steps
             )
+        });
+        let archive = self.files.as_ref().map(|files| files.archive.is_some());
+        let written = |p: &Probe| match archive {
+            Some(true) => Some(p.member.clone()),
+            Some(false) => Some(p.stem.clone()),
+            None => None,
         };
-        self.probes.iter().filter(none).map(warning).collect()
+        let renamed = self.probes.iter().filter_map(|p| {
+            let name = written(p).filter(|name| *name != p.name)?;
+            Some(format!("what probe '{}' records is written as '{name}'", p.name))
+        });
+        none.chain(renamed).collect()
     }
 
     /// What probes of objects have recorded of the first example, (1, rows, size), with the stems of their files.
     pub fn first_examples(&mut self) -> Result<Vec<(ProbeId, String, Array3<f32>)>> {
         let mut all = Vec::new();
-        for (id, probe) in &mut self.probes {
+        for probe in &mut self.probes {
             if let Some(parts) = probe.first.take() {
                 let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
                 let rows = ndarray::concatenate(Axis(1), &views)
                     .map_err(|e| Error::invalid(format!("probe '{}'", probe.name), e.to_string()))?;
-                all.push((*id, probe.stem.clone(), rows));
+                all.push((probe.id, probe.stem.clone(), rows));
             }
         }
         Ok(all)
@@ -227,8 +335,8 @@ impl Record {
     pub fn take(&mut self, window: Window) -> Result<()> {
         let ends = window.steps.end == self.span.steps;
         for Recorded { probe: id, first_row, values } in window.recorded {
-            let own = self.probes.iter_mut().find(|(of, _)| *of == id);
-            let Some((_, probe)) = own else { continue };
+            let Some(&at) = self.index.get(&id) else { continue };
+            let probe = &mut self.probes[at];
             let (row, values) = match self.span.last {
                 false => (first_row, values),
                 true => match probe.last_of(values, ends) {
@@ -236,22 +344,43 @@ impl Record {
                     None => continue,
                 },
             };
-            probe.sum_up(&values);
-            if self.keep_first && !probe.of_parameter && window.examples.start == 0 {
-                probe.first.get_or_insert_default().push(values.slice(s![..1, .., ..]).to_owned());
-            }
-            if let Some(files) = &mut self.files {
-                let example = if probe.of_parameter { 0 } else { window.examples.start };
-                files.write(id, probe, (example, row), &values)?;
-            }
+            let first = self.keep_first && window.examples.start == 0;
+            probe.take(self.files.as_mut(), (window.examples.start, row), &values, first)?;
+        }
+        self.reached.begun = window.examples.end;
+        self.reached.steps = window.steps.end;
+        if ends {
+            self.reached.whole = window.examples.end;
+            self.probes.iter_mut().for_each(Probe::settle);
         }
         Ok(())
+    }
+
+    /// Keeps of a run that ended early the examples that are over, or what there is of the first ones; tells how far it came.
+    pub fn end_early(&mut self) -> Result<String> {
+        let Reached { whole, begun, steps } = self.reached;
+        for probe in &mut self.probes {
+            match probe.latest.take() {
+                Some(values) if whole == 0 && values.dim().1 > 0 => {
+                    probe.take(self.files.as_mut(), (0, 0), &values, self.keep_first)?;
+                }
+                _ => {}
+            }
+            probe.end_early(whole, begun);
+            if let Some(files) = &mut self.files {
+                files.keep(probe)?;
+            }
+        }
+        Ok(match whole {
+            0 => format!("{steps} of {} steps", self.span.steps),
+            n => format!("{n} of {} examples", self.span.examples),
+        })
     }
 
     /// A line for each probe.
     pub fn table(&self) -> Vec<Vec<String>> {
         let head = ["probe", "examples", "rows", "size", "mean", "norm", "last"].map(String::from).to_vec();
-        let row = |(_, p): &(ProbeId, Probe)| {
+        let row = |p: &Probe| {
             let n = (p.examples * p.rows * p.size).max(1) as f64;
             let last: Vec<String> = p.last.iter().take(4).map(|x| format!("{x:.4}")).collect();
             let more = if p.size > 4 { " …" } else { "" };
@@ -265,43 +394,21 @@ impl Record {
 
     /// Puts the files in their places; says where they are.
     pub fn finish(&mut self) -> Result<Option<String>> {
-        let place = match self.files.take() {
-            None => return Ok(None),
-            Some(Files::Npy(directory, files)) => {
-                files.into_iter().try_for_each(|(_, file)| file.finish())?;
-                format!("a file of each probe is in {}", directory.display())
+        let Some(files) = self.files.take() else { return Ok(None) };
+        for file in self.probes.iter_mut().filter_map(|probe| probe.file.take()) {
+            match file {
+                File::Npy(file) => file.finish()?,
+                File::Csv(table) => table.finish()?,
+                File::Archived(_) => {}
             }
-            Some(Files::Npz(path, file, _)) => {
-                file.finish()?;
-                format!("all probes are in {}", path.display())
+        }
+        let place = files.place.display();
+        Ok(Some(match files.archive {
+            Some(archive) => {
+                archive.finish()?;
+                format!("all probes are in {place}")
             }
-            Some(Files::Csv(directory, tables)) => {
-                tables.into_iter().try_for_each(|(_, table)| table.finish())?;
-                format!("a file of each probe is in {}", directory.display())
-            }
-        };
-        Ok(Some(place))
+            None => format!("a file of each probe is in {place}"),
+        }))
     }
-}
-
-/// Names of files for probes, all different and none of them `others`: what a file system may not take is replaced, and
-/// names are cut.
-fn file_stems<'a>(names: impl Iterator<Item = &'a str>, others: &[&str]) -> Vec<String> {
-    let mut stems: Vec<String> = Vec::new();
-    for name in names {
-        let plain: String = name.chars().map(file_char).take(50).collect();
-        let candidates = std::iter::once(plain.clone()).chain((2..).map(|n| format!("{plain}-{n}")));
-        // Some file systems take capitals for small letters.
-        let taken = |c: &String| {
-            let mut all = stems.iter().map(String::as_str).chain(others.iter().copied());
-            all.any(|s| s.to_lowercase() == c.to_lowercase())
-        };
-        stems.extend(candidates.skip_while(taken).take(1).collect::<Vec<_>>());
-    }
-    stems
-}
-
-/// Characters that every file system takes.
-fn file_char(c: char) -> char {
-    if c.is_alphanumeric() || "-_.".contains(c) { c } else { '_' }
 }

@@ -1,16 +1,15 @@
 //! `nengo-wgpu run`.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::{Path, PathBuf};
 
 use nengo_wgpu::io::dataset::Dataset;
-use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::network::{Network, NetworkSpec, Synapse, ToSpikes};
 use nengo_wgpu::{Data, Error, Options, Result, Simulator, Window};
 
 use super::pictures::PlotArgs;
+use super::places::Places;
 use super::record::{Files, Format, Record, Span};
-use super::{DeviceArg, count, note, read_spec, say, table};
+use super::{DeviceArg, count, note, read_spec, say, signals, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
 ///
@@ -53,8 +52,45 @@ pub struct RunArgs {
     /// Print too how strongly each ensemble fires over its evaluation points
     #[arg(long)]
     rates: bool,
+    /// Write the parameters as they are after the run into a file that --params reads, those among them that learning rules
+    /// have changed. The run is then one of a single example
+    #[arg(long, value_name = "FILE")]
+    save_params: Option<PathBuf>,
+    #[command(flatten)]
+    conversion: Conversion,
     #[command(flatten)]
     plot: PlotArgs,
+}
+
+/// From a network that was trained with rates to one that spikes.
+#[derive(clap::Args)]
+struct Conversion {
+    /// Let layers with a ReLU and neurons with rates spike; --params takes the parameters of the network with rates
+    #[arg(long)]
+    spiking: bool,
+    /// Let neurons that spike get this times their current, and give spikes of 1 / FACTOR the height: more spikes for the same
+    /// value
+    #[arg(long, value_name = "FACTOR")]
+    scale_firing_rates: Option<f64>,
+    /// Filter what neurons that spike send by a lowpass, where it is not filtered yet
+    #[arg(long, value_name = "SECONDS")]
+    synapse: Option<f64>,
+}
+
+impl Conversion {
+    /// Converts, if anything is to be.
+    fn apply(&self, network: &mut Network) -> Result<()> {
+        if !self.spiking && self.scale_firing_rates.is_none() && self.synapse.is_none() {
+            return Ok(());
+        }
+        let how = ToSpikes {
+            swap: self.spiking,
+            scale: self.scale_firing_rates.unwrap_or(1.0),
+            synapse: self.synapse.map(Synapse::Lowpass),
+        };
+        network.convert_to_spikes(&how)?.iter().for_each(|remark| note(&format!("warning: {remark}")));
+        Ok(())
+    }
 }
 
 /// Runs.
@@ -67,6 +103,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
             "it has no probe, so nothing would be seen; add a [[probe]]",
         ));
     }
+    args.conversion.apply(&mut network)?;
     let takes_data = spec.node.iter().any(|n| n.is_input());
     for (option, given) in [("--examples", args.examples.is_some()), ("--data", args.data.is_some())] {
         if given && !takes_data {
@@ -77,8 +114,13 @@ pub fn run(args: &RunArgs) -> Result<()> {
     let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
     // Better now than after a long run.
-    let files = args.out.as_ref().map(|out| Files::create(out, args.format)).transpose()?;
-    let pictures = args.plot.open()?;
+    let mut places = Places::default();
+    let files = args.out.as_ref().map(|out| Files::create(out, args.format, &mut places)).transpose()?;
+    let pictures = args.plot.open(&mut places)?;
+    if let Some(file) = &args.save_params {
+        places.for_file(file)?;
+        one_example(examples.as_ref())?;
+    }
     let targets = match &examples {
         // The first example alone is drawn.
         Some(examples) if pictures.is_some() && spec.train.is_some() => {
@@ -93,7 +135,11 @@ pub fn run(args: &RunArgs) -> Result<()> {
     note(&format!("device: {device}"));
 
     let steps = n_steps(args.steps, args.time, &spec, takes_data)?;
-    let minibatch = if takes_data { spec.train.as_ref().map_or(32, |t| t.minibatch) } else { 1 };
+    let minibatch = if takes_data && args.save_params.is_none() {
+        spec.train.as_ref().map_or(32, |t| t.minibatch)
+    } else {
+        1
+    };
     super::progress::solve(&mut network, false)?;
     let mut sim = Simulator::with(&network, &device, Options { minibatch, dt: spec.dt, seed: None })?;
     if let Some(params) = &args.params {
@@ -104,32 +150,22 @@ pub fn run(args: &RunArgs) -> Result<()> {
     // Windows are summed up and written as they come, so a long run takes no more memory than a short one.
     let examples = inputs.as_ref().map_or(Ok(None), Data::examples)?.unwrap_or(minibatch);
     sim.set_keep_history(!args.last);
-    let span = Span { examples, steps, from_start: inputs.is_some(), last: args.last };
-    let mut record = Record::new(&sim, span, files);
+    // What a prediction learns ends with it.
+    let from_start = inputs.is_some() && args.save_params.is_none();
+    let span = Span { examples, steps, from_start, last: args.last };
+    let mut record = Record::new(&sim, span, files, None)?;
     record.keep_first(pictures.is_some());
     record.warnings(&sim).iter().for_each(|warning| note(&format!("warning: {warning}")));
-    let stopped = stop_on_ctrl_c();
-    let bar = super::progress::of_run(examples, steps);
-    let mut take = |window: Window| {
-        bar.inc((window.examples.len() * window.steps.len()) as u64);
-        record.take(window)?;
-        match stopped.load(Ordering::Relaxed) {
-            true => Err(Error::invalid("the run", "it was interrupted, and nothing is written")),
-            false => Ok(()),
-        }
-    };
-    let result = match &inputs {
-        Some(inputs) => sim.predict_with(inputs, steps, &mut take),
-        None => sim.run_steps_with(steps, &Data::new(), &mut take),
-    };
-    bar.finish_and_clear();
-    result?;
+    compute(&mut sim, inputs.as_ref(), steps, &mut record)?;
     say(&table(&record.table()));
     if let Some(rates) = &rates {
         say(&table(rates));
     }
     if let Some(done) = record.finish()? {
         say(&done);
+    }
+    if let Some(file) = &args.save_params {
+        save_parameters(&mut sim, file)?;
     }
     if let Some(pictures) = &pictures {
         pictures.probes(&sim, &mut record, &targets, examples)?;
@@ -138,17 +174,65 @@ pub fn run(args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// Ends a run where Ctrl-C is pressed, so that its unfinished files are taken away; at once, if it is pressed again.
-fn stop_on_ctrl_c() -> Arc<AtomicBool> {
-    let stopped = Arc::new(AtomicBool::new(false));
-    let flag = stopped.clone();
-    // Without a handler the program ends as any other does.
-    let _ = ctrlc::set_handler(move || {
-        if flag.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
+/// Runs, up to a signal that ends it early: what was recorded until then is kept.
+fn compute(sim: &mut Simulator, inputs: Option<&Data>, steps: usize, record: &mut Record) -> Result<()> {
+    let bar = super::progress::of_run(record.examples(), steps);
+    let from_start = record.is_from_start();
+    signals::wait_for_me();
+    let mut signal = None;
+    let mut take = |window: Window| {
+        bar.inc((window.examples.len() * window.steps.len()) as u64);
+        record.take(window)?;
+        signal = signals::stopped();
+        if signal.is_some() { Err(Error::invalid("the run", "it was interrupted")) } else { Ok(()) }
+    };
+    let none = Data::new();
+    let result = match inputs {
+        Some(inputs) if from_start => sim.predict_with(inputs, steps, &mut take),
+        inputs => sim.run_steps_with(steps, inputs.unwrap_or(&none), &mut take),
+    };
+    bar.finish_and_clear();
+    match signal {
+        Some(signal) => {
+            let far = record.end_early()?;
+            note(&format!(
+                "ended by {} after {far}; what was recorded so far is kept",
+                signals::name(signal)
+            ));
+            Ok(())
         }
-    });
-    stopped
+        None => result,
+    }
+}
+
+/// What is learned is learned of one example.
+fn one_example(examples: Option<&Dataset>) -> Result<()> {
+    match examples.map(Dataset::len) {
+        Some(n) if n > 1 => {
+            let problem = format!(
+                "each of the {n} examples would learn weights of its own; say --examples 1, or leave it out"
+            );
+            Err(Error::invalid("--save-params", problem))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes the parameters with what was learned.
+fn save_parameters(sim: &mut Simulator, file: &Path) -> Result<()> {
+    let network = sim.network();
+    let learned: Vec<String> = network.learning_connections().map(String::from).collect();
+    learned.iter().try_for_each(|connection| sim.adopt_weights(connection, 0))?;
+    sim.save_parameters(file)?;
+    let with = match learned.len() {
+        0 => "no connection learns, so they are as before the run".into(),
+        n => format!(
+            "with the weights that {n} {} learned",
+            if n == 1 { "connection has" } else { "connections have" }
+        ),
+    };
+    say(&format!("parameters are in {}, {with}", file.display()));
+    Ok(())
 }
 
 /// A row for each ensemble, below their titles.

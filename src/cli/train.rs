@@ -8,14 +8,15 @@ use nengo_wgpu::io::dataset::{Dataset, Splits};
 use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::plot::{self, Curve, Curves};
 use nengo_wgpu::train::Metric;
-use nengo_wgpu::{Data, EarlyStopping, Error, Evaluation, Fit, Options, Progress, Result, Simulator};
+use nengo_wgpu::{Data, Evaluation, Fit, Options, Progress, Result, Simulator};
 use serde_json::{Map, Value, json};
 
 use super::log::{Fields, Log, evaluation};
 use super::pictures::{Pictures, PlotArgs};
+use super::places::{Home, Places};
 use super::progress::Display;
 use super::record::{Record, Span};
-use super::{DeviceArg, note, read_spec, say};
+use super::{DeviceArg, note, read_spec, say, signals};
 
 /// Trains the network of a TOML file on its data.
 ///
@@ -39,10 +40,11 @@ pub struct TrainArgs {
     /// Epochs to train in all, instead of the file's
     #[arg(long, value_name = "N")]
     epochs: Option<u64>,
-    /// Go on from the checkpoint in the output directory, as if the training had never stopped
+    /// Go on from the checkpoint in the output directory, as if the training had never stopped; with more --epochs also from
+    /// a training that was finished
     #[arg(long)]
     resume: bool,
-    /// Start anew although a training that was not finished is in the output directory
+    /// Train anew although there is a training in the output directory; its files go when this one is finished
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
     /// Print the result alone
@@ -58,11 +60,10 @@ pub struct TrainArgs {
 /// A network under training, with its files.
 struct Session {
     sim: Simulator,
-    out: PathBuf,
+    home: Home,
     log: Log,
     /// Names of the metrics, as in the log.
     metrics: Vec<String>,
-    early_stopping: Option<EarlyStopping>,
     epochs: u64,
     minibatch: usize,
     steps: usize,
@@ -81,8 +82,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| {
         Path::new("runs").join(args.file.file_stem().unwrap_or_else(|| "network".as_ref()))
     });
-    std::fs::create_dir_all(&out).map_err(|e| Error::io("create", &out, e))?;
-    let pictures = args.plot.open()?;
+    let mut places = Places::default();
+    places.take(&out)?;
+    let home = Home::open(&out, args.resume, args.overwrite)?;
+    let pictures = args.plot.open(&mut places)?;
 
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
     super::progress::solve(&mut network, args.quiet)?;
@@ -90,64 +93,56 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let training = spec.training(&network, splits.train.len())?;
     let metrics = metric_names(&training.metrics);
     sim.compile(training)?;
-    let checkpoint = out.join("checkpoint.safetensors");
-    match args.resume {
-        true if checkpoint.exists() => sim.load_checkpoint(&checkpoint)?,
-        true => {
-            let problem = "there is no checkpoint to go on from; leave out --resume to start anew";
-            return Err(Error::file(checkpoint, problem));
-        }
-        false
-            if checkpoint.is_file()
-                && !args.overwrite
-                && !super::log::is_finished(&out.join("log.jsonl")) =>
-        {
-            let problem = "it is of a training that was not finished: go on from it with --resume, start anew with \
-                           --overwrite, or say another directory with --out";
-            return Err(Error::file(checkpoint, problem));
-        }
-        // Left behind by another training, it would be taken for one of this.
-        false if checkpoint.is_file() => {
-            std::fs::remove_file(&checkpoint).map_err(|e| Error::io("remove", &checkpoint, e))?;
-        }
-        false => {}
+    let signals_of = |part: &Dataset| spec.signals(&network, part);
+    let validation = splits.validation.as_ref().map(signals_of).transpose()?;
+    let test = splits.test.as_ref().map(signals_of).transpose()?;
+    let (inputs, targets) = signals_of(&splits.train)?;
+
+    let checkpoint = home.work.join("checkpoint.safetensors");
+    if args.resume {
+        sim.load_checkpoint(&checkpoint)?;
     }
+    let fit = Fit {
+        epochs: train.epochs.saturating_sub(sim.epochs_done()),
+        n_steps: Some(train.steps),
+        validation,
+        early_stopping: train.early_stopping,
+        checkpoint: Some(checkpoint.clone()),
+    };
+    // What is wrong is found before a file is touched.
+    sim.prepare_fit(&inputs, &targets, &fit)?;
     sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
-    let log = Log::open(&out.join("log.jsonl"), sim.epochs_done())?;
+    signals::can_resume(checkpoint);
+    let log = Log::open(&home.work.join("log.jsonl"), sim.epochs_done())?;
     let mut session = Session {
         sim,
-        out,
+        home,
         log,
         metrics,
-        early_stopping: train.early_stopping,
         epochs: train.epochs,
         minibatch: train.minibatch,
         steps: train.steps,
     };
 
-    let signals = |part: &Dataset| spec.signals(&network, part);
-    let validation = splits.validation.as_ref().map(signals).transpose()?;
-    let test = splits.test.as_ref().map(signals).transpose()?;
-    let (inputs, targets) = signals(&splits.train)?;
-
     let start = Instant::now();
-    let trained = session.train(&inputs, &targets, validation, args.quiet);
+    let trained = session.train(&inputs, &targets, &fit, args.quiet);
     let seconds = start.elapsed().as_secs_f64();
     // The curves of a training that failed tell why.
     let drawn = session.draw(&args.file, pictures.as_ref());
     let done = trained?;
+    let best = session.sim.restore_best()?;
     // First, since all that follows may fail.
-    session.sim.save_parameters(session.out.join("params.safetensors"))?;
+    session.sim.save_parameters(session.home.work.join("params.safetensors"))?;
     drawn?;
     if let Some(pictures) = &pictures {
         let seen = splits.test.as_ref().or(splits.validation.as_ref()).unwrap_or(&splits.train);
-        let (inputs, targets) = signals(&seen.select(&[0]))?;
+        let (inputs, targets) = signals_of(&seen.select(&[0]))?;
         session.draw_probes(pictures, (&inputs, &targets), seen.len())?;
     }
     let test = test
         .map(|(inputs, targets)| session.sim.evaluate_steps(&inputs, &targets, Some(train.steps)))
         .transpose()?;
-    session.finish(&splits, test.as_ref(), done, seconds)
+    session.finish(&splits, test.as_ref(), best, done, seconds)
 }
 
 /// The file with what the options say in its place.
@@ -176,36 +171,19 @@ fn metric_names(metrics: &[Metric]) -> Vec<String> {
 
 impl Session {
     /// Trains what is left; gives the number of epochs that this took.
-    fn train(
-        &mut self,
-        inputs: &Data,
-        targets: &Data,
-        validation: Option<(Data, Data)>,
-        quiet: bool,
-    ) -> Result<usize> {
-        let done = self.sim.epochs_done();
-        let epochs = self.epochs.saturating_sub(done);
-        if epochs == 0 || ends(&self.log, self.early_stopping) {
-            return Ok(0);
-        }
+    fn train(&mut self, inputs: &Data, targets: &Data, fit: &Fit, quiet: bool) -> Result<usize> {
         let steps = inputs.examples()?.unwrap_or(1).div_ceil(self.minibatch) as u64;
+        let done = self.sim.epochs_done();
         let mut display = Display::new(quiet, self.epochs, done, steps, &self.metrics);
-        let fit = Fit {
-            epochs,
-            n_steps: Some(self.steps),
-            validation,
-            early_stopping: None,
-            checkpoint: Some(self.out.join("checkpoint.safetensors")),
-        };
-        let Session { sim, log, metrics, early_stopping, .. } = self;
+        let Session { sim, log, metrics, .. } = self;
         let mut failed = None;
-        let result = sim.fit_with(inputs, targets, &fit, &mut |progress| {
+        let result = sim.fit_with(inputs, targets, fit, &mut |progress| {
             match progress {
                 Progress::Step(report) => display.step(report),
                 Progress::Epoch(report) => {
                     display.epoch(report);
                     failed = log.epoch(report, metrics).err();
-                    if failed.is_some() || ends(log, *early_stopping) {
+                    if failed.is_some() {
                         return ControlFlow::Break(());
                     }
                 }
@@ -233,7 +211,7 @@ impl Session {
         }
         let title = file.file_stem().map_or("training".into(), |stem| stem.to_string_lossy());
         let picture = plot::curves(&title, "epoch", &panels)?;
-        picture.save(self.out.join("loss.svg"))?;
+        picture.save(self.home.work.join("loss.svg"))?;
         pictures.map_or(Ok(()), |pictures| pictures.save("loss", &picture))
     }
 
@@ -245,16 +223,27 @@ impl Session {
         examples: usize,
     ) -> Result<()> {
         let span = Span { examples: 1, steps: self.steps, from_start: true, last: false };
-        let mut record = Record::new(&self.sim, span, None);
-        record.avoid("loss");
+        let mut record = Record::new(&self.sim, span, None, Some("loss"))?;
         record.keep_first(true);
         self.sim.predict_with(inputs, self.steps, &mut |window| record.take(window))?;
         pictures.probes(&self.sim, &mut record, targets, examples)
     }
 
     /// Writes the summary, and tells the result.
-    fn finish(mut self, splits: &Splits, test: Option<&Evaluation>, done: usize, seconds: f64) -> Result<()> {
+    fn finish(
+        mut self,
+        splits: &Splits,
+        test: Option<&Evaluation>,
+        best: Option<(u64, f64)>,
+        done: usize,
+        seconds: f64,
+    ) -> Result<()> {
         let mut fields: Fields = vec![("final".into(), json!(true))];
+        let judged = if splits.validation.is_some() { "validation loss" } else { "loss" };
+        if let Some((epoch, loss)) = best {
+            fields.push(("best_epoch".into(), json!(epoch)));
+            fields.push((format!("best_{}", judged.replace(' ', "_")), json!(loss)));
+        }
         if let Some(test) = test {
             fields.extend(evaluation("test", test, &self.metrics));
         }
@@ -270,6 +259,10 @@ impl Session {
 
         let epochs = if done == 1 { "epoch" } else { "epochs" };
         let mut text = format!("trained {done} {epochs} in {seconds:.1} s on {}", self.sim.device());
+        if let Some((epoch, loss)) = best {
+            let all = self.sim.epochs_done();
+            text.push_str(&format!("\nkept epoch {epoch} of {all}, with the lowest {judged}: {loss:.4}"));
+        }
         if let (Some(test), Some(data)) = (test, &splits.test) {
             text.push_str(&format!("\ntest: loss {:.4}", test.loss));
             for (name, value) in self.metrics.iter().zip(&test.metrics) {
@@ -279,24 +272,11 @@ impl Session {
             }
             text.push_str(&format!(" on {} examples", data.len()));
         }
+        let out = self.home.settle()?;
         let mut files = vec!["params.safetensors", "checkpoint.safetensors", "loss.svg", "log.jsonl"];
-        files.retain(|name| self.out.join(name).exists());
-        text.push_str(&format!("\nfiles in {}: {}", self.out.display(), files.join(", ")));
+        files.retain(|name| out.join(name).exists());
+        text.push_str(&format!("\nfiles in {}: {}", out.display(), files.join(", ")));
         say(&text);
         Ok(())
     }
-}
-
-/// Whether the loss has not fallen for too long; decided from the log, so that a resumed training ends where one that
-/// was never stopped does.
-fn ends(log: &Log, early_stopping: Option<EarlyStopping>) -> bool {
-    let Some(early) = early_stopping else { return false };
-    let validation = log.curve("validation_loss");
-    let losses = if validation.is_empty() { log.curve("loss") } else { validation };
-    let (mut best, mut waited) = (f64::INFINITY, 0);
-    for (_, loss) in losses {
-        waited = if loss < best - early.least { 0 } else { waited + 1 };
-        best = best.min(loss);
-    }
-    waited >= early.patience.max(1)
 }

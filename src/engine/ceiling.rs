@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::cpu::Io;
 use super::shader::Source;
-use super::{Access, Binding, Dispatch, Kernel, Part, Split};
+use super::{Access, Binding, Dispatch, Kernel, Part, Split, turns};
 
 /// Chains of dependent operations that run side by side in a lane.
 const CHAINS: usize = 16;
@@ -50,6 +50,10 @@ impl Kernel for Arithmetic {
 
     fn grid(&self) -> [u32; 3] {
         [(UNITS / 64) as u32, 1, 1]
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.rounds, 0)
     }
 
     fn split(&self, _: usize) -> Split {

@@ -83,6 +83,7 @@ impl Device {
             family: Family::Cpu,
             max_binding: usize::MAX / 8,
             max_buffers: 8,
+            max_turns: usize::MAX,
             threads,
             workers: threads,
             name: "cpu".into(),
@@ -149,6 +150,7 @@ impl Device {
             family,
             max_binding: opened.max_binding(),
             max_buffers: opened.max_buffers(),
+            max_turns: opened.max_turns(),
             threads: 1,
             workers,
             name: adapter.name.clone(),
@@ -188,6 +190,20 @@ impl Device {
             Some(opened) => opened.limits(),
             None => vec![("threads", self.threads as u64)],
         }
+    }
+
+    /// Bytes of memory, where a device takes that of this machine and the machine tells it: the CPU twin and software adapters
+    /// on Linux. No driver tells what a graphics processor has.
+    pub fn memory(&self) -> Option<u64> {
+        matches!(self.kind, DeviceKind::Cpu | DeviceKind::Software).then(super::host::memory).flatten()
+    }
+
+    /// The device as if a kernel could bind no more bytes at once than these, rounded down to whole lines of 256: what runs
+    /// on it then fits an adapter that allows less than this one.
+    pub fn with_max_binding(mut self, bytes: u64) -> Self {
+        let floats = usize::try_from(bytes / 256 * 64).unwrap_or(usize::MAX);
+        self.target.max_binding = self.target.max_binding.min(floats.max(64));
+        self
     }
 
     /// The CPU twin on another number of threads; adapters are not changed.

@@ -3,12 +3,12 @@
 //! Rows of different examples do not depend on each other, so a workgroup takes a tile of examples through all steps, and
 //! nothing but its own lanes has to wait between two operators. Each kernel writes its part as a [`Fragment`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 
 use super::shader::{self, Source};
-use super::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu};
+use super::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu, turns};
 
 /// How a loop's examples are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,7 +98,7 @@ pub struct Fused {
     step: String,
     /// Operations for one step of one example.
     work: f64,
-    /// Turns of all loops of a step.
+    /// Turns of all loops of a step, and of the loop over steps.
     turns: usize,
     /// First step of a dispatch, and number of steps.
     window: (usize, usize),
@@ -111,7 +111,7 @@ impl Fused {
         let fragments: Vec<Fragment> =
             body.iter().enumerate().map(|(n, d)| d.kernel.fragment(&site(n))).collect::<Option<_>>()?;
         let access: Vec<Vec<Access>> = body.iter().map(|d| d.kernel.access()).collect();
-        let written: Vec<BufferRef> = body
+        let written: BTreeSet<BufferRef> = body
             .iter()
             .zip(&access)
             .flat_map(|(d, access)| d.bindings.iter().zip(access))
@@ -135,11 +135,13 @@ impl Fused {
                 slot.aligned &= aligned;
             }
         }
+        let places: BTreeMap<_, usize> =
+            slots.keys().copied().enumerate().map(|(at, key)| (key, at)).collect();
         let (mut phases, mut step) = (String::new(), String::new());
         for (n, (d, fragment)) in body.iter().zip(&fragments).enumerate() {
             for (i, (binding, &aligned)) in d.bindings.iter().zip(&fragment.aligned).enumerate() {
                 let key = key(binding, aligned);
-                let Some(at) = slots.keys().position(|k| *k == key) else { continue };
+                let Some(&at) = places.get(&key) else { continue };
                 let distance = binding.offset - slots[&key].binding.offset;
                 let writes = access[n][i] == Access::Write;
                 phases += &functions(&format!("{n}_{i}"), at, distance, writes);
@@ -149,7 +151,7 @@ impl Fused {
         }
         let work = fragments.iter().map(|f| f.work).sum();
         // What leaves a loop has looked once more whether to go on.
-        let turns = 2 + fragments.iter().map(|f| f.turns + 1).sum::<usize>();
+        let turns = 1 + fragments.iter().map(|f| f.turns + 1).sum::<usize>();
         let slots = slots.into_values().collect();
         Some(Self { tiling, family, backward, slots, phases, step, work, turns, window: (0, 0) })
     }
@@ -159,8 +161,8 @@ impl Fused {
         self.work
     }
 
-    /// How often a lane's loops turn in a step, at most.
-    pub fn turns(&self) -> usize {
+    /// How often a lane's loops turn in a step, at most: the turn of the loop over steps is one of them.
+    pub fn turns_of_step(&self) -> usize {
         self.turns
     }
 
@@ -261,6 +263,10 @@ impl Kernel for Fused {
 
     fn grid(&self) -> [u32; 3] {
         [self.tiling.batch.div_ceil(self.tiling.rows) as u32, 1, 1]
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.window.1, self.turns - 1)
     }
 
     /// None: the twin replays the loop's own calls.

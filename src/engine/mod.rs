@@ -8,7 +8,9 @@ pub mod cpu;
 mod device;
 pub mod dry;
 pub mod fused;
+mod host;
 pub mod shader;
+pub mod turns;
 pub mod wgpu;
 
 use std::any::Any;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 
 pub use device::{Adapter, Checks, Device, DeviceKind};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// What kind of processor runs the kernels, and what it allows.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +33,8 @@ pub struct Target {
     pub max_buffers: usize,
     /// Threads of the CPU twin that walk through a loop's tiles side by side; 1 for an adapter.
     pub threads: usize,
+    /// Turns of all loops of a lane in a dispatch, after which the driver may leave every loop (see [`turns`]).
+    pub max_turns: usize,
     /// Workgroups of a loop that run at once, as far as one knows.
     pub workers: usize,
     /// Name of the device, for messages.
@@ -54,7 +58,7 @@ pub enum Family {
 }
 
 /// How a kernel uses a binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Reads only.
     Read,
@@ -132,6 +136,9 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
     /// Workgroups.
     fn grid(&self) -> [u32; 3];
 
+    /// How often the loops of one lane turn in this dispatch, all together and at most: outer times inner turns, see [`turns`].
+    fn turns(&self) -> usize;
+
     /// How the CPU twin divides the work, given the row at which a loop's step starts.
     fn split(&self, row0: usize) -> Split;
 
@@ -142,6 +149,14 @@ pub trait Kernel: Any + fmt::Debug + Send + Sync {
 
     /// The CPU twin: computes `units` of the work.
     fn run(&self, io: &mut cpu::Io<'_>, units: Range<usize>, row0: usize);
+}
+
+impl dyn Kernel {
+    /// The shader, its entry point and the workgroups, for listings.
+    pub fn label(&self) -> String {
+        let source = self.source();
+        format!("{} {} {:?}", source.stem, source.entry, self.grid())
+    }
 }
 
 /// One call of a kernel.
@@ -158,8 +173,19 @@ pub struct Dispatch {
 impl Dispatch {
     /// The shader, its entry point and the workgroups, for listings.
     pub fn label(&self) -> String {
-        let source = self.kernel.source();
-        format!("{} {} {:?}", source.stem, source.entry, self.kernel.grid())
+        self.kernel.label()
+    }
+
+    /// That the loops of its lanes turn no more often than the device walks through, where it is a part of `what`.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`].
+    pub fn check_turns(&self, limit: usize, device: &str, what: impl Fn() -> String) -> Result<()> {
+        let needed = self.kernel.turns();
+        if needed <= limit {
+            return Ok(());
+        }
+        Err(Error::TooLong { what: what(), needed, limit, device: device.to_string() })
     }
 
     /// A call of `kernel` on `bindings`.

@@ -29,6 +29,9 @@ impl Source {
     }
 }
 
+/// Terms that are added up as they come: of so many equal ones, rounding takes no more than a millionth.
+pub const PLAIN: usize = 32;
+
 macro_rules! files {
     ($($stem:literal)*) => {
         /// Stems of all files in `shaders/` and `shaders/shared/`.
@@ -45,18 +48,24 @@ macro_rules! files {
 
 files! {
     "accumulate" "accuracy" "ceiling" "columns" "convolution" "cross_entropy" "dropout" "learn" "loop" "map"
-    "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "noise" "norm" "pool" "reduce" "sample"
+    "matmul_exact" "matmul_plain" "matmul_software" "matmul_subgroup" "matmul_tiled" "noise" "norm" "pool" "reduce" "sample"
     "scan" "scan_chunks" "scan_combine" "softmax" "sparse" "transpose" "update"
-    "shared/fold" "shared/functions" "shared/loop_product" "shared/matmul_lane" "shared/matmul_params"
+    "shared/fold" "shared/functions" "shared/loop_product" "shared/matmul_lane" "shared/matmul_params" "shared/number"
     "shared/operand_a_scalar" "shared/operand_a_u64" "shared/operand_a_vec4"
     "shared/operand_b_scalar" "shared/operand_b_u64" "shared/operand_b_vec4"
-    "shared/philox" "shared/result_scalar" "shared/result_vec4" "shared/segments"
+    "shared/philox" "shared/result_scalar" "shared/result_vec4" "shared/row" "shared/segments"
+    "shared/sums_exact" "shared/sums_plain"
     "shared/vector_f32" "shared/vector_u64" "shared/window"
 }
 
 /// How four floats are loaded fastest on a device: the text for `#import vector`.
 pub fn vector(family: Family) -> String {
     part(if matches!(family, Family::Software { int64: true, .. }) { "vector_u64" } else { "vector_f32" })
+}
+
+/// How sums of so many terms are made: the text for `#import sums`.
+pub fn sums(terms: usize) -> (&'static str, String) {
+    ("sums", part(if terms > PLAIN { "sums_exact" } else { "sums_plain" }))
 }
 
 /// The text of a file in `shaders/shared/`, with its own imports, for a choice that the host makes.

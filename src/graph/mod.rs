@@ -8,15 +8,18 @@
 //! The only way back in time is an operator that [delays](Memory): its output at a step does not depend
 //! on its input at that step. Every cycle must hold one.
 
+mod identity;
 mod lower;
 pub mod reference;
 mod table;
 mod tensor;
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use identity::Identity;
 pub use lower::{Lower, Operand, Placed, PlacedStates};
 pub use table::Table;
 pub use tensor::{Scope, Tensor};
@@ -186,12 +189,14 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// All operators; a [`NodeId`] is an index here.
     pub nodes: Vec<Node>,
+    /// The values of states: by operator, number, and whether after the step.
+    states: HashMap<(NodeId, usize, bool), ValueId>,
 }
 
 impl Graph {
     /// An empty graph for runs of `dims`.
     pub fn new(dims: Dims) -> Self {
-        Self { dims, values: Vec::new(), nodes: Vec::new() }
+        Self { dims, values: Vec::new(), nodes: Vec::new(), states: HashMap::new() }
     }
 
     /// Shape and extent of a value.
@@ -214,10 +219,13 @@ impl Graph {
 
     /// The value of an operator's state.
     pub fn state(&mut self, node: NodeId, index: usize, after: bool) -> ValueId {
-        let source = Source::State { node, index, after };
-        let found = self.values.iter().position(|v| v.source == source).map(ValueId);
         let ty = Type::sequence(self.state_cols(&self.nodes[node.0]));
-        found.unwrap_or_else(|| self.source(ty, source))
+        let found = self.states.get(&(node, index, after)).copied();
+        found.unwrap_or_else(|| {
+            let value = self.source(ty, Source::State { node, index, after });
+            self.states.insert((node, index, after), value);
+            value
+        })
     }
 
     /// Columns of each of an operator's states.
@@ -225,9 +233,17 @@ impl Graph {
         node.op.state_cols(self.ty(node.output).cols)
     }
 
-    /// Whether anything live reads a state of this operator, so that its whole history is kept.
-    pub(crate) fn reads_state(&self, value: ValueId, node: NodeId) -> bool {
-        matches!(self.values[value.0].source, Source::State { node: n, .. } if n == node)
+    /// Which operators read each value, once each and in order. Of operators that `live` leaves out, none.
+    pub(crate) fn readers(&self, live: &[bool]) -> Vec<Vec<NodeId>> {
+        let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); self.values.len()];
+        for (n, node) in self.nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
+            for &v in &node.inputs {
+                if readers[v.0].last() != Some(&NodeId(n)) {
+                    readers[v.0].push(NodeId(n));
+                }
+            }
+        }
+        readers
     }
 
     /// A value that no operator makes.
@@ -278,6 +294,12 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// What may be done about it where it has no gradient, for messages: empty, or starting with `; `.
     fn instead_of_gradient(&self) -> &'static str {
         ""
+    }
+
+    /// What tells it apart from all other operators. Those with equal identities and the same inputs are computed once; an
+    /// operator without one, as one that calls a function of the user's, is never taken for another, whatever it prints.
+    fn identity(&self) -> Option<Identity> {
+        None
     }
 
     /// Whether it carries a state from step to step, and so walks through time in order.

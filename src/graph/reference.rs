@@ -21,6 +21,32 @@ pub fn evaluate(
     wanted: &[ValueId],
     source: impl Fn(&Source) -> Vec<f64>,
 ) -> Result<Vec<Vec<f64>>> {
+    evaluate_with(graph, wanted, None, source)
+}
+
+/// Random errors of an evaluation, as rounding makes them: they show how much the errors of other arithmetic may matter.
+#[derive(Clone, Copy, Debug)]
+pub struct Noise<'a> {
+    /// Other seeds draw other errors.
+    pub seed: u64,
+    /// Each number that an operator reads is off by up to this share of it. Feeds are exact, but for those that follow.
+    pub share: f64,
+    /// Feeds that are read with errors: not those that hold classes, keys or words.
+    pub feeds: &'a [usize],
+    /// Whether results are rounded to 32 bits, so that what is beyond their range becomes infinite.
+    pub single: bool,
+}
+
+/// Like [`evaluate`], with errors if there are any.
+///
+/// # Errors
+/// As [`evaluate`].
+pub fn evaluate_with(
+    graph: &Graph,
+    wanted: &[ValueId],
+    noise: Option<Noise<'_>>,
+    source: impl Fn(&Source) -> Vec<f64>,
+) -> Result<Vec<Vec<f64>>> {
     let mut sources = Vec::with_capacity(graph.values.len());
     for value in &graph.values {
         let values = match value.source {
@@ -42,7 +68,8 @@ pub fn evaluate(
         _ => 1,
     });
     let cells = blocks.map(|n| vec![None; n]).collect();
-    let mut walk = Walk { graph, sources, cells };
+    let drawn = std::cell::Cell::new(noise.map_or(0, |n| n.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    let mut walk = Walk { graph, sources, cells, noise, drawn };
     let mut results = Vec::with_capacity(wanted.len());
     for &value in wanted {
         for cell in walk.cells_of(value, None) {
@@ -59,6 +86,9 @@ type Cell = (usize, usize);
 
 struct Walk<'g> {
     graph: &'g Graph,
+    noise: Option<Noise<'g>>,
+    /// The state of the random numbers.
+    drawn: std::cell::Cell<u64>,
     /// By value; empty for those that operators make.
     sources: Vec<Vec<f64>>,
     /// By node and block.
@@ -108,6 +138,29 @@ impl Walk<'_> {
             Some(t) => all[t * step..(t + 1) * step].to_vec(),
             None => all.clone(),
         }
+    }
+
+    /// What an operator reads of a value at step `t`.
+    fn read(&self, value: ValueId, t: Option<usize>) -> Vec<f64> {
+        let mut rows = self.rows(value, t);
+        let exact = |noise: &Noise<'_>| match self.graph.values[value.0].source {
+            Source::Feed(feed) => !noise.feeds.contains(&feed),
+            Source::Constant(_) => true,
+            _ => false,
+        };
+        if let Some(noise) = self.noise.filter(|noise| !exact(noise)) {
+            rows.iter_mut().for_each(|x| *x *= 1.0 + noise.share * self.draw());
+        }
+        rows
+    }
+
+    /// A random number between -1 and 1 (Steele et al. 2014).
+    fn draw(&self) -> f64 {
+        let state = self.drawn.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.drawn.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
     /// The state's block before this one, if it is not the start; and the step whose inputs this block comes from.
@@ -172,8 +225,8 @@ impl Walk<'_> {
             return start;
         }
         let (before, t) = self.origin(cell);
-        let inputs: Vec<Vec<f64>> = node.inputs.iter().map(|&v| self.rows(v, t)).collect();
-        node.op.reference(&Reference {
+        let inputs: Vec<Vec<f64>> = node.inputs.iter().map(|&v| self.read(v, t)).collect();
+        let mut results = node.op.reference(&Reference {
             types: node.inputs.iter().map(|&v| self.graph.ty(v)).collect(),
             ty,
             rows,
@@ -181,6 +234,10 @@ impl Walk<'_> {
             step: t.unwrap_or(0),
             state: before.and_then(|b| self.cells[cell.0][b].as_deref()).unwrap_or_default(),
             dims,
-        })
+        });
+        if self.noise.is_some_and(|noise| noise.single) {
+            results.iter_mut().for_each(|x| *x = f64::from(*x as f32));
+        }
+        results
     }
 }

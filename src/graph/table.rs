@@ -1,6 +1,7 @@
 //! Constant words that kernels read, such as the indices of a gather.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// Constant words of an operator, uploaded once before the first run. Clones share the memory, and only they are equal:
@@ -31,7 +32,15 @@ impl PartialEq for Table {
     }
 }
 
-/// Its length and place: operators are equal where they print the same, and so are tables.
+impl Eq for Table {}
+
+impl Hash for Table {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        self.0.as_ptr().hash(to);
+    }
+}
+
+/// Its length and place.
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Table({} words at {:p})", self.0.len(), self.0)

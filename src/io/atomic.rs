@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::temporary::Temporary;
 use crate::error::{Error, Result};
 
 /// Writes a file by way of a temporary file in the same directory, which takes its name at the end.
@@ -28,7 +29,7 @@ pub fn write_atomic(
 
 /// A file under construction beside the place that it takes in the end. Dropped before, it leaves nothing behind.
 pub struct NewFile {
-    file: tempfile::NamedTempFile,
+    file: Temporary,
     path: PathBuf,
 }
 
@@ -43,13 +44,13 @@ impl NewFile {
         if std::fs::metadata(path).is_ok_and(|about| !about.is_file()) {
             return Err(Error::file(path, "cannot be written: this is not a regular file"));
         }
-        let file = new_file(directory(path)).map_err(|e| Error::io("write", path, e))?;
+        let file = Temporary::create(directory(path)).map_err(|e| Error::io("write", path, e))?;
         Ok(Self { file, path: path.into() })
     }
 
     /// The file as it is so far.
     pub fn file(&mut self) -> &mut File {
-        self.file.as_file_mut()
+        self.file.file()
     }
 
     /// An error of this file, under the name that it will have.
@@ -64,7 +65,7 @@ impl NewFile {
     /// When the rename fails.
     pub fn finish_without_sync(self) -> Result<()> {
         let Self { file, path } = self;
-        file.persist(&path).map(drop).map_err(|e| Error::io("write", &path, e.error))
+        file.persist(&path).map_err(|e| Error::io("write", &path, e))
     }
 
     /// Puts the file in its place, when it is on the disk.
@@ -72,10 +73,10 @@ impl NewFile {
     /// # Errors
     /// When the disk or the rename fails.
     pub fn finish(self) -> Result<()> {
-        let Self { file, path } = self;
+        let Self { mut file, path } = self;
         let end = || {
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|e| e.error)?;
+            file.file().sync_all()?;
+            file.persist(&path)?;
             sync_directory(directory(&path))
         };
         end().map_err(|e| Error::io("write", &path, e))
@@ -83,24 +84,11 @@ impl NewFile {
 }
 
 /// The directory that a file lies in.
-pub(super) fn directory(path: &Path) -> &Path {
+pub fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     }
-}
-
-/// A temporary file that others may read as far as the umask lets them (tempfile's own default is the owner
-/// alone, which would surprise whoever shares the result).
-#[cfg(unix)]
-fn new_file(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o666)).tempfile_in(directory)
-}
-
-#[cfg(not(unix))]
-fn new_file(directory: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    tempfile::NamedTempFile::new_in(directory)
 }
 
 /// Makes the rename itself survive a crash. Some network file systems cannot sync a directory: the file is in

@@ -1,20 +1,20 @@
 //! Tables of examples: which columns are inputs, and what an example should be answered with.
 
-use std::fmt;
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::Deserialize;
 
-use super::csv::read_csv;
-use super::dataset::{Dataset, scaled};
+use super::csv::{Columns, read_csv_with};
+use super::dataset::{Dataset, Wanted, scaled};
 use crate::error::{Error, Result};
 
 /// 32-bit floats hold every integer up to here, so a class index below it is exact.
 const MOST_CLASSES: f32 = (1 << 24) as f32;
 
 /// The column of a table that holds the class index: `"first"`, `"last"` or a number, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Form")]
 pub enum LabelColumn {
     /// The first column.
     First,
@@ -25,39 +25,24 @@ pub enum LabelColumn {
     Index(usize),
 }
 
-impl<'de> Deserialize<'de> for LabelColumn {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl Visitor<'_> for Read {
-            type Value = LabelColumn;
+/// How a file writes it.
+#[derive(Deserialize)]
+enum Form {
+    #[serde(rename = "$word:first")]
+    First,
+    #[serde(rename = "$word:last")]
+    Last,
+    #[serde(rename = "$whole:the label's column, counted from 0")]
+    Index(usize),
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str("\"first\", \"last\" or the label's column, counted from 0")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<LabelColumn, E> {
-                match text {
-                    "first" => Ok(LabelColumn::First),
-                    "last" => Ok(LabelColumn::Last),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
-
-            fn visit_i64<E: de::Error>(self, index: i64) -> Result<LabelColumn, E> {
-                let unexpected = de::Unexpected::Signed(index);
-                usize::try_from(index)
-                    .map(LabelColumn::Index)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, index: u64) -> Result<LabelColumn, E> {
-                let unexpected = de::Unexpected::Unsigned(index);
-                usize::try_from(index)
-                    .map(LabelColumn::Index)
-                    .map_err(|_| E::invalid_value(unexpected, &self))
-            }
+impl From<Form> for LabelColumn {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::First => Self::First,
+            Form::Last => Self::Last,
+            Form::Index(index) => Self::Index(index),
         }
-        deserializer.deserialize_any(Read)
     }
 }
 
@@ -70,8 +55,29 @@ pub(super) enum Answers {
     Numbers(usize),
 }
 
-pub(super) fn load_csv(path: &Path, answers: Answers, scale: f32) -> Result<Dataset> {
-    let table = read_csv(path)?;
+pub(super) fn load_csv(
+    path: &Path,
+    answers: Answers,
+    scale: f32,
+    wanted: Option<Wanted<'_>>,
+) -> Result<Dataset> {
+    // A target of NaN does not count.
+    let gaps = |column: usize, columns: usize| match answers {
+        Answers::Class(LabelColumn::First) => column == 0,
+        Answers::Class(LabelColumn::Last) => column + 1 == columns,
+        Answers::Class(LabelColumn::Index(label)) => column == label,
+        Answers::Numbers(n) => column + n >= columns,
+    };
+    let own = match answers {
+        Answers::Class(_) => 1,
+        Answers::Numbers(n) => n,
+    };
+    let right = |columns: usize| match (wanted, columns.checked_sub(own)) {
+        (Some(wanted), Some(inputs @ 1..)) => wanted.check(path, inputs),
+        // There is an error of its own for tables without inputs.
+        _ => Ok(()),
+    };
+    let table = read_csv_with(path, Columns { right: &right, gaps: &gaps })?;
     let (inputs, targets) = match answers {
         Answers::Class(label) => with_label(path, table, label)?,
         Answers::Numbers(n) if (1..table.ncols()).contains(&n) => {
@@ -107,7 +113,8 @@ fn with_label(path: &Path, mut table: Array2<f32>, label: LabelColumn) -> Result
     };
     let targets = table.column(label).to_owned().insert_axis(Axis(1));
     for (row, &value) in targets.iter().enumerate() {
-        if value < 0.0 || value.fract() != 0.0 || value >= MOST_CLASSES {
+        let class = (0.0..MOST_CLASSES).contains(&value) && value.fract() == 0.0;
+        if !class && !value.is_nan() {
             let problem = format!(
                 "the label of example {} is {value}; labels are class indices, whole numbers from 0 and below \
                  {MOST_CLASSES} (for numbers to be given, say [data] targets = 1)",

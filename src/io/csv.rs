@@ -22,10 +22,24 @@ const MOST_UNPACKED: u64 = 1 << 32;
 /// finite number in the range of 32-bit floats and for a line with more or fewer fields than those before it,
 /// and for a table without rows.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Array2<f32>> {
-    read_limited(path.as_ref(), MOST_UNPACKED)
+    read_csv_with(path.as_ref(), Columns { right: &|_| Ok(()), gaps: &|_, _| false })
 }
 
-fn read_limited(path: &Path, most_unpacked: u64) -> Result<Array2<f32>> {
+/// What is known of a table's columns.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    /// An error where their number is wrong; asked before more than a line is unpacked.
+    pub right: &'a dyn Fn(usize) -> Result<()>,
+    /// Whether NaN may stand in a column; it gets that column and the number of columns.
+    pub gaps: &'a dyn Fn(usize, usize) -> bool,
+}
+
+/// Reads a table of which something is known.
+pub(super) fn read_csv_with(path: &Path, columns: Columns<'_>) -> Result<Array2<f32>> {
+    read_limited(path, MOST_UNPACKED, columns)
+}
+
+fn read_limited(path: &Path, most_unpacked: u64, columns: Columns<'_>) -> Result<Array2<f32>> {
     let source = Source::open(path)?;
     let limit = if source.gzip { most_unpacked } else { u64::MAX };
     // With a line feed after the last line, too, the reader always stands just behind a record's line.
@@ -52,11 +66,18 @@ fn read_limited(path: &Path, most_unpacked: u64) -> Result<Array2<f32>> {
             let problem = format!("line {number} has {} fields, but the first has {expected}", line.len());
             return Err(Error::file(path, problem));
         }
-        if is_first && is_header(&line) {
-            continue;
+        if is_first {
+            (columns.right)(expected)?;
+            if is_header(&line) {
+                continue;
+            }
+        }
+        if values.capacity() - values.len() < expected {
+            let more = values.len().max(1 << 12).max(expected);
+            super::reserve(path, &mut values, more)?;
         }
         for (column, field) in line.iter().enumerate() {
-            let value = parse(field).map_err(|problem| {
+            let value = parse(field, (columns.gaps)(column, expected)).map_err(|problem| {
                 let field = show(field);
                 Error::file(path, format!("line {number}, column {}: {field} {problem}", column + 1))
             })?;
@@ -82,13 +103,13 @@ fn is_header(line: &::csv::ByteRecord) -> bool {
     !line.iter().any(is_number) && line.iter().any(|field| !field.is_empty())
 }
 
-fn parse(field: &[u8]) -> Result<f32, &'static str> {
+fn parse(field: &[u8], gap: bool) -> Result<f32, &'static str> {
     if field.is_empty() {
         return Err("is an empty field");
     }
     let text = std::str::from_utf8(field).map_err(|_| "is not a number")?;
     let value: f32 = text.parse().map_err(|_| "is not a number")?;
-    if value.is_finite() {
+    if value.is_finite() || (gap && value.is_nan()) {
         Ok(value)
     } else if text.bytes().any(|byte| byte.is_ascii_digit()) {
         Err("is beyond the range of 32-bit floats")
@@ -121,7 +142,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("table.csv");
         std::fs::write(&path, bytes).unwrap();
-        let result = read_limited(&path, 1000);
+        let result =
+            read_limited(&path, 1000, Columns { right: &|_| Ok(()), gaps: &|column, _| column == 2 });
         if let Err(error) = &result {
             assert!(error.to_string().contains("table.csv"), "{error}");
         }
@@ -150,6 +172,20 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         assert!(read_csv("/nowhere/table.csv").unwrap_err().to_string().contains("/nowhere/table.csv"));
+    }
+
+    #[test]
+    fn nan_is_read_where_it_may_stand() {
+        let table = read(b"1,2,nan\n3,4,NaN\n5,6,7\n").unwrap();
+        assert!(table[[0, 2]].is_nan() && table[[1, 2]].is_nan() && table[[2, 2]] == 7.0);
+        for (text, expected) in [
+            ("1,nan,2\n", "line 1, column 2: 'nan' is not a finite number"),
+            ("1,2,inf\n", "line 1, column 3: 'inf' is not a finite number"),
+            ("1,2,none\n3,4,none\n", "column 3: 'none' is not a number"),
+        ] {
+            let message = problem(text);
+            assert!(message.contains(expected), "{text:?}: {message}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 pub use crate::io::columns::LabelColumn;
 use crate::io::columns::{Answers, load_csv};
-use crate::io::idx::read_idx;
+use crate::io::idx::Packed;
 use crate::io::split::SplitSpec;
 use ndarray::{Array2, Axis};
 
@@ -26,7 +26,8 @@ use ndarray::{Array2, Axis};
 pub struct Dataset {
     /// Examples × features.
     pub inputs: Array2<f32>,
-    /// Examples × 1: the index of each example's class, from 0; or examples × the columns of [`DataSpec::Csv::targets`].
+    /// Examples × 1: the index of each example's class, from 0; or examples × the columns of [`DataSpec::Csv::targets`]. NaN where
+    /// a target does not count.
     pub targets: Array2<f32>,
 }
 
@@ -55,6 +56,26 @@ impl Dataset {
     }
 }
 
+/// What the examples are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// The node that gets them.
+    pub node: &'a str,
+    /// The numbers that it takes of each example.
+    pub numbers: usize,
+}
+
+impl Wanted<'_> {
+    /// Whether examples of a file are of the right size.
+    pub(super) fn check(&self, path: &Path, numbers: usize) -> Result<()> {
+        if numbers == self.numbers {
+            return Ok(());
+        }
+        let (node, of) = (format!("node '{}'", self.node), format!("an example of {}", path.display()));
+        Err(Error::shape(node, format!("{} numbers", self.numbers), of, format!("{numbers} numbers")))
+    }
+}
+
 /// What was read: the parts of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Splits {
@@ -71,22 +92,24 @@ pub struct Splits {
 
 /// Where the examples are and how they are written. Paths are relative to the TOML file's directory.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
-#[serde(deny_unknown_fields, tag = "format", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum DataSpec {
+    #[serde(alias = "$tag:format")]
     /// A table of numbers with one example in a row, plain or packed with gzip; see [`read_csv`](crate::io::csv::read_csv).
     Csv {
         /// The file.
         path: PathBuf,
-        /// The column of the class index, the last if not given; all others are inputs.
+        /// The column of the class index, the last if not given; all others are inputs. An example whose class is `nan` does not
+        /// count in the loss.
         label: Option<LabelColumn>,
         /// In place of a class: so many columns at the end are the numbers that the network should give, at once or step by
-        /// step; all others are inputs.
+        /// step; all others are inputs. A target that is `nan` does not count in the loss.
         targets: Option<usize>,
         /// Inputs are multiplied by this; 1 by default.
         #[serde(default = "unscaled")]
         scale: f32,
     },
-    /// Images and labels as IDX files, plain or packed with gzip; see [`read_idx`]. An image's pixels are its
+    /// Images and labels as IDX files, plain or packed with gzip; see [`read_idx`](crate::io::idx::read_idx). An image's pixels are its
     /// inputs, row by row.
     Idx {
         /// The directory of the files. The four standard names of MNIST are looked for in it, with and
@@ -118,10 +141,18 @@ impl DataSpec {
     /// Reads the examples and splits them. Relative paths start at `base`, the TOML file's directory.
     ///
     /// # Errors
-    /// Those of [`read_csv`](crate::io::csv::read_csv) and [`read_idx`]; [`Error::File`] for a class index that is not a whole number
+    /// Those of [`read_csv`](crate::io::csv::read_csv) and [`read_idx`](crate::io::idx::read_idx); [`Error::File`] for a class index that is not a whole number
     /// from 0, for files that do not fit together and for files without examples; [`Error::Invalid`] for
     /// settings that exclude each other or a part that leaves nothing to learn from.
     pub fn load(&self, split: &SplitSpec, base: &Path) -> Result<Splits> {
+        self.load_for(split, base, None)
+    }
+
+    /// Like [`DataSpec::load`], of examples that are known to be of another size than they are before they are unpacked.
+    ///
+    /// # Errors
+    /// As [`DataSpec::load`], and [`Error::Shape`] with the node and both sizes.
+    pub fn load_for(&self, split: &SplitSpec, base: &Path, wanted: Option<Wanted<'_>>) -> Result<Splits> {
         let (name, train, test) = match self {
             Self::Csv { path, label, targets, scale } => {
                 let path = base.join(path);
@@ -133,13 +164,13 @@ impl DataSpec {
                     (label, None) => Answers::Class(label.unwrap_or_default()),
                     (None, Some(columns)) => Answers::Numbers(*columns),
                 };
-                let all = load_csv(&path, answers, *scale)?;
+                let all = load_csv(&path, answers, *scale, wanted)?;
                 (path, all, None)
             }
             Self::Idx { scale, .. } => {
                 let files = self.idx_files(base)?;
-                let train = load_idx(&files.train, *scale)?;
-                let test = files.test.as_ref().map(|pair| load_idx(pair, *scale)).transpose()?;
+                let train = load_idx(&files.train, *scale, wanted)?;
+                let test = files.test.as_ref().map(|pair| load_idx(pair, *scale, wanted)).transpose()?;
                 if let (Some(test), Some(pair)) = (&test, &files.test) {
                     check_same_features(&files.train.images, &train, &pair.images, test)?;
                 }
@@ -223,14 +254,14 @@ fn standard_file(directory: &Path, field: &str, name: &str) -> Result<PathBuf> {
     })
 }
 
-fn load_idx(pair: &IdxPair, scale: f32) -> Result<Dataset> {
-    let images = read_idx(&pair.images)?;
-    let labels = read_idx(&pair.labels)?;
+fn load_idx(pair: &IdxPair, scale: f32, wanted: Option<Wanted<'_>>) -> Result<Dataset> {
+    // All that the headers tell is compared before anything is unpacked.
+    let (images, labels) = (Packed::open(&pair.images)?, Packed::open(&pair.labels)?);
     let (&[count, ref sides @ ..], [labelled]) = (&images.shape[..], &labels.shape[..]) else {
         let problem = format!("labels need 1 dimension, but these are {:?}", labels.shape);
         return Err(Error::file(&pair.labels, problem));
     };
-    if sides.is_empty() || images.data.is_empty() {
+    if sides.is_empty() || images.shape.contains(&0) {
         let problem = format!("dimensions {:?}; images need at least 2, none of them 0", images.shape);
         return Err(Error::file(&pair.images, problem));
     }
@@ -238,11 +269,17 @@ fn load_idx(pair: &IdxPair, scale: f32) -> Result<Dataset> {
         let problem = format!("{count} images, but {} has {labelled} labels", pair.labels.display());
         return Err(Error::file(&pair.images, problem));
     }
-    let features = images.data.len() / count;
-    let pixels = images.data.into_iter().map(f32::from).collect();
+    let features: usize = sides.iter().product();
+    if let Some(wanted) = wanted {
+        wanted.check(&pair.images, features)?;
+    }
+    let mut pixels = Vec::new();
+    super::reserve(&pair.images, &mut pixels, count * features)?;
+    pixels.extend(images.read()?.data.into_iter().map(f32::from));
+    let labels = labels.read()?.data;
     let inputs = Array2::from_shape_vec((count, features), pixels);
     let inputs = inputs.map_err(|e| Error::file(&pair.images, e.to_string()))?;
-    let targets = Array2::from_shape_fn((count, 1), |(row, _)| f32::from(labels.data[row]));
+    let targets = Array2::from_shape_fn((count, 1), |(row, _)| f32::from(labels[row]));
     Ok(Dataset { inputs: scaled(&pair.images, inputs, scale)?, targets })
 }
 
@@ -286,7 +323,7 @@ mod tests {
     }
 
     fn parse(toml: &str) -> Result<File, String> {
-        toml::from_str(toml).map_err(|e| e.to_string())
+        crate::read::toml(toml, "a.toml".as_ref()).map_err(|e| e.to_string())
     }
 
     fn load(dir: &TempDir, toml: &str) -> Result<Splits> {

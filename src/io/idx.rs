@@ -27,33 +27,58 @@ pub struct Idx {
 /// [`Error::Io`], also for damaged gzip data; [`Error::File`] for a file that is not IDX, of another type,
 /// or whose values are more or fewer than its dimensions say.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
-    let path = path.as_ref();
-    let mut source = Source::open(path)?;
-    let shape = read_header(path, &mut source)?;
-    let header = 4 + 4 * shape.len() as u64;
-    let product = shape.iter().try_fold(1u64, |count, &side| count.checked_mul(side as u64));
-    let promised = product.filter(|count| count.checked_add(header + 1).is_some());
-    let Some(promised) = promised else {
-        return Err(Error::file(path, format!("its dimensions {shape:?} are larger than any file")));
-    };
-    let wrong = |found: String| {
-        Error::file(path, format!("its dimensions {shape:?} need {promised} bytes, but {found}"))
-    };
-    let room = source.most.saturating_sub(header);
-    if promised > room {
-        return Err(wrong(if source.gzip {
-            format!("a gzip file of {} bytes cannot hold so many", source.stored)
-        } else {
-            format!("{room} follow the header")
-        }));
+    Packed::open(path.as_ref())?.read()
+}
+
+/// An IDX file of which the header was read.
+pub(super) struct Packed<'a> {
+    path: &'a Path,
+    source: Source,
+    /// The dimensions.
+    pub shape: Vec<usize>,
+    /// Bytes that they need.
+    promised: u64,
+}
+
+impl<'a> Packed<'a> {
+    /// Reads the header, and compares the dimensions with the length of the file.
+    pub fn open(path: &'a Path) -> Result<Self> {
+        let mut source = Source::open(path)?;
+        let shape = read_header(path, &mut source)?;
+        let header = 4 + 4 * shape.len() as u64;
+        let product = shape.iter().try_fold(1u64, |count, &side| count.checked_mul(side as u64));
+        let promised = product.filter(|count| count.checked_add(header + 1).is_some());
+        let Some(promised) = promised else {
+            return Err(Error::file(path, format!("its dimensions {shape:?} are larger than any file")));
+        };
+        let room = source.most.saturating_sub(header);
+        let all = Self { path, source, shape, promised };
+        if promised > room {
+            return Err(all.wrong(if all.source.gzip {
+                format!("a gzip file of {} bytes cannot hold as many", all.source.stored)
+            } else {
+                format!("{room} follow the header")
+            }));
+        }
+        Ok(all)
     }
-    // One more than promised is enough to know that there are too many, however many a gzip file unpacks to.
-    let mut data = Vec::new();
-    source.reader.take(promised + 1).read_to_end(&mut data).map_err(|e| Error::io("read", path, e))?;
-    match data.len() as u64 {
-        found if found < promised => Err(wrong(format!("{found} follow the header"))),
-        found if found > promised => Err(wrong("more follow the header".to_string())),
-        _ => Ok(Idx { shape, data }),
+
+    fn wrong(&self, found: String) -> Error {
+        let problem = format!("its dimensions {:?} need {} bytes, but {found}", self.shape, self.promised);
+        Error::file(self.path, problem)
+    }
+
+    /// Reads the values.
+    pub fn read(mut self) -> Result<Idx> {
+        // One more than promised is enough to know that there are too many, however many a gzip file unpacks to.
+        let mut data = Vec::new();
+        let read = (&mut self.source.reader).take(self.promised + 1).read_to_end(&mut data);
+        read.map_err(|e| Error::io("read", self.path, e))?;
+        match data.len() as u64 {
+            found if found < self.promised => Err(self.wrong(format!("{found} follow the header"))),
+            found if found > self.promised => Err(self.wrong("more follow the header".to_string())),
+            _ => Ok(Idx { shape: self.shape, data }),
+        }
     }
 }
 

@@ -8,10 +8,12 @@ mod columns;
 pub mod csv;
 pub mod dataset;
 pub mod idx;
+pub mod lock;
 pub mod npy;
 pub mod params;
 pub mod split;
 pub mod table;
+pub mod temporary;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -33,6 +35,30 @@ fn open(path: &Path) -> Result<(File, u64)> {
     }
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     Ok((file, about.len()))
+}
+
+/// Bytes of memory that are free on this machine, or that its container allows, where the system tells.
+fn free_memory() -> Option<u64> {
+    let about = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let free = about.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let free: u64 = free.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    let container = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    Some(container.trim().parse().map_or(1024 * free, |most: u64| most.min(1024 * free)))
+}
+
+/// Room for `more` numbers, of which the same again is taken when examples are split; an error where memory does not hold them.
+fn reserve(path: &Path, numbers: &mut Vec<f32>, more: usize) -> Result<()> {
+    let bytes = 4 * (numbers.len() as u64).saturating_add(more as u64);
+    let free = free_memory();
+    if free.is_some_and(|free| bytes.saturating_mul(2) > free) || numbers.try_reserve_exact(more).is_err() {
+        let free =
+            free.map_or("the memory".into(), |free| format!("the {free} bytes of memory that are free"));
+        let problem = format!(
+            "its numbers take {bytes} bytes and twice that while they are split, too much for {free}"
+        );
+        return Err(Error::file(path, problem));
+    }
+    Ok(())
 }
 
 /// The bytes of a file that may be packed with gzip.

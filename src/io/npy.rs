@@ -4,7 +4,7 @@
 //! file is a zip archive of such files, here without compression.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView3;
@@ -32,7 +32,7 @@ impl NpyFile {
     pub fn create(path: impl AsRef<Path>, shape: Shape) -> Result<Self> {
         let path = path.as_ref();
         let mut file = NewFile::create(path)?;
-        let body = Body::start(file.file(), shape).map_err(|e| file.error(e))?;
+        let body = Body::start(file.file(), 0, shape).map_err(|e| file.error(e))?;
         Ok(Self { file, path: path.into(), body })
     }
 
@@ -45,6 +45,15 @@ impl NpyFile {
         self.body.write(self.file.file(), example, row, values).map_err(|e| self.file.error(e))
     }
 
+    /// Keeps the first `examples` and `rows` alone, as of a run that ended early.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn keep(&mut self, examples: usize, rows: usize) -> Result<()> {
+        let kept = self.body.keep(self.file.file(), examples, rows);
+        kept.and_then(|()| self.file.file().set_len(self.body.end())).map_err(|e| self.file.error(e))
+    }
+
     /// Puts the file in its place.
     ///
     /// # Errors
@@ -54,11 +63,12 @@ impl NpyFile {
     }
 }
 
-/// An `.npz` file under construction. Its arrays wait in temporary files beside it, since an archive is written in one go.
+/// An `.npz` file under construction. Its arrays wait in a temporary file beside it, since an archive is written in one go.
 pub struct NpzFile {
     file: NewFile,
     path: PathBuf,
-    arrays: Vec<(String, File, Body)>,
+    waiting: File,
+    arrays: Vec<(String, Body)>,
 }
 
 impl NpzFile {
@@ -68,21 +78,19 @@ impl NpzFile {
     /// A file that cannot be made.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Ok(Self { file: NewFile::create(path)?, path: path.into(), arrays: Vec::new() })
+        let file = NewFile::create(path)?;
+        let waiting = tempfile::tempfile_in(directory(path)).map_err(|e| file.error(e))?;
+        Ok(Self { file, path: path.into(), waiting, arrays: Vec::new() })
     }
 
-    /// Adds an array and gives its number.
+    /// Adds an array and gives its number. The name must be one that no other array has.
     ///
     /// # Errors
-    /// A temporary file that cannot be made.
+    /// A disk that is too small for it.
     pub fn add(&mut self, name: &str, shape: Shape) -> Result<usize> {
-        let start = || {
-            let mut file = tempfile::tempfile_in(directory(&self.path))?;
-            let body = Body::start(&mut file, shape)?;
-            Ok((name.to_string(), file, body))
-        };
-        let array = start().map_err(|e| self.file.error(e))?;
-        self.arrays.push(array);
+        let start = self.arrays.last().map_or(0, |(_, body)| body.end());
+        let body = Body::start(&mut self.waiting, start, shape).map_err(|e| self.file.error(e))?;
+        self.arrays.push((name.to_string(), body));
         Ok(self.arrays.len() - 1)
     }
 
@@ -97,9 +105,18 @@ impl NpzFile {
         row: usize,
         values: ArrayView3<'_, f32>,
     ) -> Result<()> {
-        let (_, file, body) = &mut self.arrays[array];
+        let (_, body) = &self.arrays[array];
         body.check(&self.path, example, row, values)?;
-        body.write(file, example, row, values).map_err(|e| self.file.error(e))
+        body.write(&mut self.waiting, example, row, values).map_err(|e| self.file.error(e))
+    }
+
+    /// As [`NpyFile::keep`], of an array.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn keep(&mut self, array: usize, examples: usize, rows: usize) -> Result<()> {
+        let (_, body) = &mut self.arrays[array];
+        body.keep(&mut self.waiting, examples, rows).map_err(|e| self.file.error(e))
     }
 
     /// Packs the arrays and puts the archive in its place.
@@ -107,17 +124,18 @@ impl NpzFile {
     /// # Errors
     /// When the disk or the rename fails.
     pub fn finish(mut self) -> Result<()> {
-        let pack = |to: &mut File, arrays: &mut [(String, File, Body)]| {
+        let pack = |to: &mut File, from: &mut File, arrays: &[(String, Body)]| {
             let mut zip = ZipWriter::new(BufWriter::new(to));
-            for (name, file, body) in arrays {
+            for (name, body) in arrays {
                 let large = body.bytes() > u64::from(u32::MAX) / 2;
                 zip.start_file(format!("{name}.npy"), SimpleFileOptions::default().large_file(large))?;
-                file.seek(SeekFrom::Start(0))?;
-                io::copy(file, &mut zip)?;
+                from.seek(SeekFrom::Start(body.start))?;
+                io::copy(&mut from.take(body.bytes()), &mut zip)?;
             }
             zip.finish()?.flush()
         };
-        pack(self.file.file(), &mut self.arrays).map_err(|e| self.file.error(e))?;
+        let packed = pack(self.file.file(), &mut self.waiting, &self.arrays);
+        packed.map_err(|e| self.file.error(e))?;
         self.file.finish()
     }
 }
@@ -126,23 +144,52 @@ impl NpzFile {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Body {
     pub shape: Shape,
-    /// Bytes before the first element.
-    pub header: u64,
+    /// Where its header begins.
+    start: u64,
+    /// Bytes of the header.
+    header: u64,
 }
 
 impl Body {
-    pub fn start(file: &mut File, shape: Shape) -> io::Result<Self> {
+    /// Writes the header at `start`, and makes room for the elements: a disk that is too small is told now.
+    pub fn start(file: &mut File, start: u64, shape: Shape) -> io::Result<Self> {
         let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("{shape:?} floats"));
         let bytes = shape.iter().try_fold(4_u64, |n, &d| n.checked_mul(d as u64)).ok_or_else(too_large)?;
-        let text = header(shape);
+        let text = header(shape, 0);
+        let body = Self { shape, start, header: text.len() as u64 };
+        let all = bytes.checked_add(body.header).filter(|n| n.checked_add(start).is_some());
+        make_room(file, start, all.ok_or_else(too_large)?)?;
+        file.seek(SeekFrom::Start(start))?;
         file.write_all(&text)?;
-        let body = Self { shape, header: text.len() as u64 };
-        file.set_len(body.header.checked_add(bytes).ok_or_else(too_large)?)?;
         Ok(body)
     }
 
+    /// Bytes of header and elements.
     fn bytes(&self) -> u64 {
         self.header + 4 * self.shape.iter().product::<usize>() as u64
+    }
+
+    /// Where its first element is.
+    pub fn first(&self) -> u64 {
+        self.start + self.header
+    }
+
+    /// The byte behind its last one.
+    pub fn end(&self) -> u64 {
+        self.start + self.bytes()
+    }
+
+    /// Keeps the first `examples` and `rows`: their elements move together.
+    pub fn keep(&mut self, file: &mut File, examples: usize, rows: usize) -> io::Result<()> {
+        let [all, most, size] = self.shape;
+        let (examples, rows) = (examples.min(all), rows.min(most));
+        let [old, new] = [most, rows].map(|rows| 4 * (rows * size) as u64);
+        for example in 1..if old == new { 0 } else { examples as u64 } {
+            move_bytes(file, self.first() + example * old, self.first() + example * new, new)?;
+        }
+        self.shape = [examples, rows, size];
+        file.seek(SeekFrom::Start(self.start))?;
+        file.write_all(&header(self.shape, self.header as usize))
     }
 
     pub fn check(&self, path: &Path, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
@@ -170,19 +217,51 @@ impl Body {
         for (i, block) in values.outer_iter().enumerate() {
             let first = ((example + i) * rows + row) * size;
             let bytes: Vec<u8> = block.iter().flat_map(|x| x.to_le_bytes()).collect();
-            file.seek(SeekFrom::Start(self.header + 4 * first as u64))?;
+            file.seek(SeekFrom::Start(self.first() + 4 * first as u64))?;
             file.write_all(&bytes)?;
         }
         Ok(())
     }
 }
 
-/// What stands before the elements; its length is a multiple of 64.
-fn header([examples, rows, size]: Shape) -> Vec<u8> {
+/// Moves bytes towards the start of a file, part by part.
+fn move_bytes(file: &mut File, from: u64, to: u64, count: u64) -> io::Result<()> {
+    let mut part = vec![0; count.min(1 << 20) as usize];
+    let mut moved = 0;
+    while moved < count {
+        let part = &mut part[..(count - moved).min(1 << 20) as usize];
+        file.seek(SeekFrom::Start(from + moved))?;
+        file.read_exact(part)?;
+        file.seek(SeekFrom::Start(to + moved))?;
+        file.write_all(part)?;
+        moved += part.len() as u64;
+    }
+    Ok(())
+}
+
+/// Makes a file reach `bytes` beyond `start`, in zeros that have their place on the disk where the file system can say so.
+fn make_room(file: &File, start: u64, bytes: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::Errno;
+        // Other file systems cannot, which is no reason to refuse.
+        if let Err(why @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) =
+            fallocate(file, FallocateFlags::empty(), start, bytes)
+        {
+            let why = io::Error::from(why);
+            return Err(io::Error::new(why.kind(), format!("no room for its {bytes} bytes: {why}")));
+        }
+    }
+    file.set_len(start + bytes)
+}
+
+/// What stands before the elements; its length is a multiple of 64, and at least `least`.
+fn header([examples, rows, size]: Shape, least: usize) -> Vec<u8> {
     const PREAMBLE: usize = 10;
     let mut text =
         format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({examples}, {rows}, {size}), }}");
-    let end = (PREAMBLE + text.len() + 1).next_multiple_of(64);
+    let end = (PREAMBLE + text.len() + 1).next_multiple_of(64).max(least);
     text.extend(std::iter::repeat_n(' ', end - PREAMBLE - text.len() - 1));
     text.push('\n');
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
@@ -234,6 +313,38 @@ mod tests {
         assert_eq!(npz.by_name::<_, ndarray::Ix3>("a").map(|a: Array3<f32>| a).unwrap(), array());
         assert_eq!(npz.by_name::<_, ndarray::Ix3>("empty").map(|a: Array3<f32>| a).unwrap().dim(), (3, 0, 2));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing beside it");
+    }
+
+    #[test]
+    fn the_first_examples_and_rows_are_kept_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        for (examples, rows) in [(3, 10), (2, 10), (3, 4), (1, 1), (0, 10), (3, 0), (9, 99)] {
+            let path = dir.path().join("a.npy");
+            let mut file = NpyFile::create(&path, [3, 10, 2]).unwrap();
+            in_blocks(|b, t, values| file.write(b, t, values).unwrap());
+            file.keep(examples, rows).unwrap();
+            file.finish().unwrap();
+            let part = array().slice(s![..examples.min(3), ..rows.min(10), ..]).to_owned();
+            assert_eq!(read_npy::<_, Array3<f32>>(&path).unwrap(), part);
+
+            let path = dir.path().join("a.npz");
+            let mut file = NpzFile::create(&path).unwrap();
+            let [a, b] = ["a", "b"].map(|name| file.add(name, [3, 10, 2]).unwrap());
+            in_blocks(|e, t, values| [a, b].iter().for_each(|n| file.write(*n, e, t, values).unwrap()));
+            file.keep(a, examples, rows).unwrap();
+            file.finish().unwrap();
+            let mut npz = NpzReader::new(File::open(&path).unwrap()).unwrap();
+            assert_eq!(npz.by_name::<_, ndarray::Ix3>("a").map(|a: Array3<f32>| a).unwrap(), part);
+            assert_eq!(npz.by_name::<_, ndarray::Ix3>("b").map(|a: Array3<f32>| a).unwrap(), array());
+        }
+    }
+
+    #[test]
+    fn an_array_that_no_disk_holds_is_refused_before_it_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let message = NpyFile::create(dir.path().join("a.npy"), [1, 1 << 50, 1 << 8]).err().unwrap();
+        assert!(message.to_string().contains("a.npy"), "{message}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

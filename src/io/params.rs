@@ -162,18 +162,25 @@ fn read_bytes(path: &Path, file: &mut impl Read, count: usize) -> Result<Vec<u8>
 fn read_values(path: &Path, file: &mut impl Read, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
     let (start, end) = info.data_offsets;
     // The type is looked at first: nothing is read for a tensor that cannot be used.
-    let convert: fn(&[u8]) -> Vec<f32> = match info.dtype {
-        Dtype::F32 => |bytes| each(bytes, f32::from_le_bytes),
-        Dtype::F64 => |bytes| each(bytes, |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => |bytes| each(bytes, |b| f16_to_f32(u16::from_le_bytes(b))),
-        Dtype::BF16 => |bytes| each(bytes, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16)),
+    let convert: fn(&[u8], &mut Vec<f32>) = match info.dtype {
+        Dtype::F32 => |bytes, to| each(bytes, to, f32::from_le_bytes),
+        Dtype::F64 => |bytes, to| each(bytes, to, |b| f64::from_le_bytes(b) as f32),
+        Dtype::F16 => |bytes, to| each(bytes, to, |b| f16_to_f32(u16::from_le_bytes(b))),
+        Dtype::BF16 => {
+            |bytes, to| each(bytes, to, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
+        }
         other => {
             let problem = format!("tensor {name} is of type {other:?}; F32, F64, F16 and BF16 can be read");
             return Err(Error::file(path, problem));
         }
     };
     let bytes = read_bytes(path, file, end - start)?;
-    let values = convert(&bytes);
+    let mut values = Vec::new();
+    let count = bytes.len() * 8 / info.dtype.bitsize();
+    if values.try_reserve_exact(count).is_err() {
+        return Err(Error::file(path, format!("the {count} values of tensor {name} do not fit into memory")));
+    }
+    convert(&bytes, &mut values);
     if info.dtype == Dtype::F64 {
         for (value, wide) in values.iter().zip(bytes.as_chunks().0) {
             let wide = f64::from_le_bytes(*wide);
@@ -189,8 +196,8 @@ fn read_values(path: &Path, file: &mut impl Read, name: &str, info: &TensorInfo)
 }
 
 /// Converts each group of `N` bytes.
-fn each<const N: usize>(bytes: &[u8], convert: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|group| convert(*group)).collect()
+fn each<const N: usize>(bytes: &[u8], to: &mut Vec<f32>, convert: impl Fn([u8; N]) -> f32) {
+    to.extend(bytes.as_chunks().0.iter().map(|group| convert(*group)));
 }
 
 /// IEEE 754 half precision: 1 sign bit, 5 exponent bits (bias 15), 10 fraction bits. Exact.

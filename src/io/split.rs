@@ -1,22 +1,24 @@
 //! Which examples of a data set are for training, for validation and for the test.
 
-use std::fmt;
 use std::path::Path;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
-use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::de;
+use serde::{Deserialize, Deserializer};
 
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 
 /// How many examples to take: a whole number of them, or a fraction between 0 and 1 (`0.2`).
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub enum Part {
     /// So many examples; none if 0.
+    #[serde(rename = "$whole:a number of examples, as 360")]
     Count(usize),
     /// This share of the examples, rounded.
+    #[serde(rename = "$number:a fraction from 0.0 to below 1.0, as 0.2", deserialize_with = "fraction")]
     Fraction(f64),
 }
 
@@ -24,7 +26,7 @@ pub enum Part {
 ///
 /// The examples are taken in the order of the file, or in a random order that the seed decides: the last ones
 /// are the test part, those before them the validation part, and the rest is for training.
-#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct SplitSpec {
     /// The test part; not allowed where the test examples have files of their own. None by default.
@@ -87,38 +89,15 @@ fn part_of(part: Option<Part>, name: &str, total: usize, path: &Path) -> Result<
     Err(Error::invalid(format!("split: {name}"), problem))
 }
 
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Read;
-        impl Visitor<'_> for Read {
-            type Value = Part;
-
-            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-                f.write_str(
-                    "a number of examples (such as 360) or a fraction from 0.0 to below 1.0 (such as 0.2)",
-                )
-            }
-
-            fn visit_i64<E: de::Error>(self, count: i64) -> Result<Part, E> {
-                let unexpected = de::Unexpected::Signed(count);
-                usize::try_from(count).map(Part::Count).map_err(|_| E::invalid_value(unexpected, &self))
-            }
-
-            fn visit_u64<E: de::Error>(self, count: u64) -> Result<Part, E> {
-                let unexpected = de::Unexpected::Unsigned(count);
-                usize::try_from(count).map(Part::Count).map_err(|_| E::invalid_value(unexpected, &self))
-            }
-
-            fn visit_f64<E: de::Error>(self, share: f64) -> Result<Part, E> {
-                if (0.0..1.0).contains(&share) {
-                    Ok(Part::Fraction(share))
-                } else {
-                    Err(E::invalid_value(de::Unexpected::Float(share), &self))
-                }
-            }
-        }
-        deserializer.deserialize_any(Read)
+fn fraction<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let share = f64::deserialize(from)?;
+    if (0.0..1.0).contains(&share) {
+        return Ok(share);
     }
+    let problem = format!(
+        "it must be a number of examples, as 360, or a fraction from 0.0 to below 1.0, as 0.2, but is {share}"
+    );
+    Err(de::Error::custom(problem))
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl TableFile {
         let file = NewFile::create(path)?;
         let start = || {
             let mut rows = tempfile::tempfile_in(directory(path))?;
-            let body = Body::start(&mut rows, shape)?;
+            let body = Body::start(&mut rows, 0, shape)?;
             Ok((rows, body))
         };
         let (rows, body) = start().map_err(|e| file.error(e))?;
@@ -55,6 +55,14 @@ impl TableFile {
     pub fn write(&mut self, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
         self.body.check(&self.path, example, row, values)?;
         self.body.write(&mut self.rows, example, row, values).map_err(|e| self.file.error(e))
+    }
+
+    /// Keeps the first `examples` and `rows` alone, as of a run that ended early.
+    ///
+    /// # Errors
+    /// A disk that fails.
+    pub fn keep(&mut self, examples: usize, rows: usize) -> Result<()> {
+        self.body.keep(&mut self.rows, examples, rows).map_err(|e| self.file.error(e))
     }
 
     /// Writes the text and puts the file in its place.
@@ -75,7 +83,7 @@ fn write_text(to: &mut File, rows: &mut File, body: &Body, times: Times) -> std:
     write!(to, "example,time")?;
     (0..size).try_for_each(|i| write!(to, ",{i}"))?;
     writeln!(to)?;
-    rows.seek(SeekFrom::Start(body.header))?;
+    rows.seek(SeekFrom::Start(body.first()))?;
     let mut rows = BufReader::new(rows);
     for example in 0..examples {
         for row in 0..n_rows {

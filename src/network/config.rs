@@ -29,11 +29,19 @@ pub struct Config {
     pub connection: Connection,
     /// How decoders are found.
     pub solver: Solver,
+    /// Whether the parameters are trained of what does not say so itself; true. As in NengoDL, encoders, biases and all weights of
+    /// connections are trained then: dense, sparse, convolutions, vectors, single numbers and decoders. Gains, weights that a
+    /// learning rule changes, and what only a probe decodes of an ensemble are not. See also
+    /// [`super::Network::set_trainable`].
+    pub trainable: bool,
     /// Of probes that [`super::Network::probe`] adds.
     pub probe: ProbeSettings,
     /// Where decoders are kept that were found; the user's directory of caches. What counts is what the whole network says,
     /// not a network in it.
     pub cache: Cache,
+    /// Bytes that solving for decoders may take on the host. Without it what the environment variable `NENGO_WGPU_MEMORY` says
+    /// (`6 GiB`), or else nine tenths of what the machine can still give.
+    pub memory: Option<u64>,
 }
 
 /// What probes of objects are like.
@@ -51,8 +59,10 @@ impl Default for Config {
             ensemble: EnsembleSettings::default(),
             connection: Connection::new().synapse(Synapse::Lowpass(0.005)),
             solver: Solver::default(),
+            trainable: true,
             probe: ProbeSettings::default(),
             cache: Cache::of_user(),
+            memory: None,
         }
     }
 }

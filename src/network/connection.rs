@@ -25,8 +25,9 @@ pub struct Connection {
     pub transform: Transform,
     /// Its filter; without one it does not delay.
     pub synapse: Option<Synapse>,
-    /// Whether the transform's weights are trained.
-    pub trainable: bool,
+    /// Whether its weights are trained; as [`super::Config::trainable`] says if not given. On a connection that brings a learning
+    /// rule its error they are not.
+    pub trainable: Option<bool>,
     /// How its weights, or the encoders behind it, change while the network runs.
     pub learning_rule: Option<LearningRule>,
     /// Its name; `pre->post` if not given.
@@ -41,7 +42,7 @@ impl Default for Connection {
             post: Slice::All,
             transform: Transform::Identity,
             synapse: None,
-            trainable: true,
+            trainable: None,
             learning_rule: None,
             name: None,
         }
@@ -120,10 +121,21 @@ impl Connection {
         self
     }
 
-    /// Not trained.
-    pub fn frozen(mut self) -> Self {
-        self.trainable = false;
+    /// Trained or not, whatever its network says.
+    pub fn trainable(mut self, trainable: bool) -> Self {
+        self.trainable = Some(trainable);
         self
+    }
+
+    /// Not trained.
+    pub fn frozen(self) -> Self {
+        self.trainable(false)
+    }
+
+    /// Whether weights are trained that lead to an object of this name.
+    pub(super) fn trained_to(&self, object: &str) -> Option<bool> {
+        // Nothing before a learning rule is trained.
+        self.trainable.or(object.ends_with("/learning-rule").then_some(false))
     }
 }
 
@@ -145,13 +157,8 @@ impl Network {
         let (from, to) = (self.object(pre)?.clone(), self.object(post)?.clone());
         let given = spec.name.as_ref().map(|name| self.full(name));
         let base = given.unwrap_or_else(|| format!("{}->{}", from.name, to.name));
-        let same = |n: &str| self.links.iter().any(|l| l.name == n);
-        let name = if spec.name.is_none() && same(&base) {
-            (2..).map(|k| format!("{base}#{k}")).find(|n| !same(n)).unwrap_or(base)
-        } else {
-            base
-        };
-        if same(&name) {
+        let name = if spec.name.is_none() { self.links.numbered(base) } else { base };
+        if self.links.place(&name).is_some() {
             return Err(Error::DuplicateName { name });
         }
         if let Some(synapse) = &spec.synapse {
@@ -215,9 +222,11 @@ impl Network {
                 "its learning rule changes the weights of activities, so it cannot have a function of them";
             return Err(Error::invalid(format!("connection '{}'", link.name), problem));
         }
+        self.connect_output(pre)?;
         self.whole_or_nothing(|net| {
             if let Some((rows, cols, init)) = weights {
-                net.define(&format!("{}/weights", link.name), rows, cols, init, link.spec.trainable)?;
+                let trained = link.spec.trained_to(&to.name);
+                net.define(&format!("{}/weights", link.name), rows, cols, init, trained)?;
             }
             net.add_link(link, rule)
         })

@@ -1,7 +1,7 @@
 //! The decoders of a network, all of them found at once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 
@@ -9,7 +9,7 @@ use super::decoding::Decode;
 use super::ensemble::Encoding;
 use super::{Distribution, Function, Init, Kind, Network, ObjectId, seed_of};
 use crate::error::{Error, Result};
-use crate::solve::{Job, Key, Method, Solution, Solver, solve_all};
+use crate::solve::{Job, Key, Solution, Solver, solve_all};
 
 /// What is solved with the same activities and the same method.
 struct System<'a> {
@@ -21,6 +21,13 @@ struct System<'a> {
     scale: bool,
     solver: &'a Solver,
     columns: Vec<Columns<'a>>,
+}
+
+impl System<'_> {
+    /// Targets in all.
+    fn size(&self) -> usize {
+        self.columns.iter().map(|c| c.size).sum()
+    }
 }
 
 /// Targets: a function of some dimensions.
@@ -41,7 +48,8 @@ impl Network {
     ///
     /// # Errors
     /// Of the first connection that cannot be solved: neurons that are all silent over the points, a function that panics or
-    /// gives something else than it gave for zeros, a system without an answer, or neurons that know no rates.
+    /// gives something else than it gave for zeros, a system without an answer, neurons that know no rates, or a system that
+    /// takes more memory than [`super::Config::memory`] allows.
     pub fn solve(&mut self) -> Result<()> {
         self.solve_with(|_, _| {})
     }
@@ -83,8 +91,8 @@ impl Network {
             p.init = Init::Values(values.into_iter().collect());
         }
         self.decodes.clear();
-        let values = |parameters: &[super::ParameterDef], name: String| -> Vec<f64> {
-            match parameters.iter().find(|p| p.name == name).map(|p| &p.init) {
+        let values = |parameters: &super::Index<super::ParameterDef>, name: String| -> Vec<f64> {
+            match parameters.place(&name).map(|at| &parameters[at].init) {
                 Some(Init::Values(values)) => values.iter().map(|x| f64::from(*x)).collect(),
                 _ => Vec::new(),
             }
@@ -96,6 +104,22 @@ impl Network {
             encoding.set_scaled_encoders(&scaled);
             encoding.bias = values(&self.parameters, format!("{}/bias", object.name));
         }
+    }
+
+    /// Bytes of memory that solving takes for the largest of the systems that no simulator has asked for yet; 0 where there are
+    /// none. What is found in the cache takes none.
+    ///
+    /// # Errors
+    /// A function that fails at zeros.
+    pub(crate) fn solving_bytes(&self) -> Result<u64> {
+        let after = self.decodes.iter().map(|d| d.before_solving(self)).collect::<Result<Vec<_>>>()?;
+        let (systems, _) = self.systems(&after)?;
+        let bytes = |system: &System<'_>| -> Result<u64> {
+            let encoding = self.encoding(system.ensemble)?.0;
+            Ok(system.solver.bytes(encoding.n_points(system.points), (encoding.n, system.size())))
+        };
+        let all = systems.iter().map(bytes).collect::<Result<Vec<_>>>()?;
+        Ok(all.into_iter().max().unwrap_or(0))
     }
 
     /// What is to be solved, and for each decode and group the system and which of its results.
@@ -152,7 +176,7 @@ impl Network {
         progress: &dyn Fn(usize, usize),
     ) -> Result<Vec<Vec<Array2<f64>>>> {
         let jobs = systems.iter().map(|system| self.job(system)).collect::<Result<Vec<_>>>()?;
-        let solutions = solve_all(&jobs, &self.config.cache, progress)?;
+        let solutions = solve_all(&jobs, &self.config.cache, self.config.memory, progress)?;
         let split = |(system, solution): (&System<'_>, Solution)| {
             let mut first = 0;
             let parts = system.columns.iter().map(|column| {
@@ -168,14 +192,33 @@ impl Network {
     fn job<'a>(&'a self, system: &'a System<'a>) -> Result<Job<'a>> {
         let encoding = self.encoding(system.ensemble)?.0;
         let seed = seed_of(encoding.seed, &format!("solver {}", system.group));
-        let size = system.columns.iter().map(|c| c.size).sum();
+        let name = self.name(system.ensemble);
+        let of = match encoding.groups {
+            1 => format!("ensemble '{name}'"),
+            _ => format!("ensemble {} of '{name}'", system.group),
+        };
+        let silent = format!("all neurons of {of} are silent over its evaluation points");
+        let drawn = OnceLock::new();
         Ok(Job {
             what: system.what.to_string(),
+            of,
             solver: system.solver.clone(),
             seed,
-            shape: (encoding.n, size),
+            shape: (encoding.n, system.size()),
+            points: encoding.n_points(system.points),
             key: self.key(system, encoding)?,
-            system: Box::new(move || Ok((self.activities(system)?, self.targets(system)?))),
+            system: Box::new(move |points| {
+                let all = match drawn.get() {
+                    Some(all) => all,
+                    None => {
+                        let all = self.points(system)?;
+                        drawn.get_or_init(|| all)
+                    }
+                };
+                let points = all.slice(s![points, ..]).to_owned();
+                Ok((self.activities(system, &points)?, self.targets(system, &points)?))
+            }),
+            silent: Box::new(move || format!("{silent}; {}", encoding.tuned(system.group))),
         })
     }
 
@@ -201,7 +244,7 @@ impl Network {
                 None => key.text("function", "the value itself"),
                 Some(Some(text)) => key.text("function", text),
                 // Nobody can tell one closure from another but by what it gives.
-                Some(None) => key.array("values", self.column(system, column)?.view()),
+                Some(None) => key.array("values", self.column(system, column, &self.points(system)?)?.view()),
             };
             if let Some(after) = column.after {
                 key = key.array("after", after.view());
@@ -215,37 +258,25 @@ impl Network {
         encoding.points(system.what, system.group, system.points, system.scale)
     }
 
-    fn activities(&self, system: &System<'_>) -> Result<Array2<f64>> {
+    fn activities(&self, system: &System<'_>, points: &Array2<f64>) -> Result<Array2<f64>> {
         let encoding = self.encoding(system.ensemble)?.0;
-        let name = self.name(system.ensemble);
-        let unsolved = |problem: String| Error::Solve { what: system.what.to_string(), problem };
-        let activities = encoding.rates(system.group, &self.points(system)?).ok_or_else(|| {
-            let kind = encoding.neuron_type.name();
-            unsolved(format!("the {kind} of '{name}' know no rates in Hz; give the weights themselves"))
-        })?;
-        let given = matches!(system.solver.method, Method::NoSolver { .. });
-        if !given && activities.iter().all(|a| *a == 0.0) {
-            let tuned = encoding.tuned(system.group);
-            let of =
-                if encoding.groups > 1 { format!("ensemble {} of ", system.group) } else { String::new() };
-            return Err(unsolved(format!(
-                "all neurons of {of}'{name}' are silent over its evaluation points; {tuned}"
-            )));
-        }
-        Ok(activities)
+        encoding.rates(system.group, points).ok_or_else(|| {
+            let (kind, name) = (encoding.neuron_type.name(), self.name(system.ensemble));
+            let problem = format!("the {kind} of '{name}' know no rates in Hz; give the weights themselves");
+            Error::Solve { what: system.what.to_string(), problem }
+        })
     }
 
-    fn targets(&self, system: &System<'_>) -> Result<Array2<f64>> {
-        let columns = system.columns.iter().map(|column| self.column(system, column));
+    fn targets(&self, system: &System<'_>, points: &Array2<f64>) -> Result<Array2<f64>> {
+        let columns = system.columns.iter().map(|column| self.column(system, column, points));
         let columns = columns.collect::<Result<Vec<_>>>()?;
         let views: Vec<_> = columns.iter().map(|t| t.view()).collect();
         concatenate(Axis(1), &views)
             .map_err(|e| Error::Solve { what: system.what.to_string(), problem: e.to_string() })
     }
 
-    fn column(&self, system: &System<'_>, column: &Columns<'_>) -> Result<Array2<f64>> {
-        let points = self.points(system)?.select(Axis(1), column.dims);
-        let values = values(system.what, column.function, &points)?;
+    fn column(&self, system: &System<'_>, column: &Columns<'_>, points: &Array2<f64>) -> Result<Array2<f64>> {
+        let values = values(system.what, column.function, &points.select(Axis(1), column.dims))?;
         Ok(match column.after {
             Some(after) => values.dot(&after.t()),
             None => values,

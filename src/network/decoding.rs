@@ -26,8 +26,9 @@ pub struct Decoding {
     /// The weights themselves, in place of a solution: of a connection size_out × neurons, with full weights the post
     /// ensemble's neurons × neurons; of an output (dimensions of all ensembles) × (neurons of one).
     pub weights: Option<Init>,
-    /// Whether an output's decoders are trained; for connections [`Connection::trainable`] says it.
-    pub trainable: bool,
+    /// Whether an output's decoders are trained, as [`super::Config::trainable`] says if not given; for connections
+    /// [`Connection::trainable`] says it.
+    pub trainable: Option<bool>,
 }
 
 impl Default for Decoding {
@@ -38,7 +39,7 @@ impl Default for Decoding {
             eval_points: None,
             scale_eval_points: true,
             weights: None,
-            trainable: true,
+            trainable: None,
         }
     }
 }
@@ -69,9 +70,14 @@ impl Decoding {
         Self { weights: Some(weights), ..self }
     }
 
+    /// With decoders that are trained or not, whatever the network says.
+    pub fn trainable(self, trainable: bool) -> Self {
+        Self { trainable: Some(trainable), ..self }
+    }
+
     /// With decoders that are not trained.
     pub fn frozen(self) -> Self {
-        Self { trainable: false, ..self }
+        self.trainable(false)
     }
 
     /// The function of a signal that nothing decodes, `from`.
@@ -260,18 +266,45 @@ impl Network {
     }
 
     /// The represented value as an object, `ENSEMBLE.output`; made on first use. Connections from arrays and probes of
-    /// ensembles read it.
+    /// ensembles read it. What only a probe reads of an ensemble has decoders that are not trained.
     ///
     /// # Errors
     /// An object that is no ensemble.
     pub fn output_of(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
+        match self.existing_output(ensemble)? {
+            Some(output) => self.connect_output(output).map(|()| output),
+            None => self.add_output(ensemble, "output", Decoding::new()),
+        }
+    }
+
+    /// The same for a probe. An array's output is also there for connections.
+    pub(super) fn probed_output(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
+        match self.existing_output(ensemble)? {
+            Some(output) => Ok(output),
+            None if self.encoding(ensemble)?.0.groups > 1 => self.output_of(ensemble),
+            None => {
+                let output = self.add_output(ensemble, "output", Decoding::new().frozen())?;
+                self.probed.push(output);
+                Ok(output)
+            }
+        }
+    }
+
+    fn existing_output(&self, ensemble: ObjectId) -> Result<Option<ObjectId>> {
         self.encoding(ensemble)?;
         let own = |o: &super::Object| matches!(o.kind, Kind::Decoded(of, _) if of == ensemble);
         let name = format!("{}.output", self.name(ensemble));
-        match self.objects.iter().position(|o| own(o) && o.name == name) {
-            Some(at) => Ok(ObjectId(at)),
-            None => self.add_output(ensemble, "output", Decoding::new()),
+        Ok(self.objects.place(&name).filter(|&at| own(&self.objects[at])).map(ObjectId))
+    }
+
+    /// Trains the decoders of an output that only probes have read so far.
+    pub(super) fn connect_output(&mut self, output: ObjectId) -> Result<()> {
+        if let Some(at) = self.probed.iter().position(|o| *o == output) {
+            self.probed.swap_remove(at);
+            let decoders = self.parameter_index(&format!("{}/decoders", self.name(output)))?;
+            self.parameters[decoders].trainable = self.config.trainable;
         }
+        Ok(())
     }
 
     /// A connection from an ensemble, whose decoders and transform are one matrix.
@@ -331,7 +364,8 @@ impl Network {
         let rule = self.attach(&link)?;
         self.whole_or_nothing(|net| {
             let init = decoding.weights.clone().unwrap_or(Init::Zeros);
-            net.define(&format!("{name}/weights"), link.put.1, n, init, link.spec.trainable)?;
+            let trained = link.spec.trained_to(&to.name);
+            net.define(&format!("{name}/weights"), link.put.1, n, init, trained)?;
             if decoding.weights.is_none() {
                 let parameter = net.parameters.len() - 1;
                 let ensemble = pre;
@@ -383,7 +417,7 @@ impl Network {
         if self.parameter_index(&name).is_ok() {
             return Ok(());
         }
-        self.define(&name, 1, gain.len(), Init::Values(gain), false)
+        self.define(&name, 1, gain.len(), Init::Values(gain), Some(false))
     }
 }
 

@@ -6,6 +6,7 @@ use ndarray::{Array2, Axis, concatenate, s};
 
 use super::init::seed_of;
 use super::{Distribution, Init, Process};
+use crate::allowance;
 use crate::error::{Error, Result};
 use crate::op::neuron::NeuronType;
 
@@ -43,10 +44,10 @@ pub struct Ensemble {
     pub seed: Option<u64>,
     /// How states of the neurons start that do not start as Nengo's do, by name.
     pub states: Vec<(String, Init)>,
-    /// Whether the encoders are trained.
-    pub train_encoders: bool,
-    /// Whether the biases are trained.
-    pub train_bias: bool,
+    /// Whether the encoders are trained; as [`super::Config::trainable`] says if not given.
+    pub train_encoders: Option<bool>,
+    /// Whether the biases are trained, likewise.
+    pub train_bias: Option<bool>,
 }
 
 /// What ensembles are like. Nothing means Nengo's default, which each field tells.
@@ -106,8 +107,8 @@ impl Ensemble {
             settings: EnsembleSettings::default(),
             seed: None,
             states: Vec::new(),
-            train_encoders: true,
-            train_bias: true,
+            train_encoders: None,
+            train_bias: None,
         }
     }
 
@@ -195,10 +196,15 @@ impl Ensemble {
         self
     }
 
-    /// Without trained encoders and biases.
-    pub fn frozen(mut self) -> Self {
-        (self.train_encoders, self.train_bias) = (false, false);
+    /// With encoders and biases that are trained or not, whatever the network says.
+    pub fn trainable(mut self, trainable: bool) -> Self {
+        (self.train_encoders, self.train_bias) = (Some(trainable), Some(trainable));
         self
+    }
+
+    /// Without trained encoders and biases.
+    pub fn frozen(self) -> Self {
+        self.trainable(false)
     }
 
     /// Draws what is drawn; `seed` is the network's.
@@ -217,6 +223,13 @@ impl Ensemble {
                 "it has {groups} × {n} neurons of {dimensions} dimensions, more encoders than there can be"
             ));
         }
+        let named = || {
+            format!(
+                "the {n} neurons{} of ensemble '{name}'",
+                if groups == 1 { String::new() } else { format!(" in each of {groups} ensembles") }
+            )
+        };
+        allowance::check(named, [n * groups, 8 + 3 * dimensions], 8)?;
         let settings = self.settings.clone().or(config);
         let radius = settings.radius.unwrap_or(1.0);
         if !(radius.is_finite() && radius > 0.0) {
@@ -308,6 +321,14 @@ impl Encoding {
         group * self.n..(group + 1) * self.n
     }
 
+    /// How many points there are for the decoders of a group.
+    pub fn n_points(&self, given: Option<&Distribution>) -> usize {
+        match given.unwrap_or(&self.eval_points) {
+            Distribution::Samples(samples) => samples.nrows(),
+            _ => self.n_eval_points,
+        }
+    }
+
     /// Points for the decoders of a group, points × dimensions; `given` are a connection's own.
     pub fn points(
         &self,
@@ -316,11 +337,7 @@ impl Encoding {
         given: Option<&Distribution>,
         scale: bool,
     ) -> Result<Array2<f64>> {
-        let from = given.unwrap_or(&self.eval_points);
-        let n = match from {
-            Distribution::Samples(samples) => samples.nrows(),
-            _ => self.n_eval_points,
-        };
+        let (from, n) = (given.unwrap_or(&self.eval_points), self.n_points(given));
         let seed = seed_of(self.seed, &format!("eval_points {group}"));
         let mut points = from.sample(&format!("the eval points of {what}"), n, self.dimensions, seed)?;
         if scale {

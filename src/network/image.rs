@@ -131,12 +131,13 @@ impl Convolution {
     }
 
     /// The same description as a transposed convolution: the adjoint of the convolution that makes an image of
-    /// `input_shape` of its result, `size * stride` large, and with [`Padding::Valid`] `kernel - stride` larger.
+    /// `input_shape` of its result, the smallest of which it does: `(size - 1) * stride + 1` large, and with
+    /// [`Padding::Valid`] `kernel - 1` larger, as in Nengo.
     pub(super) fn transposed(&self) -> Result<op::Convolution, String> {
         let (axes, small) = self.axes()?;
         let sizes = axes.map(|a| {
-            let more = if self.padding == Padding::Valid { a.kernel.saturating_sub(a.stride) } else { 0 };
-            a.size.checked_mul(a.stride).and_then(|n| n.checked_add(more))
+            let last = if self.padding == Padding::Valid { a.kernel } else { 1 };
+            (a.size - 1).checked_mul(a.stride).and_then(|n| n.checked_add(last))
         });
         let [Some(z), Some(y), Some(x)] = sizes else { return Err("its result is too large".into()) };
         let larger = std::array::from_fn(|i| Axis { size: [z, y, x][i], ..axes[i] });

@@ -1,13 +1,17 @@
 //! How parameters start.
 
+use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use super::Distribution;
 use crate::error::{Error, Result};
 
 /// Distribution or values that a parameter of shape `[rows, cols]` (size_out × size_in) starts from.
+///
+/// In a file it is written as every [`Distribution`], with `"zeros"`, `"glorot"` and `"he"` for those of here.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(from = "Form", rename_all = "kebab-case")]
 pub enum Init {
     /// All zero.
     Zeros,
@@ -25,13 +29,53 @@ pub enum Init {
     Choice(Vec<f32>),
     /// These values, row by row.
     Values(Vec<f32>),
+    /// Any other: a vector of `cols` numbers for each row. Rows of a single number, as those of a choice, are drawn for each
+    /// value by itself, and so are vectors in a sphere where there is one row: gains, biases and states.
+    Drawn(Distribution),
 }
 
-crate::named::name_or_table!(
-    Init also Serialize,
-    "a distribution or values: \"zeros\", \"glorot\", \"he\", { constant = X }, { uniform = [LOW, HIGH] }, { normal = [MEAN, \
-     STD] }, { choice = […] } or { values = [all, row by row] }"
-);
+/// How a file writes it.
+#[derive(serde::Deserialize)]
+enum Form {
+    #[serde(rename = "$word:zeros")]
+    Zeros,
+    #[serde(rename = "$word:glorot")]
+    Glorot,
+    #[serde(rename = "$word:he")]
+    He,
+    #[serde(rename = "$any")]
+    Drawn(Distribution),
+}
+
+impl From<Form> for Init {
+    fn from(form: Form) -> Self {
+        match form {
+            Form::Zeros => Self::Zeros,
+            Form::Glorot => Self::Glorot,
+            Form::He => Self::He,
+            Form::Drawn(distribution) => distribution.into(),
+        }
+    }
+}
+
+impl From<Distribution> for Init {
+    fn from(distribution: Distribution) -> Self {
+        let single = |rows: &Array2<f64>| rows.iter().map(|x| *x as f32).collect();
+        match &distribution {
+            Distribution::Zeros => Self::Zeros,
+            Distribution::Constant(c) => Self::Constant(*c as f32),
+            Distribution::Uniform(low, high) => Self::Uniform(*low as f32, *high as f32),
+            Distribution::Gaussian(mean, std) => Self::Normal(*mean as f32, *std as f32),
+            Distribution::Choice { options, weights: None } if options.ncols() == 1 => {
+                Self::Choice(single(options))
+            }
+            Distribution::Samples(rows) if rows.ncols() == 1 || rows.nrows() == 1 => {
+                Self::Values(single(rows))
+            }
+            _ => Self::Drawn(distribution),
+        }
+    }
+}
 
 impl Init {
     pub(crate) fn check(&self, name: &str, rows: usize, cols: usize) -> Result<()> {
@@ -59,6 +103,10 @@ impl Init {
                 None => Ok(()),
             },
             Init::Constant(c) if !c.is_finite() => invalid(format!("it is {c}")),
+            Init::Drawn(distribution) => {
+                let (n, d) = Self::vectors(distribution, rows, cols);
+                distribution.fits(&format!("the start of '{name}'"), n, d)
+            }
             _ => Ok(()),
         }
     }
@@ -71,8 +119,21 @@ impl Init {
                 Init::Uniform(-limit, limit)
             }
             Init::He => Init::Normal(0.0, (2.0 / fan_in as f32).sqrt()),
+            Init::Drawn(distribution) => Init::Drawn(distribution.for_fans(fan_in, fan_out)),
             other => other.clone(),
         }
+    }
+
+    /// How many vectors of what size are drawn for a matrix.
+    fn vectors(distribution: &Distribution, rows: usize, cols: usize) -> (usize, usize) {
+        let single = match distribution {
+            Distribution::Choice { options: rows, .. } | Distribution::Samples(rows) => rows.ncols() == 1,
+            Distribution::UniformHypersphere { .. }
+            | Distribution::ScatteredHypersphere { .. }
+            | Distribution::QuasirandomSequence => rows == 1,
+            _ => false,
+        };
+        if single { (rows.saturating_mul(cols), 1) } else { (rows, cols) }
     }
 
     /// The values, from a seed that belongs to this parameter alone.
@@ -96,6 +157,12 @@ impl Init {
                 (0..n).map(|_| values[(rng.random::<f64>() * values.len() as f64) as usize]).collect()
             }
             Init::Values(values) => values.clone(),
+            Init::Drawn(distribution) => {
+                let (vectors, size) = Self::vectors(distribution, rows, cols);
+                // What does not fit was refused by the check.
+                let drawn = distribution.sample("a parameter", vectors, size, seed);
+                drawn.map_or_else(|_| vec![0.0; n], |all| all.into_iter().map(|x| x as f32).collect())
+            }
         }
     }
 }

@@ -75,8 +75,8 @@ pub struct Layer {
     pub weights_init: Init,
     /// How `b` starts.
     pub bias_init: Init,
-    /// Whether `W` and `b` are trained.
-    pub trainable: bool,
+    /// Whether `W` and `b` are trained; as [`super::Config::trainable`] says if not given.
+    pub trainable: Option<bool>,
 }
 
 impl Layer {
@@ -90,7 +90,7 @@ impl Layer {
             dropout: 0.0,
             weights_init: Init::Glorot,
             bias_init: Init::Zeros,
-            trainable: true,
+            trainable: None,
         }
     }
 
@@ -129,9 +129,14 @@ impl Layer {
         self
     }
 
-    /// Not trained.
-    pub fn frozen(mut self) -> Self {
-        self.trainable = false;
+    /// Trained or not, whatever the network says.
+    pub fn trainable(mut self, trainable: bool) -> Self {
+        self.trainable = Some(trainable);
         self
+    }
+
+    /// Not trained.
+    pub fn frozen(self) -> Self {
+        self.trainable(false)
     }
 }

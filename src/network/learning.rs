@@ -194,7 +194,7 @@ pub(crate) struct Rule {
 }
 
 /// A matrix that a rule may change.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Weights {
     /// Of the connection of this number.
     Of(usize),
@@ -329,7 +329,7 @@ impl Network {
                 }
                 Weights::Of(_) => scale.clone(),
             };
-            self.define(&format!("{name}/scale"), 1, neurons, scale, false)?;
+            self.define(&format!("{name}/scale"), 1, neurons, scale, Some(false))?;
         }
         let changed = self.parameter_index(&self.place_of(rule.changes)?.parameter)?;
         self.parameters[changed].trainable = false;

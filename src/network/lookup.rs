@@ -9,7 +9,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownName`] with the names there are.
     pub fn find(&self, name: &str) -> Result<ObjectId> {
-        let found = self.objects.iter().position(|o| o.name == name).map(ObjectId);
+        let found = self.objects.place(name).map(ObjectId);
         found.ok_or_else(|| Error::unknown("object", name, self.objects.iter().map(|o| o.name.as_str())))
     }
 
@@ -18,7 +18,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownName`] with the names there are.
     pub fn find_connection(&self, name: &str) -> Result<ConnectionId> {
-        let found = self.links.iter().position(|l| l.name == name).map(ConnectionId);
+        let found = self.links.place(name).map(ConnectionId);
         found.ok_or_else(|| Error::unknown("connection", name, self.links.iter().map(|l| l.name.as_str())))
     }
 
@@ -44,6 +44,11 @@ impl Network {
         (0..self.links.len()).map(ConnectionId)
     }
 
+    /// Names of the connections that a learning rule changes.
+    pub fn learning_connections(&self) -> impl Iterator<Item = &str> {
+        self.links.iter().filter(|link| link.rule.is_some()).map(|link| link.name.as_str())
+    }
+
     pub(super) fn link(&self, connection: ConnectionId) -> Result<&Link> {
         let other = || Error::invalid("a connection's id", "it is of another network");
         self.links.get(connection.0).ok_or_else(other)
@@ -54,7 +59,7 @@ impl Network {
     /// # Errors
     /// [`Error::UnknownName`] with the names there are.
     pub fn find_probe(&self, name: &str) -> Result<ProbeId> {
-        let found = self.probes.iter().position(|p| p.name == name).map(ProbeId);
+        let found = self.probes.place(name).map(ProbeId);
         found.ok_or_else(|| Error::unknown("probe", name, self.probes.iter().map(|p| p.name.as_str())))
     }
 
@@ -109,7 +114,7 @@ impl Network {
     }
 
     pub(crate) fn parameter_index(&self, name: &str) -> Result<usize> {
-        let found = self.parameters.iter().position(|p| p.name == name);
+        let found = self.parameters.place(name);
         found
             .ok_or_else(|| Error::unknown("parameter", name, self.parameters.iter().map(|p| p.name.as_str())))
     }

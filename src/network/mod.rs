@@ -3,6 +3,7 @@
 pub mod benchmarks;
 mod config;
 mod connection;
+mod convert;
 mod decoders;
 mod decoding;
 mod discretise;
@@ -10,6 +11,7 @@ mod distribution;
 mod ensemble;
 mod function;
 mod image;
+mod index;
 mod init;
 mod layer;
 mod learning;
@@ -25,6 +27,7 @@ mod slice;
 pub mod spec;
 mod synapse;
 mod tensor_node;
+mod trainable;
 mod transform;
 mod vocabulary;
 
@@ -32,6 +35,7 @@ use std::sync::Arc;
 
 pub use config::{Config, ProbeSettings};
 pub use connection::Connection;
+pub use convert::ToSpikes;
 use decoding::Decode;
 pub use decoding::Decoding;
 pub use discretise::{Method, StateSpace};
@@ -40,6 +44,7 @@ use ensemble::Encoding;
 pub use ensemble::{Ensemble, EnsembleSettings};
 pub use function::{Function, TimeExpressions};
 pub use image::{Convolution, Padding, Pool, PoolOf};
+use index::Index;
 pub use init::Init;
 pub(crate) use init::seed_of;
 pub use layer::{Activation, Layer};
@@ -48,7 +53,7 @@ pub(crate) use learning::{Place, Rule, Weights};
 pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
-pub use node::{CallbackFunction, Node, TimeFunction};
+pub use node::{CallbackFactory, HostFunction, Node, TimeFunction};
 pub use noise::{Draw, Noise, NoiseFilter};
 pub(crate) use probe::ProbeSpec;
 pub use probe::Target;
@@ -63,6 +68,7 @@ pub(crate) use transform::Product;
 pub use transform::{Sparse, Transform};
 pub use vocabulary::{Vocabulary, bind, involution, similarity, superpose, unbind};
 
+use crate::allowance;
 use crate::error::{Error, Result};
 
 /// An object of a network: a node, layer or tensor node.
@@ -139,12 +145,14 @@ pub(crate) struct Link {
 #[derive(Clone)]
 pub struct Network {
     pub(crate) seed: u64,
-    pub(crate) objects: Vec<Object>,
-    pub(crate) links: Vec<Link>,
-    pub(crate) probes: Vec<ProbeSpec>,
-    pub(crate) parameters: Vec<ParameterDef>,
+    pub(crate) objects: Index<Object>,
+    pub(crate) links: Index<Link>,
+    pub(crate) probes: Index<ProbeSpec>,
+    pub(crate) parameters: Index<ParameterDef>,
     /// Parameters whose start is not solved for yet.
     pub(crate) decodes: Vec<Decode>,
+    /// Outputs of ensembles that only probes read.
+    probed: Vec<ObjectId>,
     /// What objects are like that say nothing else.
     pub config: Config,
     /// What names begin with, see [`Network::within`].
@@ -159,11 +167,12 @@ impl Network {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            objects: Vec::new(),
-            links: Vec::new(),
-            probes: Vec::new(),
-            parameters: Vec::new(),
+            objects: Index::default(),
+            links: Index::default(),
+            probes: Index::default(),
+            parameters: Index::default(),
             decodes: Vec::new(),
+            probed: Vec::new(),
             config: Config::default(),
             prefix: String::new(),
         }
@@ -242,6 +251,7 @@ impl Network {
                 "it has an activation and neurons; neurons are an activation, so give it one of the two";
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
+        allowance::check(|| format!("the {n} units of layer '{name}'"), [n, 4], 4)?;
         let of = |neurons| Population::new(name, n, neurons, &[], self.seed);
         let population = layer.neurons.as_ref().map(of).transpose()?;
         self.whole_or_nothing(|net| {
@@ -264,12 +274,13 @@ impl Network {
     pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
         let name = &self.full(name);
         let Neurons { n, train_bias, train_gain, .. } = neurons;
+        allowance::check(|| format!("the {n} neurons of '{name}'"), [n, 8], 8)?;
         let population = Population::new(name, n, &neurons.neuron_type, &neurons.states, self.seed)?;
         let (gain, bias) = neurons.gain_bias(name, self.seed)?;
         self.whole_or_nothing(|net| {
             let id = net.add(name, Kind::Neurons, n, n)?;
             net.objects[id.0].population = Some(population);
-            net.define(&format!("{name}/gain"), 1, n, gain, train_gain)?;
+            net.define(&format!("{name}/gain"), 1, n, gain, Some(train_gain))?;
             net.define(&format!("{name}/bias"), 1, n, bias, train_bias)?;
             Ok(id)
         })
@@ -292,7 +303,8 @@ impl Network {
         self.whole_or_nothing(|net| {
             let id = net.add(name, Kind::Tensor(Arc::new(node)), size_in, size_out)?;
             for p in parameters.list {
-                net.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, p.trainable)?;
+                let trained = if p.trainable { None } else { Some(false) };
+                net.define(&format!("{name}/{}", p.name), p.rows, p.cols, p.init, trained)?;
             }
             Ok(id)
         })
@@ -312,7 +324,7 @@ impl Network {
 
     fn add(&mut self, name: &str, kind: Kind, size_in: usize, size_out: usize) -> Result<ObjectId> {
         check_name(name)?;
-        if self.objects.iter().any(|o| o.name == name) {
+        if self.objects.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
         if size_out == 0 {
@@ -327,8 +339,16 @@ impl Network {
         Ok(ObjectId(self.objects.len() - 1))
     }
 
-    fn define(&mut self, name: &str, rows: usize, cols: usize, init: Init, trainable: bool) -> Result<()> {
-        if self.parameters.iter().any(|p| p.name == name) {
+    /// Adds a parameter; whether it is trained, or nothing where the configuration says so.
+    fn define(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        init: Init,
+        trained: Option<bool>,
+    ) -> Result<()> {
+        if self.parameters.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
         if rows == 0 || cols == 0 {
@@ -339,7 +359,9 @@ impl Network {
             let problem = format!("its shape is [{rows}, {cols}], more than any memory holds");
             return Err(Error::invalid(format!("parameter '{name}'"), problem));
         }
+        allowance::check(|| format!("parameter '{name}' of [{rows}, {cols}]"), [rows, cols], 4)?;
         init.check(name, rows, cols)?;
+        let trainable = trained.unwrap_or(self.config.trainable);
         self.parameters.push(ParameterDef { name: name.into(), rows, cols, init, trainable });
         Ok(())
     }

@@ -30,7 +30,7 @@ pub struct Neurons {
     /// How states start that do not start as Nengo's do, by name.
     pub states: Vec<(String, Init)>,
     /// Whether the biases are trained.
-    pub train_bias: bool,
+    pub train_bias: Option<bool>,
     /// Whether the gains are trained.
     pub train_gain: bool,
 }
@@ -74,7 +74,7 @@ impl Neurons {
     pub fn new(n: usize, neuron_type: impl Into<NeuronType>) -> Self {
         let neuron_type = neuron_type.into();
         let tuning = Tuning::of(&neuron_type);
-        Self { n, neuron_type, tuning, states: Vec::new(), train_bias: true, train_gain: false }
+        Self { n, neuron_type, tuning, states: Vec::new(), train_bias: None, train_gain: false }
     }
 
     /// With gains and biases from highest rates in Hz and intercepts.
@@ -97,7 +97,7 @@ impl Neurons {
 
     /// Without trained biases.
     pub fn frozen(mut self) -> Self {
-        (self.train_bias, self.train_gain) = (false, false);
+        (self.train_bias, self.train_gain) = (Some(false), false);
         self
     }
 
@@ -171,6 +171,8 @@ impl Network {
 pub(crate) struct Population {
     pub neuron_type: NeuronType,
     pub states: Vec<State>,
+    /// Factor on the current; 1 unless rates were converted to spikes.
+    pub scale: f32,
 }
 
 impl Population {
@@ -195,7 +197,7 @@ impl Population {
             init.check(&key, 1, n)?;
             states.push(State { name: state, start: init.values(1, n, seed_of(seed, &key)) });
         }
-        Ok(Self { neuron_type: neuron_type.clone(), states })
+        Ok(Self { neuron_type: neuron_type.clone(), states, scale: 1.0 })
     }
 
     /// The number of a state of the object `of`.

@@ -8,11 +8,37 @@ use ndarray::Array2;
 use super::{Process, TimeExpressions};
 use crate::error::Result;
 
-/// A function of time, in seconds, evaluated on the host ahead of a run.
+/// A function of time, in seconds, evaluated on the host ahead of a run. It gives the same values whenever it is asked for the
+/// same time: what it gives is one for all examples, and some times may be asked for again.
 pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
 
-/// A function of time, in seconds, and of the row that comes into a node, called on the host.
-pub type CallbackFunction = Arc<dyn Fn(f64, &[f32]) -> Vec<f32> + Send + Sync>;
+/// What a callback computes on the host for one example. Every function of time in seconds and of a row that can be copied
+/// is one: what it keeps from call to call is copied with it.
+pub trait HostFunction: Send {
+    /// The values at a time, in seconds, for the row that comes in.
+    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32>;
+    /// Another one that keeps what this one keeps now.
+    fn copy(&self) -> Box<dyn HostFunction>;
+}
+
+impl<F: FnMut(f64, &[f32]) -> Vec<f32> + Clone + Send + 'static> HostFunction for F {
+    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32> {
+        self(t, x)
+    }
+
+    fn copy(&self) -> Box<dyn HostFunction> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn HostFunction> {
+    fn clone(&self) -> Self {
+        (**self).copy()
+    }
+}
+
+/// Makes the function of an example, by its number in the data, as it is before the first step.
+pub type CallbackFactory = Arc<dyn Fn(usize) -> Box<dyn HostFunction> + Send + Sync>;
 
 /// Where a signal comes from that the network does not compute.
 #[derive(Clone)]
@@ -30,7 +56,7 @@ pub enum Node {
     /// The sum of what comes in, this many values.
     Passthrough(usize),
     /// A function of time and of what comes in: values in, values out, and the function; see [`Node::callback`].
-    Callback(usize, usize, CallbackFunction),
+    Callback(usize, usize, CallbackFactory),
 }
 
 impl Node {
@@ -52,14 +78,44 @@ impl Node {
     /// A function of time in seconds and of the `size_in` values that come in at a step; it gives `size_out` values. It is
     /// called on the host for each step and example, the examples of a step one after the other.
     ///
+    /// Each example has a copy of its own, made before its first step and again when the run is reset. So a function may keep
+    /// what it owns from step to step:
+    ///
+    /// ```
+    /// use std::collections::VecDeque;
+    /// use nengo_wgpu::network::Node;
+    ///
+    /// let mut history = VecDeque::from([0.0; 50]);
+    /// let delay = Node::callback(1, 1, move |_, x| {
+    ///     history.push_back(x[0]);
+    ///     vec![history.pop_front().unwrap_or(0.0)]
+    /// });
+    /// ```
+    ///
+    /// What is behind an [`Arc`] is one for all examples, and is not reset. See [`Node::callback_with`] for functions that
+    /// depend on the example.
+    ///
     /// Outside of cycles it is called for a whole window at once, between two parts of the run. Where its output comes
     /// back to its input, the network runs one step at a time. It has no gradient, so nothing before it can be trained.
     pub fn callback(
         size_in: usize,
         size_out: usize,
-        f: impl Fn(f64, &[f32]) -> Vec<f32> + Send + Sync + 'static,
+        f: impl FnMut(f64, &[f32]) -> Vec<f32> + Clone + Send + Sync + 'static,
     ) -> Self {
-        Self::Callback(size_in, size_out, Arc::new(f))
+        Self::Callback(size_in, size_out, Arc::new(move |_| Box::new(f.clone())))
+    }
+
+    /// Like [`Node::callback`], with a function for each example, made from the example's number in the data of the run. It
+    /// is made before the example's first step, and again when the run is reset.
+    pub fn callback_with<F>(
+        size_in: usize,
+        size_out: usize,
+        factory: impl Fn(usize) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: FnMut(f64, &[f32]) -> Vec<f32> + Clone + Send + 'static,
+    {
+        Self::Callback(size_in, size_out, Arc::new(move |example| Box::new(factory(example))))
     }
 
     /// Dimensions of the input.

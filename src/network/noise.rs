@@ -40,7 +40,8 @@ pub enum NoiseFilter {
 pub enum Draw {
     /// Uniform from the first number up to the second, which it does not reach.
     Uniform(f32, f32),
-    /// Normal with a mean and a standard deviation.
+    /// Normal with a mean and a standard deviation; in files also `gaussian`.
+    #[serde(alias = "gaussian")]
     Normal(f32, f32),
 }
 

@@ -95,7 +95,8 @@ impl Network {
     }
 
     /// Adds a probe that records a row every `seconds`, a multiple of the time step: with `k` steps from one row to the
-    /// next those after steps k, 2k, … since the start. Training sees all steps all the same.
+    /// next those after steps k, 2k, … since the start. Losses and metrics compare these rows, with targets that have a row for
+    /// each; penalties on activities and custom objectives see every step.
     ///
     /// # Errors
     /// As [`Network::add_probe`], a time that is not above 0, or a parameter, which has no rows in time. Whether it is a
@@ -137,21 +138,21 @@ impl Network {
         }
     }
 
-    /// How many dimensions a probe of an object records.
-    pub(crate) fn probe_size(&self, probe: ProbeId) -> Option<usize> {
+    /// How many dimensions a probe of an object records; `None` for one of a parameter or a learning rule.
+    pub fn probe_size(&self, probe: ProbeId) -> Option<usize> {
         let spec = self.probes.get(probe.0)?;
         Some(spec.slice.indices(self.target_size(&spec.target)?).ok()?.len())
     }
 
     fn insert_probe(&mut self, name: &str, target: Target, every: Option<f64>) -> Result<ProbeId> {
         let name = &self.full(name);
-        if self.probes.iter().any(|p| p.name == *name) {
+        if self.probes.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
         // What is read of an ensemble is its decoded output, or a state of its neurons.
         let target = match target {
             Target::Output(of, synapse) if self.encoding(of).is_ok() => {
-                Target::Output(self.output_of(of)?, synapse)
+                Target::Output(self.probed_output(of)?, synapse)
             }
             Target::State(of, state) => {
                 Target::State(self.encoding(of).map_or(of, |(_, neurons)| neurons), state)

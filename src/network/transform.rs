@@ -14,7 +14,9 @@ use crate::op::{self, Pattern};
 pub enum Transform {
     /// Nothing.
     Identity,
-    /// A number.
+    /// One number for all dimensions, which starts here: the parameter `CONNECTION/weights`, `[1, 1]`, trained like any other.
+    ///
+    /// From an ensemble it is a factor of the decoders, which are the parameter then.
     Scalar(f32),
     /// A number for each dimension.
     Vector(Init),
@@ -53,8 +55,8 @@ pub struct Sparse {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Product {
     Identity,
-    Scalar(f32),
-    Vector,
+    /// A factor for each dimension, or one for all.
+    Factors,
     Dense,
     Sparse(Arc<Pattern>),
     Convolution(op::Convolution),
@@ -90,8 +92,8 @@ impl Transform {
         let (product, weights) = match self {
             Transform::Identity => (Product::Identity, None),
             Transform::Scalar(c) if !c.is_finite() => return Err(invalid(format!("its transform is {c}"))),
-            Transform::Scalar(c) => (Product::Scalar(*c), None),
-            Transform::Vector(init) => (Product::Vector, Some((1, size_in, init.clone()))),
+            Transform::Scalar(c) => (Product::Factors, Some((1, 1, Init::Constant(*c)))),
+            Transform::Vector(init) => (Product::Factors, Some((1, size_in, init.clone()))),
             Transform::Dense(init) => (Product::Dense, Some((size_out, size_in, init.clone()))),
             Transform::Sparse(sparse) => {
                 let (pattern, init) = sparse.compress(size_out, size_in).map_err(invalid)?;
@@ -179,13 +181,15 @@ impl Product {
         weights: Option<Vec<f32>>,
     ) -> Option<Option<Array2<f64>>> {
         let weights = weights.unwrap_or_default();
-        let diagonal = |at: &dyn Fn(usize) -> f64| {
-            Array2::from_shape_fn((size_out, size_in), |(i, j)| if i == j { at(i) } else { 0.0 })
-        };
+        let factor = |i: usize| f64::from(weights[if weights.len() == 1 { 0 } else { i }]);
         Some(match self {
             Product::Identity => None,
-            Product::Scalar(c) => Some(diagonal(&|_| f64::from(*c))),
-            Product::Vector => Some(diagonal(&|i| f64::from(weights[i]))),
+            Product::Factors => {
+                Some(Array2::from_shape_fn(
+                    (size_out, size_in),
+                    |(i, j)| if i == j { factor(i) } else { 0.0 },
+                ))
+            }
             Product::Dense => {
                 let all = weights.into_iter().map(f64::from).collect();
                 Some(Array2::from_shape_vec((size_out, size_in), all).ok()?)
@@ -202,13 +206,12 @@ impl Product {
     /// Applies it to `x`; `weights` is its parameter.
     pub fn apply<'s>(&self, x: Tensor<'s>, weights: Option<Tensor<'s>>) -> Tensor<'s> {
         match (self, weights) {
-            (Product::Scalar(c), _) => x.scale(*c),
-            (Product::Vector, Some(w)) => x * w,
+            (Product::Factors, Some(w)) => x * w,
             (Product::Dense, Some(w)) => x.dot(w),
             (Product::Sparse(pattern), w) => x.sparse(pattern, w),
             (Product::Convolution(convolution), Some(w)) => x.convolve(*convolution, w),
             (Product::Pool(pool), _) => x.pool(*pool),
-            (Product::Identity | Product::Vector | Product::Dense | Product::Convolution(_), _) => x,
+            (Product::Identity | Product::Factors | Product::Dense | Product::Convolution(_), _) => x,
         }
     }
 }

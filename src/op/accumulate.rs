@@ -35,6 +35,10 @@ impl Kernel for AccumulateKernel {
         fold((self.len / 4).div_ceil(64))
     }
 
+    fn turns(&self) -> usize {
+        0
+    }
+
     fn split(&self, _: usize) -> Split {
         Split { units: self.len, grain: 4096, parts: vec![Part::rows(0, 1)] }
     }

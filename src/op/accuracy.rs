@@ -1,12 +1,12 @@
 //! Whether each row's largest element is where the target says.
 
-use super::rows::RowKernel;
+use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// 1 for each row whose largest element (the first of equals) is the target's class, else 0.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Accuracy;
 
 /// The place of the largest element, the first of equals.
@@ -25,6 +25,10 @@ impl Operator for Accuracy {
         "accuracy"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         let (x, target) = (inputs[0], inputs[1]);
         if target.cols != x.cols && target.cols != 1 {
@@ -38,12 +42,16 @@ impl Operator for Accuracy {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("accuracy", "main", at, |rows, y| {
-            let (x, target) = (rows[0], rows[1]);
-            let one = target.len() == 1 && x.len() > 1;
-            let wanted = if one { target[0] as usize } else { argmax(target.iter().copied()) };
-            y[0] = f32::from(argmax(x.iter().copied()) == wanted);
-        })])
+        Ok(vec![RowKernel::dispatch(
+            Entry { stem: "accuracy", names: ["main", "main_wide"], loops: 1 },
+            at,
+            |rows, y| {
+                let (x, target) = (rows[0], rows[1]);
+                let one = target.len() == 1 && x.len() > 1;
+                let wanted = if one { target[0] as usize } else { argmax(target.iter().copied()) };
+                y[0] = f32::from(argmax(x.iter().copied()) == wanted);
+            },
+        )])
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {

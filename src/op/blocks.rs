@@ -3,10 +3,10 @@
 use super::columns;
 use crate::engine::Dispatch;
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// `count` blocks of consecutive elements of a fixed matrix, one after the other, as another fixed matrix.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Blocks {
     /// First element of the first block, counted through the rows.
     pub start: usize,
@@ -19,7 +19,7 @@ pub struct Blocks {
 }
 
 /// The adjoint of [`Blocks`]: the blocks at their places in a matrix of type `whole`, zeros elsewhere.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Spread {
     /// Where they lie.
     pub blocks: Blocks,
@@ -46,6 +46,10 @@ impl Blocks {
 impl Operator for Blocks {
     fn name(&self) -> &'static str {
         "columns"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -78,6 +82,10 @@ impl Operator for Blocks {
 impl Operator for Spread {
     fn name(&self) -> &'static str {
         "columns"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Reference, Tensor, Type};
-use crate::network::CallbackFunction;
+use crate::network::CallbackFactory;
 
 /// What a node, or the function of a connection, computes on the host: a row for each step and example from the row of its
 /// input.
@@ -20,8 +20,8 @@ pub struct Callback {
     pub size_in: usize,
     /// Columns of its output.
     pub size_out: usize,
-    /// The function of time in seconds and a row of the input.
-    pub function: CallbackFunction,
+    /// Makes the function of an example, of time in seconds and a row of the input.
+    pub factory: CallbackFactory,
 }
 
 impl fmt::Debug for Callback {
@@ -51,10 +51,11 @@ impl Operator for Callback {
         Ok(Vec::new())
     }
 
+    /// As if each step were the first: of a function that keeps something, only the simulator knows what it gives.
     fn reference(&self, at: &Reference) -> Vec<f64> {
         let row = |b: usize| {
             let x: Vec<f32> = (0..at.types[0].cols).map(|c| at.at(0, b, c) as f32).collect();
-            let mut y = (self.function)(at.at(1, b, 0), &x);
+            let mut y = (self.factory)(b).call(at.at(1, b, 0), &x);
             y.resize(self.size_out, f32::NAN);
             y.into_iter().map(f64::from)
         };

@@ -13,7 +13,7 @@ use super::scan::{Emits, Scan};
 use super::step::Step;
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::graph::{Extent, Lower, Placed};
 
 /// Most states, the output of a delaying filter included: each costs a row and a column of a matrix in the shader.
@@ -89,7 +89,7 @@ pub(super) fn lower(scan: &Scan, at: &mut Lower) -> Option<Vec<Dispatch>> {
     if chunks < 4 {
         return None;
     }
-    let length = steps.div_ceil(chunks);
+    let length = steps.div_ceil(chunks).min(turns::rounds(at.target.max_turns, scan.step.turns()));
     let chunks = steps.div_ceil(length);
     let cut = Cut { length, chunks, steps, batch, cols, backward: scan.backward, states, delayed };
     let step = scan.step.forward();
@@ -224,6 +224,10 @@ impl Kernel for Pass {
     fn grid(&self) -> [u32; 3] {
         let lanes = if self.vec4 { self.cut.width() / 4 } else { self.cut.width() };
         fold((lanes * self.cut.chunks).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.cut.length, self.step.turns())
     }
 
     fn split(&self, _: usize) -> Split {
@@ -376,6 +380,10 @@ impl Kernel for Combine {
 
     fn grid(&self) -> [u32; 3] {
         fold(self.cut.width().div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.cut.chunks, 0)
     }
 
     fn split(&self, _: usize) -> Split {

@@ -1,16 +1,17 @@
 //! Ranges of columns: taking them, and putting several side by side.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
 
 /// Columns `start..start + len`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Slice {
     /// First column.
     pub start: usize,
@@ -19,7 +20,7 @@ pub struct Slice {
 }
 
 /// Each input at columns of its own, zeros elsewhere: concatenation, and the adjoint of [`Slice`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Join {
     /// Column at which each input starts; no two inputs overlap.
     pub starts: Vec<usize>,
@@ -48,6 +49,10 @@ impl Operator for Slice {
         "columns"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         let cols = inputs[0].cols;
         let end = self.start.checked_add(self.len).filter(|&end| end <= cols && self.len > 0);
@@ -73,6 +78,10 @@ impl Operator for Slice {
 impl Operator for Join {
     fn name(&self) -> &'static str {
         "columns"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -205,6 +214,10 @@ impl Kernel for ColumnsKernel {
         Some(Fragment { text, aligned: vec![aligned; 2], work, turns })
     }
 
+    fn turns(&self) -> usize {
+        turns::of(8, 0)
+    }
+
     fn split(&self, row0: usize) -> Split {
         let stride = self.output.ty.cols;
         let start = self.output.start + row0 * stride + self.to;
@@ -231,6 +244,9 @@ impl Kernel for ColumnsKernel {
     }
 }
 
+/// Among so many joined values a term is looked for a place.
+const LOOKED_AT: usize = 64;
+
 impl Scope {
     /// The same sum with fewer terms: those that have columns of their own among zeros are one.
     pub(crate) fn join<'s>(&'s self, terms: &[Tensor<'s>]) -> Vec<Tensor<'s>> {
@@ -246,7 +262,9 @@ impl Scope {
         struct Apart<'s> {
             ty: Type,
             at: usize,
-            ranges: Vec<Range<usize>>,
+            /// Ends by starts.
+            taken: BTreeMap<usize, usize>,
+            starts: Vec<usize>,
             inputs: Vec<Tensor<'s>>,
         }
         let mut found: Vec<Apart<'s>> = Vec::new();
@@ -256,23 +274,28 @@ impl Scope {
                 continue;
             };
             let inputs = inputs.into_iter().map(|v| self.tensor(v));
-            let own: Vec<(Range<usize>, Tensor<'s>)> =
-                starts.iter().zip(inputs).map(|(&s, x)| (s..s + x.ty().cols, x)).collect();
-            let apart = |taken: &[Range<usize>]| {
-                own.iter().all(|(r, _)| taken.iter().all(|t| t.end <= r.start || r.end <= t.start))
+            let own: Vec<(usize, Tensor<'s>)> = starts.into_iter().zip(inputs).collect();
+            let apart = |taken: &BTreeMap<usize, usize>| {
+                let free = |(s, x): &(usize, Tensor<'s>)| {
+                    taken.range(..s + x.ty().cols).next_back().is_none_or(|(_, end)| end <= s)
+                };
+                own.iter().all(free)
             };
-            let (ty, at) = (x.ty(), found.iter().position(|f| f.ty == x.ty() && apart(&f.ranges)));
+            // Only the latest, so that many terms do not cost their square.
+            let (ty, last) = (x.ty(), found.len().saturating_sub(LOOKED_AT));
+            let at = found[last..].iter().position(|f| f.ty == ty && apart(&f.taken)).map(|at| last + at);
             let at = at.unwrap_or_else(|| {
-                found.push(Apart { ty, at: rest.len(), ranges: Vec::new(), inputs: Vec::new() });
+                let (taken, starts, inputs) = Default::default();
+                found.push(Apart { ty, at: rest.len(), taken, starts, inputs });
                 rest.push(x);
                 found.len() - 1
             });
-            let (ranges, inputs): (Vec<_>, Vec<_>) = own.into_iter().unzip();
-            found[at].ranges.extend(ranges);
+            found[at].taken.extend(own.iter().map(|(s, x)| (*s, s + x.ty().cols)));
+            let (starts, inputs): (Vec<_>, Vec<_>) = own.into_iter().unzip();
+            found[at].starts.extend(starts);
             found[at].inputs.extend(inputs);
         }
-        for Apart { ty, at, ranges, inputs } in found.into_iter().filter(|f| f.inputs.len() > 1) {
-            let starts = ranges.iter().map(|r| r.start).collect();
+        for Apart { ty, at, starts, inputs, .. } in found.into_iter().filter(|f| f.inputs.len() > 1) {
             rest[at] = self.apply(Join { starts, cols: ty.cols }, &inputs);
         }
         rest

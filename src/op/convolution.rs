@@ -1,18 +1,19 @@
 //! Convolutions in up to three dimensions, in three forms of which each is an adjoint of the others.
 
+mod twin;
+
 use std::ops::Range;
 
 use super::reduce;
 use super::window::Window;
 use crate::engine::cpu::Io;
-use crate::engine::cpu::gemm::{self, Gemm};
-use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// What a [`Convolution`] computes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// The small image from the large one and the weights.
     Forward,
@@ -28,7 +29,7 @@ pub enum Form {
 /// Images are rows with channels last. The weights are a fixed matrix of small channels × (kernel elements · large
 /// channels / groups), channels last: Nengo's kernel `[..kernel_size, in_channels / groups, out_channels]` as a matrix of
 /// `out_channels` columns, transposed. There is no flipping: it is a cross-correlation, as everywhere in deep learning.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Convolution {
     /// Windows over the large image; the small one has a point for each.
     pub window: Window,
@@ -73,6 +74,10 @@ impl Operator for Convolution {
         "convolution"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         self.window.check()?;
         let (a, b) = (inputs[0], inputs[1]);
@@ -115,6 +120,7 @@ impl Operator for Convolution {
             output: at.output.clone(),
             rows: at.rows(at.inputs[0].ty),
             chunks: 1,
+            range: None,
         };
         let inputs = [at.inputs[0].binding, at.inputs[1].binding];
         let (sums, len) = (kernel.rows * self.window.places(), self.small * self.depth());
@@ -122,12 +128,13 @@ impl Operator for Convolution {
             kernel.chunks = match at.target.family {
                 // Parts for the threads, whatever their number is; each adds up whole blocks.
                 Family::Cpu => (sums / 256).min((1 << 22) / len).clamp(1, 16),
-                _ => reduce::splits(sums, len),
+                _ => reduce::splits(sums, len, at.target),
             };
         }
         if kernel.chunks == 1 {
             let bindings = vec![at.output.binding, inputs[0], inputs[1]];
-            return Ok(vec![Dispatch::new(kernel, bindings)]);
+            let parts = kernel.within(at.target.max_turns);
+            return Ok(parts.into_iter().map(|k| Dispatch::new(k, bindings.clone())).collect());
         }
         let chunks = kernel.chunks;
         let parts = at.scratch(chunks * len);
@@ -182,9 +189,30 @@ struct ConvolutionKernel {
     rows: usize,
     /// Parts in which the sums over rows are made.
     chunks: usize,
+    /// Of each sum's terms, the first that is added up and how many, where a dispatch makes a part of it. For adapters alone.
+    range: Option<(usize, usize)>,
 }
 
 impl ConvolutionKernel {
+    /// In one dispatch, or in several of which each adds some terms of the sums.
+    fn within(self, limit: usize) -> Vec<Self> {
+        if self.turns() <= limit || self.convolution.form == Form::Kernel {
+            return vec![self];
+        }
+        let part = |range| Self { range: Some(range), ..self.clone() };
+        turns::parts(self.terms(), limit, 0).map(part).collect()
+    }
+
+    /// Terms of a sum at most.
+    fn terms(&self) -> usize {
+        let c = &self.convolution;
+        match c.form {
+            Form::Forward => c.depth(),
+            Form::Transposed => c.window.span().iter().product::<usize>() * c.small / c.groups,
+            Form::Kernel => self.chunk(),
+        }
+    }
+
     /// Elements of the output that belong together on the CPU, and how many such there are.
     fn units(&self) -> (usize, usize) {
         let c = &self.convolution;
@@ -208,61 +236,20 @@ impl ConvolutionKernel {
     }
 }
 
-/// Floats of the patches that are multiplied at once: about what a core's cache holds.
-const BLOCK: usize = 32_768;
-
-impl Convolution {
-    /// Windows whose patches are made at once.
-    fn block(&self) -> usize {
-        (BLOCK / self.depth()).clamp(16, 512)
-    }
-
-    /// Copies what windows `places` see of the channels of a group: a row each, zeros outside of the image.
-    fn patches(&self, image: &[f32], places: Range<usize>, group: usize, patches: &mut Vec<f32>) {
-        let (n, depth) = (self.large / self.groups, self.depth());
-        patches.clear();
-        patches.resize(places.len() * depth, 0.0);
-        for (patch, place) in patches.chunks_exact_mut(depth).zip(places) {
-            self.window.runs(place, |element, point, len| {
-                let (to, from) = (element * n, point * self.large + group * n);
-                if self.groups == 1 {
-                    patch[to..to + len * n].copy_from_slice(&image[from..from + len * n]);
-                    return;
-                }
-                for i in 0..len {
-                    let from = from + i * self.large;
-                    patch[to + i * n..to + (i + 1) * n].copy_from_slice(&image[from..from + n]);
-                }
-            });
-        }
-    }
-
-    /// Adds patches back to where they came from: the adjoint of [`Convolution::patches`].
-    fn scatter(&self, image: &mut [f32], places: Range<usize>, group: usize, patches: &[f32]) {
-        let (n, depth) = (self.large / self.groups, self.depth());
-        for (patch, place) in patches.chunks_exact(depth).zip(places) {
-            self.window.runs(place, |element, point, len| {
-                for i in 0..len {
-                    let from = &patch[(element + i) * n..(element + i + 1) * n];
-                    let to = (point + i) * self.large + group * n;
-                    image[to..to + n].iter_mut().zip(from).for_each(|(to, x)| *to += x);
-                }
-            });
-        }
-    }
-}
-
 impl Kernel for ConvolutionKernel {
     fn source(&self) -> Source {
         let Convolution { window, large, small, groups, form } = self.convolution;
-        let entry = match form {
-            Form::Forward => "forward",
-            Form::Transposed => "transposed",
-            Form::Kernel => "kernel",
+        let entry = match (form, self.range) {
+            (Form::Forward, None) => "forward",
+            (Form::Forward, Some(_)) => "forward_long",
+            (Form::Transposed, None) => "transposed",
+            (Form::Transposed, Some(_)) => "transposed_long",
+            (Form::Kernel, _) => "kernel",
         };
         let channels =
             format!("const LARGE = {large}u;\nconst SMALL = {small}u;\nconst GROUPS = {groups}u;\n");
-        Source::new("convolution", entry, &[("geometry", window.wgsl() + &channels)])
+        let terms = self.range.map_or(self.terms(), |(_, count)| count);
+        Source::new("convolution", entry, &[("geometry", window.wgsl() + &channels), shader::sums(terms)])
     }
 
     fn access(&self) -> Vec<Access> {
@@ -272,13 +259,25 @@ impl Kernel for ConvolutionKernel {
     fn params(&self) -> Vec<u32> {
         let [a_period, b_period] = self.periods;
         let (a, b, output) = (self.a.start, self.b.start, self.output.start);
+        let (first, count) = self.range.unwrap_or_default();
         let sizes = [0, self.rows, output, a, a_period, b, b_period, self.chunk(), self.chunks];
-        sizes.map(|n| n as u32).to_vec()
+        let range = [first, first + count, usize::from(first > 0)];
+        sizes.into_iter().chain(range).map(|n| n as u32).collect()
     }
 
     fn grid(&self) -> [u32; 3] {
         let (inner, units) = self.units();
         fold((inner * units).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        let c = &self.convolution;
+        match (c.form, self.range) {
+            (Form::Kernel, _) => turns::of(self.chunk(), 0),
+            (_, Some((_, count))) => turns::of(count, 0),
+            (Form::Forward, _) => Window::nested(c.window.kernel, turns::of(c.large / c.groups, 0)),
+            (Form::Transposed, _) => Window::nested(c.window.span(), turns::of(c.small / c.groups, 0)),
+        }
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -293,84 +292,7 @@ impl Kernel for ConvolutionKernel {
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        let c = &self.convolution;
-        let (places, depth) = (c.window.places(), c.depth());
-        let (n, first) = (c.small / c.groups, units.start);
-        let mut patches = std::mem::take(&mut io.work.terms);
-        // The windows of one row from `at` on, as many as are multiplied at once.
-        let block = |at: usize, end: usize| at..end.min(at + c.block()).min((at / places + 1) * places);
-        let gemm = |form, m, n, k, [lda, ldb, ldc]: [usize; 3]| Gemm { form, m, n, k, lda, ldb, ldc };
-        match c.form {
-            Form::Forward => {
-                let weights = &io.read(2)[self.b.start..];
-                let mut at = units.start;
-                while at < units.end {
-                    let range = block(at, units.end);
-                    let image = self.row(io, 0, row0 + at / places);
-                    let to = &mut io.output(0, 0).0[(at - first) * c.small..];
-                    let here = at % places..at % places + range.len();
-                    for group in 0..c.groups {
-                        c.patches(image, here.clone(), group, &mut patches);
-                        let product = gemm(gemm::Form::Nt, range.len(), n, depth, [depth, depth, c.small]);
-                        product.multiply(
-                            &patches,
-                            &weights[group * n * depth..],
-                            &mut to[group * n..],
-                            false,
-                        );
-                    }
-                    at = range.end;
-                }
-            }
-            Form::Transposed => {
-                let weights = &io.read(2)[self.b.start..];
-                for row in units {
-                    let small = self.row(io, 0, row0 + row);
-                    let image = io.output(0, 0).0;
-                    let image =
-                        &mut image[(row - first) * c.large_cols()..(row + 1 - first) * c.large_cols()];
-                    image.fill(0.0);
-                    let mut at = 0;
-                    while at < places {
-                        let range = block(at, places);
-                        for group in 0..c.groups {
-                            patches.clear();
-                            patches.resize(range.len() * depth, 0.0);
-                            let product =
-                                gemm(gemm::Form::Nn, range.len(), depth, n, [c.small, depth, depth]);
-                            let small = &small[at * c.small + group * n..];
-                            product.multiply(small, &weights[group * n * depth..], &mut patches, false);
-                            c.scatter(image, range.clone(), group, &patches);
-                        }
-                        at = range.end;
-                    }
-                }
-            }
-            Form::Kernel => {
-                for chunk in units {
-                    let len = c.small * depth;
-                    let to = &mut io.output(0, 0).0[(chunk - first) * len..(chunk + 1 - first) * len];
-                    to.fill(0.0);
-                    let (mut at, end) = (chunk * self.chunk(), (chunk + 1) * self.chunk());
-                    let end = end.min(self.rows * places);
-                    while at < end {
-                        let range = block(at, end);
-                        let here = at % places..at % places + range.len();
-                        let (small, image) = (self.row(io, 0, at / places), self.row(io, 1, at / places));
-                        for group in 0..c.groups {
-                            c.patches(image, here.clone(), group, &mut patches);
-                            let product =
-                                gemm(gemm::Form::Tn, n, depth, range.len(), [c.small, depth, depth]);
-                            let small = &small[here.start * c.small + group * n..];
-                            let to = &mut io.output(0, 0).0[(chunk - first) * len + group * n * depth..];
-                            product.multiply(small, &patches, to, true);
-                        }
-                        at = range.end;
-                    }
-                }
-            }
-        }
-        io.work.terms = patches;
+        self.convolve(io, units, row0);
     }
 }
 

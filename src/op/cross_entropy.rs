@@ -1,21 +1,25 @@
 //! Softmax cross-entropy of each row with a class index or class weights.
 
-use super::rows::RowKernel;
+use super::rows::{Entry, RowKernel};
 use super::softmax::{reference_softmax, softmax};
 use crate::engine::Dispatch;
+use crate::engine::cpu::sums;
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// `-sum(weight * ln softmax(x))` for each row, from logits and targets.
 ///
 /// A target with one column is a class index; else it has a weight for each class (one-hot or soft). NaN counts
 /// zero.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct CrossEntropy;
 
 /// The adjoint of [`CrossEntropy`] for its logits, from logits, targets and the loss's adjoint.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct CrossEntropyAdjoint;
+
+const FORWARD: Entry = Entry { stem: "cross_entropy", names: ["forward", "forward_wide"], loops: 3 };
+const BACKWARD: Entry = Entry { stem: "cross_entropy", names: ["backward", "backward_wide"], loops: 3 };
 
 fn check(inputs: &[Type]) -> Result<Type, String> {
     let (logits, target) = (inputs[0], inputs[1]);
@@ -32,6 +36,10 @@ impl Operator for CrossEntropy {
         "cross_entropy"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         Ok(check(inputs)?.with_cols(1))
     }
@@ -46,7 +54,7 @@ impl Operator for CrossEntropy {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("cross_entropy", "forward", at, |rows, loss| {
+        Ok(vec![RowKernel::dispatch(FORWARD, at, |rows, loss| {
             let (x, target) = (rows[0], rows[1]);
             let mut y = [0.0_f32; 64];
             let mut long = Vec::new();
@@ -55,7 +63,7 @@ impl Operator for CrossEntropy {
                 0.0 => 0.0,
                 w => w * (log_total - x[c]),
             };
-            loss[0] = (0..x.len()).map(term).sum();
+            loss[0] = sums::in_order((0..x.len()).map(term));
         })])
     }
 
@@ -63,8 +71,14 @@ impl Operator for CrossEntropy {
         let cols = at.types[0].cols;
         let loss = |row: usize| {
             let x: Vec<f64> = (0..cols).map(|c| at.at(0, row, c)).collect();
-            let y = reference_softmax(&x);
-            (0..cols).map(|c| -reference_weight(at, row, c) * y[c].ln()).sum()
+            let top = x.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            // Not from the softmax, of which the least likely classes may be zero.
+            let log_total = top + x.iter().map(|x| (x - top).exp()).sum::<f64>().ln();
+            let term = |c: usize| match reference_weight(at, row, c) {
+                0.0 => 0.0,
+                w => w * (log_total - x[c]),
+            };
+            (0..cols).map(term).sum()
         };
         (0..at.rows).map(loss).collect()
     }
@@ -73,6 +87,10 @@ impl Operator for CrossEntropy {
 impl Operator for CrossEntropyAdjoint {
     fn name(&self) -> &'static str {
         "cross_entropy"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -84,10 +102,10 @@ impl Operator for CrossEntropyAdjoint {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("cross_entropy", "backward", at, |rows, dx| {
+        Ok(vec![RowKernel::dispatch(BACKWARD, at, |rows, dx| {
             let (x, target, dloss) = (rows[0], rows[1], rows[2][0]);
             softmax(x, dx);
-            let weights: f32 = (0..x.len()).map(|c| weight(target, x.len(), c)).sum();
+            let weights = sums::in_order((0..x.len()).map(|c| weight(target, x.len(), c)));
             for (c, dx) in dx.iter_mut().enumerate() {
                 *dx = (*dx * weights - weight(target, x.len(), c)) * dloss;
             }

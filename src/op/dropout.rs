@@ -1,12 +1,13 @@
 //! Dropout with a counter-based random generator.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// Sets a share `rate` of the elements to zero and divides the others by `1 - rate` (Srivastava et al. 2014).
 ///
@@ -19,6 +20,13 @@ pub struct Dropout {
     pub rate: f32,
     /// Number of this dropout in its network: no two draw the same mask.
     pub stream: u32,
+}
+
+impl Hash for Dropout {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let Self { rate, stream } = self;
+        (rate.to_bits(), stream).hash(to);
+    }
 }
 
 impl Dropout {
@@ -35,6 +43,10 @@ impl Dropout {
 impl Operator for Dropout {
     fn name(&self) -> &'static str {
         "dropout"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -102,6 +114,11 @@ impl Kernel for DropoutKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.elements / self.block * self.block.div_ceil(4)).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        // Rounds of the generator, and the elements that one call of it gives.
+        turns::of(10, 0) + turns::of(4, 0)
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -6,12 +6,14 @@
 
 mod run;
 
+use std::hash::{Hash, Hasher};
+
 pub use run::{BLOCK, Lane, Slots};
 
 use super::function::{Binary, Slope, Unary};
 
 /// An instruction; operands are indices of earlier instructions.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Instr {
     /// The element of input `i`.
     Input(usize),
@@ -25,8 +27,37 @@ pub enum Instr {
     Select(usize, usize, usize),
 }
 
+/// Numbers differ where their bits do: `1 / 0` is not `1 / -0`.
+impl PartialEq for Instr {
+    fn eq(&self, other: &Self) -> bool {
+        match (*self, *other) {
+            (Instr::Input(a), Instr::Input(b)) => a == b,
+            (Instr::Constant(a), Instr::Constant(b)) => a.to_bits() == b.to_bits(),
+            (Instr::Unary(f, a), Instr::Unary(g, b)) => (f, a) == (g, b),
+            (Instr::Binary(f, a, b), Instr::Binary(g, c, d)) => (f, a, b) == (g, c, d),
+            (Instr::Select(a, b, c), Instr::Select(d, e, f)) => (a, b, c) == (d, e, f),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Instr {}
+
+impl Hash for Instr {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        std::mem::discriminant(self).hash(to);
+        match *self {
+            Instr::Input(i) => i.hash(to),
+            Instr::Constant(c) => c.to_bits().hash(to),
+            Instr::Unary(f, a) => (f, a).hash(to),
+            Instr::Binary(f, a, b) => (f, a, b).hash(to),
+            Instr::Select(a, b, c) => (a, b, c).hash(to),
+        }
+    }
+}
+
 /// Instructions in order; the last is the result.
-#[derive(Clone, Debug, PartialEq, Default)]
+#[derive(Clone, Debug, PartialEq, Default, Hash)]
 pub struct Expr {
     /// The instructions.
     pub tape: Vec<Instr>,
@@ -48,15 +79,20 @@ impl Expr {
         Self { tape: vec![Instr::Input(0), Instr::Input(1), Instr::Binary(f, 0, 1)] }
     }
 
+    /// How often the loops of its functions turn in a shader, for one element or one vector.
+    pub fn turns(&self) -> usize {
+        let of = |instr: &Instr| if let Instr::Binary(f, ..) = instr { f.turns() } else { 0 };
+        self.tape.iter().map(of).sum()
+    }
+
     /// The sum of `n` inputs.
     pub fn sum(n: usize) -> Self {
-        let mut expr = Self::default();
-        let mut total = expr.add(Instr::Input(0));
+        let mut tape = vec![Instr::Input(0)];
         for i in 1..n {
-            let next = expr.add(Instr::Input(i));
-            total = expr.add(Instr::Binary(Binary::Add, total, next));
+            let total = tape.len() - 1;
+            tape.extend([Instr::Input(i), Instr::Binary(Binary::Add, total, total + 1)]);
         }
-        expr
+        Self { tape }
     }
 
     /// Whether it is [`Expr::sum`] of `n` inputs, in some order.

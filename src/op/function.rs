@@ -3,6 +3,8 @@
 mod pair;
 mod surrogate;
 
+use std::hash::{Hash, Hasher};
+
 use crate::engine::cpu::math;
 
 pub use pair::Binary;
@@ -10,7 +12,7 @@ pub(crate) use pair::poisson;
 pub use surrogate::{Bump, Surrogate};
 
 /// A function of one number.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Unary {
     /// `x`
     Identity,
@@ -75,6 +77,58 @@ pub enum Unary {
     Spike(Bump),
     /// The derivative that stands for that of [`Unary::Spike`].
     SpikeSlope(Bump),
+}
+
+impl Unary {
+    /// Its constants, by their bits.
+    fn constants(self) -> [u32; 4] {
+        match self {
+            Unary::LeakyRelu(c) | Unary::Step(c) | Unary::Clamp(c) | Unary::Huber(c) | Unary::LifSlope(c) => {
+                [c.to_bits(), 0, 0, 0]
+            }
+            Unary::LifRate(a, b) => [a.to_bits(), b.to_bits(), 0, 0],
+            Unary::Spike(bump) | Unary::SpikeSlope(bump) => bump.bits(),
+            Unary::Identity
+            | Unary::Neg
+            | Unary::Relu
+            | Unary::Sigmoid
+            | Unary::Tanh
+            | Unary::Softplus
+            | Unary::Gelu
+            | Unary::GeluSlope
+            | Unary::Exp
+            | Unary::Log
+            | Unary::Sqrt
+            | Unary::Square
+            | Unary::Abs
+            | Unary::Sign
+            | Unary::Reciprocal
+            | Unary::Sin
+            | Unary::Cos
+            | Unary::NotNan
+            | Unary::Expm1
+            | Unary::Log1p
+            | Unary::Floor
+            | Unary::Trunc
+            | Unary::Flush => [0; 4],
+        }
+    }
+}
+
+/// Functions with constants are equal where the bits of these are.
+impl PartialEq for Unary {
+    fn eq(&self, other: &Self) -> bool {
+        let kind = std::mem::discriminant::<Self>;
+        kind(self) == kind(other) && self.constants() == other.constants()
+    }
+}
+
+impl Eq for Unary {}
+
+impl Hash for Unary {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        (std::mem::discriminant(self), self.constants()).hash(to);
+    }
 }
 
 /// A derivative in terms of what a function read and made.
@@ -277,7 +331,10 @@ impl Unary {
                     f64::from(s)
                 }
             }
-            Unary::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Unary::Sigmoid => {
+                let e = (-x.abs()).exp();
+                (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
+            }
             Unary::Tanh => x.tanh(),
             Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Unary::Gelu => 0.5 * x * (1.0 + gelu_tanh(x)),

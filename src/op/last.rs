@@ -4,21 +4,25 @@ use super::expr::{Expr, Instr};
 use super::map::Map;
 use crate::engine::Dispatch;
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// The rows of the last step, one for each example.
 ///
 /// It has no shader of its own: it is a copy of the last block.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Last;
 
 /// The input at the last step, zero at the others: the adjoint of [`Last`].
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct AtLast;
 
 impl Operator for Last {
     fn name(&self) -> &'static str {
         "last"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -48,6 +52,10 @@ impl Operator for Last {
 impl Operator for AtLast {
     fn name(&self) -> &'static str {
         "last"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {

@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use crate::engine::cpu::{Io, math};
-use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::cpu::{Io, math, sums};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Lower, Memory, Operand, Operator, Placed, Reference, State, Tensor, Type};
 
@@ -97,11 +97,14 @@ impl Operator for Learn {
             change: states.map_or((0, false), |s| (s.placed.start, s.kept)),
             batch: at.dims.batch,
             examples: if at.in_loop { at.tile } else { at.dims.batch },
+            first: 0,
             steps: at.steps(),
             all_steps: at.dims.steps,
             rolls: at.rolls,
         };
-        Ok(vec![Dispatch::new(kernel, bindings)])
+        let windows = turns::parts(kernel.steps, at.target.max_turns, kernel.turns_of_step());
+        let window = |(first, steps)| LearnKernel { first, steps, ..kernel.clone() };
+        Ok(windows.map(|w| Dispatch::new(window(w), bindings.clone())).collect())
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
@@ -142,12 +145,19 @@ struct LearnKernel {
     batch: usize,
     /// Examples that are walked through: all, or those of a tile.
     examples: usize,
+    /// The step that comes first, counted from the row that a dispatch starts at, and how many there are.
+    first: usize,
     steps: usize,
     all_steps: usize,
     rolls: bool,
 }
 
 impl LearnKernel {
+    /// Turns of a step: a workgroup's lanes walk through a row, then add up their sums by halves.
+    fn turns_of_step(&self) -> usize {
+        turns::of(self.cols.div_ceil(64), 0) + turns::of(6, 0)
+    }
+
     fn decays(&self) -> bool {
         self.signals.len() > 3
     }
@@ -178,7 +188,8 @@ impl Kernel for LearnKernel {
             u32::from(self.change.1),
             u32::from(!self.rolls)
         );
-        Source::new("learn", "main", &[("flags", flags), ("decay", decay), ("base", base)])
+        let sums = shader::sums(self.cols.div_ceil(64));
+        Source::new("learn", "main", &[("flags", flags), ("decay", decay), ("base", base), sums])
     }
 
     fn access(&self) -> Vec<Access> {
@@ -187,7 +198,7 @@ impl Kernel for LearnKernel {
     }
 
     fn params(&self) -> Vec<u32> {
-        let mut sizes = vec![0, self.steps, self.examples, self.rows, self.cols];
+        let mut sizes = vec![self.first * self.batch, self.steps, self.examples, self.rows, self.cols];
         sizes.extend([self.output.start, self.change.0, self.base.unwrap_or(0)]);
         let none = [0, 1];
         let signal = |i: usize| self.signals.get(i).map_or(none, |s| [s.placed.start, s.period]);
@@ -197,6 +208,10 @@ impl Kernel for LearnKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold(self.examples * self.rows)
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.steps, self.turns_of_step())
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -221,6 +236,7 @@ impl Kernel for LearnKernel {
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let mut row = std::mem::take(&mut io.work.totals);
         row.resize(self.cols, 0.0);
+        let row0 = row0 + self.first * self.batch;
         let walk = match (self.decays(), self.base.is_some()) {
             (false, false) => Self::walk::<false, false>,
             (false, true) => Self::walk::<false, true>,
@@ -266,13 +282,24 @@ impl LearnKernel {
                 }
                 let y = math::vectorise(
                     #[inline(always)]
-                    || step::<DECAYS, BASED>(change, base, x, v, u, decay),
+                    || {
+                        let some = |from: usize| {
+                            let own = from..cols.min(from + SINGLE);
+                            let base = if BASED { &base[own.clone()] } else { base };
+                            let (x, v) = (&x[own.clone()], &v[own.clone()]);
+                            step::<DECAYS, BASED>(&mut change[own], base, x, v, u, decay)
+                        };
+                        sums::in_order((0..cols).step_by(SINGLE).map(some))
+                    },
                 );
                 io.output(0, if self.rolls { 0 } else { t }).0[k] = y;
             }
         }
     }
 }
+
+/// Columns whose products are added up in single precision.
+const SINGLE: usize = 1024;
 
 /// Sums that a row's product is made of side by side.
 const LANES: usize = 32;

@@ -3,19 +3,19 @@
 
 use std::ops::Range;
 
-use super::expr::{Expr, Lane};
+use super::expr::{Expr, Instr, Lane};
 use super::function::{Binary, Unary};
 use super::operands::Operands;
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// `output = expr(inputs)` for each element. An input may have one row or one column, or a smaller extent:
 /// it is repeated.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Map {
     /// What is computed.
     pub expr: Expr,
@@ -82,6 +82,10 @@ fn join(a: Type, b: Type) -> Option<Type> {
 impl Operator for Map {
     fn name(&self) -> &'static str {
         "map"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -204,7 +208,12 @@ impl Kernel for MapKernel {
         let whole = [self.output.start, o.cols].iter().all(|x| x.is_multiple_of(4));
         let aligned = std::iter::once(whole).chain((0..o.list.len()).map(|i| o.is_aligned(i))).collect();
         let work = (o.cols * (o.expr.tape.len() + MEMORY * (1 + o.list.len()))) as f64;
-        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns: site.turns(o.cols) })
+        let turns = site.turns(o.cols) * (1 + o.expr.turns());
+        Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns })
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(8, self.operands.expr.turns())
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -252,8 +261,7 @@ impl Kernel for MapKernel {
 impl crate::graph::Scope {
     /// An expression of those of `all` that it uses.
     pub(crate) fn map_used<'s>(&'s self, expr: Expr, all: &[Tensor<'s>], least: Option<Type>) -> Tensor<'s> {
-        let used: Vec<usize> =
-            (0..all.len()).filter(|i| expr.tape.contains(&super::expr::Instr::Input(*i))).collect();
+        let used: Vec<usize> = (0..all.len()).filter(|i| expr.tape.contains(&Instr::Input(*i))).collect();
         let mut number = vec![0; all.len()];
         used.iter().enumerate().for_each(|(new, &old)| number[old] = new);
         let inputs: Vec<Tensor<'s>> = used.iter().map(|&i| all[i]).collect();
@@ -293,6 +301,18 @@ impl<'s> Tensor<'s> {
     /// The smaller of two, element by element.
     pub fn min(self, other: Self) -> Self {
         self.binary(Binary::Min, other)
+    }
+
+    /// 1 where it is less than `other`, else 0; so also where one is NaN. Its derivative is zero.
+    pub fn less(self, other: Self) -> Self {
+        self.binary(Binary::Less, other)
+    }
+
+    /// `yes` where it is not zero, else `no`, element by element. The gradient goes to the one that was chosen; the derivative
+    /// of what was not must be finite there.
+    pub fn choose(self, yes: Self, no: Self) -> Self {
+        let tape = vec![Instr::Input(0), Instr::Input(1), Instr::Input(2), Instr::Select(0, 1, 2)];
+        self.scope.apply(Map::new(Expr { tape }), &[self, yes, no])
     }
 
     /// `x^other`; of negative elements for whole exponents alone, else NaN.

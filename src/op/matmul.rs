@@ -2,8 +2,12 @@
 
 mod fragment;
 mod twin;
+mod variant;
 
 use std::ops::Range;
+
+pub use variant::family_name;
+use variant::{LONG, Variant};
 
 use super::expr::Expr;
 use super::operands::Operands;
@@ -12,9 +16,9 @@ use crate::engine::cpu::Io;
 use crate::engine::cpu::gemm::{Form, Gemm};
 use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::{self, Source};
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Split, Target};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Split, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// A product of two matrices, `groups` of them side by side.
 ///
@@ -26,7 +30,7 @@ use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, 
 ///
 /// So `Nt` applies weights (size_out × size_in) to rows, `Nn` is its adjoint for the rows, and `Tn` its adjoint for
 /// the weights: each is an adjoint of the others.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Matmul {
     /// Which operand is transposed.
     pub form: Form,
@@ -54,6 +58,10 @@ impl Matmul {
 impl Operator for Matmul {
     fn name(&self) -> &'static str {
         "matmul"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -133,13 +141,19 @@ impl Operator for Matmul {
             total: at.total,
             batch: at.dims.batch,
             splits: 1,
+            part: None,
             family: at.target.family,
         };
         let mut bindings: Vec<Binding> = vec![a.binding, b.binding, c.binding];
         bindings.extend(at.inputs[2..].iter().map(|i| i.binding));
-        kernel.splits = kernel.useful_splits();
+        kernel.splits = kernel.useful_splits(at.target.max_turns);
         if kernel.splits == 1 {
-            return Ok(vec![Dispatch::new(kernel, bindings)]);
+            let parts = kernel.within(at.target.max_turns);
+            let call = |kernel: MatmulKernel| {
+                let used = 3 + kernel.epilogue.list.len();
+                Dispatch::new(kernel, bindings[..used].to_vec())
+            };
+            return Ok(parts.into_iter().map(call).collect());
         }
         let output = at.output.clone();
         let parts = at.scratch(kernel.splits * g * m * n);
@@ -192,16 +206,43 @@ struct MatmulKernel {
     total: Option<usize>,
     batch: usize,
     splits: usize,
+    /// Of several dispatches that make a product together, whether this one adds to what others have made. For adapters alone.
+    part: Option<bool>,
     family: Family,
 }
 
 impl MatmulKernel {
+    /// In one dispatch, or in several of which each adds some terms of the sums; the last one finishes the elements.
+    fn within(self, limit: usize) -> Vec<Self> {
+        let (step, inside) = self.variant().round();
+        let Gemm { form, k, lda, ldb, .. } = self.gemm;
+        if self.turns() <= limit {
+            return vec![self];
+        }
+        let (a_step, b_step) =
+            (if form == Form::Tn { lda } else { 1 }, if form == Form::Nt { 1 } else { ldb });
+        let part = |(first, count): (usize, usize)| {
+            let mut part = self.clone();
+            let first = step * first;
+            part.gemm.k = (step * count).min(k - first);
+            part.a.start += first * a_step;
+            part.b.start += first * b_step;
+            part.part = Some(first > 0);
+            if first + part.gemm.k < k {
+                (part.epilogue.expr, part.epilogue.list) = (Expr::identity(), Vec::new());
+            }
+            part
+        };
+        turns::parts(k.div_ceil(step), limit, inside).map(part).collect()
+    }
+
     fn has_epilogue(&self) -> bool {
         !self.epilogue.expr.is_identity()
     }
 
-    /// Parts of the sum that are made in parallel, where the result alone has too few tiles for the device.
-    fn useful_splits(&self) -> usize {
+    /// Parts of the sum that are made in parallel, where the result alone has too few tiles for the device, or where a lane's
+    /// loop would turn too often.
+    fn useful_splits(&self, limit: usize) -> usize {
         let Gemm { form, m, n, k, .. } = self.gemm;
         if form != Form::Tn || self.family == Family::Cpu {
             return 1;
@@ -212,7 +253,9 @@ impl MatmulKernel {
             Family::Gpu => (256, 64),
             _ => (8, 512),
         };
-        (wanted / tiles.max(1)).min(k / least).clamp(1, 64)
+        let (step, inside) = self.variant().round();
+        let least_parts = k.div_ceil(step).div_ceil(turns::rounds(limit, inside));
+        (wanted / tiles.max(1)).min(k / least).clamp(1, 64).max(least_parts)
     }
 
     /// Columns that a store writes at once.
@@ -223,62 +266,12 @@ impl MatmulKernel {
     }
 }
 
-/// A shader family for products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Variant {
-    /// Any adapter, any size: four rows of four columns a lane, `bands` of eight lanes a workgroup.
-    Plain { bands: usize },
-    /// Software adapters: no workgroup memory, tall register tiles.
-    Software,
-    /// Software adapters whose subgroups have exactly eight lanes: rows are shared by broadcast.
-    Subgroup,
-    /// Graphics processors: tiles in workgroup memory.
-    Tiled,
-}
-
-/// The kernels that a device takes for large products, for listings.
-pub fn family_name(target: &Target) -> &'static str {
-    match target.family {
-        Family::Cpu => "the gemm crate",
-        family => Variant::of(family, usize::MAX, usize::MAX).stem(),
-    }
-}
-
-impl Variant {
-    /// The family that is fast on a device for results of m × n; measured on lavapipe (`benches/README.md`).
-    fn of(family: Family, m: usize, n: usize) -> Self {
-        match family {
-            Family::Gpu if m < 32 || n < 32 => Variant::Plain { bands: 8 },
-            Family::Gpu => Variant::Tiled,
-            _ if m <= 4 => Variant::Plain { bands: 1 },
-            Family::Software { subgroup: 8, .. } => Variant::Subgroup,
-            Family::Software { .. } => Variant::Software,
-            Family::Cpu => Variant::Plain { bands: 8 },
-        }
-    }
-
-    /// Rows and columns of the result that a workgroup makes.
-    fn tile(self) -> (usize, usize) {
-        match self {
-            Variant::Plain { bands } => (4 * bands, 32),
-            Variant::Software => (16, 64),
-            Variant::Subgroup => (32, 32),
-            Variant::Tiled => (64, 64),
-        }
-    }
-
-    fn stem(self) -> &'static str {
-        match self {
-            Variant::Plain { .. } => "matmul_plain",
-            Variant::Software => "matmul_software",
-            Variant::Subgroup => "matmul_subgroup",
-            Variant::Tiled => "matmul_tiled",
-        }
-    }
-}
-
 impl MatmulKernel {
     fn variant(&self) -> Variant {
+        // Parts of a product that is made in several dispatches are as exact as the whole.
+        if self.part.is_some() || self.gemm.k > LONG {
+            return Variant::Exact;
+        }
         Variant::of(self.family, self.gemm.m, self.gemm.n)
     }
 
@@ -312,7 +305,8 @@ impl Kernel for MatmulKernel {
         let source = Source::new(variant.stem(), "main", &generated)
             .constant("FORM", f64::from(form as u32))
             .constant("A_MOVES", f64::from(u8::from(!self.rolls.0)))
-            .constant("C_MOVES", f64::from(u8::from(!self.rolls.1)));
+            .constant("C_MOVES", f64::from(u8::from(!self.rolls.1)))
+            .constant("ADDS", f64::from(u8::from(self.part == Some(true))));
         match variant {
             Variant::Plain { bands } => source.constant("BANDS", bands as f64),
             _ => source,
@@ -362,6 +356,12 @@ impl Kernel for MatmulKernel {
 
     fn fragment(&self, site: &Site) -> Option<Fragment> {
         self.write_fragment(site)
+    }
+
+    fn turns(&self) -> usize {
+        let (step, inside) = self.variant().round();
+        let terms = self.gemm.k.div_ceil(4).div_ceil(self.splits) * 4;
+        turns::of(terms.div_ceil(step), inside)
     }
 
     fn split(&self, row0: usize) -> Split {

@@ -1,13 +1,14 @@
 //! Random numbers at each step, from a counter-based generator.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use super::dropout::philox;
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// `offset + factor * draw`, with a standard normal number or a uniform one in `0 <= draw < 1` for each element.
 ///
@@ -25,12 +26,23 @@ pub struct Noise {
     pub factor: f32,
 }
 
+impl Hash for Noise {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let Self { cols, normal, offset, factor } = self;
+        (cols, normal, offset.to_bits(), factor.to_bits()).hash(to);
+    }
+}
+
 /// Words of the clock.
 pub const CLOCK: usize = 5;
 
 impl Operator for Noise {
     fn name(&self) -> &'static str {
         "noise"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -131,6 +143,11 @@ impl Kernel for NoiseKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold(((self.width / 4 + 2) * self.steps).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        // Rounds of the generator, and the elements that one call of it gives.
+        turns::of(10, 0) + turns::of(4, 0)
     }
 
     fn split(&self, row0: usize) -> Split {

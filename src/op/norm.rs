@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use super::update::{LINE, Segments};
-use crate::engine::cpu::{Io, math};
+use crate::engine::cpu::{Io, math, sums};
 use crate::engine::shader::{self, Source};
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold, turns};
 
 /// Where the sums' inputs and results lie.
 #[derive(Clone, Copy, Debug)]
@@ -68,7 +68,8 @@ impl Kernel for NormKernel {
             Pass::Gradients => "gradient",
             Pass::Total => "total",
         };
-        Source::new("norm", entry, &[("vector", shader::vector(self.family))])
+        let lines = self.segments.lines().div_ceil(64);
+        Source::new("norm", entry, &[("vector", shader::vector(self.family)), shader::sums(lines)])
     }
 
     fn access(&self) -> Vec<Access> {
@@ -84,6 +85,13 @@ impl Kernel for NormKernel {
         match self.pass {
             Pass::Total => [self.segments.list.len() as u32 + 1, 1, 1],
             _ => fold(self.segments.lines().div_ceil(64)),
+        }
+    }
+
+    fn turns(&self) -> usize {
+        match self.pass {
+            Pass::Total => turns::of(self.segments.lines().div_ceil(64), 0) + turns::of(6, 0),
+            _ => turns::of(16, 0),
         }
     }
 
@@ -103,12 +111,9 @@ impl Kernel for NormKernel {
                 let all = 0..self.segments.lines();
                 let lines =
                     self.segments.list.get(unit).map_or(all, |s| s.first_line..s.first_line + s.lines);
-                let mut sums = [0.0_f32; 2];
-                for pair in partials[2 * lines.start..2 * lines.end].chunks_exact(2) {
-                    sums[0] += pair[0];
-                    sums[1] += pair[1];
-                }
-                to.copy_from_slice(&sums);
+                let pairs = partials[2 * lines.start..2 * lines.end].chunks_exact(2);
+                to[0] = sums::in_order(pairs.clone().map(|pair| pair[0]));
+                to[1] = sums::in_order(pairs.map(|pair| pair[1]));
             }
             return;
         }

@@ -1,16 +1,16 @@
 //! Mean and maximum over windows of images.
 
-use std::ops::Range;
+use std::ops::{AddAssign, Range};
 
 use super::window::Window;
-use crate::engine::cpu::Io;
-use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::cpu::{Io, sums};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
 
 /// What stands for a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Of {
     /// The mean of its points.
@@ -21,7 +21,7 @@ pub enum Of {
 
 /// One value for each window over an image and each channel. Points outside of the image count for nothing: a mean is
 /// over those inside.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Pool {
     /// The windows.
     pub window: Window,
@@ -33,7 +33,7 @@ pub struct Pool {
 
 /// The adjoint of [`Pool`]: of a mean from `dy`, of a maximum from `dy`, `x` and `y`; it goes to the first of several
 /// equal points.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct PoolAdjoint(pub Pool);
 
 impl Pool {
@@ -50,22 +50,29 @@ impl Pool {
         1.0 / self.window.count(place) as f32
     }
 
-    fn kernel(&self, at: &Lower, adjoint: bool) -> Dispatch {
+    fn kernels(&self, at: &Lower, adjoint: bool) -> Vec<Dispatch> {
         let kernel = PoolKernel {
             pool: *self,
             adjoint,
             inputs: (0..at.inputs.len()).map(|i| at.operand(i)).collect(),
             output: at.output.clone(),
             rows: at.rows(at.output.ty),
+            range: None,
         };
-        let bindings = std::iter::once(at.output.binding).chain(at.inputs.iter().map(|i| i.binding));
-        Dispatch::new(kernel, bindings.collect())
+        let bindings: Vec<Binding> =
+            std::iter::once(at.output.binding).chain(at.inputs.iter().map(|i| i.binding)).collect();
+        let parts = kernel.within(at.target.max_turns);
+        parts.into_iter().map(|kernel| Dispatch::new(kernel, bindings.clone())).collect()
     }
 }
 
 impl Operator for Pool {
     fn name(&self) -> &'static str {
         "pool"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -88,7 +95,7 @@ impl Operator for Pool {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![self.kernel(at, false)])
+        Ok(self.kernels(at, false))
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
@@ -121,6 +128,10 @@ impl Operator for PoolAdjoint {
         "pool"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         self.0.window.check()?;
         let dy = inputs[0];
@@ -144,7 +155,7 @@ impl Operator for PoolAdjoint {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![self.0.kernel(at, true)])
+        Ok(self.0.kernels(at, true))
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
@@ -181,9 +192,32 @@ struct PoolKernel {
     inputs: Vec<Operand>,
     output: Placed,
     rows: usize,
+    /// Of the points of each window, or of the windows that hold a point, the first that is looked at and how many, where a
+    /// dispatch looks at some. For adapters alone.
+    range: Option<(usize, usize)>,
 }
 
 impl PoolKernel {
+    /// In one dispatch, or in several of which each goes on with what the others have found.
+    fn within(self, limit: usize) -> Vec<Self> {
+        if self.turns() <= limit || self.turns_inside() >= limit {
+            return vec![self];
+        }
+        let part = |range| Self { range: Some(range), ..self.clone() };
+        turns::parts(self.sizes().iter().product(), limit, self.turns_inside()).map(part).collect()
+    }
+
+    /// What the loops of a lane go through: the points of a window, or in an adjoint the windows of a point.
+    fn sizes(&self) -> [usize; 3] {
+        if self.adjoint { self.pool.window.span() } else { self.pool.window.kernel }
+    }
+
+    /// Turns for each of them: whether a point is the first of the largest, all points of the window tell.
+    fn turns_inside(&self) -> usize {
+        let first = self.adjoint && self.pool.of == Of::Max;
+        if first { Window::nested(self.pool.window.kernel, 0) } else { 0 }
+    }
+
     /// Elements of the output that belong together on the CPU, and how many such there are.
     fn units(&self) -> (usize, usize) {
         match self.adjoint {
@@ -202,6 +236,17 @@ impl PoolKernel {
     /// What stands for window `place` of `image`, a channel each.
     fn pool(&self, image: &[f32], place: usize, y: &mut [f32]) {
         let Pool { window, channels: n, of } = self.pool;
+        if of == Of::Average && window.area() > sums::BLOCK {
+            for (c, y) in y.iter_mut().enumerate() {
+                let mut sum = 0.0;
+                window.runs(place, |_, point, len| {
+                    let run = image[point * n..(point + len) * n].iter().skip(c).step_by(n);
+                    sum += run.map(|x| f64::from(*x)).sum::<f64>();
+                });
+                *y = (sum / window.count(place) as f64) as f32;
+            }
+            return;
+        }
         let mut empty = true;
         window.runs(place, |_, point, len| {
             for x in image[point * n..(point + len) * n].chunks_exact(n) {
@@ -221,9 +266,9 @@ impl PoolKernel {
     }
 
     /// Adds what window `place` gives to the adjoint of an image; `x` and `y` are those of a maximum.
-    fn add_adjoint(
+    fn add_adjoint<A: From<f32> + AddAssign>(
         &self,
-        dx: &mut [f32],
+        dx: &mut [A],
         dy: &[f32],
         x: &[f32],
         y: &[f32],
@@ -243,13 +288,13 @@ impl PoolKernel {
             for point in point..point + len {
                 let to = dx[point * n..(point + 1) * n].iter_mut();
                 if of == Of::Average {
-                    to.zip(open.iter()).for_each(|(to, dy)| *to += dy);
+                    to.zip(open.iter()).for_each(|(to, dy)| *to += A::from(*dy));
                     continue;
                 }
                 let values = x[point * n..(point + 1) * n].iter().zip(&y[of_window.clone()]);
                 for ((to, dy), (x, y)) in to.zip(open.iter_mut()).zip(values) {
                     if x == y {
-                        *to += std::mem::take(dy);
+                        *to += A::from(std::mem::take(dy));
                     }
                 }
             }
@@ -259,14 +304,16 @@ impl PoolKernel {
 
 impl Kernel for PoolKernel {
     fn source(&self) -> Source {
-        let entry = match (self.pool.of, self.adjoint) {
-            (Of::Average, false) => "average",
-            (Of::Average, true) => "average_adjoint",
-            (Of::Max, false) => "maximum",
-            (Of::Max, true) => "maximum_adjoint",
+        let entries = match (self.pool.of, self.adjoint) {
+            (Of::Average, false) => ["average", "average_long"],
+            (Of::Average, true) => ["average_adjoint", "average_adjoint_long"],
+            (Of::Max, false) => ["maximum", "maximum_long"],
+            (Of::Max, true) => ["maximum_adjoint", "maximum_adjoint_long"],
         };
+        let terms = self.range.map_or(self.sizes().iter().product(), |(_, count)| count);
         let geometry = format!("{}const CHANNELS = {}u;\n", self.pool.window.wgsl(), self.pool.channels);
-        Source::new("pool", entry, &[("geometry", geometry)])
+        let entry = entries[usize::from(self.range.is_some())];
+        Source::new("pool", entry, &[("geometry", geometry), shader::sums(terms)])
     }
 
     fn access(&self) -> Vec<Access> {
@@ -279,12 +326,21 @@ impl Kernel for PoolKernel {
         let mut words = vec![0, self.rows as u32, self.output.start as u32];
         words.extend(self.inputs.iter().flat_map(|i| [i.placed.start as u32, i.period as u32]));
         words.resize(9, 0);
+        let (first, count) = self.range.unwrap_or_default();
+        words.extend([first, first + count, usize::from(first > 0)].map(|n| n as u32));
         words
     }
 
     fn grid(&self) -> [u32; 3] {
         let (inner, units) = self.units();
         fold((inner * units).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        match self.range {
+            Some((_, count)) => turns::of(count, self.turns_inside()),
+            None => Window::nested(self.sizes(), self.turns_inside()),
+        }
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -298,6 +354,7 @@ impl Kernel for PoolKernel {
         let (inner, _) = self.units();
         let places = self.pool.window.places();
         let mut open = std::mem::take(&mut io.work.terms);
+        let mut longs = std::mem::take(&mut io.work.longs);
         for (k, unit) in units.enumerate() {
             let row = row0 + if self.adjoint { unit } else { unit / places };
             let first = self.row(io, 0, row);
@@ -310,9 +367,17 @@ impl Kernel for PoolKernel {
                 self.pool(first, unit % places, to);
                 continue;
             }
+            if self.sizes().iter().product::<usize>() > sums::BLOCK {
+                longs.clear();
+                longs.resize(inner, 0.0);
+                (0..places).for_each(|place| self.add_adjoint(&mut longs, first, x, y, place, &mut open));
+                to.iter_mut().zip(&longs).for_each(|(to, long)| *to = *long as f32);
+                continue;
+            }
             to.fill(0.0);
             (0..places).for_each(|place| self.add_adjoint(to, first, x, y, place, &mut open));
         }
+        io.work.longs = longs;
         io.work.terms = open;
     }
 }

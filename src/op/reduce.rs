@@ -1,15 +1,16 @@
 //! Sums over rows, over columns, or over everything, of an elementwise expression.
 
+use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use super::expr::{Expr, Lane};
 use super::map::Map;
 use super::operands::Operands;
-use crate::engine::cpu::{Io, Work, math};
-use crate::engine::shader::Source;
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::cpu::{Io, Work, sums};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
 
 /// `output = scale * sum(expr(inputs))` over the rows or columns that `to` has not.
 ///
@@ -31,9 +32,20 @@ impl Reduce {
     }
 }
 
+impl Hash for Reduce {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let Self { expr, to: ty, scale } = self;
+        (expr, ty, scale.to_bits()).hash(to);
+    }
+}
+
 impl Operator for Reduce {
     fn name(&self) -> &'static str {
         "reduce"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -121,9 +133,11 @@ impl Operator for Reduce {
     }
 }
 
-/// Chunks in which sums over `n` terms are made, `lanes` of them side by side: enough lanes, short chains.
-pub(super) fn splits(n: usize, lanes: usize) -> usize {
-    n.div_ceil(CHUNK).min((65_536 / lanes).max(1))
+/// Chunks in which sums over `n` terms are made, `lanes` of them side by side: enough lanes, short chains, and none longer than
+/// a lane's loop on the device.
+pub(super) fn splits(n: usize, lanes: usize, target: &Target) -> usize {
+    let useful = n.div_ceil(CHUNK).min((65_536 / lanes).clamp(1, 32_768));
+    useful.max(n.div_ceil(turns::rounds(target.max_turns, 0)))
 }
 
 /// Sums `parts` matrices of `len` elements that lie one after the other in `scratch`.
@@ -205,13 +219,15 @@ impl ReduceKernel {
     /// A sum a lane: in one go, or in chunks and then over the chunks.
     fn partial(mut self, at: &mut Lower, bindings: Vec<Binding>) -> Vec<Dispatch> {
         let View { outer, n, inner, .. } = self.view;
-        let splits = splits(n, outer * inner);
-        if splits == 1 || outer > 1 {
+        let most = turns::rounds(at.target.max_turns, self.operands.expr.turns());
+        let splits = splits(n, outer * inner, at.target).max(n.div_ceil(most));
+        // Rows of a loop's step move, and there is no such place among partial sums.
+        if splits == 1 || (outer > 1 && (n <= most || at.in_loop)) {
             return vec![self.dispatch(bindings)];
         }
         self.view.splits = splits;
-        let (first, rest) = self.through(at, splits * inner);
-        let view = View { outer: 1, n: splits, inner, splits: 1, limit: splits * inner };
+        let (first, rest) = self.through(at, outer * splits * inner);
+        let view = View { outer, n: splits, inner, splits: 1, limit: outer * splits * inner };
         let last = ReduceKernel { view, ..rest };
         let scratch = first.output.binding;
         vec![first.dispatch(bindings), last.dispatch(vec![scratch])]
@@ -255,6 +271,11 @@ impl ReduceKernel {
         self.view.n.div_ceil(self.view.splits)
     }
 
+    /// Terms that a lane of the shader adds up.
+    fn rounds(&self) -> usize {
+        if self.tree { self.view.limit.div_ceil(64) } else { self.chunk() }
+    }
+
     /// Calls `f(offset, lanes)` for pieces of elements `from..to` that lie in one row.
     fn pieces<'a>(
         &self,
@@ -291,6 +312,7 @@ impl Kernel for ReduceKernel {
             ("operand_members", o.members()),
             ("operands", o.declare(1, vec4, self.all_rows)),
             ("expression", o.function("expression(row: u32, col: u32)", |i| format!("load{i}(row, col)"))),
+            shader::sums(self.rounds()),
         ];
         Source::new("reduce", if self.tree { "tree" } else { "partial" }, &generated)
     }
@@ -316,6 +338,11 @@ impl Kernel for ReduceKernel {
         if self.tree { [1, 1, 1] } else { fold(lanes.div_ceil(64)) }
     }
 
+    fn turns(&self) -> usize {
+        let halves = if self.tree { turns::of(6, 0) } else { 0 };
+        turns::of(self.rounds(), self.operands.expr.turns()) + halves
+    }
+
     fn split(&self, row0: usize) -> Split {
         let View { outer, n, inner, splits, .. } = self.view;
         let start = self.output.start + if self.total.is_some() { 0 } else { row0 };
@@ -327,7 +354,7 @@ impl Kernel for ReduceKernel {
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let View { n, inner, splits, limit, .. } = self.view;
         let chunk = self.chunk();
-        let Work { mut own, mut terms, mut totals } = std::mem::take(&mut io.work);
+        let Work { mut own, mut terms, mut totals, mut longs } = std::mem::take(&mut io.work);
         let mut add = |range: Range<usize>, io: &Io<'_>, each: &mut dyn FnMut(&[f32])| {
             let plain = self.operands.expr.is_identity();
             self.pieces(io, range.start, range.end, row0, |len, lanes| {
@@ -352,15 +379,25 @@ impl Kernel for ReduceKernel {
             totals.resize(end - at, 0.0);
             if inner == 1 || self.tree {
                 let range = if self.tree { 0..limit } else { o * n + from..o * n + to };
-                add(range, io, &mut |terms| totals[0] += sum(terms));
+                let mut total = 0.0;
+                add(range, io, &mut |terms| total += sums::sum(terms));
+                totals[0] = total as f32;
             } else {
+                longs.clear();
                 for k in from..to {
+                    if k > from && (k - from).is_multiple_of(sums::BLOCK) {
+                        sums::settle(&mut totals, &mut longs);
+                    }
                     let e = (o * n + k) * inner + i;
                     let mut done = 0;
                     add(e.min(limit)..(e + end - at).min(limit), io, &mut |terms| {
-                        add_to(&mut totals[done..done + terms.len()], terms);
+                        sums::add_to(&mut totals[done..done + terms.len()], terms);
                         done += terms.len();
                     });
+                }
+                if !longs.is_empty() {
+                    sums::settle(&mut totals, &mut longs);
+                    totals.iter_mut().zip(&longs).for_each(|(total, long)| *total = *long as f32);
                 }
             }
             let to = &mut io.output(0, 0).0[at - first..end - first];
@@ -371,27 +408,8 @@ impl Kernel for ReduceKernel {
             }
             at = end;
         }
-        io.work = Work { own, terms, totals };
+        io.work = Work { own, terms, totals, longs };
     }
-}
-
-fn add_to(totals: &mut [f32], terms: &[f32]) {
-    math::vectorise(
-        #[inline(always)]
-        || totals.iter_mut().zip(terms).for_each(|(t, x)| *t += x),
-    );
-}
-
-/// The sum in 16 interleaved parts: vectorised, and in an order that does not depend on the processor.
-fn sum(x: &[f32]) -> f32 {
-    let mut parts = [0.0_f32; 16];
-    let chunks = x.chunks_exact(16);
-    let rest = chunks.remainder();
-    for chunk in chunks {
-        parts.iter_mut().zip(chunk).for_each(|(p, x)| *p += x);
-    }
-    parts.iter_mut().zip(rest).for_each(|(p, x)| *p += x);
-    parts.iter().sum()
 }
 
 impl<'s> Tensor<'s> {

@@ -4,15 +4,15 @@ use std::ops::Range;
 
 use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Dims, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Dims, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// The rows of every k-th step, one after the other as a fixed matrix: row `j * batch + b` is that of example `b` at the
 /// sample `j`. Where the window holds one sample less than it may, the last rows are zero.
 ///
 /// Inputs: the sequence, and the phase (`[1, 1]`): how many steps before the window the last sample was, below k.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Sample {
     /// Steps from one sample to the next.
     pub every: usize,
@@ -23,6 +23,10 @@ pub struct Sample {
 impl Operator for Sample {
     fn name(&self) -> &'static str {
         "sample"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -87,6 +91,10 @@ impl Kernel for SampleKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.samples() * self.step()).div_ceil(512))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(8, 0)
     }
 
     fn split(&self, _: usize) -> Split {

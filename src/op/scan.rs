@@ -14,12 +14,12 @@ use super::step::Step;
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Memory, Operator, Placed, Reference, State, Tensor, Type};
 
 /// What a scan's output is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Emits {
     /// The first result of this step, without delay.
     Result,
@@ -164,13 +164,15 @@ impl Operator for Scan {
             states: at.states.as_ref().map(|s| (s.placed.start, s.kept)),
             batch: at.dims.batch,
             rows: if at.in_loop { at.tile } else { at.dims.batch },
+            first: 0,
             steps: at.steps(),
             all_steps: at.dims.steps,
             rolls: at.rolls,
             flat,
             family: at.target.family,
         };
-        Ok(vec![Dispatch::new(kernel, bindings)])
+        let windows = kernel.windows(at.target.max_turns);
+        Ok(windows.into_iter().map(|kernel| Dispatch::new(kernel, bindings.clone())).collect())
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
@@ -202,6 +204,8 @@ pub(super) struct ScanKernel {
     batch: usize,
     /// Examples that are walked through: all, or those of a tile.
     rows: usize,
+    /// The step that comes first in time, counted from the row that a dispatch starts at, and how many there are.
+    first: usize,
     steps: usize,
     all_steps: usize,
     rolls: bool,
@@ -211,6 +215,17 @@ pub(super) struct ScanKernel {
 }
 
 impl ScanKernel {
+    /// The same in as many dispatches as the turns of a lane's loops ask for, in the order in which time runs.
+    fn windows(self, limit: usize) -> Vec<Self> {
+        let parts = turns::parts(self.steps, limit, self.step.turns());
+        let mut windows: Vec<Self> =
+            parts.map(|(first, steps)| Self { first, steps, ..self.clone() }).collect();
+        if self.op.backward {
+            windows.reverse();
+        }
+        windows
+    }
+
     fn width(&self) -> usize {
         self.batch * self.output.ty.cols
     }
@@ -276,7 +291,7 @@ impl Kernel for ScanKernel {
 
     fn params(&self) -> Vec<u32> {
         let states = self.states.map_or(0, |(start, _)| start);
-        let sizes = [0, self.steps, self.output.ty.cols, self.output.start, states];
+        let sizes = [self.first * self.batch, self.steps, self.output.ty.cols, self.output.start, states];
         let mut words: Vec<u32> = sizes.iter().map(|&n| n as u32).collect();
         words.extend(self.operands.words());
         words
@@ -289,6 +304,10 @@ impl Kernel for ScanKernel {
 
     fn fragment(&self, site: &Site) -> Option<Fragment> {
         Some(self.write_fragment(site))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.steps, self.step.turns())
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -306,6 +325,7 @@ impl Kernel for ScanKernel {
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
+        let row0 = row0 + self.first * self.batch;
         match self.step.compiled() {
             Some(compiled) => compiled.walk(self, io, units, row0),
             None => self.walk(io, units, row0),

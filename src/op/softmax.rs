@@ -1,22 +1,29 @@
 //! Softmax over the columns of each row.
 
-use super::rows::RowKernel;
+use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
-use crate::engine::cpu::math;
+use crate::engine::cpu::{math, sums};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
 
 /// `y = exp(x - max x) / sum exp(x - max x)` for each row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Softmax;
 
 /// The adjoint of [`Softmax`]: `y * (dy - sum(y * dy))` from `y` and `dy`.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct SoftmaxAdjoint;
+
+const FORWARD: Entry = Entry { stem: "softmax", names: ["forward", "forward_wide"], loops: 3 };
+const BACKWARD: Entry = Entry { stem: "softmax", names: ["backward", "backward_wide"], loops: 2 };
 
 impl Operator for Softmax {
     fn name(&self) -> &'static str {
         "softmax"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -28,7 +35,7 @@ impl Operator for Softmax {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("softmax", "forward", at, |rows, y| {
+        Ok(vec![RowKernel::dispatch(FORWARD, at, |rows, y| {
             softmax(rows[0], y);
         })])
     }
@@ -43,6 +50,10 @@ impl Operator for SoftmaxAdjoint {
         "softmax"
     }
 
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
+    }
+
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
         Ok(inputs[0])
     }
@@ -52,9 +63,9 @@ impl Operator for SoftmaxAdjoint {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        Ok(vec![RowKernel::dispatch("softmax", "backward", at, |rows, dx| {
+        Ok(vec![RowKernel::dispatch(BACKWARD, at, |rows, dx| {
             let (y, dy) = (rows[0], rows[1]);
-            let dot: f32 = y.iter().zip(dy).map(|(y, dy)| y * dy).sum();
+            let dot = sums::in_order(y.iter().zip(dy).map(|(y, dy)| y * dy));
             for ((dx, y), dy) in dx.iter_mut().zip(y).zip(dy) {
                 *dx = y * (dy - dot);
             }
@@ -77,7 +88,7 @@ pub(super) fn softmax(x: &[f32], y: &mut [f32]) -> f32 {
     for (y, x) in y.iter_mut().zip(x) {
         *y = math::exp(x - top);
     }
-    let total: f32 = y.iter().sum();
+    let total = sums::in_order(y.iter().copied());
     for y in y.iter_mut() {
         *y /= total;
     }

@@ -4,14 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::reduce;
-use crate::engine::cpu::Io;
-use crate::engine::shader::Source;
-use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
+use crate::engine::cpu::{Io, sums};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Lower, Operand, Operator, Placed, Reference, Table, Tensor, Type};
+use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Table, Tensor, Type};
 
 /// Where a matrix of `rows` × `cols` has its entries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Pattern {
     /// Rows, the columns of the product.
     pub rows: usize,
@@ -19,6 +19,8 @@ pub struct Pattern {
     pub cols: usize,
     /// Number of entries.
     pub entries: usize,
+    /// Entries of the row that has most.
+    pub longest: usize,
     /// Each entry's row, then each entry's column.
     coordinates: Table,
     /// By rows: where the entries of each row start and the last one's end, each entry's column, its number.
@@ -68,6 +70,7 @@ impl Pattern {
         for row in 0..rows {
             words[row + 1] += words[row];
         }
+        let longest = words.windows(2).take(rows).map(|w| (w[1] - w[0]) as usize).max().unwrap_or(0);
         let mut next = words[..rows].to_vec();
         for e in 0..entries {
             let at = &mut next[coordinates[e] as usize];
@@ -76,7 +79,7 @@ impl Pattern {
             *at += 1;
         }
         let (coordinates, compressed) = (Table::new(coordinates), Table::new(words));
-        Self { rows, cols, entries, coordinates, compressed }
+        Self { rows, cols, entries, longest, coordinates, compressed }
     }
 
     /// Row and column of an entry.
@@ -89,7 +92,7 @@ impl Pattern {
 /// `y = x Wᵀ` for rows `x`, with a sparse `W` (size_out × size_in).
 ///
 /// The second input holds the weights, one row of [`Pattern::entries`] in the pattern's order; without it all are one.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Sparse {
     /// Where `W` has entries.
     pub pattern: Arc<Pattern>,
@@ -97,7 +100,7 @@ pub struct Sparse {
 
 /// The adjoint of [`Sparse`] for its weights: `sum(dy[row, i] * x[row, j])` over rows for each entry `(i, j)`, from
 /// `dy` and `x`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Hash)]
 pub struct SparseWeights {
     /// Where the matrix has entries.
     pub pattern: Arc<Pattern>,
@@ -106,6 +109,10 @@ pub struct SparseWeights {
 impl Operator for Sparse {
     fn name(&self) -> &'static str {
         "sparse"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -138,8 +145,12 @@ impl Operator for Sparse {
             weights: at.inputs.get(1).cloned(),
             output: at.output.clone(),
             rows: at.rows(at.output.ty),
+            range: (0, self.pattern.longest),
         };
-        Ok(vec![Dispatch::new(kernel, bindings)])
+        // Long rows in several dispatches, each of which adds to what the others left.
+        let parts = turns::parts(self.pattern.longest.max(1), at.target.max_turns, 0);
+        let part = |range| Dispatch::new(SparseKernel { range, ..kernel.clone() }, bindings.clone());
+        Ok(parts.map(part).collect())
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
@@ -159,6 +170,10 @@ impl Operator for Sparse {
 impl Operator for SparseWeights {
     fn name(&self) -> &'static str {
         "sparse"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -186,7 +201,7 @@ impl Operator for SparseWeights {
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let entries = self.pattern.entries;
         let rows = at.rows(at.inputs[0].ty);
-        let splits = reduce::splits(rows, entries);
+        let splits = reduce::splits(rows, entries, at.target);
         let output = if splits == 1 {
             at.output.clone()
         } else {
@@ -227,6 +242,8 @@ struct SparseKernel {
     weights: Option<Placed>,
     output: Placed,
     rows: usize,
+    /// Of each row's entries, the first that is added up and how many.
+    range: (usize, usize),
 }
 
 impl SparseKernel {
@@ -236,7 +253,7 @@ impl SparseKernel {
     }
 }
 
-fn words(sizes: [usize; 10]) -> Vec<u32> {
+fn words(sizes: [usize; 12]) -> Vec<u32> {
     std::iter::once(0).chain(sizes.map(|n| n as u32)).collect()
 }
 
@@ -246,7 +263,8 @@ impl Kernel for SparseKernel {
             Some(_) => "return other[p.other_start + table[p.cols + 1u + p.entries + e]];",
             None => "return 1.0;",
         };
-        Source::new("sparse", "main", &[("weight", format!("fn weight(e: u32) -> f32 {{ {weight} }}\n"))])
+        let weight = format!("fn weight(e: u32) -> f32 {{ {weight} }}\n");
+        Source::new("sparse", "main", &[("weight", weight), shader::sums(self.range.1)])
     }
 
     fn access(&self) -> Vec<Access> {
@@ -260,11 +278,17 @@ impl Kernel for SparseKernel {
         let Operand { placed, period } = &self.input;
         let weights = self.weights.as_ref().map_or(0, |w| w.start);
         let (start, input) = (self.output.start, [placed.start, *period, placed.ty.cols]);
-        words([self.rows, cols, start, input[0], input[1], input[2], weights, 0, entries, 0])
+        let (first, count) = self.range;
+        let adds = usize::from(first > 0);
+        words([self.rows, cols, start, input[0], input[1], input[2], weights, 0, entries, count, first, adds])
     }
 
     fn grid(&self) -> [u32; 3] {
         fold((self.rows * self.pattern.rows).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.range.1, 0)
     }
 
     fn split(&self, row0: usize) -> Split {
@@ -292,19 +316,21 @@ impl Kernel for SparseKernel {
         let (starts, rest) = table.split_at(n + 1);
         let (columns, places) = rest.split_at(self.pattern.entries);
         let weights = self.weights.as_ref().map(|w| &io.read(3)[w.start..]);
-        let by_columns = self.by_columns();
+        let (by_columns, (first, count)) = (self.by_columns(), self.range);
         let (rows, cols) = if by_columns { (0..self.rows, units) } else { (units, 0..n) };
         for (k, row) in rows.enumerate() {
             let at = placed.start + (row0 + row) % period * placed.ty.cols;
             let x = &io.read(1)[at..at + placed.ty.cols];
             let y = if by_columns { io.output(0, row).0 } else { &mut io.output(0, 0).0[k * n..(k + 1) * n] };
             for (y, col) in y.iter_mut().zip(cols.clone()) {
-                let entries = starts[col] as usize..starts[col + 1] as usize;
+                let begin = starts[col] as usize + first;
+                let entries = begin..(starts[col + 1] as usize).clamp(begin, begin + count);
                 let inputs = columns[entries.clone()].iter().map(|&j| x[j as usize]);
-                *y = match weights {
-                    Some(w) => inputs.zip(&places[entries]).map(|(x, &e)| w[e as usize] * x).sum(),
-                    None => inputs.sum(),
+                let sum = match weights {
+                    Some(w) => sums::in_order(inputs.zip(&places[entries]).map(|(x, &e)| w[e as usize] * x)),
+                    None => sums::in_order(inputs),
                 };
+                *y = if first > 0 { *y + sum } else { sum };
             }
         }
     }
@@ -322,10 +348,17 @@ struct WeightsKernel {
     splits: usize,
 }
 
+impl WeightsKernel {
+    /// Rows of a chunk.
+    fn chunk(&self) -> usize {
+        self.rows.div_ceil(self.splits)
+    }
+}
+
 impl Kernel for WeightsKernel {
     fn source(&self) -> Source {
         let unused = "fn weight(e: u32) -> f32 { return 1.0; }\n".to_string();
-        Source::new("sparse", "weights", &[("weight", unused)])
+        Source::new("sparse", "weights", &[("weight", unused), shader::sums(self.chunk())])
     }
 
     fn access(&self) -> Vec<Access> {
@@ -334,13 +367,18 @@ impl Kernel for WeightsKernel {
 
     fn params(&self) -> Vec<u32> {
         let (x, dy) = (&self.input, &self.adjoint);
-        let (entries, chunk) = (self.pattern.entries, self.rows.div_ceil(self.splits));
+        let (entries, chunk) = (self.pattern.entries, self.chunk());
         let start = self.output.start;
-        words([self.rows, self.splits, start, x.start, 1, x.ty.cols, dy.start, dy.ty.cols, entries, chunk])
+        let [x0, width, dy0, height] = [x.start, x.ty.cols, dy.start, dy.ty.cols];
+        words([self.rows, self.splits, start, x0, 1, width, dy0, height, entries, chunk, 0, 0])
     }
 
     fn grid(&self) -> [u32; 3] {
         fold((self.splits * self.pattern.entries).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.chunk(), 0)
     }
 
     fn split(&self, _: usize) -> Split {
@@ -351,7 +389,8 @@ impl Kernel for WeightsKernel {
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, _: usize) {
         let entries = self.pattern.entries;
-        let chunk = self.rows.div_ceil(self.splits);
+        let chunk = self.chunk();
+        let mut longs = std::mem::take(&mut io.work.longs);
         let table: &[u32] = bytemuck::cast_slice(io.read(2));
         let (x, dy) = (&io.read(1)[self.input.start..], &io.read(3)[self.adjoint.start..]);
         let first = units.start;
@@ -363,14 +402,24 @@ impl Kernel for WeightsKernel {
             let (rows, columns) = (&table[e..e + end - at], &table[entries + e..entries + e + end - at]);
             let to = &mut io.output(0, 0).0[at - first..end - first];
             to.fill(0.0);
-            for row in split * chunk..((split + 1) * chunk).min(self.rows) {
+            longs.clear();
+            let first_row = split * chunk;
+            for row in first_row..(first_row + chunk).min(self.rows) {
+                if row > first_row && (row - first_row).is_multiple_of(sums::BLOCK) {
+                    sums::settle(to, &mut longs);
+                }
                 let (x, dy) = (&x[row * self.input.ty.cols..], &dy[row * self.adjoint.ty.cols..]);
                 for ((to, &i), &j) in to.iter_mut().zip(rows).zip(columns) {
                     *to += dy[i as usize] * x[j as usize];
                 }
             }
+            if !longs.is_empty() {
+                sums::settle(to, &mut longs);
+                to.iter_mut().zip(&longs).for_each(|(to, long)| *to = *long as f32);
+            }
             at = end;
         }
+        io.work.longs = longs;
     }
 }
 

@@ -4,6 +4,7 @@
 //! all follow from it.
 
 use std::cell::RefCell;
+use std::hash::{Hash, Hasher};
 
 use super::compiled::{Compiled, System};
 use super::expr::{Expr, Instr, Lane, Slots};
@@ -20,6 +21,14 @@ pub struct Step {
     compiled: Option<Compiled>,
     /// Whether it has an adjoint.
     differentiable: bool,
+}
+
+/// Slots and machine code follow from the rest.
+impl Hash for Step {
+    fn hash<H: Hasher>(&self, to: &mut H) {
+        let Self { expr, results, slots: _, compiled: _, differentiable } = self;
+        (expr, results, differentiable).hash(to);
+    }
 }
 
 impl Step {
@@ -67,6 +76,11 @@ impl Step {
     /// Number of instructions.
     pub fn instructions(&self) -> usize {
         self.expr.tape.len()
+    }
+
+    /// See [`Expr::turns`].
+    pub fn turns(&self) -> usize {
+        self.expr.turns()
     }
 
     /// Number of results.

@@ -6,10 +6,10 @@ use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold};
 use crate::error::Result;
-use crate::graph::{Adjoint, Extent, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// Of a fixed (groups·n) × k matrix the (groups·k) × n one, each group's block transposed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Transpose {
     /// Number of blocks.
     pub groups: usize,
@@ -18,6 +18,10 @@ pub struct Transpose {
 impl Operator for Transpose {
     fn name(&self) -> &'static str {
         "transpose"
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(self))
     }
 
     fn infer(&self, inputs: &[Type]) -> Result<Type, String> {
@@ -80,6 +84,10 @@ impl Kernel for TransposeKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.input.ty.rows * self.input.ty.cols).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        0
     }
 
     fn split(&self, _: usize) -> Split {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::{self, Source};
-use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
+use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold, turns};
 
 /// Floats to which parameters are aligned: the unit that belongs to one segment.
 pub const LINE: usize = crate::engine::ALIGN;
@@ -81,12 +81,13 @@ impl Segments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EpsilonAt {
-    /// To the root, after the bias correction: PyTorch.
+    /// To the root, after the bias correction: PyTorch, for Adam and RMSprop.
     #[default]
     Root,
     /// To the root, before the bias correction: Adam in Keras.
     RootBeforeCorrection,
-    /// Inside of the root: RMSprop with momentum in Keras.
+    /// Inside of the root: RMSprop in Keras (`tf.optimizers.RMSprop` since TensorFlow 2.11). The older one, now
+    /// `tf.optimizers.legacy.RMSprop`, does so with momentum alone, and else adds it to the root.
     InsideRoot,
 }
 
@@ -251,6 +252,10 @@ impl Kernel for UpdateKernel {
 
     fn grid(&self) -> [u32; 3] {
         fold((self.segments.lines() * LINE / 4 / self.vectors).div_ceil(64))
+    }
+
+    fn turns(&self) -> usize {
+        turns::of(self.vectors, 0)
     }
 
     fn split(&self, _: usize) -> Split {

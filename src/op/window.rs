@@ -6,8 +6,10 @@
 use std::fmt::Write;
 use std::ops::Range;
 
+use crate::engine::turns;
+
 /// Windows that slide over an image.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Window {
     /// Size of the image.
     pub image: [usize; 3],
@@ -37,6 +39,16 @@ impl Window {
         self.kernel.iter().product()
     }
 
+    /// Along each axis, the most windows that hold a point.
+    pub fn span(&self) -> [usize; 3] {
+        [0, 1, 2].map(|i| self.kernel[i].div_ceil(self.stride[i]).min(self.windows[i]))
+    }
+
+    /// Turns of nested loops over `sizes` with `inside` turns in each.
+    pub(super) fn nested(sizes: [usize; 3], inside: usize) -> usize {
+        sizes.iter().rev().fold(inside, |inside, &n| turns::of(n, inside))
+    }
+
     /// Whether every window holds a point of the image.
     ///
     /// # Errors
@@ -62,6 +74,7 @@ impl Window {
             ("STRIDE", self.stride),
             ("BEFORE", self.before),
             ("WINDOWS", self.windows),
+            ("SPAN", self.span()),
         ] {
             let _ = writeln!(text, "const {name} = vec3<u32>({z}u, {y}u, {x}u);");
         }

@@ -1,5 +1,7 @@
 //! Loops that do not wait for each other walk through time together.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Stage;
 use crate::graph::Graph;
 
@@ -10,27 +12,31 @@ use crate::graph::Graph;
 /// `stages` are in an order in which each comes after those it reads from, and so is the result.
 pub fn abreast(graph: &Graph, stages: Vec<Stage>) -> Vec<Stage> {
     let depths = depths(graph, &stages);
-    let place = |at: usize| (depths[at], matches!(stages[at], Stage::Loop { .. }));
-    let equal = |a: usize, b: usize| match (&stages[a], &stages[b]) {
-        (Stage::Loop { backward: a_back, .. }, Stage::Loop { backward: b_back, .. }) => {
-            a_back == b_back && depths[a] == depths[b]
-        }
-        _ => false,
+    // Loops with the same can be one.
+    let kind = |at: usize| match &stages[at] {
+        Stage::Loop { backward, .. } => Some((depths[at], *backward)),
+        _ => None,
     };
-    if (0..stages.len()).all(|b| (0..b).all(|a| !equal(a, b))) {
+    let mut kinds = HashSet::new();
+    if (0..stages.len()).filter_map(kind).all(|kind| kinds.insert(kind)) {
         return stages;
     }
     // What waits for as many loops as a loop does is not behind that loop, so it may come before it.
     let mut order: Vec<usize> = (0..stages.len()).collect();
-    order.sort_by_key(|&at| place(at));
-    let mut joined: Vec<(usize, Stage)> = Vec::with_capacity(stages.len());
+    order.sort_by_key(|&at| (depths[at], kind(at).is_some()));
+    let mut first: HashMap<(usize, bool), usize> = HashMap::new();
+    let mut joined: Vec<Stage> = Vec::with_capacity(stages.len());
     for at in order {
-        match joined.iter_mut().find(|(first, _)| equal(*first, at)) {
-            Some((_, Stage::Loop { nodes, .. })) => nodes.extend_from_slice(stages[at].nodes()),
-            _ => joined.push((at, stages[at].clone())),
+        if let Some(kind) = kind(at) {
+            let place = *first.entry(kind).or_insert(joined.len());
+            if let Some(Stage::Loop { nodes, .. }) = joined.get_mut(place) {
+                nodes.extend_from_slice(stages[at].nodes());
+                continue;
+            }
         }
+        joined.push(stages[at].clone());
     }
-    joined.into_iter().map(|(_, stage)| stage).collect()
+    joined
 }
 
 /// For each stage the most loops, one behind the other, that must have run before it.

@@ -1,16 +1,13 @@
 //! Which loops walk through time inside of their shader, and with how many examples a workgroup.
 
 use crate::engine::fused::{Fused, Tiling};
-use crate::engine::{Dispatch, Family, Target};
+use crate::engine::{Dispatch, Family, Target, turns};
 use crate::graph::Dims;
 
 /// Seconds that a dispatch of a fused loop may take on a slow device: drivers reset one that keeps the screen for long.
 const LONGEST: f64 = 0.25;
 /// Operations a second of a workgroup on a slow device.
 const SLOW: f64 = 2e9;
-
-/// Turns of all loops of a lane in a dispatch. After 65,535 of them llvmpipe leaves every loop, and says nothing.
-const MOST_TURNS: usize = 60_000;
 
 /// What a device takes for a step of a loop: measured on lavapipe, two cores; for graphics processors an estimate that
 /// rather leaves a loop to dispatches of each step.
@@ -56,12 +53,12 @@ pub fn fuse(body: &[Dispatch], dims: Dims, backward: bool, target: &Target) -> V
     let inside = tile / speed.walking;
     let outside = fused.work() * (dims.batch as f64 + speed.weights) / speed.at_once
         + body.len() as f64 * speed.dispatch;
-    let turns = if target.family == Family::Gpu { 0 } else { fused.turns() };
-    if inside > outside || groups > 65_535 || turns > MOST_TURNS {
+    let turns = fused.turns_of_step();
+    if inside > outside || groups > 65_535 || turns >= target.max_turns {
         return Vec::new();
     }
     let steps = (LONGEST * SLOW / tile) as usize;
-    fused.dispatches(dims.steps, steps.min(MOST_TURNS / turns.max(1)).max(1))
+    fused.dispatches(dims.steps, steps.clamp(1, turns::rounds(target.max_turns, turns - 1)))
 }
 
 /// As many examples to a workgroup that all processors have work: each workgroup reads all weights once a step.

@@ -11,13 +11,14 @@
 
 mod emit;
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use self::emit::Emit;
 use super::{ParameterPlace, stages};
 use crate::engine::cpu::gemm::Form;
 use crate::error::Result;
-use crate::graph::{Graph, Node, NodeId, Source, Type, ValueId};
+use crate::graph::{Graph, Identity, Node, NodeId, Source, Type, ValueId};
 use crate::op::{Map, Matmul, Scan};
 
 /// Where parameters of the same shape would lie one behind the other: the first one's offset in the parameters' buffer, and
@@ -84,7 +85,7 @@ pub fn order(count: usize, packs: &[Pack]) -> Vec<usize> {
 fn groups(graph: &Graph, stages: &[super::Stage], trained: &[bool]) -> Vec<Vec<NodeId>> {
     let mut component = vec![usize::MAX; graph.nodes.len()];
     let (mut depth, mut level) = (vec![0; stages.len()], vec![0; graph.nodes.len()]);
-    let mut found: BTreeMap<(usize, usize, usize, String), Vec<NodeId>> = BTreeMap::new();
+    let mut found: BTreeMap<(usize, usize, usize, Option<Identity>), Vec<NodeId>> = BTreeMap::new();
     for (at, stage) in stages.iter().enumerate() {
         stage.nodes().iter().for_each(|n| component[n.0] = at);
         let producers = |n: &NodeId| graph.node(*n).inputs.iter().filter_map(|&v| graph.producer(v));
@@ -94,10 +95,8 @@ fn groups(graph: &Graph, stages: &[super::Stage], trained: &[bool]) -> Vec<Vec<N
             let in_step = |p: &NodeId| component[p.0] == at && !graph.node(*p).op.memory().delays();
             level[n.0] = producers(n).filter(in_step).map(|p| level[p.0] + 1).max().unwrap_or(0);
             // What is like nothing else is a group of its own.
-            let (alone, key) = match likeness(graph, graph.node(*n), trained) {
-                Some(key) => (0, key),
-                None => (1 + n.0, String::new()),
-            };
+            let key = likeness(graph, graph.node(*n), trained);
+            let alone = if key.is_some() { 0 } else { 1 + n.0 };
             found.entry((depth[at], level[n.0], alone, key)).or_default().push(*n);
         }
     }
@@ -117,6 +116,8 @@ pub(super) enum Slot {
     Shared(ValueId),
     /// Each reads a parameter of its own.
     Parameter(usize),
+    /// Each reads a parameter of its own that is one number for all its columns.
+    Number(usize),
     /// Each reads columns of its own.
     Columns(ValueId),
 }
@@ -147,6 +148,7 @@ fn slots(graph: &Graph, node: &Node) -> Option<Vec<Slot>> {
             _ if graph.constant(v).is_some() => Slot::Shared(v),
             Some(p) if product.is_some() && i == 1 => Slot::Parameter(p),
             Some(p) if elementwise && ty == Type::fixed(1, out.cols) => Slot::Parameter(p),
+            Some(p) if elementwise && ty == Type::fixed(1, 1) => Slot::Number(p),
             _ if product.is_some() && i == 1 => return None,
             _ if ty.rows > 1 => return None,
             _ if elementwise && ty.cols != out.cols => Slot::Shared(v),
@@ -156,34 +158,45 @@ fn slots(graph: &Graph, node: &Node) -> Option<Vec<Slot>> {
     node.inputs.iter().enumerate().map(slot).collect()
 }
 
+/// What an operator reads, as far as those that run as one must agree on it.
+#[derive(Hash)]
+enum Read {
+    /// The bits of a number.
+    Constant(u32),
+    /// A column that is the same for all.
+    Shared(ValueId),
+    /// A parameter's rows and columns, and whether it is trained.
+    Parameter(usize, usize, bool),
+    /// Rows and columns.
+    Columns(usize, usize),
+}
+
 /// Equal for operators that can run as one; `None` for those that never can.
-fn likeness(graph: &Graph, node: &Node, trained: &[bool]) -> Option<String> {
+fn likeness(graph: &Graph, node: &Node, trained: &[bool]) -> Option<Identity> {
     let slots = slots(graph, node)?;
     let out = graph.ty(node.output);
     if slots.iter().all(|slot| matches!(slot, Slot::Shared(_))) {
         return None;
     }
-    let size = |ty: Type| format!(" {} x {}", ty.rows, ty.cols);
-    let mut key = if let Some(scan) = node.op.downcast::<Scan>() {
-        // Whether an input is held or has a row for each step makes no difference, so that states lie alike in all runs.
-        let names: Vec<&str> = scan.states.iter().map(|s| s.name).collect();
-        let Scan { name, step, emits, linear, backward, .. } = scan;
-        format!("{name} {names:?} {emits:?} {linear} {backward} {step:?}{}", size(out))
+    let reads = slots.iter().zip(&node.inputs).map(|(slot, &v)| {
+        let Type { rows, cols, .. } = graph.ty(v);
+        match *slot {
+            Slot::Shared(v) => graph.constant(v).map_or(Read::Shared(v), |c| Read::Constant(c.to_bits())),
+            Slot::Parameter(p) | Slot::Number(p) => Read::Parameter(rows, cols, trained[p]),
+            Slot::Columns(_) => Read::Columns(rows, cols),
+        }
+    });
+    let reads: Vec<Read> = reads.collect();
+    Some(if let Some(scan) = node.op.downcast::<Scan>() {
+        // Where states start differs, and whether an input is held or has a row for each step makes no difference, so that
+        // states lie alike in all runs.
+        let Scan { name, step, states, emits, linear, backward } = scan;
+        let names: Vec<&str> = states.iter().map(|s| s.name).collect();
+        let data = (name, names, emits, linear, backward, step, out.rows, out.cols, reads);
+        Identity::some(TypeId::of::<Scan>(), &data)
     } else if let Some(map) = node.op.downcast::<Map>() {
-        format!("{:?} {out}", map.expr)
+        Identity::some(TypeId::of::<Map>(), &(&map.expr, out, reads))
     } else {
-        format!("{:?} {out}", node.op)
-    };
-    for (slot, &v) in slots.iter().zip(&node.inputs) {
-        let ty = graph.ty(v);
-        key += &match slot {
-            Slot::Shared(v) => match graph.constant(*v) {
-                Some(c) => format!(" {:x}", c.to_bits()),
-                None => format!(" {v:?}"),
-            },
-            Slot::Parameter(p) => format!(" parameter{} {}", size(ty), trained[*p]),
-            Slot::Columns(_) => size(ty),
-        };
-    }
-    Some(key)
+        Identity::some(TypeId::of::<Matmul>(), &(node.op.identity()?, out, reads))
+    })
 }

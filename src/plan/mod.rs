@@ -21,7 +21,7 @@ pub mod simplify;
 pub mod stages;
 pub mod totals;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub use carry::Carry;
 pub use record::record;
@@ -89,7 +89,7 @@ pub struct Plan {
     /// The request's outputs, in its order.
     pub outputs: Vec<Placed>,
     /// The graph's feeds by number.
-    pub feeds: HashMap<usize, Placed>,
+    pub feeds: BTreeMap<usize, Placed>,
     /// Contents that buffers must have before the first replay, from the place's first element on.
     pub constants: Vec<(Placed, Vec<f32>)>,
     /// What runs in which way, with the user's objects.

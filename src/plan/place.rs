@@ -1,6 +1,6 @@
 //! Places values in buffers, which are used again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::order::rolling;
 use super::{Carry, Output, ParameterPlace, Place, Stage};
@@ -32,10 +32,6 @@ pub(super) fn check_size(len: usize, what: &str, target: &Target) -> Result<()> 
     })
 }
 
-pub(super) fn binding_of(table: &Table, placed: &[(Binding, Table)]) -> Option<Binding> {
-    placed.iter().find(|(_, t)| t == table).map(|(binding, _)| *binding)
-}
-
 /// What is to be placed.
 pub(super) struct Placing<'a> {
     pub graph: &'a Graph,
@@ -60,19 +56,27 @@ pub(super) struct Buffers {
     pub per_step: Vec<usize>,
     pub constants: Vec<(Placed, Vec<f32>)>,
     /// Constant words that several operators may share.
-    pub tables: Vec<(Binding, Table)>,
-    pub feeds: HashMap<usize, Placed>,
-    /// Buffers that may be used again.
-    free: Vec<usize>,
-    /// Buffer and the stage after which it is free.
-    busy: Vec<(usize, usize)>,
+    pub tables: HashMap<Table, Binding>,
+    pub feeds: BTreeMap<usize, Placed>,
+    /// Buffers that may be used again, by their length.
+    free: BTreeSet<(usize, usize)>,
+    /// By stage: the buffers that are free after it.
+    busy: Vec<Vec<usize>>,
+    /// The last stage that reads a value.
+    last: HashMap<ValueId, usize>,
+    /// Outputs, and where they are to lie if that is given.
+    wanted: HashMap<ValueId, Option<(usize, usize)>>,
+    /// Operators whose states something reads.
+    kept: HashSet<NodeId>,
 }
 
 impl Placing<'_> {
     /// Buffers for all values and states, which lie in shared buffers if they are carried.
     pub fn place(&self, carry: Option<&(usize, Carry)>) -> Result<Buffers> {
         let rolling = rolling(self.graph, self.outputs, self.stages);
-        let mut buffers = Buffers { rolling, ..Buffers::default() };
+        let mut buffers =
+            Buffers { rolling, busy: vec![Vec::new(); self.stages.len()], ..Buffers::default() };
+        self.look(&mut buffers);
         self.place_sources(&mut buffers)?;
         for (at, stage) in self.stages.iter().enumerate() {
             for &node in stage.nodes() {
@@ -83,6 +87,28 @@ impl Placing<'_> {
             buffers.release(at);
         }
         Ok(buffers)
+    }
+
+    /// Finds what is read, where and until when.
+    fn look(&self, to: &mut Buffers) {
+        for (at, stage) in self.stages.iter().enumerate() {
+            let inputs = stage.nodes().iter().flat_map(|n| &self.graph.nodes[n.0].inputs);
+            inputs.for_each(|&v| _ = to.last.insert(v, at));
+        }
+        for output in self.outputs {
+            let place = match output.place {
+                Place::Keep => None,
+                Place::Shared { buffer, offset } => Some((buffer, offset)),
+            };
+            let known = to.wanted.entry(output.value).or_default();
+            *known = known.or(place);
+        }
+        let states =
+            to.last.keys().chain(to.wanted.keys()).filter_map(|v| match self.graph.values[v.0].source {
+                Source::State { node, .. } => Some(node),
+                _ => None,
+            });
+        to.kept = states.collect();
     }
 
     fn local(&self, to: &mut Buffers, len: usize, name: &str) -> Result<usize> {
@@ -103,10 +129,7 @@ impl Placing<'_> {
 
     /// Parameters, feeds and constants that some stage or output reads.
     fn place_sources(&self, to: &mut Buffers) -> Result<()> {
-        let inputs = self.stages.iter().flat_map(Stage::nodes).flat_map(|n| &self.graph.nodes[n.0].inputs);
-        let mut needed: Vec<ValueId> = inputs.copied().chain(self.outputs.iter().map(|o| o.value)).collect();
-        needed.sort();
-        needed.dedup();
+        let needed: BTreeSet<ValueId> = to.last.keys().chain(to.wanted.keys()).copied().collect();
         for value in needed {
             let crate::graph::Value { ty, source } = self.graph.values[value.0].clone();
             let placed = match source {
@@ -166,20 +189,17 @@ impl Placing<'_> {
             to.placed.insert(value, placed);
             return Ok(());
         }
-        if let Some(Output { place: Place::Shared { buffer, offset }, .. }) =
-            self.outputs.iter().find(|o| o.value == value && o.place != Place::Keep)
-        {
-            let binding = Binding { buffer: BufferRef::Shared(*buffer), offset: *offset, len: padded(len) };
+        if let Some(&Some((buffer, offset))) = to.wanted.get(&value) {
+            let binding = Binding { buffer: BufferRef::Shared(buffer), offset, len: padded(len) };
             to.placed.insert(value, Placed { binding, start: 0, ty });
             return Ok(());
         }
-        let fits = |&i: &usize| {
-            let have = to.locals[to.free[i]].0;
-            have >= padded(len) && have <= 2 * padded(len)
-        };
-        let reuse = (0..to.free.len()).filter(fits).min_by_key(|&i| to.locals[to.free[i]].0);
-        let local = match reuse {
-            Some(i) => to.free.swap_remove(i),
+        let fits = (padded(len), 0)..=(2 * padded(len), usize::MAX);
+        let local = match to.free.range(fits).next().copied() {
+            Some(free) => {
+                to.free.remove(&free);
+                free.1
+            }
             None => self.local(to, len, &name)?,
         };
         if !rolls {
@@ -192,23 +212,22 @@ impl Placing<'_> {
 
     /// A buffer is busy until its value, which is there from stage `at` on, has been read for the last time.
     fn keep_until_read(&self, to: &mut Buffers, local: usize, value: ValueId, at: usize) {
-        if self.outputs.iter().any(|o| o.value == value) {
+        if to.wanted.contains_key(&value) {
             return;
         }
-        let reads = |s: &Stage| s.nodes().iter().any(|n| self.graph.nodes[n.0].inputs.contains(&value));
-        let last = self.stages.iter().rposition(reads).unwrap_or(at);
-        to.busy.push((local, last.max(at)));
+        let last = to.last.get(&value).map_or(at, |&last| last.max(at));
+        to.busy[last].push(local);
     }
 
     /// The operator's constant words, once for all operators that share them.
     fn place_tables(&self, to: &mut Buffers, NodeId(n): NodeId) -> Result<()> {
         let node = &self.graph.nodes[n];
         for table in node.op.tables() {
-            if binding_of(&table, &to.tables).is_none() {
+            if !to.tables.contains_key(&table) {
                 let local = self.local(to, table.words().len(), &format!("indices of '{}'", node.owner))?;
                 let placed = to.whole(local, Type::fixed(1, table.words().len()));
                 to.constants.push((placed.clone(), table.floats()));
-                to.tables.push((placed.binding, table));
+                to.tables.insert(table, placed.binding);
             }
         }
         Ok(())
@@ -228,9 +247,7 @@ impl Placing<'_> {
         }
         let ty = self.graph.ty(node.output).with_cols(self.graph.state_cols(node));
         let block = self.graph.dims.batch * ty.cols;
-        let readers = self.stages.iter().flat_map(Stage::nodes).flat_map(|r| &self.graph.nodes[r.0].inputs);
-        let mut read = readers.copied().chain(self.outputs.iter().map(|o| o.value));
-        let kept = read.any(|v| self.graph.reads_state(v, NodeId(n)));
+        let kept = to.kept.contains(&NodeId(n));
         let carried = carry.and_then(|(b, c)| Some((*b, c.place(node.output)?.states?)));
         let name = format!("the states of '{}'", node.owner);
         let of = |state: &State| (0..block).map(|e| state.start(e % ty.cols)).collect::<Vec<_>>();
@@ -279,12 +296,8 @@ impl Buffers {
     }
 
     fn release(&mut self, at: usize) {
-        let free = &mut self.free;
-        self.busy.retain(|&(local, last)| {
-            if last <= at {
-                free.push(local);
-            }
-            last > at
-        });
+        for local in std::mem::take(&mut self.busy[at]) {
+            self.free.insert((self.locals[local].0, local));
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! need only exist at the current step; what reads it later, in the gradient, computes it again from the narrow signal,
 //! whose history is kept. So a step of back-propagation keeps what is narrow.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::stages::live;
 use super::{Output, Stage};
@@ -19,26 +19,37 @@ const DEPTH: usize = 16;
 
 /// Gives readers outside of a loop copies of what they can compute themselves. True if anything has changed.
 pub fn recompute(graph: &mut Graph, outputs: &[Output], stages: &[Stage]) -> bool {
-    let nodes = stages.iter().enumerate().flat_map(|(s, stage)| stage.nodes().iter().map(move |n| (*n, s)));
-    let stage_of: HashMap<NodeId, usize> = nodes.collect();
+    let stage_of = stage_of(graph, stages);
+    let staged: Vec<bool> = stage_of.iter().map(Option::is_some).collect();
+    let readers = graph.readers(&staged);
+    let wanted: HashSet<ValueId> = outputs.iter().map(|o| o.value).collect();
     let mut copies: HashMap<(ValueId, usize), ValueId> = HashMap::new();
-    for stage in stages.iter().filter(|s| matches!(s, Stage::Loop { .. })) {
-        let own = |n: NodeId| stage.nodes().contains(&n);
+    for (s, stage) in stages.iter().enumerate().filter(|(_, s)| matches!(s, Stage::Loop { .. })) {
+        let own = |n: NodeId| stage_of.get(n.0) == Some(&Some(s));
         for &NodeId(n) in stage.nodes() {
             let value = graph.nodes[n].output;
-            if outputs.iter().any(|o| o.value == value) || !follows(graph, value, &own, 0) {
+            let mut outside = readers[value.0].iter().filter(|r| !own(**r)).peekable();
+            if outside.peek().is_none() || wanted.contains(&value) || !follows(graph, value, &own, 0) {
                 continue;
             }
-            let reads = |r: &NodeId| graph.nodes[r.0].inputs.contains(&value);
-            let readers: Vec<NodeId> = stage_of.keys().copied().filter(|r| !own(*r)).filter(reads).collect();
-            for reader in readers {
-                let copy = again(graph, value, stage_of[&reader], &own, &mut copies);
+            for reader in outside {
+                let Some(at) = stage_of[reader.0] else { continue };
+                let copy = again(graph, value, at, &own, &mut copies);
                 let inputs = &mut graph.nodes[reader.0].inputs;
                 inputs.iter_mut().filter(|v| **v == value).for_each(|v| *v = copy);
             }
         }
     }
     !copies.is_empty()
+}
+
+/// The stage of each operator, if it is in one.
+pub(super) fn stage_of(graph: &Graph, stages: &[Stage]) -> Vec<Option<usize>> {
+    let mut of = vec![None; graph.nodes.len()];
+    for (s, stage) in stages.iter().enumerate() {
+        stage.nodes().iter().for_each(|n| of[n.0] = Some(s));
+    }
+    of
 }
 
 /// Whether a value of a loop follows cheaply from narrow values and from what is there anyway.
@@ -91,53 +102,70 @@ fn again(
 /// Moves what a loop alone reads, and what follows cheaply from narrow inputs, into the loop: there it need not be kept.
 pub fn sink(graph: &Graph, outputs: &[Output], mut stages: Vec<Stage>) -> Vec<Stage> {
     let live = live(graph, outputs);
-    let mut readers: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
-    for (n, node) in graph.nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
-        node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(NodeId(n)));
-    }
-    let wanted = |v: ValueId| outputs.iter().any(|o| o.value == v);
+    let readers = graph.readers(&live);
+    let stage_of = stage_of(graph, &stages);
+    let wanted: HashSet<ValueId> = outputs.iter().map(|o| o.value).collect();
+    // What can be moved into a loop, if all that reads it is there.
+    let movable = |n: NodeId| {
+        let batched = stage_of[n.0].is_some_and(|s| matches!(stages[s], Stage::Batched(_)));
+        batched && cheap(graph, graph.node(n)) && !wanted.contains(&graph.node(n).output)
+    };
+    let producers = |n: NodeId| graph.node(n).inputs.iter().filter_map(|&v| graph.producer(v));
+    let mut gone = vec![false; stages.len()];
+    let mut first: Vec<Vec<NodeId>> = vec![Vec::new(); stages.len()];
     for home in 0..stages.len() {
         let Stage::Loop { nodes, .. } = &stages[home] else { continue };
-        let own: HashSet<NodeId> = nodes.iter().copied().collect();
-        let mut moved: HashSet<NodeId> = stages
-            .iter()
-            .filter_map(|s| match s {
-                Stage::Batched(n) if cheap(graph, graph.node(*n)) && !wanted(graph.node(*n).output) => {
-                    Some(*n)
+        let mut moved: HashSet<NodeId> = HashSet::new();
+        // How many readers of a value are neither in the loop nor moved there.
+        let mut outside: HashMap<NodeId, usize> = HashMap::new();
+        let mut open: Vec<NodeId> = nodes.clone();
+        while let Some(n) = open.pop() {
+            for p in producers(n).collect::<BTreeSet<_>>() {
+                if stage_of[p.0] != Some(home) && movable(p) {
+                    let left = outside.entry(p).or_insert_with(|| readers[graph.node(p).output.0].len());
+                    *left -= 1;
+                    if *left == 0 {
+                        moved.insert(p);
+                        open.push(p);
+                    }
                 }
-                _ => None,
-            })
-            .collect();
-        // Of all that could be moved, those stay whose readers and wide inputs come along.
-        loop {
-            let stays = |n: &NodeId| {
-                let node = graph.node(*n);
-                let wide = |v: ValueId| {
-                    let ty = graph.ty(v);
-                    ty.extent == Extent::Sequence && WIDE * ty.cols > graph.ty(node.output).cols
-                };
-                readers
-                    .get(&node.output)
-                    .is_some_and(|r| r.iter().all(|r| own.contains(r) || moved.contains(r)))
-                    && node
-                        .inputs
-                        .iter()
-                        .all(|&v| !wide(v) || graph.producer(v).is_some_and(|p| moved.contains(&p)))
-            };
-            let kept: HashSet<NodeId> = moved.iter().copied().filter(stays).collect();
-            if kept.len() == moved.len() {
-                break;
             }
-            moved = kept;
         }
-        let first: Vec<NodeId> =
-            stages.iter().flat_map(Stage::nodes).copied().filter(|n| moved.contains(n)).collect();
-        if let Stage::Loop { nodes, .. } = &mut stages[home] {
+        // Of these, those stay outside whose wide inputs do, and what they read.
+        let wide = |n: NodeId, v: ValueId| {
+            let (ty, cols) = (graph.ty(v), graph.ty(graph.node(n).output).cols);
+            ty.extent == Extent::Sequence && WIDE * ty.cols > cols
+        };
+        let mut open: Vec<NodeId> = moved.iter().copied().collect();
+        while let Some(n) = open.pop() {
+            let inputs = &graph.node(n).inputs;
+            let there = |v: ValueId| graph.producer(v).is_some_and(|p| moved.contains(&p));
+            if moved.contains(&n) && inputs.iter().any(|&v| wide(n, v) && !there(v)) {
+                moved.remove(&n);
+                // What it reads is now read outside, and what reads it may lack it.
+                let mut out: Vec<NodeId> = producers(n).filter(|p| moved.contains(p)).collect();
+                open.extend(&readers[graph.node(n).output.0]);
+                while let Some(p) = out.pop() {
+                    if moved.remove(&p) {
+                        out.extend(producers(p));
+                        open.extend(&readers[graph.node(p).output.0]);
+                    }
+                }
+            }
+        }
+        let mut moved: Vec<(Option<usize>, NodeId)> = moved.into_iter().map(|n| (stage_of[n.0], n)).collect();
+        moved.sort();
+        for (s, n) in moved {
+            gone[s.unwrap_or(home)] = true;
+            first[home].push(n);
+        }
+    }
+    for (stage, first) in stages.iter_mut().zip(first) {
+        if let Stage::Loop { nodes, .. } = stage {
             nodes.splice(0..0, first);
         }
     }
-    let inside: HashSet<NodeId> =
-        stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).flat_map(Stage::nodes).copied().collect();
-    stages.retain(|s| !matches!(s, Stage::Batched(n) if inside.contains(n)));
+    let mut gone = gone.into_iter();
+    stages.retain(|_| !gone.next().unwrap_or(false));
     stages
 }

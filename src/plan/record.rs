@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::cut::Cut;
 use super::histories::Histories;
-use super::place::{Buffers, Placing, binding_of, check_size, padded};
+use super::place::{Buffers, Placing, check_size, padded};
 use super::{Carry, Output, ParameterPlace, Plan, Stage, fuse};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     inputs: node.inputs.iter().map(|v| read(*v)).collect(),
                     output,
                     rolls: rolling.contains(&node.output),
-                    tables: node.op.tables().iter().filter_map(|t| binding_of(t, &tables)).collect(),
+                    tables: node.op.tables().iter().filter_map(|t| tables.get(t).copied()).collect(),
                     states: states.get(&node.output).cloned(),
                     dims: graph.dims,
                     in_loop,
@@ -105,7 +105,10 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                     scratch_base: locals.len() + first,
                 };
                 let rolls = lower.rolls;
-                body.extend(node.op.lower(&mut lower)?.into_iter().map(|d| Dispatch { rolls, ..d }));
+                let calls = node.op.lower(&mut lower)?;
+                let what = || format!("the {} of '{}'", node.op.name(), node.owner);
+                calls.iter().try_for_each(|d| d.check_turns(target.max_turns, &target.name, what))?;
+                body.extend(calls.into_iter().map(|d| Dispatch { rolls, ..d }));
                 if let Some(callback) = node.op.downcast::<Callback>() {
                     let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
                     within.push((body.len(), Cut { at: 0, callback: callback.clone(), input, output }));

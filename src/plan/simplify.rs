@@ -4,11 +4,11 @@
 //! stage's kind: a value that is computed once for all steps never moves into a loop, and a value that exists once
 //! per example is not computed again for each step.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::{Output, Place, Stage, stages};
-use crate::graph::{Graph, NodeId, Operator, Source, Type, ValueId};
+use crate::graph::{Graph, Identity, NodeId, Operator, Source, Type, ValueId};
 use crate::op::expr::{Expr, Instr};
 use crate::op::map::MAX_INPUTS;
 use crate::op::{Map, Matmul, Reduce};
@@ -24,7 +24,7 @@ pub fn simplify(mut graph: Graph, mut outputs: Vec<Output>, before: &[Stage]) ->
     (graph, outputs)
 }
 
-/// Sums of more values than a kernel can read become sums of sums.
+/// Sums of more values than a kernel can read become sums of sums, as flat as a tree can be.
 pub fn split_sums(graph: &mut Graph) {
     let wide = |n: &usize| {
         let node = &graph.nodes[*n];
@@ -33,15 +33,13 @@ pub fn split_sums(graph: &mut Graph) {
     for n in (0..graph.nodes.len()).filter(wide).collect::<Vec<_>>() {
         let (ty, owner) = (graph.ty(graph.nodes[n].output), graph.nodes[n].owner.clone());
         let mut values = std::mem::take(&mut graph.nodes[n].inputs);
-        // Of one size and extent, so that what exists once for all steps is added up once.
+        // Of one extent first, so that what exists once for all steps is added up once.
         values.sort_by_key(|&v| graph.ty(v).extent);
         while values.len() > MAX_INPUTS {
-            let rest = values.split_off(MAX_INPUTS);
-            let types: Vec<Type> = values.iter().map(|&v| graph.ty(v)).collect();
-            let map = Map::new(Expr::sum(values.len()));
-            let to = map.infer(&types).unwrap_or(ty);
-            let first = graph.push(Arc::new(map), values, to, owner.clone());
-            values = std::iter::once(first).chain(rest).collect();
+            let alike = values.chunk_by(|&a, &b| graph.ty(a).extent == graph.ty(b).extent);
+            let few: Vec<Vec<ValueId>> =
+                alike.flat_map(|v| v.chunks(MAX_INPUTS)).map(<[_]>::to_vec).collect();
+            values = few.into_iter().map(|few| sum(graph, few, ty, &owner)).collect();
         }
         let node = &mut graph.nodes[n];
         node.op = Arc::new(Map { expr: Expr::sum(values.len()), least: Some(ty) });
@@ -49,10 +47,48 @@ pub fn split_sums(graph: &mut Graph) {
     }
 }
 
+/// The sum of a few values, which is part of one of type `ty`.
+fn sum(graph: &mut Graph, values: Vec<ValueId>, ty: Type, owner: &Arc<str>) -> ValueId {
+    if let [one] = values[..] {
+        return one;
+    }
+    let types: Vec<Type> = values.iter().map(|&v| graph.ty(v)).collect();
+    let map = Map::new(Expr::sum(values.len()));
+    let to = map.infer(&types).unwrap_or(ty);
+    graph.push(Arc::new(map), values, to, owner.clone())
+}
+
 /// Fuses maps into what alone reads them, within the loops of `stages` and outside of them.
 pub fn fuse(graph: &mut Graph, outputs: &[Output], stages: &[Stage]) {
     let component = loop_of(graph, stages);
-    while fuse_once(graph, outputs, &component) {}
+    let part = |n: NodeId| component.get(n.0).copied().unwrap_or(0);
+    let live = stages::live(graph, outputs);
+    let mut readers: Vec<BTreeSet<NodeId>> =
+        graph.readers(&live).into_iter().map(|r| r.into_iter().collect()).collect();
+    let mut wanted = vec![false; graph.values.len()];
+    outputs.iter().for_each(|o| wanted[o.value.0] = true);
+    // Those that may read what can be fused into them; the first is looked at first, again after each change.
+    let mut open: BTreeSet<NodeId> = (0..graph.nodes.len()).filter(|&n| live[n]).map(NodeId).collect();
+    while let Some(reader) = open.pop_first() {
+        let inputs = graph.node(reader).inputs.clone();
+        let fused = (0..inputs.len()).find_map(|i| {
+            let producer = graph.producer(inputs[i])?;
+            let alone = readers[inputs[i].0].len() == 1 && !wanted[inputs[i].0];
+            let fits = alone && part(producer) == part(reader);
+            (fits && fuse_into(graph, producer.0, reader.0, i)).then_some(producer)
+        });
+        let Some(producer) = fused else { continue };
+        for v in inputs.iter().chain(&graph.node(producer).inputs) {
+            readers[v.0].remove(&producer);
+            readers[v.0].remove(&reader);
+        }
+        for v in &graph.node(reader).inputs {
+            readers[v.0].insert(reader);
+        }
+        open.remove(&producer);
+        open.extend(readers[graph.node(reader).output.0].iter().copied());
+        open.insert(reader);
+    }
 }
 
 /// For each node the number of its loop; 0 outside.
@@ -111,7 +147,7 @@ fn inline_constants(graph: &mut Graph) {
 fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
     let mut same: Vec<ValueId> = (0..graph.values.len()).map(ValueId).collect();
     let live = stages::live(graph, outputs);
-    let mut seen: HashMap<(String, Vec<ValueId>), ValueId> = HashMap::new();
+    let mut seen: HashMap<(Identity, Vec<ValueId>), ValueId> = HashMap::new();
     for n in (0..graph.nodes.len()).filter(|&n| live[n]) {
         for i in 0..graph.nodes[n].inputs.len() {
             let v = graph.nodes[n].inputs[i];
@@ -126,8 +162,9 @@ fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
             same[node.output.0] = from;
             continue;
         }
-        let key = (format!("{:?}", node.op), node.inputs.clone());
-        same[node.output.0] = *seen.entry(key).or_insert(node.output);
+        if let Some(identity) = node.op.identity() {
+            same[node.output.0] = *seen.entry((identity, node.inputs.clone())).or_insert(node.output);
+        }
     }
     // An input that closes a cycle may come later in the list than the operator that reads it.
     for n in 0..graph.nodes.len() {
@@ -141,7 +178,7 @@ fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
 
 /// An output with a place of its own needs an operator of its own that writes there.
 fn separate_outputs(graph: &mut Graph, outputs: &mut [Output]) {
-    let mut taken: Vec<ValueId> = Vec::new();
+    let mut taken: HashSet<ValueId> = HashSet::new();
     for output in outputs.iter_mut() {
         let owned = match graph.values[output.value.0].source {
             Source::Node(node) => !graph.nodes[node.0].op.memory().is_state(),
@@ -154,7 +191,7 @@ fn separate_outputs(graph: &mut Graph, outputs: &mut [Output]) {
             output.value = graph.push(Arc::new(copy), vec![output.value], ty, "".into());
         }
         if place {
-            taken.push(output.value);
+            taken.insert(output.value);
         }
     }
     inline_constants(graph);
@@ -171,28 +208,6 @@ fn separate_own(graph: &mut Graph) {
             graph.nodes[n].inputs.iter_mut().filter(|v| **v == output).for_each(|v| *v = copy);
         }
     }
-}
-
-/// Fuses one map into what alone reads it. False when there is nothing left to fuse.
-fn fuse_once(graph: &mut Graph, outputs: &[Output], component: &[usize]) -> bool {
-    let live = stages::live(graph, outputs);
-    let mut readers: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
-    for (n, node) in graph.nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
-        node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(NodeId(n)));
-    }
-    let part = |n: usize| component.get(n).copied().unwrap_or(0);
-    for reader in (0..graph.nodes.len()).filter(|&n| live[n]) {
-        for i in 0..graph.nodes[reader].inputs.len() {
-            let value = graph.nodes[reader].inputs[i];
-            let Some(NodeId(producer)) = graph.producer(value) else { continue };
-            let alone =
-                readers[&value].iter().all(|r| r.0 == reader) && outputs.iter().all(|o| o.value != value);
-            if alone && part(producer) == part(reader) && fuse_into(graph, producer, reader, i) {
-                return true;
-            }
-        }
-    }
-    false
 }
 
 /// Fuses `producer` into `reader`, whose input `i` it makes, if their kinds and sizes allow it.
@@ -258,7 +273,7 @@ fn fuse_into(graph: &mut Graph, producer: usize, reader: usize, i: usize) -> boo
         return false;
     }
     let expr = expr.substitute(&parts);
-    let op: Arc<dyn crate::graph::Operator> = match reduce {
+    let op: Arc<dyn Operator> = match reduce {
         Some(reduce) => Arc::new(Reduce { expr, ..reduce.clone() }),
         None => Arc::new(Map { expr, least: Some(wanted) }),
     };

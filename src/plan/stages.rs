@@ -4,11 +4,11 @@
 //! through time together. All others do the whole window in one go: as one batch if they have no state, else as a
 //! scan, in which each invocation walks through time on its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::Output;
 use crate::error::{Error, Result};
-use crate::graph::{Extent, Graph, NodeId};
+use crate::graph::{Extent, Graph, NodeId, ValueId};
 
 /// How a part of the graph runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,13 +79,18 @@ fn check_steps(graph: &Graph, nodes: &[NodeId]) -> Result<()> {
 /// Which nodes the outputs depend on.
 pub fn live(graph: &Graph, outputs: &[Output]) -> Vec<bool> {
     let mut live = vec![false; graph.nodes.len()];
-    let mut stack: Vec<NodeId> = outputs.iter().filter_map(|o| graph.producer(o.value)).collect();
+    outputs.iter().for_each(|o| mark(graph, o.value, &mut live));
+    live
+}
+
+/// Adds to the `live` nodes those that a value depends on.
+pub fn mark(graph: &Graph, value: ValueId, live: &mut [bool]) {
+    let mut stack: Vec<NodeId> = graph.producer(value).into_iter().collect();
     while let Some(node) = stack.pop() {
         if !std::mem::replace(&mut live[node.0], true) {
             stack.extend(graph.nodes[node.0].inputs.iter().filter_map(|&v| graph.producer(v)));
         }
     }
-    live
 }
 
 /// Strongly connected components in topological order, producers first (Tarjan 1972, without recursion).
@@ -94,7 +99,6 @@ fn components(graph: &Graph, live: &[bool]) -> Vec<Vec<NodeId>> {
     let n = graph.nodes.len();
     let (mut index, mut low, mut on_stack) = (vec![NEW; n], vec![0; n], vec![false; n]);
     let (mut stack, mut components, mut next) = (Vec::new(), Vec::new(), 0);
-    let producers = |v: usize| graph.nodes[v].inputs.iter().filter_map(|&i| graph.producer(i)).map(|p| p.0);
     for root in (0..n).filter(|&v| live[v]) {
         if index[root] != NEW {
             continue;
@@ -107,13 +111,15 @@ fn components(graph: &Graph, live: &[bool]) -> Vec<Vec<NodeId>> {
                 next += 1;
             }
             let mut deeper = None;
-            for w in producers(v).skip(*edge) {
+            for w in graph.nodes[v].inputs[*edge..].iter().map(|&i| graph.producer(i).map(|p| p.0)) {
                 *edge += 1;
-                if index[w] == NEW {
-                    deeper = Some(w);
-                    break;
-                } else if on_stack[w] {
-                    low[v] = low[v].min(index[w]);
+                match w {
+                    Some(w) if index[w] == NEW => {
+                        deeper = Some(w);
+                        break;
+                    }
+                    Some(w) if on_stack[w] => low[v] = low[v].min(index[w]),
+                    _ => {}
                 }
             }
             if let Some(w) = deeper {
@@ -143,48 +149,63 @@ fn components(graph: &Graph, live: &[bool]) -> Vec<Vec<NodeId>> {
 }
 
 /// The order of one step: what an operator reads of this step comes before it. A delaying operator's output is
-/// that of the step before, so nothing waits for it.
+/// that of the step before, so nothing waits for it. Of those that are ready the first comes next.
 fn step_order(graph: &Graph, nodes: Vec<NodeId>) -> Result<Vec<NodeId>> {
     let place: HashMap<NodeId, usize> = nodes.iter().enumerate().map(|(i, &n)| (n, i)).collect();
-    let waits_for = |node: NodeId| {
+    // By places: what each waits for, and who waits for it.
+    let waits_for = |node: &NodeId| -> BTreeSet<usize> {
         let producers = graph.nodes[node.0].inputs.iter().filter_map(|&v| graph.producer(v));
-        producers
-            .filter(|p| place.contains_key(p) && !graph.nodes[p.0].op.memory().delays())
-            .collect::<Vec<_>>()
+        let of_step = producers.filter(|p| !graph.nodes[p.0].op.memory().delays());
+        of_step.filter_map(|p| place.get(&p).copied()).collect()
     };
-    let (mut done, mut order) = (vec![false; nodes.len()], Vec::with_capacity(nodes.len()));
-    while order.len() < nodes.len() {
-        let ready = nodes.iter().find(|n| !done[place[n]] && waits_for(**n).iter().all(|p| done[place[p]]));
-        let Some(&node) = ready else {
-            return Err(Error::CycleWithoutDelay { objects: cycle(graph, &nodes, &done, &place, waits_for) });
-        };
-        done[place[&node]] = true;
-        order.push(node);
+    let waits: Vec<BTreeSet<usize>> = nodes.iter().map(waits_for).collect();
+    let mut waiting: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (i, before) in waits.iter().enumerate() {
+        before.iter().for_each(|&p| waiting[p].push(i));
     }
-    Ok(order)
+    let mut left: Vec<usize> = waits.iter().map(BTreeSet::len).collect();
+    let mut ready: BTreeSet<usize> = (0..nodes.len()).filter(|&i| left[i] == 0).collect();
+    let (mut done, mut order) = (vec![false; nodes.len()], Vec::with_capacity(nodes.len()));
+    while let Some(i) = ready.pop_first() {
+        done[i] = true;
+        order.push(nodes[i]);
+        for &w in &waiting[i] {
+            left[w] -= 1;
+            if left[w] == 0 {
+                ready.insert(w);
+            }
+        }
+    }
+    match done.iter().position(|done| !done) {
+        None => Ok(order),
+        Some(start) => {
+            let objects = cycle(start, &done, &waits).into_iter().map(|i| &graph.node(nodes[i]).owner);
+            Err(Error::CycleWithoutDelay { objects: around(objects.map(|o| o.to_string()).collect()) })
+        }
+    }
 }
 
-/// The user's objects on a cycle among the operators that are not done.
-fn cycle(
-    graph: &Graph,
-    nodes: &[NodeId],
-    done: &[bool],
-    place: &HashMap<NodeId, usize>,
-    waits_for: impl Fn(NodeId) -> Vec<NodeId>,
-) -> Vec<String> {
-    let Some(&start) = nodes.iter().find(|n| !done[place[n]]) else { return Vec::new() };
+/// Places on a cycle among those that are not done, each behind what it waits for.
+fn cycle(start: usize, done: &[bool], waits: &[BTreeSet<usize>]) -> Vec<usize> {
     let mut path = vec![start];
+    let mut seen: HashMap<usize, usize> = HashMap::from([(start, 0)]);
     loop {
         let here = path[path.len() - 1];
-        let Some(next) = waits_for(here).into_iter().find(|p| !done[place[p]]) else { break };
-        if let Some(first) = path.iter().position(|&n| n == next) {
+        let Some(&next) = waits[here].iter().find(|p| !done[**p]) else { break };
+        if let Some(&first) = seen.get(&next) {
             path.drain(..first);
             break;
         }
+        seen.insert(next, path.len());
         path.push(next);
     }
-    // Walked against the edges; and one object stands for several operators.
-    let mut objects: Vec<String> = path.iter().rev().map(|n| graph.nodes[n.0].owner.to_string()).collect();
+    // Walked against the edges.
+    path.reverse();
+    path
+}
+
+/// The objects of operators on a cycle, of which one stands for several operators; the first comes again in the end.
+fn around(mut objects: Vec<String>) -> Vec<String> {
     objects.dedup();
     if objects.len() > 1 && objects.first() == objects.last() {
         objects.pop();

@@ -5,85 +5,139 @@
 //! exist at the current step only. It pays for sums that are bound by memory: a dense product over all steps at once is
 //! faster than its parts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::recompute::cheap;
+use super::recompute::{cheap, stage_of};
 use super::{Output, Stage};
 use crate::engine::{Family, Target};
-use crate::graph::{Graph, Node, NodeId, Type, ValueId};
+use crate::graph::{Graph, NodeId, Type, ValueId};
+
+/// A sum over more steps, added up step by step, would lose digits.
+const MOST_STEPS: usize = 1024;
 
 /// Moves into loops what can be summed there, with what is computed for these sums alone. `stages` are in an order in
 /// which each comes after those it reads from, and stay so. For the CPU: an adapter would pay with dispatches at each
 /// step.
 pub fn totals(graph: &Graph, outputs: &[Output], mut stages: Vec<Stage>, target: &Target) -> Vec<Stage> {
-    if target.family != Family::Cpu || graph.dims.steps < 2 {
+    if target.family != Family::Cpu || !(2..=MOST_STEPS).contains(&graph.dims.steps) {
         return stages;
     }
-    let mut home = 0;
-    while home < stages.len() {
-        if matches!(stages[home], Stage::Loop { .. }) {
-            let moved = movable(graph, outputs, &stages, home);
-            let goes = |n: &NodeId| moved.contains(n);
-            // In the order in which they stood, which was behind the loop.
-            let last: Vec<NodeId> = stages.iter().flat_map(Stage::nodes).copied().filter(goes).collect();
-            stages.retain(|s| !matches!(s, Stage::Batched(n) if goes(n)));
-            if let Stage::Loop { nodes, .. } = &mut stages[home] {
-                nodes.extend(last);
-            }
-        }
-        home += 1;
+    let stage_of = stage_of(graph, &stages);
+    let staged: Vec<bool> = stage_of.iter().map(Option::is_some).collect();
+    let readers = graph.readers(&staged);
+    let wanted = outputs.iter().map(|o| o.value).collect();
+    let mut walk = Walk { graph, stages: &stages, stage_of, readers, wanted };
+    let mut last: Vec<(usize, Vec<NodeId>)> = Vec::new();
+    for home in (0..stages.len()).filter(|&s| matches!(stages[s], Stage::Loop { .. })) {
+        let mut moved: Vec<NodeId> = walk.movable(home).into_iter().collect();
+        // In the order in which they stood, which was behind the loop.
+        moved.sort_by_key(|n| walk.stage_of[n.0]);
+        moved.iter().for_each(|n| walk.stage_of[n.0] = Some(home));
+        last.push((home, moved));
     }
+    let mut goes = vec![false; graph.nodes.len()];
+    for (home, moved) in last {
+        moved.iter().for_each(|n| goes[n.0] = true);
+        if let Stage::Loop { nodes, .. } = &mut stages[home] {
+            nodes.extend(moved);
+        }
+    }
+    stages.retain(|s| !matches!(s, Stage::Batched(n) if goes[n.0]));
     stages
 }
 
-/// The sums that loop `home` can make, and what only they read.
-fn movable(graph: &Graph, outputs: &[Output], stages: &[Stage], home: usize) -> HashSet<NodeId> {
-    let mut stage_of: HashMap<NodeId, usize> = HashMap::new();
-    let mut readers: HashMap<ValueId, Vec<NodeId>> = HashMap::new();
-    for (s, stage) in stages.iter().enumerate() {
-        for &n in stage.nodes() {
-            stage_of.insert(n, s);
-            graph.node(n).inputs.iter().for_each(|&v| readers.entry(v).or_default().push(n));
-        }
+struct Walk<'a> {
+    graph: &'a Graph,
+    stages: &'a [Stage],
+    /// Where each operator is; of those that were moved, their new loop.
+    stage_of: Vec<Option<usize>>,
+    readers: Vec<Vec<NodeId>>,
+    wanted: HashSet<ValueId>,
+}
+
+impl Walk<'_> {
+    fn producers(&self, n: NodeId) -> impl Iterator<Item = NodeId> {
+        self.graph.node(n).inputs.iter().filter_map(|&v| self.graph.producer(v))
     }
-    let wanted = |v: ValueId| outputs.iter().any(|o| o.value == v);
-    let behind = stages[home + 1..].iter().filter_map(|s| match s {
-        Stage::Batched(n) => Some(*n),
-        _ => None,
-    });
-    let from_home = |v: ValueId| graph.producer(v).is_some_and(|p| stage_of.get(&p) == Some(&home));
-    let sums = |node: &Node| {
-        let types: Vec<Type> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
-        node.op.totals(&types) && node.inputs.iter().any(|&v| from_home(v))
-    };
-    let mut moved: HashSet<NodeId> = behind
-        .filter(|&n| {
-            let node = graph.node(n);
-            sums(node) || (cheap(graph, node) && !wanted(node.output))
-        })
-        .collect();
-    // Of all that could be moved, those stay whose inputs are there in time, and that spare a value.
-    loop {
-        let there = |v: ValueId| graph.producer(v).is_none_or(|p| moved.contains(&p) || stage_of[&p] <= home);
+
+    /// The operators that read what `n` makes.
+    fn readers(&self, n: NodeId) -> &[NodeId] {
+        &self.readers[self.graph.node(n).output.0]
+    }
+
+    /// Whether it runs all steps at once, after loop `home`.
+    fn behind(&self, n: NodeId, home: usize) -> bool {
+        self.stage_of[n.0].is_some_and(|s| s > home && matches!(self.stages[s], Stage::Batched(_)))
+    }
+
+    fn made_at(&self, v: ValueId, home: usize) -> bool {
+        self.graph.producer(v).is_some_and(|p| self.stage_of[p.0] == Some(home))
+    }
+
+    /// Whether it is a sum over what the loop makes.
+    fn sums(&self, n: NodeId, home: usize) -> bool {
+        let node = self.graph.node(n);
+        let types: Vec<Type> = node.inputs.iter().map(|&v| self.graph.ty(v)).collect();
+        node.op.totals(&types) && node.inputs.iter().any(|&v| self.made_at(v, home))
+    }
+
+    /// The sums that loop `home` can make, and what only they read.
+    fn movable(&self, home: usize) -> HashSet<NodeId> {
+        let sums = self.stages[home].nodes().iter().flat_map(|&n| self.readers(n)).copied();
+        let mut moved: HashSet<NodeId> =
+            sums.filter(|&n| self.behind(n, home) && self.sums(n, home)).collect();
+        // What is cheap and read by nothing else.
+        let mut outside: HashMap<NodeId, usize> = HashMap::new();
+        let mut open: Vec<NodeId> = moved.iter().copied().collect();
+        while let Some(n) = open.pop() {
+            for p in self.producers(n).collect::<BTreeSet<_>>() {
+                let node = self.graph.node(p);
+                let fits = self.behind(p, home) && !self.wanted.contains(&node.output);
+                if fits && cheap(self.graph, node) && !moved.contains(&p) {
+                    let left = outside.entry(p).or_insert_with(|| self.readers(p).len());
+                    *left -= 1;
+                    if *left == 0 {
+                        moved.insert(p);
+                        open.push(p);
+                    }
+                }
+            }
+        }
+        // Of these, those go whose inputs are not there in time, or that spare no value.
+        let mut open: Vec<NodeId> = moved.iter().copied().collect();
+        let mut kept: HashSet<ValueId> = HashSet::new();
+        while let Some(n) = open.pop() {
+            if moved.contains(&n) && !self.stays(n, home, &moved) {
+                moved.remove(&n);
+                open.extend(self.readers(n).iter().copied().chain(self.producers(n)));
+                // What else reads its inputs spares them no more.
+                let inputs = self.graph.node(n).inputs.iter().filter(|v| kept.insert(**v));
+                open.extend(inputs.flat_map(|v| &self.readers[v.0]));
+            }
+        }
+        moved
+    }
+
+    fn stays(&self, n: NodeId, home: usize, moved: &HashSet<NodeId>) -> bool {
+        let node = self.graph.node(n);
+        let there = |v: ValueId| {
+            let producer = self.graph.producer(v);
+            producer.is_none_or(|p| moved.contains(&p) || self.stage_of[p.0].is_some_and(|s| s <= home))
+        };
         // Nobody else reads it later.
         let spared = |v: ValueId| {
-            let inside = |r: &NodeId| moved.contains(r) || stage_of[r] == home;
-            !wanted(v) && readers.get(&v).is_some_and(|r| r.iter().all(inside))
+            let inside = |r: &NodeId| moved.contains(r) || self.stage_of[r.0] == Some(home);
+            let readers = &self.readers[v.0];
+            !self.wanted.contains(&v) && !readers.is_empty() && readers.iter().all(inside)
         };
         let spares = |v: ValueId| {
-            let here = from_home(v) || graph.producer(v).is_some_and(|p| moved.contains(&p));
+            let here = self.made_at(v, home) || self.graph.producer(v).is_some_and(|p| moved.contains(&p));
             here && spared(v)
         };
-        let stays = |n: &NodeId| {
-            let node = graph.node(*n);
-            let useful =
-                if sums(node) { node.inputs.iter().any(|&v| spares(v)) } else { spared(node.output) };
-            useful && node.inputs.iter().all(|&v| there(v))
+        let useful = match self.sums(n, home) {
+            true => node.inputs.iter().any(|&v| spares(v)),
+            false => spared(node.output),
         };
-        let kept: HashSet<NodeId> = moved.iter().copied().filter(stays).collect();
-        if kept.len() == moved.len() {
-            return kept;
-        }
-        moved = kept;
+        useful && node.inputs.iter().all(|&v| there(v))
     }
 }

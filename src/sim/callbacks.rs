@@ -1,12 +1,16 @@
 //! Nodes, and functions of connections, that compute on the host: their programs in parts, and what is called between the parts.
 
+use std::collections::HashMap;
+
 use super::Simulator;
+use super::feeds::Rows;
 use super::programs::Loaded;
 use super::states::StateKey;
 use crate::build;
 use crate::engine::{BufferId, BufferRef, Engine, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Graph, Placed};
+use crate::network::HostFunction;
 use crate::op::Callback;
 use crate::plan::cut::parts;
 use crate::plan::{Plan, Stage};
@@ -18,6 +22,9 @@ pub(super) struct Call {
     pub output: (BufferId, Placed),
     pub then: Program,
 }
+
+/// The functions of a run's examples as they are now, by whose they are. They are made at their first step.
+pub(super) type Kept = HashMap<String, Vec<Box<dyn HostFunction>>>;
 
 impl Simulator {
     /// What a user should know about how this network was understood and runs, in sentences.
@@ -31,6 +38,8 @@ impl Simulator {
         let mut warnings = self.network.warnings();
         warnings.extend(self.network.rate_warnings(self.dt));
         warnings.extend(self.step_by_step.iter().map(warning));
+        warnings.extend(self.compiled.iter().flat_map(|c| c.roles.notes.iter().cloned()));
+        warnings.extend(self.compiled.iter().filter_map(|c| c.cut.clone()));
         warnings.extend(self.resumed.iter().cloned());
         warnings
     }
@@ -73,38 +82,47 @@ impl Simulator {
         Ok((first.ok_or_else(missing)?, calls.collect()))
     }
 
-    /// Submits `before`, a loaded program and `after`; the host is called where the program is cut. `first` is the window's
-    /// first step.
+    /// Submits `before`, a loaded program and `after`; the host is called where the program is cut, with the functions of the
+    /// examples whose states are those of `key`.
     pub(super) fn submit_with_calls(
         &mut self,
         before: &[&Program],
         loaded: &Loaded,
         after: &[&Program],
         report: Option<(BufferId, usize)>,
-        first: u64,
+        (key, rows): (StateKey, &Rows<'_>),
     ) -> Result<()> {
         let mut queue: Vec<&Program> = before.to_vec();
         queue.push(&loaded.program);
         for call in &loaded.calls {
             self.engine.submit(&queue, None)?;
-            self.call(call, loaded.dims, first)?;
+            self.call(call, loaded.dims, key, rows)?;
             queue = vec![&call.then];
         }
         queue.extend(after);
         self.engine.submit(&queue, report)
     }
 
-    /// Reads the input, calls the function for each step and example, and writes its output.
-    fn call(&mut self, call: &Call, dims: Dims, first: u64) -> Result<()> {
-        let Callback { what, size_in, size_out, function: f } = &call.callback;
+    /// Reads the input, calls the functions for each step and example, and writes their output.
+    fn call(&mut self, call: &Call, dims: Dims, key: StateKey, from: &Rows<'_>) -> Result<()> {
+        let Callback { what, size_in, size_out, factory } = &call.callback;
         let at = |p: &Placed| p.binding.offset + p.start;
-        let (rows, (from, input)) = (dims.batch * dims.steps, &call.input);
-        let x = self.engine.read(*from, at(input), rows * size_in)?;
+        let (rows, (place, input)) = (dims.batch * dims.steps, &call.input);
+        let x = self.engine.read(*place, at(input), rows * size_in)?;
         let mut y = Vec::with_capacity(rows * size_out);
+        let mut functions = match self.kept.entry(key).or_default().remove(what) {
+            Some(functions) => functions,
+            None => {
+                let one = |&example: &usize| {
+                    build::guarded(&format!("{what} for example {example}"), || factory(example))
+                };
+                from.batch.iter().map(one).collect::<Result<_>>()?
+            }
+        };
         for (r, x) in x.chunks_exact(*size_in).enumerate() {
-            let step = first + (r / dims.batch) as u64;
+            let (step, f) = (from.first + (r / dims.batch) as u64, &mut functions[r % dims.batch]);
             let t = (step + 1) as f64 * self.dt;
-            let row = build::guarded(&format!("{what} at {t} s"), || f(t, x))?;
+            let row = build::guarded(&format!("{what} at {t} s"), || f.call(t, x))?;
             if row.len() != *size_out {
                 let got = format!("{} values at {t} s", row.len());
                 return Err(Error::shape(what, size_out, "what its function gives", got));
@@ -115,19 +133,27 @@ impl Simulator {
             }
             y.extend(row);
         }
+        self.kept.entry(key).or_default().insert(what.clone(), functions);
         let (to, output) = &call.output;
         self.engine.write(*to, at(output), &y)
     }
 
     /// Submits a window of a run. Where the host fails, states are as they were before it.
-    pub(super) fn submit_restorable(&mut self, loaded: &Loaded, key: StateKey, first: u64) -> Result<()> {
+    pub(super) fn submit_restorable(
+        &mut self,
+        loaded: &Loaded,
+        key: StateKey,
+        rows: &Rows<'_>,
+    ) -> Result<()> {
         if loaded.calls.is_empty() {
             return self.engine.submit(&[&loaded.program], None);
         }
+        let kept = self.kept.get(&key).cloned();
         let save = self.backups(key)?.into_iter().map(|b| b.save).collect::<Vec<_>>();
         let before: Vec<&Program> = save.iter().collect();
-        let result = self.submit_with_calls(&before, loaded, &[], None, first);
+        let result = self.submit_with_calls(&before, loaded, &[], None, (key, rows));
         if result.is_err() {
+            self.kept.insert(key, kept.unwrap_or_default());
             let restore = self.backups(key)?.into_iter().map(|b| b.restore).collect::<Vec<_>>();
             self.engine.submit(&restore.iter().collect::<Vec<_>>(), None)?;
         }

@@ -1,20 +1,21 @@
 //! The check of gradients: what the device computes, against the graph in f64, against differences of the loss.
 
-use ndarray::Array2;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
 
 use super::Simulator;
 use super::data::Data;
 use super::feeds::Rows;
+use super::judge::{Point, Subject, Verdict, Wanted};
+use super::states::StateKey;
 use super::train::TrainKey;
 use crate::build::gradient::gradient;
 use crate::build::{self, Feed, Settings};
 use crate::engine::BufferRef;
 use crate::error::{Error, Result};
-use crate::graph::reference::evaluate;
-use crate::graph::{Dims, Extent, Graph, Placed, Scope, Source, Type, ValueId};
+use crate::graph::{Extent, Graph, Placed, Scope, Source, ValueId};
 use crate::network::{Kind, Node, ObjectId};
+use crate::op::Callback;
 use crate::plan::{self, Output, Place, Request, stages};
 
 /// The check of one parameter's, or one input's, gradient.
@@ -35,6 +36,8 @@ pub struct CheckedGradient {
     pub device: f64,
     /// The element with the larger of the two errors: `[row, column]`, for inputs `[step, example, column]`.
     pub at: String,
+    /// What follows from them.
+    pub verdict: Verdict,
 }
 
 impl CheckedGradient {
@@ -44,40 +47,30 @@ impl CheckedGradient {
     }
 }
 
-/// A value whose gradient is checked.
-struct Wanted {
-    name: String,
-    value: ValueId,
-    source: Source,
-    ty: Type,
-}
-
 /// A graph of loss and gradients.
 struct Checked {
-    graph: Graph,
+    subject: Subject,
     /// Operators before those of the gradient.
     nodes: usize,
-    loss: ValueId,
-    wanted: Vec<Wanted>,
-    /// Nothing where the loss does not depend on what is wanted.
-    adjoints: Vec<Option<ValueId>>,
     feeds: Vec<Feed>,
 }
 
 type Arrays = Vec<Vec<f32>>;
 
-/// Steps of central differences: the second one decides where the first one crossed a kink.
-const STEPS: [f64; 2] = [1e-5, 1e-7];
-/// Errors above it are looked at again.
-const SUSPECT: f64 = 1e-5;
+/// Errors up to this share of a gradient's largest element pass.
+const TOLERANCE: f64 = 1e-3;
 
 impl Simulator {
     /// Compares the gradient of the compiled objective for each trained parameter and each input, on the first minibatch of
     /// the data: the device's with the graph's in f64, and that with central differences of the loss in f64, for at most
     /// `elements` elements of each. The run is one window, in whatever way it is compiled, and parameters stay as they are.
+    /// Inputs through which no gradient goes, as before a callback, are left out.
+    ///
+    /// Errors up to a thousandth of a gradient's largest element are right. What is farther off is only wrong if neither a kink
+    /// of the loss nor the rounding of 32-bit numbers explains it, see [`Verdict`].
     ///
     /// # Errors
-    /// As [`Simulator::fit`].
+    /// As [`Simulator::fit`], and a loss that is not finite.
     pub fn check_gradients(
         &mut self,
         inputs: &Data,
@@ -85,50 +78,105 @@ impl Simulator {
         n_steps: Option<usize>,
         elements: usize,
     ) -> Result<Vec<CheckedGradient>> {
+        self.check_gradients_to(inputs, targets, n_steps, elements, TOLERANCE)
+    }
+
+    /// Like [`Simulator::check_gradients`], with another error that passes, as a share of a gradient's largest element.
+    ///
+    /// # Errors
+    /// As [`Simulator::check_gradients`].
+    pub fn check_gradients_to(
+        &mut self,
+        inputs: &Data,
+        targets: &Data,
+        n_steps: Option<usize>,
+        elements: usize,
+        tolerance: f64,
+    ) -> Result<Vec<CheckedGradient>> {
         let (_, key) = self.key(inputs, targets, n_steps, true)?;
-        let Checked { graph, nodes, loss, wanted, adjoints, feeds } = self.checked_graph(&key)?;
-        let ids: Vec<ValueId> = adjoints.iter().flatten().copied().collect();
-        let (given, found) = self.on_device(&graph, &ids, &feeds, inputs, targets)?;
+        let Checked { mut subject, nodes, feeds } = self.checked_graph(&key, tolerance)?;
+        let foreign = behind_foreign(&subject.graph, nodes, subject.loss);
+        let called = callbacks(&subject.graph, nodes, subject.loss);
+        let ids = subject.adjoints.iter().flatten().chain(&called).copied().collect::<Vec<_>>();
+        let (given, mut found) = self.on_device(&subject.graph, &ids, &feeds, inputs, targets)?;
         let names: Vec<String> = self.network.parameters.iter().map(|p| p.name.clone()).collect();
-        let parameters: Vec<Array2<f32>> = names.iter().map(|n| self.parameter(n)).collect::<Result<_>>()?;
-        let source = |source: &Source| -> Vec<f64> {
-            match *source {
-                Source::Parameter(i) => parameters[i].iter().map(|x| f64::from(*x)).collect(),
-                Source::Feed(i) => {
-                    let len = graph.values.iter().find(|v| v.source == *source).map(|v| v.ty);
-                    let len = len.map_or(0, |ty| ty.elements(graph.dims));
-                    // What the planner dropped has no influence.
-                    let values: Vec<f64> = given[i].iter().map(|x| f64::from(*x)).collect();
-                    if values.len() == len { values } else { vec![0.0; len] }
-                }
-                _ => Vec::new(),
+        let wide = |values: &[f32]| values.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+        let mut point = Point::default();
+        for name in names {
+            point.parameters.push(self.parameter(&name)?.iter().map(|x| f64::from(*x)).collect());
+        }
+        point.feeds = given.iter().map(|values| wide(values)).collect();
+        // What the planner dropped has no influence.
+        for value in &subject.graph.values {
+            if let Source::Feed(i) = value.source {
+                point.feeds[i].resize(value.ty.elements(subject.graph.dims), 0.0);
             }
-        };
-        let mut exact = evaluate(&graph, &ids, source)?.into_iter();
+        }
+        // What the host computes has no gradient: it is as the device got it.
+        let results = found.split_off(ids.len() - called.len());
+        for (value, result) in called.into_iter().zip(results) {
+            subject.graph.values[value.0].source = Source::Feed(point.feeds.len());
+            point.feeds.push(wide(&result));
+        }
         let mut found = found.into_iter();
-        let foreign = behind_foreign(&graph, nodes, loss);
-        let mut rows = Vec::with_capacity(wanted.len());
-        for (w, adjoint) in wanted.iter().zip(&adjoints) {
-            let n = w.ty.elements(graph.dims);
-            let (exact, found) = match adjoint {
-                Some(_) => (exact.next().unwrap_or_default(), found.next().unwrap_or_default()),
-                None => (vec![0.0; n], vec![0.0; n]),
-            };
-            let loss_at = |e: usize, by: f64| {
-                let moved = |s: &Source| {
-                    let mut values = source(s);
-                    if *s == w.source {
-                        values[e] += by;
-                    }
-                    values
-                };
-                Ok::<f64, Error>(evaluate(&graph, &[loss], moved)?[0][0])
-            };
-            let mut rng = Pcg64Mcg::new(u128::from(self.seed) << 64 | rows.len() as u128);
-            let mut all: Vec<usize> = (0..n).collect();
-            let (sample, _) = all.partial_shuffle(&mut rng, elements.min(n));
+        let zeros = |w: &Wanted| vec![0.0; w.ty.elements(subject.graph.dims)];
+        let each = subject.wanted.iter().zip(&subject.adjoints);
+        let found: Arrays =
+            each.map(|(w, a)| a.and_then(|_| found.next()).unwrap_or_else(|| zeros(w))).collect();
+        self.judged(&subject, point, &found, &foreign, elements)
+    }
+
+    fn judged(
+        &self,
+        subject: &Subject,
+        point: Point,
+        found: &[Vec<f32>],
+        foreign: &[bool],
+        elements: usize,
+    ) -> Result<Vec<CheckedGradient>> {
+        let spot = subject.spot(point)?;
+        let loss = subject.loss_at(&spot)?;
+        if !loss.is_finite() {
+            let (what, value) = ("the loss, in 64-bit numbers,".into(), loss as f32);
+            let hint = "there is nothing to compare; look at the data and the parameters".into();
+            return Err(Error::NotFinite { what, value, step: 0, hint });
+        }
+        let (on_device, mut beside) = (subject.device(&spot, found)?, Vec::new());
+        let mut rows = Vec::with_capacity(subject.wanted.len());
+        for (i, w) in subject.wanted.iter().enumerate() {
+            let exact = &spot.exact[i];
+            let mut rng = Pcg64Mcg::new(u128::from(self.seed) << 64 | i as u128);
+            let mut all: Vec<usize> = (0..exact.len()).collect();
+            let (sample, _) = all.partial_shuffle(&mut rng, elements.min(exact.len()));
+            let infinite = exact.iter().position(|x| !x.is_finite());
             let comparable = !foreign[w.value.0];
-            rows.push(compare(w, graph.dims, &exact, &found, sample, comparable, &loss_at)?);
+            let sample: Vec<usize> =
+                if comparable { sample.iter().copied().chain(infinite).collect() } else { Vec::new() };
+            let (mut verdict, device, mut at) = on_device[i];
+            let mut differences = 0.0_f64;
+            for &e in &sample {
+                let (told, error) = subject.differences(&spot, &mut beside, (i, e))?;
+                if error > differences.max(device) {
+                    at = e;
+                }
+                (verdict, differences) = (verdict.max(told), differences.max(error));
+            }
+            let (row, col, batch) = (at / w.ty.cols, at % w.ty.cols, subject.graph.dims.batch);
+            let at = match w.ty.extent {
+                Extent::Fixed => format!("[{row}, {col}]"),
+                _ => format!("[{}, {}, {col}]", row / batch, row % batch),
+            };
+            let (name, elements, checked) = (w.name.clone(), exact.len(), sample.len());
+            rows.push(CheckedGradient {
+                name,
+                elements,
+                checked,
+                comparable,
+                differences,
+                device,
+                at,
+                verdict,
+            });
         }
         Ok(rows)
     }
@@ -154,8 +202,11 @@ impl Simulator {
         })?;
         let loaded = self.load(plan, feeds)?;
         let batch: Vec<usize> = (0..dims.batch).collect();
-        let (batch, share, ends) = (&batch[..], 1.0, true);
-        let rows = Rows { inputs, targets, batch, first: 0, data_first: 0, share, ends, training_step: 0 };
+        let (batch, run, share, ends) = (&batch[..], dims.steps, 1.0, true);
+        let (first, data_first, training_step) = (0, 0, 0);
+        let rows = Rows { inputs, targets, batch, first, data_first, run, share, ends, training_step };
+        // The callbacks of a run that goes on keep what they have.
+        let kept = std::mem::take(&mut self.kept);
         let mut go = || -> Result<(Arrays, Arrays)> {
             self.upload(&loaded, &rows)?;
             let mut given = vec![Vec::new(); feeds.len()];
@@ -163,7 +214,8 @@ impl Simulator {
                 let at = feeds.iter().position(|f| *f == feed).unwrap_or_default();
                 given[at] = self.engine.read(buffer, 0, ty.elements(dims))?;
             }
-            self.engine.submit(&[&loaded.program], None)?;
+            let states = StateKey::Predict(dims.batch);
+            self.submit_with_calls(&[], &loaded, &[], None, (states, &rows))?;
             let read = |p: &Placed| {
                 let id = match p.binding.buffer {
                     BufferRef::Local(i) => loaded.program.locals[i],
@@ -174,12 +226,33 @@ impl Simulator {
             Ok((given, loaded.outputs.iter().map(read).collect::<Result<_>>()?))
         };
         let result = go();
-        self.engine.unload(loaded.program);
+        self.kept = kept;
+        loaded.drop(self.engine.as_mut());
         result
     }
 
-    /// The graph of loss and gradients.
-    fn checked_graph(&self, key: &TrainKey) -> Result<Checked> {
+    /// The graph of loss and gradients: of all that is trained, and of the inputs that have one.
+    fn checked_graph(&self, key: &TrainKey, tolerance: f64) -> Result<Checked> {
+        let mut without = Vec::new();
+        loop {
+            match self.graph_without(key, tolerance, &without) {
+                Err(Error::NoGradient { parameter, .. }) if self.is_input(&parameter, &without) => {
+                    without.push(parameter);
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether this is an input node, in quotes, and not among these.
+    fn is_input(&self, name: &str, without: &[String]) -> bool {
+        let object = self.network.find(name.trim_matches('\'')).and_then(|id| self.network.object(id));
+        let input = object.is_ok_and(|o| matches!(o.kind, Kind::Node(Node::Input(_))));
+        input && !without.iter().any(|other| other == name)
+    }
+
+    /// The graph of loss and gradients, but for those of some inputs.
+    fn graph_without(&self, key: &TrainKey, tolerance: f64, without: &[String]) -> Result<Checked> {
         let compiled = self.compiled()?;
         let scope = Scope::new(key.dims);
         let held = |id: ObjectId| key.held.contains(&id);
@@ -205,7 +278,8 @@ impl Simulator {
             let object = self.network.object(id)?;
             let source = Source::Feed(i);
             let value = scope.read(|g| g.values.iter().position(|v| v.source == source)).map(ValueId);
-            if let (Kind::Node(Node::Input(_)), Some(value)) = (&object.kind, value) {
+            let named = without.iter().any(|name| *name == format!("'{}'", object.name));
+            if let (Kind::Node(Node::Input(_)), Some(value), false) = (&object.kind, value, named) {
                 let ty = scope.tensor(value).ty();
                 wanted.push(Wanted { name: object.name.clone(), value, source, ty });
             }
@@ -217,8 +291,16 @@ impl Simulator {
         };
         let adjoints = gradient(&scope, total, &ids, name)?.into_iter().map(|a| a.map(|t| t.id)).collect();
         let (loss, feeds) = (total.id, built.feeds);
-        Ok(Checked { graph: scope.finish()?, nodes, loss, wanted, adjoints, feeds })
+        let subject = Subject { graph: scope.finish()?, loss, wanted, adjoints, tolerance };
+        Ok(Checked { subject, nodes, feeds })
     }
+}
+
+/// What the host computes on the way to the loss.
+fn callbacks(graph: &Graph, nodes: usize, loss: ValueId) -> Vec<ValueId> {
+    let live = stages::live(graph, &[Output { value: loss, place: Place::Keep }]);
+    let called = (0..nodes).filter(|&n| live[n] && graph.nodes[n].op.downcast::<Callback>().is_some());
+    called.map(|n| graph.nodes[n].output).collect()
 }
 
 /// Which values have an operator between them and the loss whose derivative is not that of its output.
@@ -235,48 +317,4 @@ fn behind_foreign(graph: &Graph, nodes: usize, loss: ValueId) -> Vec<bool> {
         }
     }
     behind
-}
-
-fn compare(
-    w: &Wanted,
-    dims: Dims,
-    exact: &[f64],
-    found: &[f32],
-    sample: &[usize],
-    comparable: bool,
-    loss_at: &dyn Fn(usize, f64) -> Result<f64>,
-) -> Result<CheckedGradient> {
-    let largest = exact.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
-    // Below this an error of the differences themselves would show.
-    let scale = largest.max(1e-9);
-    let (mut device, mut differences, mut at, mut worst) = (0.0_f64, 0.0_f64, 0, -1.0);
-    let mut note = |e: usize, error: f64, kind: &mut f64| {
-        let error = if error.is_finite() { error } else { f64::INFINITY };
-        *kind = kind.max(error);
-        if error > worst {
-            (worst, at) = (error, e);
-        }
-    };
-    for (e, (a, b)) in exact.iter().zip(found).enumerate() {
-        note(e, (a - f64::from(*b)).abs() / scale, &mut device);
-    }
-    for &e in sample.iter().filter(|_| comparable) {
-        let mut error = f64::INFINITY;
-        for step in STEPS {
-            let slope = (loss_at(e, step)? - loss_at(e, -step)?) / (2.0 * step);
-            error = error.min((slope - exact[e]).abs() / scale);
-            if error < SUSPECT {
-                break;
-            }
-        }
-        note(e, error, &mut differences);
-    }
-    let (row, col) = (at / w.ty.cols, at % w.ty.cols);
-    let at = match w.ty.extent {
-        Extent::Fixed => format!("[{row}, {col}]"),
-        _ => format!("[{}, {}, {col}]", row / dims.batch, row % dims.batch),
-    };
-    let checked = if comparable { sample.len() } else { 0 };
-    let (name, elements) = (w.name.clone(), exact.len());
-    Ok(CheckedGradient { name, elements, checked, comparable, differences, device, at })
 }

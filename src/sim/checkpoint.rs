@@ -2,13 +2,16 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 use super::programs::{PARAMETERS, SLOTS};
+use super::stopping::{Best, Mark};
 use super::{Simulator, processes};
 use crate::error::{Error, Result};
 use crate::io::params::{self, Metadata, Tensors};
-use crate::train::Optimiser;
+use crate::train::{Optimiser, Words, written_kind};
 
 /// The counters, kept as JSON in the file's metadata.
 #[derive(Deserialize, Serialize)]
@@ -16,15 +19,31 @@ struct Counters {
     step: u64,
     epoch: u64,
     seed: u64,
+    #[serde(deserialize_with = "optimiser")]
     optimiser: Optimiser,
-    /// What was trained with then; nothing in older files.
+    /// What was trained with then, and on which data; nothing in older files.
     #[serde(default)]
-    minibatch: Option<usize>,
+    settings: Words,
     #[serde(default)]
-    rate: Option<f32>,
+    data: Words,
+    /// The best epoch of a training with early stopping; its parameters are in the file.
+    #[serde(default)]
+    best: Option<Mark>,
 }
 
 const KEY: &str = "nengo-wgpu checkpoint";
+
+/// Begins the names of the best epoch's parameters.
+const BEST: &str = "best/";
+
+/// Older files have the optimiser's kind among its settings.
+fn optimiser<'de, D: Deserializer<'de>>(from: D) -> Result<Optimiser, D::Error> {
+    let mut value = Value::deserialize(from)?;
+    if let Some(Value::String(kind)) = value.as_object_mut().and_then(|settings| settings.remove("kind")) {
+        value = [(kind, value)].into_iter().collect();
+    }
+    serde_json::from_value(value).map_err(D::Error::custom)
+}
 
 impl Simulator {
     /// Writes parameters, optimiser slots and counters, atomically: a killed process leaves the last whole file.
@@ -41,9 +60,11 @@ impl Simulator {
             epoch: compiled.epoch,
             seed: self.seed,
             optimiser,
-            minibatch: Some(self.minibatch),
-            rate: Some(compiled.training.schedule.rate),
+            settings: self.settings(),
+            data: compiled.data.clone(),
+            best: compiled.best.as_ref().map(|best| best.mark),
         };
+        let best = compiled.best.as_ref().map(|best| (BEST.to_string(), best.values.clone()));
         let json = serde_json::to_string(&counters).map_err(|e| Error::file(path.as_ref(), e.to_string()))?;
         let values = self.read_all(PARAMETERS)?;
         let mut all = vec![(String::new(), values)];
@@ -51,6 +72,7 @@ impl Simulator {
         for i in (0..3).filter(|&i| used[i]) {
             all.push((format!("optimiser/{i}/"), self.read_all(SLOTS + i)?));
         }
+        all.extend(best);
         let mut tensors = Vec::new();
         for (prefix, values) in &all {
             tensors.extend(self.named_tensors(values, prefix));
@@ -66,8 +88,9 @@ impl Simulator {
         params::save(path, &borrowed, &Metadata::from([(KEY.to_string(), json)]))
     }
 
-    /// Reads a checkpoint of this network, compiled with the same optimiser: training goes on as if it had never
-    /// stopped. [`Simulator::warnings`] tells then in what it goes on otherwise.
+    /// Reads a checkpoint of this network, compiled with an optimiser that keeps the same state: training goes on as if it had
+    /// never stopped. [`Simulator::warnings`] names each setting in which it goes on otherwise, and after
+    /// [`Simulator::prepare_fit`] also whether the data differ.
     ///
     /// # Errors
     /// A file of another network or optimiser, or one that cannot be read; nothing is changed then.
@@ -82,15 +105,20 @@ impl Simulator {
         let counters: Counters = serde_json::from_str(json)
             .map_err(|e| Error::file(path, format!("its counters cannot be read: {e}")))?;
         let optimiser = compiled.training.optimiser;
-        if counters.optimiser != optimiser {
-            let problem = format!("it was trained with {:?}, but this is {optimiser:?}", counters.optimiser);
+        if !optimiser.continues(&counters.optimiser) {
+            let (then, now) = (written_kind(&counters.optimiser), written_kind(&optimiser));
+            let problem = format!(
+                "it was trained with optimiser = {then}, whose state does not fit optimiser = {now}; go on with the same kind, \
+                 or start anew"
+            );
             return Err(Error::file(path, problem));
         }
         let used = optimiser.rule().slots(optimiser.momentum_of());
         let prefixes = (0..3).filter(|&i| used[i]).map(|i| (SLOTS + i, format!("optimiser/{i}/")));
         let all: Vec<(usize, String)> = [(PARAMETERS, String::new())].into_iter().chain(prefixes).collect();
+        let best = counters.best.map(|_| BEST);
         let mut expected = Vec::new();
-        for (_, prefix) in &all {
+        for prefix in all.iter().map(|(_, prefix)| prefix.as_str()).chain(best) {
             expected
                 .extend(self.expected().into_iter().map(|(name, shape)| (format!("{prefix}{name}"), shape)));
         }
@@ -98,40 +126,27 @@ impl Simulator {
         for (buffer, prefix) in all {
             self.write_named(buffer, &prefix, &tensors)?;
         }
-        self.resumed = self.changes_since(&counters);
+        let best = counters.best.map(|mark| Best { mark, values: self.buffer_of(BEST, &tensors) });
+        self.resumed = self.changes_since(counters.step, counters.seed, &counters.settings);
         self.seed = counters.seed;
         self.processes = processes::functions(&self.network, self.dt, self.seed)?;
         if let Some(compiled) = &mut self.compiled {
             (compiled.step, compiled.epoch) = (counters.step, counters.epoch);
+            (compiled.best, compiled.goes_on) = (best, true);
+            (compiled.data, compiled.data_then) = (counters.data.clone(), Some(counters.data));
         }
         Ok(())
     }
 
-    /// In what the training that goes on differs from the one that stopped, in sentences.
-    fn changes_since(&self, then: &Counters) -> Vec<String> {
-        let Some(compiled) = &self.compiled else { return Vec::new() };
-        let mut changes = Vec::new();
-        let mut changed = |what: &str, then: String, now: String| {
-            if then != now {
-                changes
-                    .push(format!("the checkpoint was trained with {what} {then}, and goes on with {now}"));
+    /// Tensors of a file as the floats of a buffer with the parameters' layout.
+    fn buffer_of(&self, prefix: &str, tensors: &Tensors) -> Vec<f32> {
+        let mut values = vec![0.0; self.layout.floats()];
+        for (p, place) in self.network.parameters.iter().zip(&self.layout.places) {
+            if let Some((_, found)) = tensors.get(&format!("{prefix}{}", p.name)) {
+                values[place.offset..place.offset + found.len()].copy_from_slice(found);
             }
-        };
-        let schedule = &compiled.training.schedule;
-        let (minibatch, rate) =
-            (then.minibatch.unwrap_or(self.minibatch), then.rate.unwrap_or(schedule.rate));
-        changed("minibatches of", minibatch.to_string(), self.minibatch.to_string());
-        changed("the learning rate", rate.to_string(), schedule.rate.to_string());
-        if then.seed != self.seed {
-            changes.push(format!("the checkpoint's seed, {}, is used in place of {}", then.seed, self.seed));
         }
-        if schedule.at(then.step) == 0.0 {
-            changes.push(format!(
-                "the schedule's learning rate is 0 at training step {}, where the checkpoint stands, so nothing is learned",
-                then.step
-            ));
-        }
-        changes
+        values
     }
 
     fn write_named(&mut self, buffer: usize, prefix: &str, tensors: &Tensors) -> Result<()> {

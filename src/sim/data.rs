@@ -60,8 +60,9 @@ impl Signal {
         }
     }
 
-    /// Refuses other sizes than `size`, and infinities and NaN (in targets NaN means: does not count).
-    pub(crate) fn check(&self, what: &str, size: usize, nan_allowed: bool) -> Result<()> {
+    /// Refuses other sizes than `size`, and infinities and NaN (in targets NaN means: does not count). Tells whether all numbers
+    /// are finite.
+    pub(crate) fn check(&self, what: &str, size: usize, nan_allowed: bool) -> Result<bool> {
         if self.size() != size {
             let data = format!("the data for {what}");
             return Err(Error::shape(data, self.shape(), what, format!("{size} dimensions")));
@@ -73,24 +74,31 @@ impl Signal {
             Signal::Steps(a) => a.as_slice(),
         };
         if slice.is_some_and(finite) {
-            return Ok(());
+            return Ok(true);
         }
-        let wrong = |x: &&f32| !(x.is_finite() || (nan_allowed && x.is_nan()));
-        let (bad, step) = match self {
-            Signal::Held(a) => (a.iter().find(wrong), 0),
-            Signal::Steps(a) => {
-                let found = a.indexed_iter().find(|(_, x)| wrong(x));
-                (found.map(|(_, x)| x), found.map_or(0, |((_, t, _), _)| t))
+        let wrong = |x: &f32| !(x.is_finite() || (nan_allowed && x.is_nan()));
+        let (mut bad, mut gaps) = (None, false);
+        let mut look = |x: f32, row: usize, step: u64, column: usize| {
+            gaps |= x.is_nan();
+            if bad.is_none() && wrong(&x) {
+                bad = Some((x, row, step, column));
             }
         };
+        match self {
+            Signal::Held(a) => a.indexed_iter().for_each(|((b, c), x)| look(*x, b, 0, c)),
+            Signal::Steps(a) => a.indexed_iter().for_each(|((b, t, c), x)| look(*x, b, t as u64, c)),
+        }
         match bad {
-            None => Ok(()),
-            Some(&value) => Err(Error::NotFinite {
-                what: format!("the data for {what}"),
-                value,
-                step: step as u64,
-                hint: "clean the data first".into(),
-            }),
+            None => Ok(!gaps),
+            Some((value, row, step, column)) => {
+                let what = format!("the data for {what}, example {row}, column {column},");
+                let hint = if nan_allowed {
+                    "clean the data first; a target that does not count is NaN"
+                } else {
+                    "clean the data first; NaN is for targets that do not count"
+                };
+                Err(Error::NotFinite { what, value, step, hint: hint.into() })
+            }
         }
     }
 
@@ -172,7 +180,7 @@ impl Data {
     /// # Errors
     /// [`Error::Shape`] with both names.
     pub fn examples(&self) -> Result<Option<usize>> {
-        agree(&[self], "examples", |s| Some(s.examples()))
+        agree(all_signals(&[self]), "examples", |s| Some(s.examples()))
     }
 
     /// Number of steps, if all signals that have steps agree on it.
@@ -180,7 +188,7 @@ impl Data {
     /// # Errors
     /// [`Error::Shape`] with both names.
     pub fn steps(&self) -> Result<Option<usize>> {
-        agree(&[self], "steps", Signal::steps)
+        agree(all_signals(&[self]), "steps", Signal::steps)
     }
 
     /// The given examples alone.
@@ -189,14 +197,20 @@ impl Data {
     }
 }
 
-/// Examples and steps of inputs and targets, if all signals agree on them.
-pub(crate) fn extent(data: &[&Data]) -> Result<(Option<usize>, Option<usize>)> {
-    Ok((agree(data, "examples", |s| Some(s.examples()))?, agree(data, "steps", Signal::steps)?))
+/// The signals of several data, with their names.
+pub(crate) fn all_signals<'a>(data: &[&'a Data]) -> impl Iterator<Item = (&'a str, &'a Signal)> + use<'a> {
+    let all: Vec<_> = data.iter().flat_map(|d| &d.signals).map(|(n, s)| (n.as_str(), s)).collect();
+    all.into_iter()
 }
 
-fn agree(data: &[&Data], what: &str, count: impl Fn(&Signal) -> Option<usize>) -> Result<Option<usize>> {
+/// What all signals agree on, of those that have it.
+pub(crate) fn agree<'a>(
+    signals: impl Iterator<Item = (&'a str, &'a Signal)>,
+    what: &str,
+    count: impl Fn(&Signal) -> Option<usize>,
+) -> Result<Option<usize>> {
     let mut first: Option<(&str, usize)> = None;
-    for (name, signal) in data.iter().flat_map(|d| &d.signals) {
+    for (name, signal) in signals {
         match (first, count(signal)) {
             (Some((other, n)), Some(m)) if n != m => {
                 let (left, right) = (format!("the data of '{other}'"), format!("that of '{name}'"));

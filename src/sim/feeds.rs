@@ -23,6 +23,8 @@ pub(super) struct Rows<'a> {
     pub first: u64,
     /// First step in the data.
     pub data_first: usize,
+    /// Steps of the whole run.
+    pub run: usize,
     /// What part of the run's steps this window is.
     pub share: f32,
     /// Whether it is the run's last window.
@@ -46,7 +48,9 @@ impl Simulator {
         for (name, signal) in &data.signals {
             let object = self.network.object(self.network.find(name)?)?;
             match &object.kind {
-                Kind::Node(Node::Input(size)) => signal.check(&format!("node '{name}'"), *size, false)?,
+                Kind::Node(Node::Input(size)) => {
+                    signal.check(&format!("node '{name}'"), *size, false)?;
+                }
                 _ => {
                     return Err(Error::invalid(format!("'{name}'"), "it takes no data; only input nodes do"));
                 }
@@ -64,7 +68,7 @@ impl Simulator {
     /// Fills the feeds of a program.
     pub(super) fn upload(&mut self, loaded: &Loaded, from: &Rows<'_>) -> Result<()> {
         let dims = loaded.dims;
-        let &Rows { inputs, targets, batch, first, data_first, share, ends, training_step } = from;
+        let &Rows { inputs, targets, batch, first, data_first, run, share, ends, training_step } = from;
         for &(feed, buffer, ty) in &loaded.feeds {
             let len = ty.elements(dims);
             match feed {
@@ -104,12 +108,26 @@ impl Simulator {
                     }
                 }
                 Feed::Target(probe) => {
-                    let name = self.network.probe_name(ProbeId(probe)).to_string();
-                    let signal = targets.get(&name);
-                    let signal = signal
-                        .ok_or_else(|| Error::invalid(format!("probe '{name}'"), "it has no targets"))?;
+                    let signal = self.targets_of(targets, probe)?;
                     self.engine
                         .write_with(buffer, 0, len, &mut |to| signal.gather(batch, data_first, dims, to))?;
+                }
+                Feed::Spread(probe, last) => {
+                    let every = self.sample_every(ProbeId(probe));
+                    let signal = self.targets_of(targets, probe)?;
+                    self.engine.write_with(buffer, 0, len, &mut |to| {
+                        signal.spread((batch, every, last), (data_first, run), dims, to);
+                    })?;
+                }
+                Feed::Recorded(every) => self.engine.write_with(buffer, 0, len, &mut |to| {
+                    for (r, to) in to.iter_mut().enumerate() {
+                        let done = data_first + r / dims.batch + 1;
+                        *to = f32::from(done.is_multiple_of(every));
+                    }
+                })?,
+                Feed::Counted(of) => {
+                    let (_, factor) = self.counted(of, from)?;
+                    self.engine.write(buffer, 0, &[factor as f32])?;
                 }
             }
         }

@@ -8,28 +8,36 @@ mod feeds;
 mod finite;
 mod fit;
 mod freeze;
+mod judge;
 mod learning;
 mod outline;
 mod parameters;
 mod processes;
 mod programs;
+mod reports;
+mod resume;
 mod run;
 mod states;
 mod step;
+mod stopping;
 mod stream;
+mod targets;
 mod train;
+mod trained;
+mod update;
 mod windows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ndarray::Array3;
 
 pub use check::CheckedGradient;
 pub use data::{Data, Signal};
-pub use fit::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 pub use freeze::EnsembleRates;
+pub use judge::Verdict;
 
 pub use outline::{Outline, Part as OutlinePart};
+pub use reports::{EarlyStopping, EpochReport, Evaluation, Fit, Progress, StepReport};
 pub use stream::{Recorded, Sink, Window};
 pub use windows::MemoryEstimate;
 
@@ -37,6 +45,7 @@ use crate::engine::dry::DryEngine;
 use crate::engine::{BufferId, Device, Engine};
 use crate::error::{Error, Result};
 use crate::network::{Network, ProbeId, TimeFunction};
+use crate::recent::Recent;
 use programs::{Layout, Loaded, PlanKey};
 use states::{StateKey, States};
 use train::Compiled;
@@ -73,16 +82,20 @@ pub struct Simulator {
     processes: HashMap<String, TimeFunction>,
     steps_done: u64,
     /// By who carries them, and how many floats they are.
-    states: HashMap<(StateKey, usize), States>,
-    plans: HashMap<PlanKey, Loaded>,
+    states: BTreeMap<(StateKey, usize), States>,
+    /// Places in `shared` that hold nothing.
+    spare: Vec<usize>,
+    /// The functions of callbacks, with what they keep, by who carries them.
+    kept: BTreeMap<StateKey, callbacks::Kept>,
+    plans: Recent<PlanKey, Loaded>,
     /// Steps of the windows of runs that begin as long as their key says.
-    windows: HashMap<PlanKey, usize>,
-    recorded: HashMap<ProbeId, Vec<Array3<f32>>>,
+    windows: Recent<PlanKey, usize>,
+    recorded: BTreeMap<ProbeId, Vec<Array3<f32>>>,
     keep_history: bool,
     /// Most steps of a window, if the user says so.
     window_limit: Option<usize>,
     /// Most steps of a window for its pace, by the key of runs of its kind with no steps.
-    paces: HashMap<PlanKey, usize>,
+    paces: Recent<PlanKey, usize>,
     /// Whether each step of a run is dispatched on its own.
     loops: bool,
     /// Callbacks because of which runs go one step at a time.
@@ -165,13 +178,15 @@ impl Simulator {
             processes: processes::functions(network, dt, seed)?,
             seed,
             steps_done: 0,
-            states: HashMap::new(),
-            plans: HashMap::new(),
-            windows: HashMap::new(),
-            recorded: HashMap::new(),
+            states: BTreeMap::new(),
+            spare: Vec::new(),
+            kept: BTreeMap::new(),
+            plans: Recent::default(),
+            windows: Recent::default(),
+            recorded: BTreeMap::new(),
             keep_history: true,
             window_limit: None,
-            paces: HashMap::new(),
+            paces: Recent::default(),
             loops: false,
             step_by_step: Vec::new(),
             resumed: Vec::new(),
@@ -228,12 +243,14 @@ impl Simulator {
             .map_err(|e| Error::invalid(format!("probe '{name}'"), e.to_string()))
     }
 
-    /// Everything as it was when the simulator was made: parameters, states, time, recorded data, optimiser.
+    /// Everything as it was when the simulator was made: parameters, states, time, recorded data, optimiser. Programs of
+    /// earlier runs and trainings are freed, and made again when they are needed.
     ///
     /// # Errors
     /// A lost device.
     pub fn reset(&mut self) -> Result<()> {
-        self.soft_reset()?;
+        self.steps_done = 0;
+        self.drop_programs();
         self.recorded.clear();
         self.initial_parameters()?;
         self.reset_optimiser()

@@ -9,6 +9,7 @@ use super::data::Data;
 use super::programs::PlanKey;
 use super::states::StateKey;
 use super::train::TrainKey;
+use super::windows::Cut;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::ObjectId;
@@ -24,6 +25,8 @@ pub struct Outline {
     pub minibatch: usize,
     /// Steps of the run.
     pub steps: usize,
+    /// Why a training run is cut into windows that nobody asked for, in a sentence.
+    pub note: Option<String>,
     /// Programs that are run, each as often as it says.
     pub parts: Vec<Part>,
     /// Dispatches of the whole run for one minibatch.
@@ -34,6 +37,9 @@ pub struct Outline {
     pub state_bytes: u64,
     /// Bytes of all buffers on the device.
     pub bytes: u64,
+    /// Bytes on the host for the largest system that decoders are solved from when a simulator is made; 0 where none is. What
+    /// is found in the cache takes none.
+    pub solving_bytes: u64,
 }
 
 /// A program of an [`Outline`].
@@ -80,7 +86,7 @@ impl Simulator {
             let rest = self.plan_forward(&key(n_steps % window))?;
             parts.push(Part { times: 1, program: Report::of(&rest.plan) });
         }
-        Ok(self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64))
+        self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64)
     }
 
     /// What a training step on a minibatch of these data does and costs, as it was compiled.
@@ -90,7 +96,7 @@ impl Simulator {
     pub fn outline_training(&self, inputs: &Data, targets: &Data, n_steps: Option<usize>) -> Result<Outline> {
         let (examples, key) = self.key(inputs, targets, n_steps, true)?;
         let compiled = self.compiled()?;
-        let windows = self.windows(&key, examples)?;
+        let Cut { windows, note, .. } = self.windows(&key, examples)?;
         let (mut parts, mut states) = (Vec::new(), 0);
         for (part, steps) in windows.parts() {
             let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key.clone() };
@@ -101,22 +107,31 @@ impl Simulator {
         }
         let sizes = self.training_sizes(compiled.scalars(), &compiled.training);
         let floats = self.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
-        let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64);
+        let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64)?;
         // With programs of their own for examples that do not fill a minibatch.
-        Ok(Outline { bytes: self.estimate(&key, examples, windows.backprop())?.bytes, ..outline })
+        let bytes = self.estimate(&key, examples, windows.backprop())?.bytes;
+        Ok(Outline { bytes, note, ..outline })
     }
 
-    fn outlined(&self, steps: usize, parts: Vec<Part>, parameter_bytes: u64, state_bytes: u64) -> Outline {
-        Outline {
+    fn outlined(
+        &self,
+        steps: usize,
+        parts: Vec<Part>,
+        parameter_bytes: u64,
+        state_bytes: u64,
+    ) -> Result<Outline> {
+        Ok(Outline {
+            solving_bytes: self.network.solving_bytes()?,
             device: self.device.name().to_string(),
             minibatch: self.minibatch,
             steps,
+            note: None,
             dispatches: parts.iter().map(|p| p.times * p.program.dispatches).sum(),
             parameter_bytes,
             state_bytes,
             bytes: parameter_bytes + state_bytes + parts.iter().map(|p| p.program.bytes).sum::<u64>(),
             parts,
-        }
+        })
     }
 }
 
@@ -126,6 +141,7 @@ impl fmt::Display for Outline {
             writeln!(f, "{times} x {program}")?;
         }
         let (parameters, states) = (Bytes(self.parameter_bytes), Bytes(self.state_bytes));
+        self.note.iter().try_for_each(|note| writeln!(f, "{note}"))?;
         write!(
             f,
             "{} steps of {} examples on {}: {} dispatches\nbytes in all: {}, of them parameters {parameters}, states \
@@ -135,6 +151,10 @@ impl fmt::Display for Outline {
             self.device,
             self.dispatches,
             Bytes(self.bytes)
-        )
+        )?;
+        match self.solving_bytes {
+            0 => Ok(()),
+            bytes => write!(f, "\nsolving for decoders: {} of the host's memory", Bytes(bytes)),
+        }
     }
 }

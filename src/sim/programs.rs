@@ -1,6 +1,6 @@
 //! From a simulator's network to programs on its engine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::Simulator;
 use super::callbacks::Call;
@@ -101,6 +101,25 @@ pub(super) struct Loaded {
     pub outputs: Vec<Placed>,
     pub stages: Vec<Stage>,
     pub dims: Dims,
+    /// Whose states it carries on, and how many floats they are.
+    pub states: Option<(StateKey, usize)>,
+    /// Bytes of its own buffers.
+    pub bytes: u64,
+}
+
+/// Programs of runs that are always kept: of a window and of the rest of a run, for whole minibatches and for the last.
+const LEAST_OF_RUNS: usize = 4;
+/// The same of trainings, whose windows may be run twice, with those of a validation.
+const LEAST_OF_TRAINING: usize = 12;
+/// Programs that are kept at most.
+const MOST: usize = 16;
+/// More than the least number of programs is kept while their buffers have no more bytes than this.
+const FEW_BYTES: u64 = 24 << 20;
+
+/// Whether so many programs may be kept.
+fn is_few<K>(programs: &[(K, Loaded)], least: usize) -> bool {
+    let bytes = || programs.iter().map(|(_, loaded)| loaded.bytes).sum::<u64>();
+    programs.len() <= least || (programs.len() <= MOST && bytes() <= FEW_BYTES)
 }
 
 impl Simulator {
@@ -177,7 +196,7 @@ impl Simulator {
 
     /// The forward program for a key; made on first use.
     pub(super) fn forward(&mut self, key: &PlanKey) -> Result<()> {
-        if self.plans.contains_key(key) {
+        if self.plans.get(key).is_some() {
             return Ok(());
         }
         let planned = self.plan_forward(key)?;
@@ -187,7 +206,8 @@ impl Simulator {
     /// The plan of a forward program; nothing is allocated.
     pub(super) fn plan_forward(&self, key: &PlanKey) -> Result<Planned> {
         let scope = Scope::new(key.dims);
-        let held = |id: ObjectId| key.held.contains(&id);
+        let held: HashSet<ObjectId> = key.held.iter().copied().collect();
+        let held = |id: ObjectId| held.contains(&id);
         let (dims, spiking) = (key.dims, Spiking::default());
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &held };
         let mut built = build::build(&self.network, &scope, &settings)?;
@@ -202,10 +222,11 @@ impl Simulator {
         let learned: Vec<ValueId> = learned.iter().map(|p| p.id).collect();
         let graph = scope.finish()?;
         // What learns does so unseen, too.
+        let mut live = plan::stages::live(&graph, &outputs);
         for product in learned {
-            let live = plan::stages::live(&graph, &outputs);
             if graph.producer(product).is_some_and(|n| !live[n.0]) {
                 outputs.push(Output { value: product, place: Place::Keep });
+                plan::stages::mark(&graph, product, &mut live);
             }
         }
         let nodes = graph.nodes.len();
@@ -245,10 +266,36 @@ impl Simulator {
     /// Loads a forward program.
     pub(super) fn load_forward(&mut self, key: &PlanKey, planned: Planned) -> Result<()> {
         let Planned { plan, feeds, layout } = planned;
+        let states = Some((key.states, layout.start.len()));
         self.make_states(key.states, layout)?;
-        let loaded = self.load(plan, &feeds)?;
+        let loaded = Loaded { states, ..self.load(plan, &feeds)? };
         self.plans.insert(key.clone(), loaded);
+        self.limit_programs();
         Ok(())
+    }
+
+    /// Frees programs that were not used for long, and the states that no other program has.
+    pub(super) fn limit_programs(&mut self) {
+        let plans = self.plans.limit_by(|entries| is_few(entries, LEAST_OF_RUNS));
+        let programs = self.compiled.as_mut().map(|c| c.programs.limit_by(|e| is_few(e, LEAST_OF_TRAINING)));
+        let gone = plans.into_iter().chain(programs.into_iter().flatten());
+        gone.for_each(|loaded| loaded.drop(self.engine.as_mut()));
+        // Runs go on from their states.
+        let runs = self.states.keys().filter(|(key, _)| *key == StateKey::Run);
+        let programs = self.plans.iter().map(|(_, l)| l);
+        let programs = programs.chain(self.compiled.iter().flat_map(|c| c.programs.iter().map(|(_, l)| l)));
+        let used: BTreeSet<_> = programs.filter_map(|loaded| loaded.states).chain(runs.copied()).collect();
+        self.drop_states(|key| used.contains(key));
+    }
+
+    /// Frees all programs and states, and forgets how long windows were.
+    pub(super) fn drop_programs(&mut self) {
+        let plans = self.plans.limit(0);
+        let programs = self.compiled.as_mut().map(|c| c.programs.limit(0));
+        let gone = plans.into_iter().chain(programs.into_iter().flatten());
+        gone.for_each(|loaded| loaded.drop(self.engine.as_mut()));
+        self.drop_states(|_| false);
+        (self.windows, self.paces) = Default::default();
     }
 
     /// Loads a plan into the engine.
@@ -259,20 +306,17 @@ impl Simulator {
                 self.engine.write(program.locals[i], placed.binding.offset + placed.start, value)?;
             }
         }
-        let mut found: Vec<(usize, BufferId, Type)> = plan
-            .feeds
-            .iter()
-            .filter_map(|(&feed, placed)| match placed.binding.buffer {
-                BufferRef::Local(i) => Some((feed, program.locals[i], placed.ty)),
-                BufferRef::Shared(_) => None,
-            })
-            .collect();
-        found.sort_by_key(|f| f.0);
+        let found = plan.feeds.iter().filter_map(|(&feed, placed)| match placed.binding.buffer {
+            BufferRef::Local(i) => Some((feeds[feed], program.locals[i], placed.ty)),
+            BufferRef::Shared(_) => None,
+        });
         Ok(Loaded {
-            feeds: found.into_iter().map(|(feed, buffer, ty)| (feeds[feed], buffer, ty)).collect(),
+            feeds: found.collect(),
             outputs: plan.outputs,
             stages: plan.stages,
             dims: plan.graph.dims,
+            states: None,
+            bytes: plan.recording.locals.iter().map(|(len, _)| 4 * *len as u64).sum(),
             program,
             calls,
         })

@@ -106,7 +106,7 @@ impl Simulator {
         let dims = Dims { batch: self.minibatch, steps: n_steps };
         let key = PlanKey { dims, held, states: StateKey::Predict(dims.batch) };
         self.forward(&key)?;
-        Ok(self.plans[&key].stages.clone())
+        Ok(self.plans.get(&key).map_or_else(Vec::new, |loaded| loaded.stages.clone()))
     }
 
     /// Whether a probe has one value at the end of a run, and not a row for each step.

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use super::Simulator;
+use super::programs::PARAMETERS;
 use crate::engine::{Binding, BufferRef, Command, Engine, Program, Recording};
 use crate::error::{Error, Result};
 use crate::graph::Graph;
 use crate::plan::Carry;
 
 /// Who carries states from window to window. Each has a buffer of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum StateKey {
     /// Runs, which go on where the last one ended.
     Run,
@@ -134,36 +135,20 @@ pub(super) struct Borders {
     pub restore: Vec<Program>,
 }
 
-impl States {
-    /// Frees everything.
-    pub fn drop(self, engine: &mut dyn Engine, shared: &[crate::engine::BufferId]) {
-        engine.free(shared[self.current]);
-        engine.free(shared[self.initial]);
-        engine.unload(self.reset);
-        if let Some(Backup { buffer, save, restore }) = self.backup {
-            engine.free(shared[buffer]);
-            [save, restore].into_iter().for_each(|p| engine.unload(p));
-        }
-        if let Some(borders) = self.borders {
-            borders.drop(engine, shared);
-        }
-    }
-}
-
 impl Borders {
-    fn drop(self, engine: &mut dyn Engine, shared: &[crate::engine::BufferId]) {
-        if let Some(buffer) = self.buffer {
-            engine.free(shared[buffer]);
-        }
+    /// Frees its programs; gives the shared buffer that is to be freed.
+    fn unload(self, engine: &mut dyn Engine) -> Option<usize> {
         let programs = self.save.into_iter().chain(self.restore);
         programs.chain([self.reset_forward, self.reset_adjoint]).for_each(|p| engine.unload(p));
+        self.buffer
     }
 }
 
 impl Simulator {
     /// The shared buffer that holds, or would hold, states of so many floats.
     pub(super) fn state_buffer(&self, key: StateKey, len: usize) -> usize {
-        self.states.get(&(key, len)).map_or(self.shared.len(), |s| s.current)
+        let new = self.spare.last().copied().unwrap_or(self.shared.len());
+        self.states.get(&(key, len)).map_or(new, |s| s.current)
     }
 
     /// Makes the buffers of [`Simulator::state_buffer`] at their start, on first use.
@@ -220,9 +205,8 @@ impl Simulator {
             return Ok(());
         }
         let (current, initial, forward, len) = (states.current, states.initial, states.forward, states.len);
-        if let Some(old) = states.borders.take() {
-            old.drop(self.engine.as_mut(), &self.shared);
-        }
+        let old = states.borders.take().and_then(|old| old.unload(self.engine.as_mut()));
+        old.into_iter().for_each(|buffer| self.unshare(buffer));
         let buffer = match count * forward {
             0 => None,
             floats => Some(self.share(floats, "states at the borders of windows")?),
@@ -254,12 +238,39 @@ impl Simulator {
     /// A new shared buffer.
     fn share(&mut self, len: usize, label: &str) -> Result<usize> {
         let buffer = self.engine.allocate(len, label)?;
-        self.shared.push(buffer);
-        Ok(self.shared.len() - 1)
+        let at = self.spare.pop().unwrap_or(self.shared.len());
+        if at == self.shared.len() {
+            self.shared.push(buffer);
+        }
+        self.shared[at] = buffer;
+        Ok(at)
     }
 
-    /// Sets states to their start.
+    /// Frees a shared buffer.
+    fn unshare(&mut self, at: usize) {
+        self.engine.free(self.shared[at]);
+        self.shared[at] = self.shared[PARAMETERS];
+        self.spare.push(at);
+    }
+
+    /// Frees the states that are not `wanted`.
+    pub(super) fn drop_states(&mut self, wanted: impl Fn(&(StateKey, usize)) -> bool) {
+        let gone: Vec<States> = self.states.extract_if(.., |key, _| !wanted(key)).map(|(_, s)| s).collect();
+        for States { current, initial, reset, backup, borders, .. } in gone {
+            self.engine.unload(reset);
+            let mut buffers = vec![current, initial];
+            if let Some(Backup { buffer, save, restore }) = backup {
+                [save, restore].into_iter().for_each(|p| self.engine.unload(p));
+                buffers.push(buffer);
+            }
+            buffers.extend(borders.and_then(|borders| borders.unload(self.engine.as_mut())));
+            buffers.into_iter().for_each(|buffer| self.unshare(buffer));
+        }
+    }
+
+    /// Sets states to their start, those of callbacks too.
     pub(super) fn reset_states(&mut self, key: StateKey) -> Result<()> {
+        self.kept.remove(&key);
         let resets: Vec<&Program> =
             self.states.iter().filter(|((k, _), _)| *k == key).map(|(_, s)| &s.reset).collect();
         if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }

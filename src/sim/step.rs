@@ -3,14 +3,15 @@
 use super::Simulator;
 use super::data::Data;
 use super::feeds::Rows;
-use super::fit::StepReport;
 use super::programs::{GRADIENTS, HYPER, PARTS, REPORT};
+use super::reports::StepReport;
 use super::states::{Borders, States};
 use super::train::{Compiled, Part, TrainKey};
 use super::windows::Windows;
 use crate::engine::{Binding, Command, Engine, Program, Recording};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
+use crate::network::{Activation, Kind, Object};
 use crate::op::accumulate::accumulate;
 use crate::op::update::{LINE, Segment};
 
@@ -18,10 +19,13 @@ use crate::op::update::{LINE, Segment};
 pub(super) struct Pending {
     pub step: u64,
     pub examples: usize,
-    pub norms: bool,
+    /// Whether the norms of the parameters are in the report.
+    pub looks: bool,
     pub key: TrainKey,
     /// The time step after which the states are what the device holds in the end.
     pub states_at: usize,
+    /// Of each number of the report, the examples that it is the mean of: fewer where not all targets count.
+    pub weights: Vec<f64>,
 }
 
 /// Programs that a run in several windows needs besides those of its windows.
@@ -50,6 +54,8 @@ pub(super) struct Batch<'a> {
     pub targets: &'a Data,
     /// Which examples.
     pub examples: &'a [usize],
+    /// Whether the penalty on parameters is looked at.
+    pub looks: bool,
 }
 
 impl Simulator {
@@ -131,7 +137,8 @@ impl Simulator {
         compiled: &Compiled,
     ) -> Result<Pending> {
         let (training, step) = (&compiled.training, compiled.step);
-        let norms = key.update && step.is_multiple_of(training.report_every as u64);
+        let looks = key.update && batch.looks && self.penalised();
+        let norms = looks && self.looks_apart();
         let report = (self.shared[REPORT], self.report_len(compiled.scalars()));
         if key.update {
             let hyper = training.optimiser.hyper(training.schedule.at(step), step, training.clip);
@@ -141,10 +148,10 @@ impl Simulator {
         let rows = |i: usize| {
             let steps = windows.range(i);
             let share = steps.len() as f32 / windows.steps as f32;
-            let Batch { inputs, targets, examples } = batch;
-            let (first, data_first) = (steps.start as u64, steps.start);
-            let ends = i + 1 == count;
-            Rows { inputs, targets, batch: examples, first, data_first, share, ends, training_step: step }
+            let Batch { inputs, targets, examples, .. } = batch;
+            let (first, data_first, run) = (steps.start as u64, steps.start, windows.steps);
+            let (batch, ends) = (examples, i + 1 == count);
+            Rows { inputs, targets, batch, first, data_first, run, share, ends, training_step: step }
         };
         // Programs before each window's: of all states of this key.
         let all = |of: &dyn Fn(&States) -> Option<Program>| -> Vec<Program> {
@@ -169,11 +176,22 @@ impl Simulator {
         }
         let last = queue.len() - 1;
         let mut first = true;
+        // What callbacks keep at the start of each window that is run again.
+        let mut borders = Vec::new();
+        self.kept.remove(&key.states());
         for (at, (before, part, i)) in queue.into_iter().enumerate() {
             let part = if count == 1 { Part::Whole } else { part };
             let dims = Dims { steps: windows.range(i).len(), ..key.dims };
-            let loaded = &compiled.programs[&TrainKey { dims, part, ..key.clone() }];
-            self.upload(loaded, &rows(i))?;
+            let own = TrainKey { dims, part, ..key.clone() };
+            let missing = || Error::invalid("training", "one of its programs is missing");
+            let loaded = compiled.programs.peek(&own).ok_or_else(missing)?;
+            let rows = rows(i);
+            self.upload(loaded, &rows)?;
+            if part == Part::Forward {
+                borders.push(self.kept.get(&key.states()).cloned().unwrap_or_default());
+            } else if let Some(kept) = borders.get(i) {
+                self.kept.insert(key.states(), kept.clone());
+            }
             let mut programs: Vec<&Program> = before.iter().collect();
             programs.extend((norms && at == last).then_some(&compiled.norms));
             let mut after: Vec<&Program> = Vec::new();
@@ -188,21 +206,30 @@ impl Simulator {
                 first = false;
             }
             let report = (at == last).then_some(report);
-            self.submit_with_calls(&programs, loaded, &after, report, rows(i).first)?;
+            self.submit_with_calls(&programs, loaded, &after, report, (key.states(), &rows))?;
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
-        Ok(Pending { step, examples: batch.examples.len(), norms, key: key.clone(), states_at })
+        let (weights, examples) = (self.target_weights(key, compiled, &rows(0))?, batch.examples.len());
+        Ok(Pending { step, examples, looks, key: key.clone(), states_at, weights })
+    }
+
+    /// The numbers of a report, each with its weight in a mean over minibatches: losses and custom parts, then metrics.
+    pub(super) fn weighted(&self, report: &[f32], of: &Pending) -> Result<Vec<(f64, f64)>> {
+        let number = |i: usize| (f64::from(report[i * LINE]), of.weights[i]);
+        let metrics = self.compiled()?.training.metrics.len();
+        let all = of.weights.len();
+        Ok((0..self.compiled()?.losses()).chain(all - metrics..all).map(number).collect())
     }
 
     fn report_len(&self, scalars: usize) -> usize {
         scalars * LINE + 2 * self.layout.segments.list.len().max(1)
     }
 
-    /// The penalties on activities in a report.
-    pub(super) fn on_activity(&self, report: &[f32]) -> f64 {
+    /// The penalties on activities in a report; nothing where there are none.
+    fn on_activity(&self, report: &[f32]) -> Option<f64> {
         let objective = self.compiled.as_ref().map(|c| &c.training.objective);
         let at = objective.filter(|o| !o.activities.is_empty()).map(|o| o.terms.len() + o.custom.len());
-        at.map_or(0.0, |i| f64::from(report[i * LINE]))
+        at.map(|i| f64::from(report[i * LINE]))
     }
 
     /// A report's floats in words.
@@ -211,8 +238,8 @@ impl Simulator {
         let training = &compiled.training;
         let objective = &training.objective;
         let (terms, custom) = (objective.terms.len(), objective.custom.len());
-        let activity = usize::from(!objective.activities.is_empty());
-        if let Some(i) = (0..terms + custom + activity).find(|i| !report[i * LINE].is_finite()) {
+        let activities = usize::from(!objective.activities.is_empty());
+        if let Some(i) = (0..terms + custom + activities).find(|i| !report[i * LINE].is_finite()) {
             let what =
                 match (objective.terms.get(i), i.checked_sub(terms).and_then(|i| objective.custom.get(i))) {
                     (Some(term), _) => format!("the loss of probe '{}'", term.probe),
@@ -222,29 +249,41 @@ impl Simulator {
             return Err(self.not_finite(what, report[i * LINE], of));
         }
         let scalar = |i: usize| f64::from(report[i * LINE]);
-        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activity + i)).collect();
-        let on_activity = self.on_activity(report);
+        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activities + i)).collect();
+        let activity = self.on_activity(report);
         let sums = &report[compiled.scalars() * LINE..];
-        let penalty = of.norms.then(|| {
+        let on_parameters = of.looks.then(|| {
+            let penalised = |(_, s): &(usize, &Segment)| s.l2 != 0.0 || s.l1 != 0.0 || s.norm != 0.0;
             let one = |(i, s): (usize, &Segment)| {
                 let (absolute, square) = (f64::from(sums[2 * i]), f64::from(sums[2 * i + 1]));
                 f64::from(s.l2) * square / 2.0
                     + f64::from(s.l1) * absolute
                     + f64::from(s.norm) * square.sqrt()
             };
-            on_activity + self.layout.segments.list.iter().enumerate().map(one).sum::<f64>()
+            self.layout.segments.list.iter().enumerate().filter(penalised).map(one).sum::<f64>()
         });
+        let penalty = match (on_parameters, activity) {
+            (None, activity) => activity.filter(|_| !self.penalised()),
+            (Some(on_parameters), activity) => Some(on_parameters + activity.unwrap_or(0.0)),
+        };
         let loss = (0..terms + custom).map(scalar).sum();
-        Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, metrics })
+        Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, activity, metrics })
     }
 
     /// The error for a loss that is not finite, with the state that shows where it comes from.
     fn not_finite(&mut self, what: String, value: f32, of: &Pending) -> Error {
-        let advice = "lower the learning rate or clip the gradient; the last checkpoint is kept";
+        let steep = |o: &&Object| matches!(&o.kind, Kind::Layer(l) if matches!(l.activation, Activation::Sqrt | Activation::Log));
+        let advice = match self.network.objects.iter().find(steep) {
+            Some(Object { name, .. }) => format!(
+                "the derivative of the activation of layer '{name}' is infinite at 0: keep what comes into it above 0; else \
+                 lower the learning rate or clip the gradient; the last checkpoint is kept"
+            ),
+            None => "lower the learning rate or clip the gradient; the last checkpoint is kept".to_string(),
+        };
         let hint = match self.bad_state(of.key.states()) {
             Ok(Some(state)) => format!("{state}, after {} time steps; {advice}", of.states_at),
             // What is wrong with the device, if anything, matters less than the loss.
-            _ => advice.to_string(),
+            _ => advice,
         };
         Error::NotFinite { what, value, step: of.step, hint }
     }

@@ -26,6 +26,8 @@ const FIRST: usize = 64;
 /// Most steps of a window whose length depends on the time that others took. Shorter than what filters cut into chunks
 /// (`op/chunks.rs`), so that the same run gives the same bits however fast it was.
 const LONGEST: usize = 256;
+/// Kinds of runs whose windows are known at a time.
+pub(super) const KNOWN: usize = 64;
 /// A longer submission, in seconds, makes a desktop stutter, and a few times longer ones are killed by drivers.
 const LONG: f64 = 0.25;
 
@@ -66,9 +68,10 @@ pub(super) struct Run<'a> {
 impl<'a> Run<'a> {
     /// What a window reads that begins at the simulator's step `first` and the data's row `data_first`.
     pub fn rows(&self, first: u64, data_first: usize) -> Rows<'a> {
-        let &Run { inputs, batch, .. } = self;
+        let &Run { inputs, batch, n_steps: run, .. } = self;
         static NONE: Data = Data::new();
-        Rows { inputs, targets: &NONE, batch, first, data_first, share: 1.0, ends: true, training_step: 0 }
+        let (share, ends) = (1.0, true);
+        Rows { inputs, targets: &NONE, batch, first, data_first, run, share, ends, training_step: 0 }
     }
 }
 
@@ -213,15 +216,16 @@ impl Simulator {
     fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
         let key = |steps| PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
         let wanted = key(steps.min(self.most_steps(&key(0))));
-        if let Some(&steps) = self.windows.get(&wanted) {
+        if let Some(&mut steps) = self.windows.get(&wanted) {
             self.forward(&key(steps))?;
             return Ok(key(steps));
         }
         let (fits, planned) = self.fitting_window(wanted.clone())?;
-        if !self.plans.contains_key(&fits) {
+        if self.plans.get(&fits).is_none() {
             self.load_forward(&fits, planned)?;
         }
         self.windows.insert(wanted, fits.dims.steps);
+        self.windows.limit(KNOWN);
         Ok(fits)
     }
 
@@ -249,7 +253,7 @@ impl Simulator {
     /// Most steps of a window of runs of this kind, which is `of` with no steps.
     pub(super) fn most_steps(&self, of: &PlanKey) -> usize {
         let unknown = if self.loops && self.device.kind() != DeviceKind::Cpu { FIRST } else { WINDOW };
-        let known = self.paces.get(of).copied();
+        let known = self.paces.peek(of).copied();
         let most = self.window_limit.unwrap_or_else(|| known.unwrap_or(unknown));
         if self.step_by_step.is_empty() { most } else { 1 }
     }
@@ -264,8 +268,9 @@ impl Simulator {
         let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
         let start = Instant::now();
         let result: Result<Vec<Array3<f32>>> = (|| {
-            self.upload(&loaded, &run.rows(first, data_first))?;
-            self.submit_restorable(&loaded, key.states, first)?;
+            let rows = run.rows(first, data_first);
+            self.upload(&loaded, &rows)?;
+            self.submit_restorable(&loaded, key.states, &rows)?;
             (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
         })();
         self.plans.insert(key.clone(), loaded);
@@ -273,6 +278,7 @@ impl Simulator {
             let of = PlanKey { dims: Dims { steps: 0, ..key.dims }, ..key.clone() };
             let most = pace(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
             self.paces.insert(of, most);
+            self.paces.limit(KNOWN);
         }
         result
     }

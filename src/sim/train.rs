@@ -1,34 +1,35 @@
 //! From an objective to training programs: forward, loss, gradient, penalties and update.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use super::Simulator;
-use super::data::Data;
 use super::programs::{
     GRADIENTS, HYPER, Loaded, PARAMETERS, PARTIALS, PARTS, Planned, REPORT, SHARED, SLOTS, TABLE,
 };
 use super::states::StateKey;
 use super::step::Sums;
+use super::stopping::Best;
+use super::targets::{TargetKey, Targets};
 use super::windows::Windows;
 use crate::build::gradient::gradient;
 use crate::build::{self, Built, Feed, Settings};
-use crate::engine::{Binding, BufferRef, Command, Program, Recording};
+use crate::engine::{Binding, BufferRef, Program};
 use crate::error::{Error, Result};
-use crate::graph::{Dims, Extent, Scope, Source, Tensor, Type, ValueId};
+use crate::graph::{Dims, Scope, Tensor, Type, ValueId};
 use crate::network::{Bound, ObjectId};
-use crate::op::norm::{self, NormBindings, Of};
-use crate::op::update::{ClipMode, LINE, UpdateBindings, update};
+use crate::op::update::LINE;
 use crate::plan::merge::Pack;
 use crate::plan::{self, Output, Place};
-use crate::train::{Over, Terms, Training, penalty};
+use crate::recent::Recent;
+use crate::train::{Over, Roles, Terms, Training, Words};
 
 /// What distinguishes training programs of one objective.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TrainKey {
     pub dims: Dims,
     pub held: Vec<ObjectId>,
-    /// Name, held, and columns of each target.
-    pub targets: Vec<(String, bool, usize)>,
+    /// Each probe's targets.
+    pub targets: Vec<TargetKey>,
     /// With gradient and update, or the loss alone.
     pub update: bool,
     /// What of a run it does.
@@ -57,20 +58,37 @@ impl TrainKey {
 /// A training that has been compiled for this simulator.
 pub(super) struct Compiled {
     pub training: Training,
-    pub programs: HashMap<TrainKey, Loaded>,
+    /// How it takes each parameter, and what has no effect.
+    pub roles: Roles,
+    pub programs: Recent<TrainKey, Loaded>,
     /// Sums of the parameters' norms, for reports of the penalty.
     pub norms: Program,
     /// What runs in several windows need besides.
     pub sums: Option<Sums>,
     /// How runs are cut, by the key of the whole run and the number of examples.
-    pub windows: HashMap<(TrainKey, usize), Windows>,
+    pub windows: Recent<(TrainKey, usize), Windows>,
+    /// Why training runs are cut that nobody asked to cut, in a sentence.
+    pub cut: Option<String>,
     /// Steps of the optimiser so far.
     pub step: u64,
     /// Epochs so far.
     pub epoch: u64,
+    /// The best epoch of a fit with early stopping.
+    pub best: Option<Best>,
+    /// The next fit goes on with `best`, which a checkpoint has brought.
+    pub goes_on: bool,
+    /// The data of the last fit, in words, as a checkpoint keeps them.
+    pub data: Words,
+    /// The same of the checkpoint that was read, until a fit compares them.
+    pub data_then: Option<Words>,
 }
 
 impl Compiled {
+    /// Losses on probes and custom parts.
+    pub fn losses(&self) -> usize {
+        self.training.objective.terms.len() + self.training.objective.custom.len()
+    }
+
     /// Floats on lines of their own in the report: loss terms, custom parts, activity penalties, metrics.
     pub fn scalars(&self) -> usize {
         let o = &self.training.objective;
@@ -100,24 +118,27 @@ impl Simulator {
         for probe in probes.chain(training.metrics.iter().map(|m| m.probe())) {
             self.network.find_probe(probe)?;
         }
+        let mut roles = Roles::new(&self.network, &training.groups)?;
+        roles.used = self.used(&training, &roles.rates);
         let mut segments = self.layout.segments.clone();
-        penalty::apply(
-            &mut segments,
-            &self.network,
-            &training.penalties,
-            &training.groups,
-            &training.optimiser,
-        )?;
+        roles.apply(&mut segments.list, &self.network, &training)?;
+        roles.notes.extend(training.idle_settings(&self.network));
         self.drop_training();
         self.layout.segments = segments;
         let compiled = Compiled {
             training,
-            programs: HashMap::new(),
+            roles,
+            programs: Recent::default(),
             norms: Program { id: usize::MAX, locals: Vec::new() },
             sums: None,
-            windows: HashMap::new(),
+            windows: Recent::default(),
+            cut: None,
             step: 0,
             epoch: 0,
+            best: None,
+            goes_on: false,
+            data: Words::new(),
+            data_then: None,
         };
         self.allocate_training(compiled.scalars(), &compiled.training)?;
         let norms = self.engine.load(&self.norms_recording(compiled.scalars()), &self.shared)?;
@@ -126,14 +147,11 @@ impl Simulator {
     }
 
     fn drop_training(&mut self) {
-        if let Some(compiled) = self.compiled.take() {
-            compiled.programs.into_values().for_each(|l| l.drop(self.engine.as_mut()));
+        if let Some(mut compiled) = self.compiled.take() {
+            compiled.programs.limit(0).into_iter().for_each(|l| l.drop(self.engine.as_mut()));
             self.engine.unload(compiled.norms);
             compiled.sums.into_iter().for_each(|s| s.drop(self.engine.as_mut()));
-            let keys =
-                self.states.extract_if(|(key, _), _| !matches!(key, StateKey::Run | StateKey::Predict(_)));
-            let states: Vec<_> = keys.map(|(_, states)| states).collect();
-            states.into_iter().for_each(|s| s.drop(self.engine.as_mut(), &self.shared));
+            self.drop_states(|(key, _)| matches!(key, StateKey::Run | StateKey::Predict(_)));
             for at in GRADIENTS..SHARED {
                 if self.shared[at] != self.shared[PARAMETERS] {
                     self.engine.free(self.shared[at]);
@@ -184,7 +202,7 @@ impl Simulator {
     /// Slots and counters of the optimiser as they start.
     pub(super) fn reset_optimiser(&mut self) -> Result<()> {
         let Some(compiled) = &mut self.compiled else { return Ok(()) };
-        (compiled.step, compiled.epoch) = (0, 0);
+        (compiled.step, compiled.epoch, compiled.best) = (0, 0, None);
         let optimiser = compiled.training.optimiser;
         let used = optimiser.rule().slots(optimiser.momentum_of());
         let start = optimiser.slot_start();
@@ -200,60 +218,37 @@ impl Simulator {
         Binding { buffer: BufferRef::Shared(at), offset: 0, len }
     }
 
-    fn sums(&self, scalars: usize) -> Binding {
-        let len = (4 * (self.layout.segments.list.len() + 1)).next_multiple_of(4);
-        Binding { buffer: BufferRef::Shared(REPORT), offset: scalars * LINE, len }
-    }
-
-    fn norm_bindings(&self, scalars: usize) -> NormBindings {
-        let floats = self.layout.floats();
-        NormBindings {
-            parameters: self.whole(PARAMETERS, floats),
-            gradients: self.whole(GRADIENTS, floats),
-            table: self.whole(TABLE, self.layout.segments.table().len()),
-            partials: self.whole(PARTIALS, (2 * self.layout.segments.lines()).next_multiple_of(4).max(4)),
-            sums: self.sums(scalars),
-        }
-    }
-
-    fn norms_recording(&self, scalars: usize) -> Recording {
-        let mut commands = Vec::new();
-        let family = self.device.target().family;
-        if !self.layout.segments.list.is_empty() {
-            let calls =
-                norm::norms(&self.layout.segments, Of::Parameters, family, self.norm_bindings(scalars));
-            commands.extend(calls.map(Command::Dispatch));
-        }
-        Recording { label: "norms".into(), locals: Vec::new(), commands }
-    }
-
     /// The training or evaluation program for a key; made on first use.
     pub(super) fn training_program(&mut self, key: &TrainKey) -> Result<()> {
-        let compiled = self.compiled()?;
-        if compiled.programs.contains_key(key) {
+        if self.compiled.as_mut().is_some_and(|c| c.programs.get(key).is_some()) {
             return Ok(());
         }
-        let mut planned = self.plan_training(key, compiled)?;
+        let planned = self.plan_training(key, self.compiled()?)?;
+        self.load_training(key, planned)
+    }
+
+    /// Loads what was planned for a key, unless it is loaded.
+    pub(super) fn load_training(&mut self, key: &TrainKey, mut planned: Planned) -> Result<()> {
+        let compiled = self.compiled()?;
+        if compiled.programs.peek(key).is_some() {
+            return Ok(());
+        }
         self.append_own_update(key, &mut planned, compiled);
+        let states = Some((key.states(), planned.layout.start.len()));
         self.make_states(key.states(), planned.layout)?;
-        let loaded = self.load(planned.plan, &planned.feeds)?;
+        let loaded = Loaded { states, ..self.load(planned.plan, &planned.feeds)? };
         if let Some(compiled) = &mut self.compiled {
             compiled.programs.insert(key.clone(), loaded);
         }
+        self.limit_programs();
         Ok(())
-    }
-
-    /// The update, where it is a part of the program.
-    pub(super) fn append_own_update(&self, key: &TrainKey, planned: &mut Planned, compiled: &Compiled) {
-        if key.update && key.part == Part::Whole {
-            self.append_update(&mut planned.plan.recording, compiled.scalars(), &compiled.training);
-        }
     }
 
     /// The plan of a training or evaluation program, without its update; nothing is allocated.
     pub(super) fn plan_training(&self, key: &TrainKey, compiled: &Compiled) -> Result<Planned> {
         let scope = Scope::new(key.dims);
-        let held = |id: ObjectId| key.held.contains(&id);
+        let held: HashSet<ObjectId> = key.held.iter().copied().collect();
+        let held = |id: ObjectId| held.contains(&id);
         let settings = Settings {
             dims: key.dims,
             dt: self.dt,
@@ -301,26 +296,12 @@ impl Simulator {
         key: &TrainKey,
         training: &Training,
     ) -> Result<Parts<'s>> {
+        let Built { probes, parameters, feeds, .. } = built;
+        let mut all = Targets::new(self, scope, key, feeds);
         // Of a run in windows each value is multiplied by the window's part in it, so that sums over windows are the run's.
-        let mut number = |feed: Feed| {
-            built.feeds.push(feed);
-            scope.source(Type::fixed(1, 1), Source::Feed(built.feeds.len() - 1))
-        };
+        let mut number = |feed: Feed| all.feed(feed, Type::fixed(1, 1));
         let window = (key.part != Part::Whole).then(|| (number(Feed::Share), number(Feed::Ends)));
-        let mut targets: Vec<(String, Tensor<'s>)> = Vec::new();
-        for (name, held, cols) in &key.targets {
-            let probe = self.network.find_probe(name)?;
-            built.feeds.push(Feed::Target(probe.0));
-            let ty = if *held { Type::example(*cols) } else { Type::sequence(*cols) };
-            targets.push((name.clone(), scope.source(ty, Source::Feed(built.feeds.len() - 1))));
-        }
-        let output = |name: &str| Ok::<_, Error>(built.probes[self.network.find_probe(name)?.0]);
-        let target = |name: &str| {
-            let found = targets.iter().find(|(n, _)| n == name).map(|(_, t)| *t);
-            found.ok_or_else(|| {
-                Error::invalid(format!("probe '{name}'"), "it has no targets; give them to the training")
-            })
-        };
+        let output = |name: &str| Ok::<_, Error>(probes[self.network.find_probe(name)?.0]);
         let part_of_run = |value: Tensor<'s>, over: Over| match (window, over) {
             (None, _) => value,
             (Some((_, ends)), Over::Last) => value * ends,
@@ -328,19 +309,18 @@ impl Simulator {
         };
         let (mut losses, mut metrics) = (Vec::new(), Vec::new());
         for term in &training.objective.terms {
-            let (output, target) = (output(&term.probe)?, target(&term.probe)?);
-            scope.set_owner(&term.probe);
-            check_target(&term.probe, output, target, matches!(term.loss, crate::train::Loss::CrossEntropy))?;
-            let (output, target) = (term.over.of(output), term.over.of_target(&term.probe, target)?);
-            losses.push(part_of_run(term.loss.tensor(output, target).scale(term.weight), term.over));
+            let by_row = matches!(term.loss, crate::train::Loss::CrossEntropy);
+            let of = all.compared(&term.probe, output(&term.probe)?, term.over, by_row)?;
+            let mean = term.loss.tensor(of.output, of.target).scale(term.weight);
+            losses.push(part_of_run(of.factor.map_or(mean, |factor| mean * factor), of.over));
         }
+        let targets = if training.objective.custom.is_empty() { Vec::new() } else { all.all()? };
         for crate::train::Part { name, value: part, .. } in &training.objective.custom {
             scope.set_owner(name);
             let bound = |values: Vec<(String, Tensor<'s>)>| Bound { scope, prefix: String::new(), values };
-            let outputs =
-                self.network.probes.iter().map(|p| p.name.clone()).zip(built.probes.iter().copied());
+            let outputs = self.network.probes.iter().map(|p| p.name.clone()).zip(probes.iter().copied());
             let parameters =
-                self.network.parameters.iter().map(|p| p.name.clone()).zip(built.parameters.iter().copied());
+                self.network.parameters.iter().map(|p| p.name.clone()).zip(parameters.iter().copied());
             let terms = Terms {
                 outputs: bound(outputs.collect()),
                 targets: bound(targets.clone()),
@@ -365,12 +345,11 @@ impl Simulator {
             losses.push(part_of_run(scope.sum(&activities), Over::Every));
         }
         for metric in &training.metrics {
-            let (output, target) = (output(metric.probe())?, target(metric.probe())?);
-            scope.set_owner(metric.probe());
-            check_target(metric.probe(), output, target, metric.name() == "accuracy")?;
-            let over = training.objective.over_of(metric.probe());
-            let (output, target) = (over.of(output), over.of_target(metric.probe(), target)?);
-            metrics.push(part_of_run(metric.tensor(output, target), over));
+            let (probe, by_row) = (metric.probe(), metric.name() == "accuracy");
+            let over = training.objective.over_of(probe);
+            let of = all.compared(probe, output(probe)?, over, by_row)?;
+            let mean = metric.tensor(of.output, of.target, of.factor.is_some());
+            metrics.push(part_of_run(of.factor.map_or(mean, |factor| mean * factor), of.over));
         }
         Ok(Parts { losses, metrics })
     }
@@ -399,7 +378,8 @@ impl Simulator {
         let trained = |i: &usize| self.layout.segments.list[*i].rate != 0.0;
         let whole = packs.iter().filter(|p| p.members.iter().any(trained));
         let whole = whole.map(|p| (p.place.offset, p.members[0], p.value));
-        let packed = |i: &usize| packs.iter().any(|p| p.members.contains(i));
+        let packed: HashSet<usize> = packs.iter().flat_map(|p| &p.members).copied().collect();
+        let packed = |i: &usize| packed.contains(i);
         let alone = (0..built.parameters.len()).filter(|i| trained(i) && !packed(i));
         let alone = alone.map(|i| (self.layout.places[i].offset, i, built.parameters[i].id));
         let wanted: Vec<(usize, usize, ValueId)> = alone.chain(whole).collect();
@@ -411,61 +391,10 @@ impl Simulator {
         let adjoints = gradient(scope, total, &values, name)?;
         Ok(wanted.iter().zip(adjoints).filter_map(|(w, a)| Some((w.0, a?.id))).collect())
     }
-
-    /// Norms where they are needed, and the update.
-    pub(super) fn append_update(&self, recording: &mut Recording, scalars: usize, training: &Training) {
-        let segments = &self.layout.segments;
-        if segments.list.is_empty() {
-            return;
-        }
-        let (bindings, family) = (self.norm_bindings(scalars), self.device.target().family);
-        let mut add = |calls: [crate::engine::Dispatch; 2]| {
-            recording.commands.extend(calls.map(Command::Dispatch));
-        };
-        let clip = training.clip.mode();
-        if segments.list.iter().any(|s| s.norm != 0.0) {
-            add(norm::norms(segments, Of::Parameters, family, bindings));
-        }
-        if clip == ClipMode::GlobalNorm {
-            add(norm::norms(segments, Of::Gradients, family, bindings));
-        }
-        let (rule, momentum) = (training.optimiser.rule(), training.optimiser.momentum_of());
-        let used = rule.slots(momentum);
-        let slot = |i: usize| self.whole(SLOTS + i, if used[i] { self.layout.floats() } else { LINE });
-        let buffers = UpdateBindings {
-            parameters: bindings.parameters,
-            slots: [slot(0), slot(1), slot(2)],
-            gradients: bindings.gradients,
-            table: bindings.table,
-            sums: bindings.sums,
-            hyper: self.whole(HYPER, 8),
-        };
-        recording.commands.push(Command::Dispatch(update(segments, rule, momentum, clip, family, buffers)));
-    }
-
-    /// The key of the targets in `targets`.
-    pub(super) fn target_key(&self, targets: &Data) -> Result<Vec<(String, bool, usize)>> {
-        let mut key = Vec::new();
-        for (name, signal) in &targets.signals {
-            self.network.find_probe(name)?;
-            signal.check(&format!("the targets of probe '{name}'"), signal.size(), true)?;
-            key.push((name.clone(), signal.steps().is_none(), signal.size()));
-        }
-        Ok(key)
-    }
 }
 
 /// Losses and metrics, one number each.
 struct Parts<'s> {
     losses: Vec<Tensor<'s>>,
     metrics: Vec<Tensor<'s>>,
-}
-
-fn check_target(probe: &str, output: Tensor<'_>, target: Tensor<'_>, class: bool) -> Result<()> {
-    let (out, want) = (output.ty(), target.ty());
-    let fits = out.cols == want.cols || (class && want.cols == 1);
-    if fits && !(out.extent == Extent::Fixed && out.rows > 1) {
-        return Ok(());
-    }
-    Err(Error::shape(format!("the output of probe '{probe}'"), out, "its targets", want))
 }

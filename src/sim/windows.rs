@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::Simulator;
 use super::data::Data;
-use super::train::{Compiled, Part, TrainKey};
+use super::programs::Planned;
+use super::train::{Part, TrainKey};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
-use crate::train::Backprop;
+use crate::train::{Backprop, Training};
 
 /// A run in windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +78,15 @@ impl Windows {
     }
 }
 
+/// How a run is cut.
+pub(super) struct Cut {
+    pub windows: Windows,
+    /// Why it is cut though nobody asked for it, in a sentence.
+    pub note: Option<String>,
+    /// The program of a run in one window.
+    pub planned: Option<Planned>,
+}
+
 /// The memory that training takes on the device, in bytes; see [`Simulator::memory_estimate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryEstimate {
@@ -121,18 +131,28 @@ impl Simulator {
         examples: usize,
         backprop: Backprop,
     ) -> Result<MemoryEstimate> {
+        self.planned_estimate(key, examples, backprop).map(|(estimate, _)| estimate)
+    }
+
+    /// The same, and the program of a run in one window.
+    fn planned_estimate(
+        &self,
+        key: &TrainKey,
+        examples: usize,
+        backprop: Backprop,
+    ) -> Result<(MemoryEstimate, Option<Planned>)> {
         let compiled = self.compiled()?;
         let windows = Windows::new(key.dims.steps, backprop, key.update);
-        let (mut states, mut borders, mut inside) = (0, 0, 0);
-        let batch = key.dims.batch;
-        let rest = examples % batch;
-        for batch in [batch].into_iter().chain((rest > 0).then_some(rest)) {
+        let (mut states, mut borders, mut inside, mut whole) = (0, 0, 0, None);
+        let rest = examples % key.dims.batch;
+        for batch in [key.dims.batch].into_iter().chain((rest > 0).then_some(rest)) {
             let mut len = (0, 0);
             for (part, steps) in windows.parts() {
-                let key = TrainKey { dims: Dims { batch, steps }, part, ..key.clone() };
-                let planned = self.plan_training(&key, compiled)?;
+                let part_key = TrainKey { dims: Dims { batch, steps }, part, ..key.clone() };
+                let planned = self.plan_training(&part_key, compiled)?;
                 inside += planned.bytes();
                 len = (planned.layout.start.len() as u64, planned.layout.forward as u64);
+                whole = whole.or((part_key == *key).then_some(planned));
             }
             states += 2 * 4 * len.0;
             borders += 4 * len.1 * windows.borders() as u64;
@@ -145,60 +165,103 @@ impl Simulator {
         let shared = 4 * floats as u64;
         let (window, count) = (windows.window, windows.count());
         let bytes = shared + states + borders + inside;
-        Ok(MemoryEstimate { bytes, shared, states, borders, inside, window, windows: count })
+        Ok((MemoryEstimate { bytes, shared, states, borders, inside, window, windows: count }, whole))
     }
 
-    /// How the runs of a key are cut: as compiled, or so that they fit into the budget.
-    pub(super) fn windows(&self, key: &TrainKey, examples: usize) -> Result<Windows> {
+    /// How the runs of a key are cut: as compiled, or so that they fit.
+    pub(super) fn windows(&self, key: &TrainKey, examples: usize) -> Result<Cut> {
         let compiled = self.compiled()?;
         let training = &compiled.training;
-        let steps = key.dims.steps;
+        let (budget, whose) = self.room(training);
         let wanted = training.backprop.unwrap_or(Backprop::Full);
-        let chosen = match training.memory_budget {
-            None => wanted,
-            Some(budget) => self.fitting(key, examples, wanted, budget, compiled)?,
-        };
-        let windows = Windows::new(steps, chosen, key.update);
-        match training.objective.needs_whole().filter(|_| windows.count() > 1) {
-            None => Ok(windows),
-            Some(who) => {
-                let problem = format!(
-                    "{who}, but the run of {steps} steps is cut into windows of {}; use full back-propagation",
-                    windows.window
-                );
-                Err(Error::invalid("back-propagation in windows", problem))
-            }
+        let asked = Windows::new(key.dims.steps, wanted, key.update);
+        if let Some(who) = training.objective.needs_whole().filter(|_| asked.count() > 1) {
+            let Windows { steps, window, .. } = asked;
+            let problem = format!(
+                "{who}, but the run of {steps} steps is cut into windows of {window}; use full back-propagation"
+            );
+            return Err(Error::invalid("back-propagation in windows", problem));
         }
-    }
-
-    /// Back-propagation that fits into `budget` bytes.
-    fn fitting(
-        &self,
-        key: &TrainKey,
-        examples: usize,
-        wanted: Backprop,
-        budget: u64,
-        compiled: &Compiled,
-    ) -> Result<Backprop> {
-        let bytes = |backprop| self.estimate(key, examples, backprop).map(|e| e.bytes);
-        let needed = match bytes(wanted) {
-            Ok(bytes) if bytes <= budget => return Ok(wanted),
-            Ok(bytes) => bytes,
-            Err(Error::TooLarge { needed, .. }) => needed,
+        // Without a budget, what the last examples take beside whole minibatches is not looked at before they come.
+        let examples = if training.memory_budget.is_some() { examples } else { key.dims.batch };
+        let Dims { batch, steps } = key.dims;
+        let refused = match self.planned_estimate(key, examples, wanted) {
+            Ok((estimate, planned)) if estimate.bytes <= budget => {
+                return Ok(Cut { windows: asked, note: None, planned });
+            }
+            Ok((estimate, _)) => {
+                let what = if key.update { "training" } else { "evaluation" };
+                let what = format!("{what} of {batch} examples at once over {steps} steps");
+                let (needed, limit) = (estimate.bytes, budget);
+                Error::TooLarge { what, needed, limit, device: whose, hint: String::new() }
+            }
+            Err(error @ Error::TooLarge { .. }) => error,
             Err(error) => return Err(error),
         };
         let kind = if wanted == Backprop::Full { Backprop::Checkpointed(1) } else { wanted };
-        let found = match compiled.training.objective.needs_whole() {
+        let found = match training.objective.needs_whole() {
             Some(who) => Found::Whole(who),
-            None => largest(key.dims.steps, kind, budget, &bytes)?,
+            None => largest(steps, kind, budget, &|backprop| {
+                self.estimate(key, examples, backprop).map(|estimate| estimate.bytes)
+            })?,
         };
         // An evaluation has no gradient that windows could change.
-        let free = compiled.training.backprop.is_none() || !key.update;
-        let hint = match found {
-            Found::Fits(fits) if free => return Ok(fits),
+        match found {
+            Found::Fits(fits) if training.backprop.is_none() || !key.update => {
+                let windows = Windows::new(steps, fits, key.update);
+                let note = key.update.then(|| checkpoints(&refused, windows));
+                Ok(Cut { windows, note, planned: None })
+            }
+            found => Err(with_hint(refused, found.hint(steps))),
+        }
+    }
+
+    /// Bytes that training may take, and who says so: the budget, or most of the memory of the machine where the device has
+    /// none of its own.
+    fn room(&self, training: &Training) -> (u64, String) {
+        match (training.memory_budget, self.device.memory()) {
+            (Some(budget), _) => (budget, "the memory budget".into()),
+            (None, Some(memory)) => (memory / 4 * 3, format!("{} on this machine", self.device.name())),
+            (None, None) => (u64::MAX, self.device.name().into()),
+        }
+    }
+}
+
+/// The sentence for a run that is cut because it was refused as a whole.
+fn checkpoints(refused: &Error, windows: Windows) -> String {
+    let Windows { steps, window, .. } = windows;
+    let why = match refused {
+        Error::TooLarge { what, needed, limit, device, .. } => {
+            format!("{what} needs {needed} bytes, but {device} allows {limit}")
+        }
+        other => other.to_string(),
+    };
+    format!(
+        "{why}: the run of {steps} steps is trained from checkpoints, as with backprop = \"checkpointed\" and window = \
+         {window}; the gradient is the same, and most steps are computed twice"
+    )
+}
+
+fn with_hint(error: Error, hint: String) -> Error {
+    match error {
+        Error::TooLarge { what, needed, limit, device, .. } => {
+            Error::TooLarge { what, needed, limit, device, hint }
+        }
+        other => other,
+    }
+}
+
+impl Found {
+    /// What to do about a run of `steps` steps that does not fit as it was asked for.
+    fn hint(self, steps: usize) -> String {
+        match self {
             Found::Fits(fits) => {
-                let window = fits.window(key.dims.steps);
-                format!("{fits:?} would fit: say a window of {window} steps, or allow more memory")
+                let name = match fits {
+                    Backprop::Truncated(_) => "truncated",
+                    _ => "checkpointed",
+                };
+                let window = fits.window(steps);
+                format!("with backprop = \"{name}\", say a window of {window} steps, or allow more memory")
             }
             Found::Least(least) => {
                 let least = least.map_or(String::new(), |(least, window)| {
@@ -209,18 +272,7 @@ impl Simulator {
             Found::Whole(who) => format!(
                 "{who}, so the run cannot be cut into windows; use a smaller minibatch or allow more memory"
             ),
-        };
-        let Dims { batch, steps } = key.dims;
-        let what = if key.update { "training" } else { "evaluation" };
-        Err(Error::TooLarge {
-            what: format!(
-                "{what} with {wanted:?} back-propagation, {batch} examples at once over {steps} steps,"
-            ),
-            needed,
-            limit: budget,
-            device: "the memory budget".into(),
-            hint,
-        })
+        }
     }
 }
 
@@ -248,7 +300,12 @@ fn largest(
         // The next shorter one that cuts the run into more pieces.
         window = steps.div_ceil(steps.div_ceil(window - 1));
         let needed = match bytes(kind.with_window(window)) {
-            Err(Error::TooLarge { .. }) => continue,
+            Err(Error::TooLarge { needed, limit, .. }) => {
+                // What is too large for one binding grows with the steps, if it does at all.
+                let most = (window as u128 * u128::from(limit) / u128::from(needed.max(1))) as usize;
+                window = window.min(most + 1);
+                continue;
+            }
             other => other?,
         };
         if needed <= budget {

@@ -15,6 +15,7 @@ use ndarray::Array2;
 use super::{Solution, Solver};
 use crate::error::{Error, Result};
 use crate::io::atomic::NewFile;
+use crate::io::temporary::sweep;
 
 /// The environment variable that names another directory, or is `off`.
 const VARIABLE: &str = "NENGO_WGPU_CACHE";
@@ -168,8 +169,10 @@ impl Cache {
         Ok(true)
     }
 
-    /// Drops the oldest files, until the others are within the limit. Files of another kind are left alone.
+    /// Drops the oldest files, until the others are within the limit, and what killed processes have left. Files of another
+    /// kind are left alone.
     pub(super) fn trim(&self) {
+        self.directory.iter().for_each(sweep);
         let Some(Ok(entries)) = self.directory.as_ref().map(fs::read_dir) else { return };
         let mut files: Vec<(SystemTime, PathBuf, u64)> = entries
             .flatten()

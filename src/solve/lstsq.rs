@@ -1,9 +1,11 @@
 //! Least squares: by normal equations in their primal or dual form, and by singular values.
 
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::matmul::matmul;
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::prelude::Solve;
-use faer::{Accum, Mat, MatRef, Par, Side};
+use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
+use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use crate::error::{Error, Result};
 
@@ -20,13 +22,20 @@ pub(super) fn penalty(a: MatRef<'_, f64>, reg: f64) -> f64 {
 /// m σ² of each neuron, where σ² is multiplied by the share of points at which it is active. `silent` says, from those of
 /// all neurons, that of neurons which are active nowhere.
 pub(super) fn penalty_where_active(a: MatRef<'_, f64>, reg: f64, silent: impl Fn(&[f64]) -> f64) -> Vec<f64> {
-    let whole = penalty(a, reg);
-    let share =
-        |j: usize| a.col(j).iter().filter(|activity| **activity > 0.0).count() as f64 / a.nrows() as f64;
-    let mut penalty: Vec<f64> = (0..a.ncols()).map(|j| whole * share(j)).collect();
+    shared(penalty(a, reg), &active(a), a.nrows(), silent)
+}
+
+/// The same from the penalty of a neuron that is active at all of the `m` points.
+pub(super) fn shared(whole: f64, active: &[usize], m: usize, silent: impl Fn(&[f64]) -> f64) -> Vec<f64> {
+    let mut penalty: Vec<f64> = active.iter().map(|n| whole * (*n as f64 / m as f64)).collect();
     let silent = silent(&penalty);
     penalty.iter_mut().filter(|p| **p == 0.0).for_each(|p| *p = silent);
     penalty
+}
+
+/// At how many points each neuron is active.
+pub(super) fn active(a: MatRef<'_, f64>) -> Vec<usize> {
+    a.col_iter().map(|column| column.iter().filter(|activity| **activity > 0.0).count()).collect()
 }
 
 /// X of (AᵀA + P) X = AᵀY with P = diag(penalty).
@@ -45,18 +54,26 @@ pub(super) fn regularised(
         for (i, p) in penalty.iter().enumerate() {
             gram[(i, i)] += p;
         }
-        return cholesky(what, &gram, times(a.transpose(), y));
+        return cholesky(what, gram, times(a.transpose(), y));
     }
-    let even = penalty.iter().all(|p| *p == penalty[0]);
-    let root = |j: usize| if even { 1.0 } else { penalty[j].sqrt() };
+    if penalty.iter().all(|p| *p == penalty[0]) {
+        let z = dual(what, a.transpose(), penalty[0], y)?;
+        return Ok(times(a.transpose(), z.as_ref()));
+    }
+    let root = |j: usize| penalty[j].sqrt();
     let scaled = Mat::from_fn(n, m, |j, i| a[(i, j)] / root(j));
-    let mut gram = gram(scaled.as_ref());
-    for i in 0..m {
-        gram[(i, i)] += if even { penalty[0] } else { 1.0 };
-    }
-    let z = cholesky(what, &gram, y.to_owned())?;
+    let z = dual(what, scaled.as_ref(), 1.0, y)?;
     let x = times(scaled.as_ref(), z.as_ref());
     Ok(Mat::from_fn(n, x.ncols(), |j, k| x[(j, k)] / root(j)))
+}
+
+/// Z of (BᵀB + p I) Z = Y.
+fn dual(what: &str, b: MatRef<'_, f64>, p: f64, y: MatRef<'_, f64>) -> Result<Mat<f64>> {
+    let mut gram = gram(b);
+    for i in 0..gram.nrows() {
+        gram[(i, i)] += p;
+    }
+    cholesky(what, gram, y.to_owned())
 }
 
 /// The shortest X of the least |A X - Y|, without the singular values below `rcond` times the largest.
@@ -81,10 +98,16 @@ pub(super) fn by_singular_values(
 /// AᵀA; only its lower half is computed.
 fn gram(a: MatRef<'_, f64>) -> Mat<f64> {
     let mut gram = Mat::zeros(a.ncols(), a.ncols());
+    add_gram(&mut gram, a);
+    gram
+}
+
+/// Adds AᵀA to the lower half.
+pub(super) fn add_gram(gram: &mut Mat<f64>, a: MatRef<'_, f64>) {
     triangular::matmul(
         gram.as_mut(),
         BlockStructure::TriangularLower,
-        Accum::Replace,
+        Accum::Add,
         a.transpose(),
         BlockStructure::Rectangular,
         a,
@@ -92,7 +115,6 @@ fn gram(a: MatRef<'_, f64>) -> Mat<f64> {
         1.0,
         Par::Seq,
     );
-    gram
 }
 
 /// AᵀA with both its halves.
@@ -108,17 +130,20 @@ pub(super) fn times(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
     product
 }
 
-/// X of G X = B for the lower half of a positive definite G.
-fn cholesky(what: &str, g: &Mat<f64>, b: Mat<f64>) -> Result<Mat<f64>> {
-    let largest = (0..g.nrows()).map(|i| g[(i, i)]).fold(0.0, f64::max);
-    let smallest = g.nrows() as f64 * f64::EPSILON * largest;
-    if let Ok(llt) = g.llt(Side::Lower) {
-        let l = llt.L();
+/// X of G X = B for the lower half of a positive definite G, in whose place its factor is written.
+pub(super) fn cholesky(what: &str, mut g: Mat<f64>, mut b: Mat<f64>) -> Result<Mat<f64>> {
+    let n = g.nrows();
+    let largest = (0..n).map(|i| g[(i, i)]).fold(0.0, f64::max);
+    let smallest = n as f64 * f64::EPSILON * largest;
+    let mut scratch = MemBuffer::new(cholesky_in_place_scratch::<f64>(n, Par::Seq, Spec::default()));
+    let stack = MemStack::new(&mut scratch);
+    if cholesky_in_place(g.as_mut(), LltRegularization::default(), Par::Seq, stack, Spec::default()).is_ok() {
+        solve_lower_triangular_in_place(g.as_ref(), b.as_mut(), Par::Seq);
+        solve_upper_triangular_in_place(g.transpose(), b.as_mut(), Par::Seq);
         // A pivot that is all rounding error would give decoders that are, too.
-        let sound = (0..g.nrows()).all(|i| l[(i, i)].powi(2) > smallest);
-        let x = llt.solve(b);
-        if sound && x.is_all_finite() {
-            return Ok(x);
+        let sound = (0..n).all(|i| g[(i, i)].powi(2) > smallest);
+        if sound && b.is_all_finite() {
+            return Ok(b);
         }
     }
     let problem = "the system is singular, since neurons are silent or alike at all points; raise the reg of its solver, \

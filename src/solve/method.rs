@@ -3,14 +3,13 @@
 use ndarray::Array2;
 
 use crate::error::{Error, Result};
-use crate::named::name_or_table;
 
 /// A method to find decoders X with A X ≈ Y, for activities A (m points × neurons) and targets Y (points × size), under
 /// Nengo's names and with its defaults.
 ///
 /// In a file it is its name, `"lstsq-l2"`, or a table with one entry, `{ lstsq-l2 = { reg = 0.01 } }`.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields, remote = "Self")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Method {
     /// Least squares without regularisation, the shortest answer if there are many.
@@ -92,7 +91,6 @@ pub enum Method {
         values: Option<Array2<f64>>,
     },
 }
-name_or_table!(Method also Serialize, "a solver, \"lstsq-l2\" or { lstsq-l2 = { reg = 0.1 } }");
 
 fn hundredth() -> f64 {
     0.01

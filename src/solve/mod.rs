@@ -16,22 +16,18 @@
 //! ```
 
 mod batch;
+mod blocks;
 mod cache;
 mod l1;
 mod lstsq;
 mod method;
 mod nnls;
 
-use std::fmt;
-
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};
 use rand::{RngExt, SeedableRng};
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, IntoDeserializer, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
 
 pub use batch::{Job, System, solve_all};
 pub use cache::{Cache, Key};
@@ -44,47 +40,16 @@ use crate::error::{Error, Result};
 /// The default is Nengo's: least squares with L2 regularisation of 0.1.
 ///
 /// In a file it is a table of both, or the name of a method alone.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Solver {
     /// The method.
+    #[serde(alias = "$short")]
     pub method: Method,
     /// Whether the connection has one full matrix of weights, from neuron to neuron, in place of decoders (and of
     /// encoders behind them). Where the method is not [compositional](Method::compositional), the weights themselves are
     /// solved for, by targets multiplied by the encoders.
     pub weights: bool,
-}
-
-impl<'de> Deserialize<'de> for Solver {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Table {
-            #[serde(default)]
-            method: Method,
-            #[serde(default)]
-            weights: bool,
-        }
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = Solver;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "a solver, \"lstsq\" or { method = { lstsq-l2 = { reg = 0.1 } }, weights = true }",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Solver, E> {
-                <Method as Deserialize>::deserialize(name.into_deserializer()).map(Solver::from)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Solver, A::Error> {
-                let Table { method, weights } = Table::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(Solver { method, weights })
-            }
-        }
-        from.deserialize_any(Either)
-    }
 }
 
 /// What a solver found.
@@ -131,19 +96,32 @@ impl Solver {
     ) -> Result<Solution> {
         self.check(what)?;
         check_system(what, activities, targets)?;
-        let (a, y) = (mat(activities), mat(targets));
-        let silent = activities.iter().all(|x| *x == 0.0);
-        if silent && !matches!(self.method, Method::NoSolver { .. }) {
-            let problem = "all neurons are silent at all points; move their intercepts into the range of the points, \
-                           or raise their biases";
-            return Err(Error::Solve { what: what.into(), problem: problem.into() });
+        let silent = || {
+            "all neurons are silent at all points; move their intercepts into the range of the points, or raise their \
+             biases"
+                .to_string()
+        };
+        self.solve_checked(what, mat(activities), mat(targets), seed, &silent)
+    }
+
+    /// The same of a system that was checked; `silent` is the problem of neurons that are all silent.
+    fn solve_checked(
+        &self,
+        what: &str,
+        a: Mat<f64>,
+        y: Mat<f64>,
+        seed: u64,
+        silent: &dyn Fn() -> String,
+    ) -> Result<Solution> {
+        let all_zero = a.col_iter().all(|column| column.iter().all(|x| *x == 0.0));
+        if all_zero && !matches!(self.method, Method::NoSolver { .. }) {
+            return Err(Error::Solve { what: what.into(), problem: silent() });
         }
         let x = decoders(&self.method, what, a.as_ref(), y.as_ref(), seed)?;
         let error = lstsq::times(a.as_ref(), x.as_ref()) - y;
         let mean = |squares: f64| (squares / error.nrows() as f64).sqrt();
         let rmse = (0..error.ncols()).map(|k| mean(error.col(k).squared_norm_l2())).collect();
-        let decoders = Array2::from_shape_fn((x.nrows(), x.ncols()), |(i, j)| x[(i, j)]);
-        Ok(Solution { decoders, rmse })
+        Ok(Solution { decoders: array(&x), rmse })
     }
 }
 
@@ -155,7 +133,6 @@ fn decoders(
     seed: u64,
 ) -> Result<Mat<f64>> {
     let even = |penalty: f64| vec![penalty; a.ncols()];
-    let silent_as_largest = |penalty: &[f64]| penalty.iter().copied().fold(0.0, f64::max);
     match *method {
         Method::Lstsq { rcond } => lstsq::by_singular_values(what, a, y, rcond),
         Method::LstsqL2 { reg } => lstsq::regularised(what, a, y, &even(lstsq::penalty(a, reg))),
@@ -197,6 +174,11 @@ fn decoders(
     }
 }
 
+/// The penalty of neurons that are active nowhere.
+fn silent_as_largest(penalty: &[f64]) -> f64 {
+    penalty.iter().copied().fold(0.0, f64::max)
+}
+
 /// Standard normal numbers.
 fn normal(seed: u64) -> impl FnMut() -> f64 {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
@@ -226,4 +208,8 @@ fn check_system(what: &str, a: ArrayView2<'_, f64>, y: ArrayView2<'_, f64>) -> R
 
 fn mat(a: ArrayView2<'_, f64>) -> Mat<f64> {
     Mat::from_fn(a.nrows(), a.ncols(), |i, j| a[(i, j)])
+}
+
+fn array(a: &Mat<f64>) -> Array2<f64> {
+    Array2::from_shape_fn((a.nrows(), a.ncols()), |(i, j)| a[(i, j)])
 }

@@ -41,6 +41,15 @@ impl Backprop {
         }
     }
 
+    /// Its name in files, if it cuts runs into windows.
+    pub(crate) fn in_windows(self) -> Option<&'static str> {
+        match self {
+            Backprop::Full => None,
+            Backprop::Truncated(_) => Some("truncated"),
+            Backprop::Checkpointed(_) => Some("checkpointed"),
+        }
+    }
+
     pub(crate) fn check(self) -> Result<()> {
         if self.window(1) > 0 {
             return Ok(());
@@ -70,6 +79,16 @@ impl Over {
         matches!(self, Over::Sum | Over::Mean)
     }
 
+    /// Its name in files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Over::Every => "every",
+            Over::Last => "last",
+            Over::Sum => "sum",
+            Over::Mean => "mean",
+        }
+    }
+
     /// What is seen of an output.
     pub(crate) fn of(self, x: Tensor<'_>) -> Tensor<'_> {
         let (ty, steps) = (x.ty(), x.scope.dims().steps as f32);
@@ -90,9 +109,9 @@ impl Over {
     /// A row for each step, where all steps together are compared with one.
     pub(crate) fn of_target<'s>(self, probe: &str, x: Tensor<'s>) -> Result<Tensor<'s>> {
         if self.whole() && x.ty().extent == Extent::Sequence {
-            let what = if self == Over::Sum { "sum" } else { "mean" };
             let problem = format!(
-                "there is a row for each step, but the loss sees the {what} over time; give one row an example"
+                "there is a row for each step, but the loss sees the {} over time; give one row an example",
+                self.name()
             );
             return Err(Error::invalid(format!("the targets of probe '{probe}'"), problem));
         }

@@ -1,18 +1,24 @@
 //! How a network is trained: objective, penalties, optimiser, schedule. Plain data; the simulator carries it out.
 
 mod backprop;
+mod group;
+mod idle;
 mod objective;
 mod optimiser;
-pub(crate) mod penalty;
+mod penalty;
 mod schedule;
 pub mod spec;
+mod words;
 
 pub use backprop::{Backprop, Over};
+pub(crate) use group::Roles;
+pub use group::{Group, Select};
 pub use objective::{Loss, Metric, Objective, Part, Term, Terms};
 pub use optimiser::{Clip, Optimiser};
-pub use penalty::{Group, Penalty, Select};
+pub use penalty::Penalty;
 pub use schedule::{Decay, Schedule};
 pub use spec::TrainSpec;
+pub(crate) use words::{Words, written_kind};
 
 pub use crate::op::Surrogate;
 pub use crate::op::neuron::Spiking;
@@ -35,7 +41,8 @@ pub struct Training {
     pub groups: Vec<Group>,
     /// What is measured besides.
     pub metrics: Vec<Metric>,
-    /// Steps between two looks at the penalty.
+    /// Steps between two looks at the penalty on parameters, of which each epoch begins with one; 1 by default, so that an
+    /// epoch's penalty is the mean over its steps. With more it is the mean of the looks.
     pub report_every: usize,
     /// Whether examples are shuffled before each epoch, by the simulator's seed.
     pub shuffle: bool,
@@ -59,7 +66,7 @@ impl Training {
             penalties: Vec::new(),
             groups: Vec::new(),
             metrics: Vec::new(),
-            report_every: 10,
+            report_every: 1,
             shuffle: true,
             spiking: Spiking::default(),
             backprop: None,

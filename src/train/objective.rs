@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::named::name_or_table;
 use crate::network::Bound;
+use crate::op::Unary;
 
 use super::{Over, Penalty};
 
-/// A distance between outputs and targets. A target of NaN counts zero.
+/// A distance between outputs and targets. A target of NaN does not count: each loss is the mean over those that do, and 0 where
+/// none does. Of the cross-entropy a row counts if one of its targets does.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Loss {
     /// Mean of squares over examples, steps and dimensions.
     MeanSquared,
@@ -25,10 +26,6 @@ pub enum Loss {
     /// Softmax cross-entropy of logits with class indices or class weights; mean over examples and steps.
     CrossEntropy,
 }
-name_or_table!(
-    Loss also Serialize,
-    "a loss: \"mean-squared\", \"mean-absolute\", { huber = LIMIT } or \"cross-entropy\""
-);
 
 impl Loss {
     /// The loss as one number.
@@ -36,7 +33,7 @@ impl Loss {
         match self {
             Loss::MeanSquared => output.residual(target).square().mean_all(),
             Loss::MeanAbsolute => output.residual(target).abs().mean_all(),
-            Loss::Huber(limit) => output.residual(target).unary(crate::op::Unary::Huber(limit)).mean_all(),
+            Loss::Huber(limit) => output.residual(target).unary(Unary::Huber(limit)).mean_all(),
             Loss::CrossEntropy => output.cross_entropy(target).mean_all(),
         }
     }
@@ -182,10 +179,8 @@ impl Objective {
     pub(crate) fn needs_whole(&self) -> Option<String> {
         let term = self.terms.iter().find(|t| t.over.whole());
         let custom = self.custom.iter().find(|p| !p.every_step);
-        let of_term = |t: &Term| {
-            let what = if t.over == Over::Sum { "sum" } else { "mean" };
-            format!("the loss of probe '{}' sees the {what} over time", t.probe)
-        };
+        let of_term =
+            |t: &Term| format!("the loss of probe '{}' sees the {} over time", t.probe, t.over.name());
         let of_custom = |p: &Part| {
             format!(
                 "the objective '{}' sees the whole run (if it is a mean over steps, use custom_mean)",
@@ -249,8 +244,14 @@ impl Metric {
         }
     }
 
-    pub(crate) fn tensor<'s>(&self, output: Tensor<'s>, target: Tensor<'s>) -> Tensor<'s> {
+    /// The metric as one number; with `gaps`, targets may be NaN.
+    pub(crate) fn tensor<'s>(&self, output: Tensor<'s>, target: Tensor<'s>, gaps: bool) -> Tensor<'s> {
         match self {
+            Metric::Accuracy(_) if gaps => {
+                let (zero, one) = (output.scope.constant(0.0), output.scope.constant(1.0));
+                let (known, filled) = (target.unary(Unary::NotNan), zero.residual(target).scale(-1.0));
+                (output.is_class(filled) * known.sum_cols().min(one)).mean_all()
+            }
             Metric::Accuracy(_) => output.is_class(target).mean_all(),
             Metric::MeanError(_) => Loss::MeanAbsolute.tensor(output, target),
         }

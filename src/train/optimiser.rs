@@ -26,13 +26,7 @@ fn decay() -> f32 {
 
 /// How parameters follow the gradient. Defaults are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(
-    remote = "Self",
-    tag = "kind",
-    rename_all = "kebab-case",
-    rename_all_fields = "kebab-case",
-    deny_unknown_fields
-)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Optimiser {
     /// Gradient descent.
     Sgd {
@@ -80,10 +74,11 @@ pub enum Optimiser {
         #[serde(default)]
         amsgrad: bool,
     },
-    /// RMSprop.
+    /// RMSprop. Keras' numbers, and so those of NengoDL's examples, are rho 0.9, epsilon 1e-7 and
+    /// [`EpsilonAt::InsideRoot`].
     #[serde(rename = "rmsprop")]
     RmsProp {
-        /// Decay of the second moment.
+        /// Decay of the second moment; 0.99.
         #[serde(default = "rho")]
         rho: f32,
         /// Share of the last step that is added to the next.
@@ -110,11 +105,6 @@ pub enum Optimiser {
     },
 }
 
-crate::named::kind_or_table!(
-    Optimiser also Serialize,
-    "an optimiser: \"sgd\", \"adam\", \"adamw\", \"rmsprop\" or \"adagrad\", or { kind = \"sgd\", momentum = 0.9 } and the like"
-);
-
 impl Optimiser {
     /// Plain gradient descent.
     pub fn sgd() -> Self {
@@ -137,6 +127,18 @@ impl Optimiser {
         Self::AdamW { beta1: beta1(), beta2: beta2(), epsilon: small(), decay, amsgrad: false }
     }
 
+    /// RMSprop with PyTorch's numbers.
+    pub fn rmsprop() -> Self {
+        let (rho, epsilon) = (rho(), small());
+        Self::RmsProp { rho, momentum: 0.0, epsilon, epsilon_at: EpsilonAt::Root, centered: false }
+    }
+
+    /// RMSprop with the numbers of `tf.optimizers.RMSprop`.
+    pub fn rmsprop_keras() -> Self {
+        let epsilon_at = EpsilonAt::InsideRoot;
+        Self::RmsProp { rho: 0.9, momentum: 0.0, epsilon: 1e-7, epsilon_at, centered: false }
+    }
+
     pub(crate) fn rule(&self) -> Rule {
         match *self {
             Self::Sgd { nesterov, .. } => Rule::Sgd { nesterov },
@@ -152,6 +154,12 @@ impl Optimiser {
             Self::Sgd { momentum, .. } | Self::RmsProp { momentum, .. } => momentum,
             _ => 0.0,
         }
+    }
+
+    /// Whether it can go on with the state of another: both keep the same, for the same rule.
+    pub(crate) fn continues(&self, other: &Self) -> bool {
+        let slots = |o: &Self| o.rule().slots(o.momentum_of());
+        std::mem::discriminant(self) == std::mem::discriminant(other) && slots(self) == slots(other)
     }
 
     /// What its first slot starts from.
@@ -210,7 +218,7 @@ impl Optimiser {
 
 /// Limits of the gradient, penalties included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Clip {
     /// None.
     #[default]
@@ -220,11 +228,6 @@ pub enum Clip {
     /// The norm of all gradients together to this.
     GlobalNorm(f32),
 }
-
-crate::named::name_or_table!(
-    Clip also Serialize,
-    "a limit of the gradient: { global-norm = LIMIT }, { value = LIMIT } or \"none\""
-);
 
 impl Clip {
     pub(crate) fn mode(self) -> ClipMode {

@@ -86,6 +86,17 @@ impl Schedule {
         }
     }
 
+    /// Why its fall is not met in a training of `steps` steps, in a sentence; nothing if it is.
+    pub(crate) fn idle(&self, steps: u64) -> Option<String> {
+        let (first, what) = match self.decay {
+            Decay::Step { every, .. } => (self.warm_up.saturating_add(every), "falls for the first time"),
+            Decay::Exponential { .. } | Decay::Cosine { .. } => (self.warm_up, "begins to fall"),
+            Decay::Constant => return None,
+        };
+        let why = format!("the rate {what} after step {first}, but the training has {steps} steps");
+        (first >= steps).then(|| format!("the schedule's fall has no effect: {why}"))
+    }
+
     /// The rate of step `step`, counted from 0.
     pub fn at(&self, step: u64) -> f32 {
         let rate = f64::from(self.rate);

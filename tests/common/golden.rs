@@ -22,8 +22,9 @@ pub struct Golden {
 impl Golden {
     /// The file `tests/golden/NAME.npz`.
     pub fn open(name: &str) -> Self {
-        let path = format!("{}/tests/golden/{name}.npz", env!("CARGO_MANIFEST_DIR"));
-        let mut file = NpzReader::new(File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}"))).unwrap();
+        let path = super::root().join(format!("tests/golden/{name}.npz"));
+        let mut file =
+            NpzReader::new(File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap();
         let meta: ArrayD<u8> = file.by_name("meta").unwrap();
         let meta = serde_json::from_slice(meta.as_slice().unwrap()).unwrap();
         Self { file, meta, worst: 0.0 }

@@ -4,6 +4,7 @@
 pub mod golden;
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use nengo_wgpu::build::gradient::gradient;
@@ -17,6 +18,11 @@ use nengo_wgpu::{Checks, Device};
 
 /// Names the adapter that the tests use in place of the software adapter.
 const VARIABLE: &str = "NENGO_WGPU_TEST_DEVICE";
+
+/// The root of the project's files: as the test runner says when the tests run, so that they may run on another machine.
+pub fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
+}
 
 /// An adapter and the CPU twin, opened once a process. Without an adapter no test passes.
 pub fn devices() -> &'static [Device; 2] {

@@ -3,7 +3,8 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -110,6 +111,22 @@ pub fn spiking() -> String {
     let loss = "[[train.loss]]\nprobe = \"output\"\nloss = \"cross-entropy\"\n[[train.penalty]]";
     let toml = toml.replace("loss = \"cross-entropy\"\n", "").replace("[[train.penalty]]", loss);
     toml.replace("[train]", "[train]\nsteps = 40\nspiking = { surrogate = { fast-sigmoid = 5.0 } }")
+}
+
+/// Waits until a file is there.
+pub fn wait_for(path: &Path) {
+    let start = Instant::now();
+    while !path.exists() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{} does not come", path.display());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Sends a signal by its name.
+#[cfg(unix)]
+pub fn send(child: &Child, signal: &str) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", child.id())]).status().unwrap();
+    assert!(sent.success());
 }
 
 pub fn files_in(dir: &Path) -> Vec<String> {

@@ -8,7 +8,7 @@ use nengo_wgpu::network::{Network, benchmarks};
 use nengo_wgpu::op::neuron::NeuronType;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::peers;
 
@@ -119,8 +119,7 @@ impl NetArgs {
 /// A type by the name that it has in files.
 fn neuron_type(name: &str) -> Result<NeuronType> {
     let name = if name == "relu" { "rectified-linear" } else { name };
-    serde_json::from_value(Value::String(name.into()))
-        .map_err(|e| Error::invalid("--neuron-type", format!("'{name}': {e}")))
+    nengo_wgpu::read::name(name, "--neuron-type")
 }
 
 /// Runs the benchmark.

@@ -16,11 +16,14 @@ use super::{Measured, measured};
 /// Neurons and steps of a replay: currents and outputs of all stay in the second-level cache.
 const DIMS: (usize, usize) = (1024, 32);
 
+/// Types of neurons that are timed.
+pub const TYPES: usize = 17;
+
 /// Millions of steps of a neuron in a second for each type, beside what a copy of current to output would take.
 pub fn run(device: &Device, repeats: usize, bandwidth: f64) -> Result<Vec<Measured>> {
     let device = device.clone().with_threads(1);
     let lif_rate = || NeuronType::from(LifRate::default());
-    let types: Vec<(&str, NeuronType)> = vec![
+    let types: [(&str, NeuronType); TYPES] = [
         ("lif", NeuronType::lif()),
         ("lif-rate", lif_rate()),
         ("soft-lif-rate", SoftLifRate::default().into()),
@@ -39,7 +42,7 @@ pub fn run(device: &Device, repeats: usize, bandwidth: f64) -> Result<Vec<Measur
         ("leaky", Leaky::default().into()),
         ("synaptic", Synaptic::default().into()),
     ];
-    let mut results = Vec::with_capacity(types.len());
+    let mut results = Vec::with_capacity(TYPES);
     for (name, neuron) in types {
         let seconds = sample(&device, &neuron, repeats)?;
         let work = (DIMS.0 * DIMS.1) as f64 / 1e6;

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 use ndarray::{Array2, Array3, Axis};
+use nengo_wgpu::engine::Family;
 use nengo_wgpu::network::{
     Activation, Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform, Tuning,
     benchmarks,
@@ -98,6 +99,20 @@ fn memory() -> Result<Case> {
     Ok(Case { name, network, ends, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
 }
 
+fn case(what: What) -> Result<Case> {
+    match what {
+        What::Spiking => spiking(),
+        What::Lmu => memory(),
+        _ => recurrent(),
+    }
+}
+
+/// Multiplications and additions of a timed pass, training and forward.
+pub(super) fn flop(what: What) -> Result<f64> {
+    let Case { flop, minibatch, steps, .. } = case(what)?;
+    Ok(4.0 * flop * (PASS * minibatch * steps) as f64)
+}
+
 /// Peers, and what they are timed at.
 const PEERS: [(&str, &[What]); 4] = [
     ("torch", &[What::Rnn, What::Spiking]),
@@ -127,11 +142,7 @@ pub(super) fn check_peer(peer: &str, chosen: &[What]) -> Result<()> {
 impl Bench {
     /// Training, then forward, each beside peers.
     pub(super) fn through_time(&mut self, what: What, args: &BenchArgs) -> Result<Vec<Measured>> {
-        let case = match what {
-            What::Spiking => spiking()?,
-            What::Lmu => memory()?,
-            _ => recurrent()?,
-        };
+        let case = case(what)?;
         let Case {
             name,
             network,
@@ -186,7 +197,8 @@ impl Bench {
             let workload = what.to_possible_value();
             let workload = workload.as_ref().map(|v| v.get_name());
             let who = peers::split(peer).0;
-            let spec = json!({ "peer": who, "workload": workload, "repeats": self.repeats });
+            let gpu = self.device.target().family == Family::Gpu;
+            let spec = json!({ "peer": who, "workload": workload, "repeats": self.repeats, "gpu": gpu });
             // A peer that fails takes nothing from what was measured.
             let found = match peers::ask(peer, &spec) {
                 Ok(found) => found,

@@ -4,8 +4,8 @@
 
 use super::small::dot;
 
-/// Sums over rows are made of parts of so many rows, so that rounding grows with their root.
-const ROWS: usize = 512;
+/// Sums over rows are made of parts of so many rows.
+const ROWS: usize = 64;
 
 /// `to[g * width + j] = a[g] * b[g * width + j]`: one row of numbers, each times a row of weights of its own.
 #[inline(always)]
@@ -40,9 +40,13 @@ pub(crate) fn over_rows(
     if !add {
         to.fill(0.0);
     }
+    // What rounding takes from the sum of the parts stands behind the part.
+    let long = rows > ROWS;
+    part.clear();
+    part.resize(if long { 2 } else { 1 } * to.len(), 0.0);
+    let (part, lost) = part.split_at_mut(to.len());
     for first in (0..rows).step_by(ROWS) {
-        part.clear();
-        part.resize(to.len(), 0.0);
+        part.fill(0.0);
         for row in first..rows.min(first + ROWS) {
             let (a, b) = (&a[row * lda..][..groups], &b[row * ldb..][..to.len()]);
             for ((sums, b), &a) in part.chunks_exact_mut(width).zip(b.chunks_exact(width)).zip(a) {
@@ -51,6 +55,16 @@ pub(crate) fn over_rows(
                 }
             }
         }
-        to.iter_mut().zip(&*part).for_each(|(to, part)| *to += part);
+        if !long {
+            to.iter_mut().zip(&*part).for_each(|(to, part)| *to += part);
+            continue;
+        }
+        for ((to, part), lost) in to.iter_mut().zip(&*part).zip(&mut *lost) {
+            let next = *to + part;
+            *lost += part - (next - *to);
+            *to = next;
+        }
     }
+    // Of an infinite sum nothing is lost.
+    to.iter_mut().zip(&*lost).for_each(|(to, lost)| *to += if lost.is_finite() { *lost } else { 0.0 });
 }

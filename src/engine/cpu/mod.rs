@@ -14,7 +14,9 @@ mod memory;
 )]
 mod pool;
 mod small;
+pub mod sums;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,6 +37,8 @@ pub struct Work {
     pub terms: Vec<f32>,
     /// Sums, or a state.
     pub totals: Vec<f32>,
+    /// Sums of many terms.
+    pub longs: Vec<f64>,
 }
 
 /// What a kernel's CPU twin reads and writes.
@@ -73,7 +77,6 @@ struct Call {
     kernel: Arc<dyn Kernel>,
     bindings: Vec<(BufferId, Binding, Access)>,
     rolls: bool,
-    label: String,
     /// The work's division at the first step.
     split: Split,
     /// Elements that each part moves on by from one step to the next; nothing where they do not move evenly.
@@ -105,6 +108,16 @@ impl Call {
     }
 }
 
+/// Pieces of a call of a loop, on the average, from which on several threads share it: a piece takes about half a
+/// microsecond, and after each call all threads wait for the last.
+const SHARED_PIECES: usize = 8;
+
+/// Whether there is so little to do in each step of a loop that one thread does it all.
+fn is_small(body: &[Call]) -> bool {
+    let pieces = |call: &Call| call.split.units.div_ceil(call.split.grain.max(1));
+    body.iter().map(pieces).sum::<usize>() < SHARED_PIECES * body.len()
+}
+
 enum Step {
     Call(Call),
     Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)>, whole: bool },
@@ -115,7 +128,11 @@ enum Step {
 pub struct CpuEngine {
     pool: Pool,
     buffers: Vec<Option<Buffer>>,
-    programs: Vec<Option<Vec<Step>>>,
+    /// Places in `buffers` that hold none.
+    free: Vec<usize>,
+    /// By number; no number is given twice.
+    programs: BTreeMap<usize, Arc<[Step]>>,
+    loaded: usize,
     reports: Vec<Vec<f32>>,
     work: Vec<Mutex<Work>>,
 }
@@ -138,7 +155,9 @@ impl CpuEngine {
         Self {
             pool: Pool::new(threads),
             buffers: Vec::new(),
-            programs: Vec::new(),
+            free: Vec::new(),
+            programs: BTreeMap::new(),
+            loaded: 0,
             reports: Vec::new(),
             work: (0..threads).map(|_| Mutex::default()).collect(),
         }
@@ -153,7 +172,7 @@ impl CpuEngine {
         let threads = |share: Share, barrier: &Barrier| {
             let kept = || work[share.index].lock().unwrap_or_else(PoisonError::into_inner);
             let mut io = Io { views: Vec::new(), outputs: Vec::new(), work: std::mem::take(&mut *kept()) };
-            for step in &list {
+            for step in &*list {
                 for _ in 0..repeats {
                     replay(step, views, &mut io, share, barrier);
                 }
@@ -174,33 +193,35 @@ impl CpuEngine {
     }
 }
 
+/// The error for a buffer of `needed` bytes that the system refuses.
+fn no_memory(label: &str, needed: u64) -> Error {
+    let hint = "use smaller objects, a smaller minibatch or fewer steps at once";
+    match super::host::memory() {
+        Some(limit) if limit < needed => {
+            Error::TooLarge { what: label.into(), needed, limit, device: "cpu".into(), hint: hint.into() }
+        }
+        _ => device_error(format!("there is no memory left for {label} of {needed} bytes; {hint}")),
+    }
+}
+
 fn device_error(problem: String) -> Error {
     Error::Device { device: "cpu".into(), problem }
 }
 
 impl Engine for CpuEngine {
     fn allocate(&mut self, len: usize, label: &str) -> Result<BufferId> {
-        let buffer = Buffer::new(len).ok_or_else(|| Error::TooLarge {
-            what: label.into(),
-            needed: 4 * len as u64,
-            limit: 0,
-            device: "cpu".into(),
-            hint:
-                "there is no memory for it; use smaller objects, a smaller minibatch or fewer steps at once"
-                    .into(),
-        })?;
-        let free = self.buffers.iter().position(Option::is_none);
-        let id = free.unwrap_or(self.buffers.len());
-        match free {
-            Some(id) => self.buffers[id] = Some(buffer),
-            None => self.buffers.push(Some(buffer)),
+        let buffer = Buffer::new(len).ok_or_else(|| no_memory(label, 4 * len as u64))?;
+        let id = self.free.pop().unwrap_or(self.buffers.len());
+        if id == self.buffers.len() {
+            self.buffers.push(None);
         }
+        self.buffers[id] = Some(buffer);
         Ok(BufferId(id))
     }
 
     fn free(&mut self, buffer: BufferId) {
-        if let Some(slot) = self.buffers.get_mut(buffer.0) {
-            *slot = None;
+        if self.buffers.get_mut(buffer.0).and_then(Option::take).is_some() {
+            self.free.push(buffer.0);
         }
     }
 
@@ -247,14 +268,13 @@ impl Engine for CpuEngine {
                 kernel: d.kernel.clone(),
                 bindings: d.bindings.iter().zip(&access).map(with).collect(),
                 rolls: d.rolls,
-                label: d.label(),
                 split: d.kernel.split(0),
                 moves: None,
             };
             call.divide(steps, rows, row);
             call
         };
-        let steps: Vec<Step> = recording
+        let steps: Arc<[Step]> = recording
             .commands
             .iter()
             .map(|command| match command {
@@ -263,38 +283,33 @@ impl Engine for CpuEngine {
                     let (steps, rows) = (*steps, *rows);
                     let body = |t: &Tile| t.body.iter().map(|d| call(d, steps, rows, t.row)).collect();
                     let tiles: Vec<(usize, Vec<Call>)> = tiles.iter().map(|t| (t.row, body(t))).collect();
-                    let whole = tiles.len() == 1 && tiles[0].1.iter().all(Call::is_whole);
+                    let whole = tiles.len() == 1 && is_small(&tiles[0].1);
                     Step::Repeat { steps, rows, backward: *backward, tiles, whole }
                 }
                 Command::Copy { from, to } => Step::Copy { from: find(from), to: find(to) },
             })
             .collect();
-        for step in &steps {
+        for step in &*steps {
             match step {
                 Step::Call(call) => check_disjoint(call)?,
                 Step::Repeat { tiles, .. } => tiles.iter().flat_map(|t| &t.1).try_for_each(check_disjoint)?,
                 _ => {}
             }
         }
-        self.programs.push(Some(steps));
-        Ok(Program { id: self.programs.len() - 1, locals })
+        self.programs.insert(self.loaded, steps);
+        self.loaded += 1;
+        Ok(Program { id: self.loaded - 1, locals })
     }
 
     fn unload(&mut self, program: Program) {
-        if let Some(slot) = self.programs.get_mut(program.id) {
-            *slot = None;
-        }
+        self.programs.remove(&program.id);
         program.locals.into_iter().for_each(|id| self.free(id));
     }
 
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
-        let lists: Vec<Vec<Step>> =
-            programs.iter().filter_map(|p| self.programs.get_mut(p.id)?.take()).collect();
-        let result = self.replay_all(lists.iter().flatten(), 1);
-        for (program, list) in programs.iter().zip(lists) {
-            self.programs[program.id] = Some(list);
-        }
-        result?;
+        let lists: Vec<Arc<[Step]>> =
+            programs.iter().filter_map(|p| self.programs.get(&p.id)).cloned().collect();
+        self.replay_all(lists.iter().flat_map(|list| list.iter()), 1)?;
         if let Some((buffer, len)) = report {
             let report = self.read(buffer, 0, len)?;
             self.reports.push(report);
@@ -307,13 +322,11 @@ impl Engine for CpuEngine {
     }
 
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
-        let Some(list) = self.programs.get_mut(program.id).and_then(Option::take) else {
-            return Ok(Vec::new());
-        };
+        let Some(list) = self.programs.get(&program.id).cloned() else { return Ok(Vec::new()) };
         let mut found = Vec::new();
-        for step in &list {
+        for step in list.iter() {
             let label = match step {
-                Step::Call(call) => call.label.clone(),
+                Step::Call(call) => call.kernel.label(),
                 Step::Repeat { steps, tiles, .. } => {
                     let calls = tiles.first().map_or(0, |t| t.1.len());
                     format!("{steps} steps of {calls} dispatches in {} tiles", tiles.len())
@@ -325,7 +338,6 @@ impl Engine for CpuEngine {
             self.replay_all([step], repeats)?;
             found.push((label, start.elapsed().as_secs_f64() / repeats as f64));
         }
-        self.programs[program.id] = Some(list);
         Ok(found)
     }
 

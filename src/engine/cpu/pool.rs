@@ -1,7 +1,8 @@
 //! A pool of threads that runs one closure on all of them at once (SPMD), with a spin barrier.
 //!
-//! The calling thread takes part as share 0. Helpers spin for [`HOT`] after a run and then park, so back-to-back
-//! runs start within a microsecond or two and an idle pool costs nothing.
+//! The calling thread takes part as share 0. Helpers look for the next run for [`HOT`] and then park, so back-to-back
+//! runs start within a microsecond or two and an idle pool costs nothing. Who waits spins shortly and then yields its core
+//! between two looks, so that nobody waits for a core on which somebody only spins.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -13,10 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a helper spins for the next run before it parks.
+/// How long a helper looks for the next run before it parks.
 const HOT: Duration = Duration::from_micros(150);
-/// Pauses in a spin loop before it starts to yield the core (10 to 50 us, depending on the processor).
-const PAUSES: u32 = 1000;
+/// Pauses in a spin loop before it starts to yield the core (2 to 10 us, depending on the processor): where more threads than
+/// cores have work, the one that is waited for may wait for this core.
+const PAUSES: u32 = 200;
 
 /// What every thread runs.
 type Job<'a> = &'a (dyn Fn(Share, &Barrier) + Sync);
@@ -161,13 +163,17 @@ impl Shared {
 
     fn await_epoch(&self, seen: usize, asleep: &AtomicBool) {
         let changed = || self.epoch.0.load(Ordering::SeqCst) != seen;
-        let start = Instant::now();
+        let (start, mut looks) = (Instant::now(), 0);
         while start.elapsed() < HOT {
             for _ in 0..16 {
                 if changed() {
                     return;
                 }
                 spin_loop();
+            }
+            looks += 16;
+            if looks > PAUSES {
+                thread::yield_now();
             }
         }
         // `run` raises the epoch and then looks at the flag, and here it is the other way round: one sees the other.

@@ -4,6 +4,7 @@
 //! row), so that it is the same however a product is divided.
 
 use super::gemm::Form;
+use super::sums;
 
 /// Columns that are summed in registers together.
 const WIDE: usize = 64;
@@ -97,8 +98,20 @@ fn columns<const N: usize>(
     }
 }
 
+/// Terms of a product of rows that are summed in single precision.
+const SINGLE: usize = 1024;
+
 #[inline(always)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    if a.len() <= SINGLE {
+        return chains(a, b);
+    }
+    let parts = a.chunks(SINGLE).zip(b.chunks(SINGLE));
+    sums::in_order(parts.map(|(a, b)| chains(a, b)))
+}
+
+#[inline(always)]
+fn chains(a: &[f32], b: &[f32]) -> f32 {
     let (mut sums, mut rest) = ([[0.0_f32; LANES]; 2], 0.0_f32);
     let (pairs_a, tail_a) = a.as_chunks::<{ 2 * LANES }>();
     let (pairs_b, tail_b) = b.as_chunks::<{ 2 * LANES }>();

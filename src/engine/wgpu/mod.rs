@@ -5,7 +5,6 @@ mod replay;
 mod reports;
 mod submission;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wgpu as gpu;
@@ -13,9 +12,9 @@ use wgpu as gpu;
 pub use replay::WgpuEngine;
 
 use super::device::{Adapter, Checks, DeviceKind};
-use super::shader::Source;
+use super::turns;
 use crate::error::{Error, Result};
-use pipeline::Pipeline;
+use pipeline::Pipelines;
 
 /// All adapters of all drivers.
 pub(super) fn adapters() -> Vec<(Adapter, gpu::Adapter)> {
@@ -49,7 +48,8 @@ pub struct Opened {
     queue: gpu::Queue,
     checks: Checks,
     subgroup: u32,
-    pipelines: Mutex<HashMap<Source, Arc<Pipeline>>>,
+    max_turns: usize,
+    pipelines: Mutex<Pipelines>,
     /// What the driver complained of outside of any call that could return it.
     fault: Arc<Mutex<Option<String>>>,
 }
@@ -88,7 +88,11 @@ impl Opened {
             info.subgroup_min_size == info.subgroup_max_size && features.contains(gpu::Features::SUBGROUP);
         let subgroup = if fixed { info.subgroup_min_size } else { 0 };
         let name = adapter.name.clone();
-        Ok(Self { name, device, queue, checks, subgroup, pipelines: Mutex::default(), fault })
+        let max_turns = match adapter.kind {
+            DeviceKind::Software => turns::SOFTWARE,
+            _ => turns::UNLIMITED,
+        };
+        Ok(Self { name, device, queue, checks, subgroup, max_turns, pipelines: Mutex::default(), fault })
     }
 
     /// Lanes that run together; 0 where the driver does not promise a number.
@@ -99,6 +103,11 @@ impl Opened {
     /// Whether shaders may use 64-bit integers.
     pub(super) fn int64(&self) -> bool {
         self.device.features().contains(gpu::Features::SHADER_INT64)
+    }
+
+    /// Turns of a lane's loops in a dispatch.
+    pub(super) fn max_turns(&self) -> usize {
+        self.max_turns
     }
 
     /// Largest range that a kernel may bind, in floats.
@@ -120,6 +129,7 @@ impl Opened {
             ("storage buffers a kernel", l.max_storage_buffers_per_shader_stage.into()),
             ("workgroup memory, bytes", l.max_compute_workgroup_storage_size.into()),
             ("invocations a workgroup", l.max_compute_invocations_per_workgroup.into()),
+            ("turns of a lane's loops", self.max_turns as u64),
             ("workgroups a dimension", l.max_compute_workgroups_per_dimension.into()),
             ("immediates, bytes", l.max_immediate_size.into()),
             ("subgroup size (0: not fixed)", self.subgroup.into()),

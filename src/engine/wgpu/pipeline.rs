@@ -1,5 +1,6 @@
 //! From a kernel's source to a pipeline, once per source.
 
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
 use wgpu as gpu;
@@ -8,30 +9,77 @@ use super::Opened;
 use crate::engine::{Access, Checks, Kernel, shader};
 use crate::error::Result;
 
+/// All that a pipeline is made of.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct PipelineKey {
+    source: shader::Source,
+    access: Vec<Access>,
+    /// Words of its immediates.
+    words: usize,
+}
+
+/// Pipelines that no program uses are kept up to this number.
+const UNUSED: usize = 128;
+
+/// The pipelines of a device.
+#[derive(Default)]
+pub(super) struct Pipelines {
+    known: HashMap<PipelineKey, (u64, Arc<Pipeline>)>,
+    /// How often one was asked for.
+    asked: u64,
+}
+
+impl Pipelines {
+    fn get(&mut self, key: &PipelineKey) -> Option<Arc<Pipeline>> {
+        self.asked += 1;
+        let (last, pipeline) = self.known.get_mut(key)?;
+        *last = self.asked;
+        Some(pipeline.clone())
+    }
+
+    /// Keeps a pipeline; of those that no program uses any more, the ones that were asked for least recently go.
+    fn insert(&mut self, key: PipelineKey, pipeline: Arc<Pipeline>) {
+        self.known.insert(key, (self.asked, pipeline));
+        if self.known.len() <= UNUSED {
+            return;
+        }
+        let unused = |(_, pipeline): &(u64, Arc<Pipeline>)| Arc::strong_count(pipeline) == 1;
+        let mut asked: Vec<u64> = self.known.values().filter(|v| unused(v)).map(|v| v.0).collect();
+        if let Some(more) = asked.len().checked_sub(UNUSED).filter(|more| *more > 0) {
+            asked.sort();
+            let last = asked[more - 1];
+            self.known.retain(|_, v| v.0 > last || !unused(v));
+        }
+    }
+}
+
 /// A compiled kernel and the layout of its bindings.
 pub struct Pipeline {
     pub(super) pipeline: gpu::ComputePipeline,
     pub(super) layout: gpu::BindGroupLayout,
+    /// The shader and its entry point, for listings.
+    pub(super) name: String,
 }
 
 impl Opened {
     /// The kernel's pipeline; made on first use.
     pub(super) fn pipeline(&self, kernel: &dyn Kernel) -> Result<Arc<Pipeline>> {
-        let source = kernel.source();
+        let key =
+            PipelineKey { source: kernel.source(), access: kernel.access(), words: kernel.params().len() };
         let mut known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = known.get(&source) {
-            return Ok(pipeline.clone());
+        if let Some(pipeline) = known.get(&key) {
+            return Ok(pipeline);
         }
-        let made = Arc::new(self.make_pipeline(kernel, &source)?);
-        known.insert(source, made.clone());
+        let made = Arc::new(self.make_pipeline(&key)?);
+        known.insert(key, made.clone());
         Ok(made)
     }
 
-    fn make_pipeline(&self, kernel: &dyn Kernel, source: &shader::Source) -> Result<Pipeline> {
+    fn make_pipeline(&self, key: &PipelineKey) -> Result<Pipeline> {
+        let PipelineKey { source, access, words } = key;
         // One failed pipeline can lose the whole device on some drivers, so what naga refuses never gets there.
         shader::validate(source)?;
-        let entries: Vec<gpu::BindGroupLayoutEntry> = kernel
-            .access()
+        let entries: Vec<gpu::BindGroupLayoutEntry> = access
             .iter()
             .enumerate()
             .map(|(binding, &access)| gpu::BindGroupLayoutEntry {
@@ -52,7 +100,7 @@ impl Opened {
         let pipeline_layout = self.device.create_pipeline_layout(&gpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&layout)],
-            immediate_size: 4 * kernel.params().len() as u32,
+            immediate_size: 4 * *words as u32,
         });
         let constants: Vec<(&str, f64)> =
             source.constants.iter().map(|&(n, c)| (n, f64::from_bits(c))).collect();
@@ -68,7 +116,7 @@ impl Opened {
             cache: None,
         });
         self.check()?;
-        Ok(Pipeline { pipeline, layout })
+        Ok(Pipeline { pipeline, layout, name: format!("{} {}", source.stem, source.entry) })
     }
 
     #[allow(

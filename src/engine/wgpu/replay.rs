@@ -1,6 +1,6 @@
 //! Buffers and loaded recordings on an adapter.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +29,11 @@ struct Loaded {
 pub struct WgpuEngine {
     opened: Arc<Opened>,
     buffers: Vec<Option<gpu::Buffer>>,
-    programs: Vec<Option<Loaded>>,
+    /// Places in `buffers` that hold none.
+    free: Vec<usize>,
+    /// By number; no number is given twice.
+    programs: BTreeMap<usize, Loaded>,
+    loaded: usize,
     reports: Reports,
     under_way: VecDeque<Replay>,
     /// The latest end of a replay that is known.
@@ -51,7 +55,9 @@ impl WgpuEngine {
         Self {
             opened,
             buffers: Vec::new(),
-            programs: Vec::new(),
+            free: Vec::new(),
+            programs: BTreeMap::new(),
+            loaded: 0,
             reports: Reports::default(),
             under_way: VecDeque::new(),
             over: Instant::now(),
@@ -99,7 +105,7 @@ impl WgpuEngine {
         let Some(replay) = self.under_way.pop_front() else { return Ok(()) };
         let Some((parts, over)) = replay.wait(&self.opened, self.over)? else { return Ok(()) };
         self.over = over;
-        if let Some(Some(program)) = self.programs.get_mut(replay.program) {
+        if let Some(program) = self.programs.get_mut(&replay.program) {
             program.cuts = submission::lengths(&parts);
         }
         Ok(())
@@ -132,6 +138,7 @@ impl WgpuEngine {
     }
 
     fn call(&self, dispatch: &Dispatch, find: &impl Fn(&Binding) -> BufferId) -> Result<Call> {
+        dispatch.check_turns(self.opened.max_turns(), &self.opened.name, || dispatch.label())?;
         let pipeline = self.opened.pipeline(dispatch.kernel.as_ref())?;
         let mut entries = Vec::with_capacity(dispatch.bindings.len());
         for (i, binding) in dispatch.bindings.iter().enumerate() {
@@ -149,13 +156,9 @@ impl WgpuEngine {
             layout: &pipeline.layout,
             entries: &entries,
         });
-        Ok(Call {
-            pipeline,
-            group,
-            words: dispatch.kernel.params(),
-            grid: dispatch.kernel.grid(),
-            label: dispatch.label(),
-        })
+        let grid = dispatch.kernel.grid();
+        let label = format!("{} {grid:?}", pipeline.name);
+        Ok(Call { pipeline, group, words: dispatch.kernel.params(), grid, label })
     }
 
     fn make(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {
@@ -211,18 +214,17 @@ impl Engine for WgpuEngine {
             return Err(too_large(self.allocated_bytes()));
         }
         self.opened.check()?;
-        let free = self.buffers.iter().position(Option::is_none);
-        let id = free.unwrap_or(self.buffers.len());
-        match free {
-            Some(id) => self.buffers[id] = Some(buffer),
-            None => self.buffers.push(Some(buffer)),
+        let id = self.free.pop().unwrap_or(self.buffers.len());
+        if id == self.buffers.len() {
+            self.buffers.push(None);
         }
+        self.buffers[id] = Some(buffer);
         Ok(BufferId(id))
     }
 
     fn free(&mut self, buffer: BufferId) {
-        if let Some(slot) = self.buffers.get_mut(buffer.0) {
-            *slot = None;
+        if self.buffers.get_mut(buffer.0).and_then(Option::take).is_some() {
+            self.free.push(buffer.0);
         }
     }
 
@@ -280,8 +282,9 @@ impl Engine for WgpuEngine {
         match load() {
             Ok(steps) => {
                 let dispatches = steps.iter().map(Step::dispatches).sum();
-                self.programs.push(Some(Loaded { steps, dispatches, cuts: Vec::new() }));
-                Ok(Program { id: self.programs.len() - 1, locals })
+                self.programs.insert(self.loaded, Loaded { steps, dispatches, cuts: Vec::new() });
+                self.loaded += 1;
+                Ok(Program { id: self.loaded - 1, locals })
             }
             Err(error) => {
                 locals.into_iter().for_each(|id| self.free(id));
@@ -291,9 +294,7 @@ impl Engine for WgpuEngine {
     }
 
     fn unload(&mut self, program: Program) {
-        if let Some(slot) = self.programs.get_mut(program.id) {
-            *slot = None;
-        }
+        self.programs.remove(&program.id);
         program.locals.into_iter().for_each(|id| self.free(id));
     }
 
@@ -302,7 +303,7 @@ impl Engine for WgpuEngine {
             self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
         });
         self.belt.finish_and_recall_on_submit(&encoder);
-        let known = programs.iter().filter_map(|p| Some((p.id, self.programs.get(p.id)?.as_ref()?)));
+        let known = programs.iter().filter_map(|p| Some((p.id, self.programs.get(&p.id)?)));
         // It decides how long a replay takes; what comes before and after differs from time to time.
         let longest = known.clone().max_by_key(|(_, loaded)| loaded.dispatches);
         let (program, measured) =
@@ -341,7 +342,7 @@ impl Engine for WgpuEngine {
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
         self.flush();
         let mut found = Vec::new();
-        for step in self.programs.get(program.id).and_then(Option::as_ref).map_or(&[][..], |p| &p.steps) {
+        for step in self.programs.get(&program.id).map_or(&[][..], |p| &p.steps) {
             let calls = match step {
                 Step::Call(call) => std::slice::from_ref(call),
                 Step::Repeat { tiles, .. } => tiles.first().map_or(&[][..], |t| &t.1),
@@ -410,7 +411,7 @@ mod tests {
         // What the host writes, the replay, what it copies for the host, and how many submissions that was.
         let mut go = |limit: Option<usize>, cuts: &[usize]| {
             engine.limit_submissions(limit);
-            engine.programs[program.id].as_mut().unwrap().cuts = cuts.to_vec();
+            engine.programs.get_mut(&program.id).unwrap().cuts = cuts.to_vec();
             engine.write_with(program.locals[0], 0, LEN, &mut |to| to.copy_from_slice(&start)).unwrap();
             engine.write_with(program.locals[1], 0, LEN, &mut |to| to.fill(1.0)).unwrap();
             engine.submit(&[&program], Some((program.locals[0], LEN))).unwrap();

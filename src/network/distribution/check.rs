@@ -1,6 +1,8 @@
 //! Refusing settings of distributions that are out of their range.
 
-use super::Distribution;
+use ndarray::Array2;
+
+use super::{Distribution, Fan, Spread};
 use crate::error::{Error, Result};
 
 impl Distribution {
@@ -14,6 +16,7 @@ impl Distribution {
             Self::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {
                 wrong(format!("it is uniform between {low} and {high}: the first must be the smaller"))
             }
+            Self::Constant(c) if !c.is_finite() => wrong(format!("it is {c}")),
             Self::Gaussian(mean, std) if !(mean.is_finite() && not_negative(*std)) => {
                 wrong(format!("it is gaussian with mean {mean} and standard deviation {std}"))
             }
@@ -84,6 +87,52 @@ impl Distribution {
             _ => Ok(()),
         }
     }
+
+    /// Refuses settings out of their range, and rows that are not `n` vectors of `d` dimensions.
+    pub(in crate::network) fn fits(&self, what: &str, n: usize, d: usize) -> Result<()> {
+        self.check(what)?;
+        match self {
+            Self::Choice { options, .. } => width(what, options, d),
+            Self::Samples(samples) => {
+                width(what, samples, d)?;
+                if samples.nrows() == n {
+                    return Ok(());
+                }
+                let rows = |n| format!("{n} rows");
+                Err(Error::shape(what, rows(n), "its samples", rows(samples.nrows())))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for weights of which `fan_in` terms meet in a sum and that go to `fan_out` sums, where their shape does not
+    /// tell it.
+    pub(in crate::network) fn for_fans(&self, fan_in: usize, fan_out: usize) -> Self {
+        let (scale, mode, spread) = match *self {
+            Self::VarianceScaling { scale, mode, distribution } => (scale, mode, distribution),
+            Self::Glorot { scale, distribution } => (scale, Fan::Average, distribution),
+            Self::He { scale, distribution } => (scale * scale, Fan::In, distribution),
+            _ => return self.clone(),
+        };
+        let fan = match mode {
+            Fan::In => fan_in as f64,
+            Fan::Out => fan_out as f64,
+            Fan::Average => (fan_in + fan_out) as f64 / 2.0,
+        };
+        let std = (scale / fan).sqrt();
+        match spread {
+            Spread::Uniform => Self::Uniform(-(3.0_f64.sqrt()) * std, 3.0_f64.sqrt() * std),
+            Spread::Normal => Self::TruncatedNormal { mean: 0.0, std, limit: None },
+        }
+    }
+}
+
+fn width(what: &str, rows: &Array2<f64>, d: usize) -> Result<()> {
+    if rows.ncols() == d {
+        return Ok(());
+    }
+    let size = |d| format!("{d} dimensions");
+    Err(Error::shape(what, size(d), "a row of its distribution", size(rows.ncols())))
 }
 
 fn not_negative(x: f64) -> bool {

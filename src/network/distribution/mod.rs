@@ -9,13 +9,14 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Beta, Distribution as _, Exp1, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 
+use crate::allowance;
 use crate::error::{Error, Result};
-use crate::named::name_or_table;
 
 /// A distribution of vectors, under Nengo's names and with Nengo's defaults.
 ///
 /// In a file it is a table with one entry, `{ uniform = [200, 400] }` or `{ uniform-hypersphere = { surface = true } }`,
-/// or its name alone where all settings have defaults.
+/// or its name alone where all settings have defaults. A number alone is [`Distribution::Constant`], a list alone
+/// [`Distribution::Samples`]; `{ choice = [0.5, 1.0] }` and `{ choice = [[1.0], [-1.0]] }` are choices without weights.
 ///
 /// ```
 /// use nengo_wgpu::network::Distribution;
@@ -28,12 +29,18 @@ use crate::named::name_or_table;
 /// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields, remote = "Self")]
+#[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Distribution {
     /// Each coordinate uniform from the first number up to the second, which it does not reach.
     Uniform(f64, f64),
-    /// Each coordinate normal with a mean and a standard deviation.
+    /// Each coordinate zero.
+    Zeros,
+    /// Each coordinate this number.
+    #[serde(alias = "$number")]
+    Constant(f64),
+    /// Each coordinate normal with a mean and a standard deviation; in files also `normal`.
+    #[serde(alias = "normal")]
     Gaussian(f64, f64),
     /// Each coordinate `shift` plus an exponential number of mean `scale`; what would be above `high` is just below it.
     Exponential {
@@ -56,7 +63,8 @@ pub enum Distribution {
         min_magnitude: f64,
     },
     /// The same, but spread out evenly: the points of [`Distribution::QuasirandomSequence`] mapped to the sphere or the
-    /// ball, and rotated at random. In one dimension it is [`Distribution::UniformHypersphere`].
+    /// ball, and rotated at random. In one dimension half of the points have each sign, but for one of an odd number, and
+    /// those of one sign in the ball are at equal distances.
     ///
     /// Each angle of the spherical coordinates is the quantile of its distribution at one coordinate of the sequence
     /// (Fang and Wang 1994, section 1.5).
@@ -68,20 +76,21 @@ pub enum Distribution {
         #[serde(default)]
         min_magnitude: f64,
     },
-    /// Points spread out evenly in the unit cube: the R sequence of Roberts (2018) from a start at random. Coordinate j
-    /// of point i is the fraction of `start_j + i / φ^j`, where φ is the positive root of `φ^(d+1) = φ + 1`.
+    /// Points spread out evenly in the unit cube: the R sequence of Roberts (2018) from a start at random, in random order.
+    /// Coordinate j of its point i is the fraction of `start_j + i / φ^j`, where φ is the positive root of
+    /// `φ^(d+1) = φ + 1`.
     QuasirandomSequence,
     /// One of the rows of `options`, each with the chance that its weight gives, or all with the same.
     Choice {
         /// options × dimensions
-        #[serde(with = "crate::rows")]
+        #[serde(alias = "$short", with = "crate::rows")]
         options: Array2<f64>,
         /// One for each option; they need not sum to 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weights: Option<Vec<f64>>,
     },
-    /// These rows, in their order: there must be as many as are asked for.
-    #[serde(with = "crate::rows")]
+    /// These rows, in their order: there must be as many as are asked for. In files also `values`.
+    #[serde(alias = "values", alias = "$list", with = "crate::rows")]
     Samples(Array2<f64>),
     /// Each coordinate one of the values `x` or between two of them: `p`, brought to a sum of 1, is added up, and a uniform
     /// number's place among the sums is where the value is interpolated.
@@ -158,10 +167,6 @@ pub enum Distribution {
         distribution: Spread,
     },
 }
-name_or_table!(
-    Distribution also Serialize,
-    "a distribution, { uniform = [200, 400] } or { uniform-hypersphere = { surface = true } }"
-);
 
 /// What the variance of weights is divided by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
@@ -237,14 +242,17 @@ impl Distribution {
     /// Settings out of their range, or rows of another number or size than is asked for; `what` is the user's name of
     /// what the vectors are for.
     pub fn sample(&self, what: &str, n: usize, d: usize, seed: u64) -> Result<Array2<f64>> {
-        self.check(what)?;
+        self.fits(what, n, d)?;
         if d == 0 || n.checked_mul(d).is_none_or(|numbers| numbers > 1 << 31) {
             let problem = format!("cannot draw {n} vectors of {d} dimensions");
             return Err(Error::invalid(what, problem));
         }
+        allowance::check(|| format!("{what}, {n} vectors of {d} dimensions,"), [n, d], 3 * 8)?;
         let rng = &mut Pcg64Mcg::seed_from_u64(seed);
         Ok(match self {
             Self::Uniform(low, high) => each(n, d, || low + (high - low) * rng.random::<f64>()),
+            Self::Zeros => Array2::zeros((n, d)),
+            Self::Constant(c) => Array2::from_elem((n, d), *c),
             Self::Gaussian(mean, std) => each(n, d, || mean + std * rng.sample::<f64, _>(StandardNormal)),
             Self::Exponential { scale, shift, high } => {
                 each(n, d, || (shift + scale * rng.sample::<f64, _>(Exp1)).min(high.next_down()))
@@ -253,14 +261,13 @@ impl Distribution {
                 sphere::uniform(n, d, *surface, *min_magnitude, rng)
             }
             Self::ScatteredHypersphere { surface, min_magnitude } if d == 1 => {
-                sphere::uniform(n, d, *surface, *min_magnitude, rng)
+                scattered::line(n, *surface, *min_magnitude, rng)
             }
             Self::ScatteredHypersphere { surface, min_magnitude } => {
                 scattered::hypersphere(what, n, d, *surface, *min_magnitude, rng)?
             }
             Self::QuasirandomSequence => scattered::sequence(n, d, rng),
             Self::Choice { options, weights } => {
-                width(what, options, d)?;
                 let weight = |i: usize| weights.as_ref().map_or(1.0, |weights| weights[i]);
                 let sums = running_sums((0..options.nrows()).map(weight));
                 let sum = sums[sums.len() - 1];
@@ -269,14 +276,7 @@ impl Distribution {
                     places.map(|place| sums.partition_point(|&s| s <= place)).take(n).collect();
                 options.select(Axis(0), &picks)
             }
-            Self::Samples(samples) => {
-                width(what, samples, d)?;
-                if samples.nrows() != n {
-                    let rows = |n| format!("{n} rows");
-                    return Err(Error::shape(what, rows(n), "its samples", rows(samples.nrows())));
-                }
-                samples.clone()
-            }
+            Self::Samples(samples) => samples.clone(),
             Self::Pdf { x, p } => {
                 let sums = running_sums(p.iter().copied());
                 let sum = sums[sums.len() - 1];
@@ -324,14 +324,6 @@ impl From<Array2<f64>> for Distribution {
     fn from(samples: Array2<f64>) -> Self {
         Self::Samples(samples)
     }
-}
-
-fn width(what: &str, rows: &Array2<f64>, d: usize) -> Result<()> {
-    if rows.ncols() == d {
-        return Ok(());
-    }
-    let size = |d| format!("{d} dimensions");
-    Err(Error::shape(what, size(d), "a row of its distribution", size(rows.ncols())))
 }
 
 fn each(n: usize, d: usize, draw: impl FnMut() -> f64) -> Array2<f64> {

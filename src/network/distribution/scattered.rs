@@ -5,6 +5,7 @@ use std::f64::consts::{FRAC_PI_2, PI, TAU};
 use faer::Mat;
 use ndarray::Array2;
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 /// Dimensions at most, since the rotation is a matrix of all of them.
 const MAX_DIMENSIONS: usize = 8192;
 
-/// Points of the R sequence in the unit cube, from a start at random; in one dimension they are at equal distances.
+/// Points of the R sequence in the unit cube, from a start at random and in random order; in one dimension they are at equal
+/// distances.
 pub(super) fn sequence(n: usize, d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
     let start: Vec<f64> = (0..d).map(|_| rng.random()).collect();
     let step: Vec<f64> = if d == 1 {
@@ -23,7 +25,24 @@ pub(super) fn sequence(n: usize, d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
         let phi = root(d);
         (1..=d).map(|j| phi.powf(-(j as f64))).collect()
     };
-    Array2::from_shape_fn((n, d), |(i, j)| (start[j] + (i + 1) as f64 * step[j]).fract())
+    let mut order: Vec<usize> = (1..=n).collect();
+    order.shuffle(rng);
+    Array2::from_shape_fn((n, d), |(i, j)| (start[j] + order[i] as f64 * step[j]).fract())
+}
+
+/// Points of the line in random order, half of each sign: -1 and 1 on the surface. In the ball the points of each sign are at
+/// equal distances.
+pub(super) fn line(n: usize, surface: bool, min_magnitude: f64, rng: &mut Pcg64Mcg) -> Array2<f64> {
+    if surface {
+        return sequence(n, 1, rng).mapv_into(|x| if x < 0.5 { -1.0 } else { 1.0 });
+    }
+    let mut points = Vec::with_capacity(n);
+    for (count, sign) in [(n / 2, 1.0), (n - n / 2, -1.0)] {
+        let lengths = sequence(count, 1, rng);
+        points.extend(lengths.iter().map(|x| sign * (min_magnitude + (1.0 - min_magnitude) * x)));
+    }
+    points.shuffle(rng);
+    Array2::from_shape_fn((n, 1), |(i, _)| points[i])
 }
 
 /// The positive root of `x^(d+1) = x + 1`, by Newton's method from `1 + 1 / d` above it, from where it falls to the root.

@@ -10,6 +10,7 @@ enum Part {
     Input(usize),
     One(One),
     Two(Two),
+    Where,
 }
 
 /// What an expression may name besides functions and `pi`.
@@ -45,6 +46,8 @@ pub(super) trait Value: Copy {
     fn one(self, f: One) -> Self;
     /// A function of it and another.
     fn two(self, f: Two, other: Self) -> Self;
+    /// The first where it is not zero, else the second.
+    fn choose(self, yes: Self, no: Self) -> Self;
 }
 
 /// A function of one number.
@@ -74,6 +77,12 @@ pub(super) enum Two {
     Pow,
     Min,
     Max,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Equal,
+    NotEqual,
 }
 
 const OF_ONE: [(&str, One); 11] = [
@@ -91,6 +100,18 @@ const OF_ONE: [(&str, One); 11] = [
 ];
 
 const OF_TWO: [(&str, Two); 2] = [("min", Two::Min), ("max", Two::Max)];
+
+/// The first of two numbers that begin alike is the longer.
+const COMPARISONS: [(&str, Two); 6] = [
+    ("<=", Two::LessEqual),
+    (">=", Two::GreaterEqual),
+    ("==", Two::Equal),
+    ("!=", Two::NotEqual),
+    ("<", Two::Less),
+    (">", Two::Greater),
+];
+
+const WHERE: &str = "where";
 
 impl Value for f64 {
     fn one(self, f: One) -> f64 {
@@ -117,9 +138,21 @@ impl Value for f64 {
             Two::Mul => self * other,
             Two::Div => self / other,
             Two::Pow => self.powf(other),
-            Two::Min => self.min(other),
-            Two::Max => self.max(other),
+            // As on devices, which keep the first where one of both is NaN.
+            Two::Min if other < self => other,
+            Two::Max if self < other => other,
+            Two::Min | Two::Max => self,
+            Two::Less => f64::from(self < other),
+            Two::LessEqual => f64::from(self <= other),
+            Two::Greater => f64::from(self > other),
+            Two::GreaterEqual => f64::from(self >= other),
+            Two::Equal => f64::from(self == other),
+            Two::NotEqual => f64::from(self != other),
         }
+    }
+
+    fn choose(self, yes: f64, no: f64) -> f64 {
+        if self == 0.0 { no } else { yes }
     }
 }
 
@@ -142,7 +175,7 @@ impl Expression {
     fn parse(text: &str, before: usize, variables: Variables) -> Result<Self, String> {
         let chars = text.chars().collect();
         let mut parser = Parser { chars, at: 0, before, variables, depth: 0, parts: Vec::new() };
-        parser.sum()?;
+        parser.comparison()?;
         match parser.peek() {
             None => Ok(Self(parser.parts)),
             Some(c) => Err(format!("'{c}' in column {} does not belong there", parser.column(parser.at))),
@@ -167,6 +200,10 @@ impl Expression {
                 Part::Two(f) => {
                     let b = pop();
                     pop().two(f, b)
+                }
+                Part::Where => {
+                    let (no, yes) = (pop(), pop());
+                    pop().choose(yes, no)
                 }
             };
             stack.push(value);
@@ -207,6 +244,40 @@ impl Parser {
             return Ok(());
         }
         Err(format!("'{wanted}' is missing in column {}", self.column(self.at)))
+    }
+
+    /// One sum, or two that are compared.
+    fn comparison(&mut self) -> Result<(), String> {
+        self.sum()?;
+        let Some(f) = self.compares() else { return Ok(()) };
+        self.sum()?;
+        self.parts.push(Part::Two(f));
+        let from = self.at;
+        if self.compares().is_some() {
+            let column = self.column(from);
+            return Err(format!(
+                "there is a second comparison in column {column}; write both in brackets, as (0 < x) * (x < 1)"
+            ));
+        }
+        Ok(())
+    }
+
+    fn compares(&mut self) -> Option<Two> {
+        self.peek();
+        let rest = self.chars.get(self.at..).unwrap_or_default();
+        let starts = |word: &str| word.chars().enumerate().all(|(i, c)| rest.get(i) == Some(&c));
+        let (word, f) = COMPARISONS.iter().find(|(word, _)| starts(word))?;
+        self.at += word.len();
+        Some(*f)
+    }
+
+    /// Arguments in brackets.
+    fn arguments(&mut self, n: usize) -> Result<(), String> {
+        for i in 0..n {
+            self.expect(if i == 0 { '(' } else { ',' })?;
+            self.comparison()?;
+        }
+        self.expect(')')
     }
 
     fn sum(&mut self) -> Result<(), String> {
@@ -266,7 +337,7 @@ impl Parser {
         match start {
             Some('(') => {
                 self.at += 1;
-                self.sum()?;
+                self.comparison()?;
                 self.expect(')')
             }
             Some(c) if c.is_ascii_digit() || c == '.' => self.number(from),
@@ -300,26 +371,26 @@ impl Parser {
         }
         let name: String = self.chars[from..self.at].iter().collect();
         if let Some((_, f)) = OF_ONE.iter().find(|(known, _)| *known == name) {
-            self.expect('(')?;
-            self.sum()?;
-            self.expect(')')?;
+            self.arguments(1)?;
             self.parts.push(Part::One(*f));
         } else if let Some((_, f)) = OF_TWO.iter().find(|(known, _)| *known == name) {
-            self.expect('(')?;
-            self.sum()?;
-            self.expect(',')?;
-            self.sum()?;
-            self.expect(')')?;
+            self.arguments(2)?;
             self.parts.push(Part::Two(*f));
+        } else if name == WHERE {
+            self.arguments(3)?;
+            self.parts.push(Part::Where);
         } else if name == "pi" {
             self.parts.push(Part::Number(std::f64::consts::PI));
         } else if let Some(i) = self.variables.input(&name) {
             self.parts.push(Part::Input(i));
         } else {
-            let known = OF_ONE.iter().map(|f| f.0).chain(OF_TWO.iter().map(|f| f.0));
+            let known = OF_ONE.iter().map(|f| f.0).chain(OF_TWO.iter().map(|f| f.0)).chain([WHERE]);
             let known: Vec<&str> = [self.variables.known(), "pi"].into_iter().chain(known).collect();
-            let column = self.column(from);
-            return Err(format!("there is no '{name}' in column {column}; there is: {}", known.join(", ")));
+            let (column, hint) = (self.column(from), crate::near::hint(&name, known.iter().copied()));
+            return Err(format!(
+                "there is no '{name}' in column {column}{hint}; there is: {}",
+                known.join(", ")
+            ));
         }
         Ok(())
     }

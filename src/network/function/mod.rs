@@ -15,7 +15,8 @@ pub use time::TimeExpressions;
 /// signal, exactly; see [`super::Connection::function`].
 ///
 /// Made of a closure, or with [`Function::parse`] of text. Its size is found by calling it on zeros.
-#[derive(Clone)]
+#[derive(Clone, serde::Deserialize)]
+#[serde(try_from = "String")]
 pub struct Function {
     /// The text it was made of.
     text: Option<String>,
@@ -79,6 +80,9 @@ impl Named {
 
 impl Function {
     /// A function of a point in the ensemble's space, or of a row of another signal; it gives as many values for each.
+    ///
+    /// It depends on the point alone: it is one for all examples, and is called in any order and for points that no run
+    /// meets. For a function that keeps something there is [`Node::callback`](super::Node::callback).
     pub fn new(f: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static) -> Self {
         Self { text: None, least: 0, body: Body::Closure(Arc::new(f)) }
     }
@@ -87,7 +91,12 @@ impl Function {
     /// `norm` of all), or an expression for each of its values: `"x0 * x1"`, `"x0 + x1; max(x0 - 0.2, 0)"`.
     ///
     /// Expressions know the dimensions `x0`, `x1`, … (of one dimension also `x`), numbers, `pi`, `+ - * / ^`, brackets, and
-    /// the functions `abs sqrt exp log sin cos tan tanh sign floor ceil` of one and `min max` of two numbers.
+    /// the functions `abs sqrt exp log sin cos tan tanh sign floor ceil` of one and `min max` of two numbers; comparisons
+    /// `< <= > >= == !=`, which are 1 or 0, and `where(c, a, b)`, which is `a` where `c` is not zero and `b` elsewhere.
+    ///
+    /// They are the same on every device. NaN is neither less, equal nor greater; `min` and `max` keep the first number where
+    /// one is NaN. Gradients are those of the piece: none through a comparison, and through `where`, `min` and `max` that of
+    /// the value that was taken. Where the derivative of the other one is infinite, as of `sqrt(x)` at 0, it is NaN.
     ///
     /// # Errors
     /// What is wrong and in which column, with the names there are.
@@ -106,7 +115,7 @@ impl Function {
     ///
     /// # Errors
     /// A call that panics, no values, or dimensions that there are not; `what` names whose function it is.
-    pub(crate) fn size_out(&self, what: &str, size: usize) -> Result<usize> {
+    pub fn size_out(&self, what: &str, size: usize) -> Result<usize> {
         if self.least > size {
             let problem = format!("{self:?} takes x{}, but there are {size} dimensions", self.least - 1);
             return Err(Error::invalid(what, problem));
@@ -163,11 +172,11 @@ impl PartialEq for Function {
     }
 }
 
-/// From text, as in TOML: one text, or one for each value.
-impl<'de> serde::Deserialize<'de> for Function {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+impl TryFrom<String> for Function {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::parse(&text)
     }
 }
 
@@ -189,6 +198,18 @@ mod tests {
         assert_eq!(value("sin(pi*x)", &[0.5]), [1.0]);
         assert_eq!(value("product", &[2.0, 3.0, 4.0]), [24.0]);
         assert_eq!(value("square", &[2.0, 3.0]), [4.0, 9.0]);
+        assert_eq!(value("x0 + 1 > 2 * x1; (x0 > 1) + 1", &[2.0, 1.5]), [0.0, 2.0]);
+        assert_eq!(value("where(x0 == x1, x0 - 1, 5); where(x0 > x1, 1, 0)", &[2.0, 2.0]), [1.0, 0.0]);
+        assert_eq!(value("x <= 2; x >= 3; x != 2; x < 3", &[2.0]), [1.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn nan_is_neither_less_nor_equal_nor_more() {
+        assert_eq!(
+            value("x < 1; x <= 1; x > 1; x >= 1; x == x; x != x", &[f64::NAN]),
+            [0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+        );
+        assert!(value("max(x, 1)", &[f64::NAN])[0].is_nan());
     }
 
     #[test]
@@ -200,6 +221,13 @@ mod tests {
         assert!(problem("(x0 + 1").contains("column 8"), "{}", problem("(x0 + 1"));
         assert!(problem("x0 x1").contains("column 4"), "{}", problem("x0 x1"));
         assert!(problem("max(x0)").contains("column 7"), "{}", problem("max(x0)"));
+        let chained = problem("0 < x < 1");
+        assert!(
+            chained.contains("second comparison in column 7") && chained.contains("(0 < x) * (x < 1)"),
+            "{chained}"
+        );
+        assert!(problem("x = 1").contains("'=' in column 3"), "{}", problem("x = 1"));
+        assert!(problem("squrt(x)").contains("did you mean 'sqrt'?"), "{}", problem("squrt(x)"));
         assert!(problem("").contains("column 1"));
         assert!(problem("x0 # 2").contains("column 4"));
         assert!(problem("x99999999999999999999").contains("column 1"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::expression::{One, Two, Value};
 use super::{Body, Function, Named};
 use crate::graph::{Tensor, Type};
-use crate::network::CallbackFunction;
+use crate::network::CallbackFactory;
 use crate::op::Unary;
 
 /// Whole exponents up to this are products; what is beyond is a power.
@@ -30,14 +30,16 @@ impl Function {
         }
     }
 
-    /// A closure as the host calls it between two parts of a run; nothing for a function that the device computes.
-    pub(crate) fn on_host(&self) -> Option<CallbackFunction> {
+    /// A closure as the host calls it between two parts of a run, the same for all examples; nothing for a function that the
+    /// device computes.
+    pub(crate) fn on_host(&self) -> Option<CallbackFactory> {
         let Body::Closure(f) = &self.body else { return None };
         let f = f.clone();
-        Some(Arc::new(move |_, x: &[f32]| {
+        let of_row = move |_: f64, x: &[f32]| -> Vec<f32> {
             let x: Vec<f64> = x.iter().map(|x| f64::from(*x)).collect();
             f(&x).into_iter().map(|y| y as f32).collect()
-        }))
+        };
+        Some(Arc::new(move |_| Box::new(of_row.clone())))
     }
 }
 
@@ -137,8 +139,36 @@ impl<'s> Value for Signal<'s> {
             },
             Two::Min => a.min(b),
             Two::Max => a.max(b),
+            Two::Less => a.less(b),
+            Two::Greater => b.less(a),
+            Two::LessEqual => both(a, b) - b.less(a),
+            Two::GreaterEqual => both(a, b) - a.less(b),
+            Two::Equal => equal(a, b),
+            Two::NotEqual => a.scope.constant(1.0) - equal(a, b),
         })
     }
+
+    fn choose(self, yes: Self, no: Self) -> Self {
+        match self {
+            Signal::Number(_, condition) => {
+                if condition == 0.0 {
+                    no
+                } else {
+                    yes
+                }
+            }
+            Signal::Column(condition) => Signal::Column(condition.choose(yes.tensor(), no.tensor())),
+        }
+    }
+}
+
+/// 1 where neither is NaN, which compares with nothing, else 0.
+fn both<'s>(a: Tensor<'s>, b: Tensor<'s>) -> Tensor<'s> {
+    a.unary(Unary::NotNan) * b.unary(Unary::NotNan)
+}
+
+fn equal<'s>(a: Tensor<'s>, b: Tensor<'s>) -> Tensor<'s> {
+    both(a, b) - a.less(b) - b.less(a)
 }
 
 /// `x` to the power of `n`, at least 1, by squares.

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::expression::{Expression, Variables};
 use crate::error::{Error, Result};
-use crate::named::one_or_list;
 use crate::network::{Node, TimeFunction};
 
-/// What a node gives over time, as text: an expression of the time `t` in seconds for each value; see [`Node::parse`].
-#[derive(Clone)]
+/// What a node gives over time, as text: an expression of the time `t` in seconds for each value; see [`Node::parse`]. In a
+/// file also a list of texts, whose values follow each other.
+#[derive(Clone, Deserialize)]
+#[serde(from = "Vec<Text>")]
 pub struct TimeExpressions(Arc<[Expression]>);
 
 impl TimeExpressions {
@@ -44,23 +45,21 @@ impl fmt::Debug for TimeExpressions {
     }
 }
 
-/// From one text, or from a list of some, whose values follow each other.
-impl<'de> Deserialize<'de> for TimeExpressions {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        /// One of the texts.
-        #[derive(Deserialize)]
-        #[serde(try_from = "String")]
-        struct Text(TimeExpressions);
+/// One of the texts of a list.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Text(TimeExpressions);
 
-        impl TryFrom<String> for Text {
-            type Error = Error;
+impl TryFrom<String> for Text {
+    type Error = Error;
 
-            fn try_from(text: String) -> Result<Self> {
-                TimeExpressions::parse(&text).map(Text)
-            }
-        }
-        let texts: Vec<Text> =
-            one_or_list(from, "a function of t as text, or a list with one for each value")?;
-        Ok(Self(texts.iter().flat_map(|text| text.0.0.iter().cloned()).collect()))
+    fn try_from(text: String) -> Result<Self> {
+        TimeExpressions::parse(&text).map(Self)
+    }
+}
+
+impl From<Vec<Text>> for TimeExpressions {
+    fn from(texts: Vec<Text>) -> Self {
+        Self(texts.iter().flat_map(|text| text.0.0.iter().cloned()).collect())
     }
 }

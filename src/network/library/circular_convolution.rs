@@ -12,7 +12,7 @@ use crate::network::{Connection, Network, ObjectId};
 /// The circular convolution `c[i] = sum(a[j] b[i - j])` of two vectors; indices wrap around.
 ///
 /// With F = DFT(a) and G = DFT(b), four real products for each coefficient of the lower half of the spectrum give DFT(c); the
-/// transforms in front of and behind them hold the DFT and its inverse, and are not trained.
+/// transforms in front of and behind them start as the DFT and its inverse.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CircularConvolution {

@@ -79,7 +79,7 @@ impl InputGatedMemory {
             let drive = Connection::new().synapse(difference_synapse).transform(scale(difference_gain));
             net.connect(diff, mem, drive)?;
             // Currents far below the threshold silence all neurons of an array.
-            let silence = |x| Connection::new().transform(Transform::Dense(Init::Constant(x))).frozen();
+            let silence = |x| Connection::new().transform(Transform::Dense(Init::Constant(x)));
             let gate = super::passthrough(net, "gate", 1)?;
             net.connect(gate, net.neurons_of(diff)?, silence(-10.0))?;
             let reset = super::passthrough(net, "reset", 1)?;

@@ -1,7 +1,7 @@
 //! Networks of ensembles that Nengo knows by name, each as one call.
 //!
 //! Each is a struct of settings with Nengo's defaults; its `add` makes the objects under a name, `NAME.input` for example, and
-//! returns them.
+//! returns them. The matrices and numbers of its connections are parameters, trained as NengoDL trains them.
 
 mod associative_memory;
 mod basal_ganglia;
@@ -31,10 +31,10 @@ fn scaled(net: &mut Network, pre: ObjectId, post: ObjectId, factor: f64) -> Resu
     net.connect(pre, post, Connection::new().transform(Transform::Scalar(factor as f32)))
 }
 
-/// A matrix of size_out × size_in that belongs to what a network computes, so it is not trained.
+/// A connection through a matrix of size_out × size_in.
 fn matrix(connection: Connection, values: &Array2<f64>) -> Connection {
     let values = values.iter().map(|x| *x as f32).collect();
-    connection.transform(Transform::Dense(Init::Values(values))).frozen()
+    connection.transform(Transform::Dense(Init::Values(values)))
 }
 
 /// What comes in, summed.

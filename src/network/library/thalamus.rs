@@ -65,7 +65,7 @@ impl Thalamus {
             net.connect(actions, actions, inhibit)?;
             let bias = net.node("bias", Node::Constant(vec![1.0]))?;
             let ones = Transform::Dense(Init::Constant(1.0));
-            net.connect(bias, actions, from_bias.transform(ones).frozen())?;
+            net.connect(bias, actions, from_bias.transform(ones))?;
             Ok(ThalamusParts { actions, bias })
         })
     }

@@ -8,7 +8,6 @@ use super::{
     ConnectionSpec, ConnectionSynapse, LayerSpec, Names, NeuronsSpec, NodeSpec, ProbeSpec, ProcessSpec,
 };
 use crate::error::{Error, Result};
-use crate::named::one_or_list;
 use crate::network::library::{
     AssociativeMemory, BasalGanglia, CircularConvolution, InputGatedMemory, Integrator, Oscillator, Product,
     Thalamus,
@@ -109,13 +108,18 @@ with_settings! {
         /// How states of its neurons start, by name.
         #[serde(default)]
         pub state: BTreeMap<String, Init>,
-        /// Whether encoders are trained; true by default.
+        /// Whether encoders and biases are trained; as `[config]` says by default.
+        pub trainable: Option<bool>,
+        /// Whether encoders are trained, where that is not so for both.
         pub train_encoders: Option<bool>,
-        /// Whether biases are trained; true by default.
+        /// Whether biases are trained, likewise.
         pub train_bias: Option<bool>,
         /// How the decoders of `NAME.output` and of its input are found: as the network says that it is in, if not as the file says.
         #[serde(skip)]
         pub default_solver: Option<Solver>,
+        /// Whether those are trained, likewise.
+        #[serde(skip)]
+        pub default_trainable: Option<bool>,
     }
 }
 
@@ -141,6 +145,8 @@ pub struct ConfigSpec {
     pub synapse: Option<ConnectionSynapse>,
     /// Of probes.
     pub probe: Option<ProbeDefaults>,
+    /// Whether parameters are trained of what does not say so itself; true by default.
+    pub trainable: Option<bool>,
 }
 
 /// What probes are like that say nothing else.
@@ -170,19 +176,13 @@ pub struct OutputSpec {
     pub eval_points: Option<Distribution>,
     /// Whether these are in radii; true by default.
     pub scale_eval_points: Option<bool>,
-    /// Whether decoders are trained; true by default.
+    /// Whether decoders are trained; as `[config]` says by default.
     pub trainable: Option<bool>,
 }
 
 /// A function or a list of functions.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct Functions(pub Vec<Function>);
-
-impl<'de> Deserialize<'de> for Functions {
-    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        one_or_list(from, "a function as text, or a list of some").map(Self)
-    }
-}
 
 /// A network in the network: one of Nengo's, by its kind, or one of objects of its own.
 ///
@@ -195,6 +195,8 @@ pub struct NestedSpec {
     /// What its objects are like that say nothing else; what it does not say is as the network around it says.
     #[serde(default)]
     pub config: ConfigSpec,
+    /// Whether all in it is trained that does not say so itself; as its `config` says by default, and the network around it.
+    pub trainable: Option<bool>,
     /// Its nodes.
     #[serde(default)]
     pub node: Vec<NodeSpec>,
@@ -246,8 +248,8 @@ impl EnsembleSpec {
             settings: self.settings(&format!("the noise of ensemble '{}'", self.name))?,
             seed: self.seed,
             states: self.state.iter().map(|(name, init)| (name.clone(), init.clone())).collect(),
-            train_encoders: self.train_encoders.unwrap_or(true),
-            train_bias: self.train_bias.unwrap_or(true),
+            train_encoders: self.train_encoders.or(self.trainable),
+            train_bias: self.train_bias.or(self.trainable),
         })
     }
 }
@@ -263,6 +265,7 @@ impl ConfigSpec {
         if let Some(synapse) = &self.synapse {
             config.connection.synapse = synapse.build("[config]")?;
         }
+        config.trainable = self.trainable.unwrap_or(config.trainable);
         if let Some(probe) = &self.probe {
             let synapse = probe.synapse.as_ref().map(|s| s.build("the probes of [config]"));
             config.probe =
@@ -279,7 +282,7 @@ impl ConfigSpec {
         if let (Some(own), Some(others)) = (&mut self.probe, &others.probe) {
             fill!(own others synapse sample_every);
         }
-        fill!(self others ensemble solver synapse probe);
+        fill!(self others ensemble solver synapse probe trainable);
     }
 }
 
@@ -291,7 +294,7 @@ impl OutputSpec {
             eval_points: self.eval_points.clone(),
             scale_eval_points: self.scale_eval_points.unwrap_or(true),
             weights: None,
-            trainable: self.trainable.unwrap_or(true),
+            trainable: self.trainable,
         }
     }
 }

@@ -4,13 +4,12 @@ use serde::Deserialize;
 
 use super::signals::SynapseSpec;
 use crate::error::Result;
-use crate::named::name_or_table;
 use crate::network::{Init, LearningRule, Synapse};
 
 /// A learning rule by its name alone, with everything as it is by default, or with some of it: `"pes"`, or
 /// `{ pes = { learning-rate = 1e-4 } }`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum LearningRuleSpec {
     /// [`LearningRule::Pes`].
     Pes(PreSpec),
@@ -73,8 +72,6 @@ pub struct VojaSpec {
     /// How long each encoder is for an input of 1; 1 by default.
     pub scale: Option<Init>,
 }
-
-name_or_table!(LearningRuleSpec, "a learning rule, \"pes\" or { pes = { learning-rate = 1e-4 } }");
 
 impl LearningRuleSpec {
     /// The rule; `what` is for messages.

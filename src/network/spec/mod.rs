@@ -48,7 +48,7 @@ pub use signals::{
 
 use super::{Connection, Network, Slice};
 use crate::error::{Error, Result};
-use crate::io::dataset::{DataSpec, Splits};
+use crate::io::dataset::{DataSpec, Splits, Wanted};
 use crate::io::split::SplitSpec;
 use crate::sim::check_dt;
 use crate::solve::Solver;
@@ -110,16 +110,18 @@ fn millisecond() -> f64 {
     0.001
 }
 
-/// Calls `f` while decoders are found as the network says that its objects are in, if it does.
-fn with_solver<R>(
+/// Calls `f` while decoders are found, and trained, as the network says that its objects are in, if it does.
+fn with_defaults<R>(
     net: &mut Network,
     solver: &Option<Solver>,
+    trainable: Option<bool>,
     f: impl FnOnce(&mut Network) -> Result<R>,
 ) -> Result<R> {
-    let of_file = net.config.solver.clone();
+    let of_file = (net.config.solver.clone(), net.config.trainable);
     solver.iter().for_each(|solver| net.config.solver = solver.clone());
+    net.config.trainable = trainable.unwrap_or(net.config.trainable);
     let result = f(net);
-    net.config.solver = of_file;
+    (net.config.solver, net.config.trainable) = of_file;
     result
 }
 
@@ -140,15 +142,7 @@ impl NetworkSpec {
     /// [`Error::Toml`] with line and column, or a network in the network that is none of Nengo's and has no objects.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let mut spec: Self = toml::from_str(text).map_err(|e| {
-            let start = e.span().map_or(0, |span| span.start);
-            let before = text.get(..start).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            let message = e.message().replace("expected usize", "expected a whole number from 0 on");
-            let message = message.replace("expected u64", "expected a whole number from 0 on");
-            Error::Toml { path: path.into(), line, column, message }
-        })?;
+        let mut spec: Self = crate::read::toml(text, path)?;
         spec.flatten()?;
         spec.base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         Ok(spec)
@@ -182,14 +176,17 @@ impl NetworkSpec {
         for layer in &self.layer {
             net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
         }
-        let layers = self.layer.iter().map(|l| (&l.name, &l.input, &l.default_solver));
-        let neurons = self.neurons.iter().map(|n| (&n.name, &n.input, &n.default_solver));
-        let ensembles = self.ensemble.iter().map(|e| (&e.name, &e.input, &e.default_solver));
-        for (name, inputs, solver) in layers.chain(neurons).chain(ensembles) {
+        let layers = self.layer.iter().map(|l| (&l.name, &l.input, &l.default_solver, l.default_trainable));
+        let neurons =
+            self.neurons.iter().map(|n| (&n.name, &n.input, &n.default_solver, n.default_trainable));
+        let ensembles =
+            self.ensemble.iter().map(|e| (&e.name, &e.input, &e.default_solver, e.default_trainable));
+        for (name, inputs, solver, trainable) in layers.chain(neurons).chain(ensembles) {
             let post = net.find(name)?;
             for input in inputs.as_slice() {
                 let pre = net.find(input)?;
-                with_solver(&mut net, solver, |net| net.connect(pre, post, Connection::new()))?;
+                let connect = |net: &mut Network| net.connect(pre, post, Connection::new());
+                with_defaults(&mut net, solver, trainable, connect)?;
             }
         }
         let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?.flatten();
@@ -199,7 +196,7 @@ impl NetworkSpec {
         for connection in connections {
             let (pre, post) = (net.find(&connection.pre.name)?, net.find(&connection.post.name)?);
             let spec = connection.build(synapse.as_ref())?;
-            with_solver(&mut net, &connection.default_solver, |net| net.connect(pre, post, spec))?;
+            with_defaults(&mut net, &connection.default_solver, None, |net| net.connect(pre, post, spec))?;
         }
         for probe in &self.probe {
             let (target, every) = probe.build(&net)?;
@@ -222,7 +219,12 @@ impl NetworkSpec {
         let Some(data) = &self.data else {
             return Err(Error::invalid("[data]", "it is missing; say where the examples are"));
         };
-        data.load(&self.split, &self.base)
+        let mut inputs = self.node.iter().filter(|node| node.is_input());
+        // More than one is an error of its own, told later.
+        let node = inputs.next().filter(|_| inputs.next().is_none());
+        let numbers = node.and_then(|node| node.size?.checked_mul(node.steps.unwrap_or(1)));
+        let wanted = node.zip(numbers).map(|(node, numbers)| Wanted { node: &node.name, numbers });
+        data.load_for(&self.split, &self.base, wanted)
     }
 
     /// Takes the data from another place than the file says: a directory of IDX files, or a CSV file or the
@@ -262,9 +264,12 @@ impl NetworkSpec {
         for ensemble in &self.ensemble {
             let probed = read.get(&ensemble.name).copied();
             let named = read.contains_key(&format!("{}.output", ensemble.name));
-            if named || probed.is_some_and(|probed| probed || ensemble.n_ensembles > 1) {
-                let of = net.find(&ensemble.name)?;
-                with_solver(net, &ensemble.default_solver, |net| net.output_of(of))?;
+            let (of, many) = (net.find(&ensemble.name)?, ensemble.n_ensembles > 1);
+            let (solver, trainable) = (&ensemble.default_solver, ensemble.default_trainable);
+            if named || (many && probed.is_some()) {
+                with_defaults(net, solver, trainable, |net| net.output_of(of))?;
+            } else if probed == Some(true) {
+                with_defaults(net, solver, trainable, |net| net.probed_output(of))?;
             }
         }
         Ok(())

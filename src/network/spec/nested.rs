@@ -33,6 +33,7 @@ impl NetworkSpec {
         let outside = around.last().map_or("", |scope| &scope.prefix);
         check_name(&network.name)?;
         network.name = format!("{outside}{}", network.name);
+        network.config.trainable = network.trainable.or(network.config.trainable);
         network.config.fill(config);
         if network.kinds() > 0 || !network.has_objects() {
             if network.has_objects() {
@@ -52,10 +53,7 @@ impl NetworkSpec {
         let prefix = around.last().map_or("", |scope| &scope.prefix);
         let whole = |name: &mut String| *name = format!("{prefix}{name}");
         let find = |name: &mut String| *name = resolve(around, name);
-        let find_all = |names: &mut Names| match names {
-            Names::One(name) => find(name),
-            Names::Many(all) => all.iter_mut().for_each(find),
-        };
+        let find_all = |names: &mut Names| names.0.iter_mut().for_each(find);
         for mut node in network.node {
             whole(&mut node.name);
             self.node.push(node);
@@ -64,12 +62,16 @@ impl NetworkSpec {
             whole(&mut layer.name);
             find_all(&mut layer.input);
             layer.default_solver.clone_from(&config.solver);
+            layer.default_trainable = config.trainable;
+            layer.trainable = layer.trainable.or(config.trainable);
             self.layer.push(layer);
         }
         for mut neurons in network.neurons {
             whole(&mut neurons.name);
             find_all(&mut neurons.input);
             neurons.default_solver.clone_from(&config.solver);
+            neurons.default_trainable = config.trainable;
+            neurons.train_bias = neurons.train_bias.or(config.trainable);
             self.neurons.push(neurons);
         }
         for mut ensemble in network.ensemble {
@@ -77,11 +79,14 @@ impl NetworkSpec {
             find_all(&mut ensemble.input);
             config.ensemble.iter().for_each(|defaults| ensemble.fill(defaults));
             ensemble.default_solver.clone_from(&config.solver);
+            ensemble.default_trainable = config.trainable;
+            ensemble.trainable = ensemble.trainable.or(config.trainable);
             self.ensemble.push(ensemble);
         }
         for mut output in network.output {
             find(&mut output.of);
             output.solver = output.solver.or_else(|| config.solver.clone());
+            output.trainable = output.trainable.or(config.trainable);
             self.output.push(output);
         }
         for mut connection in network.connection {
@@ -89,6 +94,7 @@ impl NetworkSpec {
             find(&mut connection.post.name);
             connection.name.iter_mut().for_each(whole);
             connection.default_solver.clone_from(&config.solver);
+            connection.trainable = connection.trainable.or(config.trainable);
             connection.synapse = connection.synapse.or_else(|| config.synapse.clone());
             self.connection.push(connection);
         }

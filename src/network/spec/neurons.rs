@@ -27,6 +27,9 @@ pub struct NeuronsSpec {
     /// How decoders of its input are found: as the network says that it is in, if not as the file says.
     #[serde(skip)]
     pub default_solver: Option<Solver>,
+    /// Whether those are trained, likewise.
+    #[serde(skip)]
+    pub default_trainable: Option<bool>,
     /// Rates at an input of 1 in Hz; `{ uniform = [200, 400] }` by default.
     pub max_rates: Option<Init>,
     /// Inputs at which a neuron begins to fire; `{ uniform = [-1, 0.9] }` by default.
@@ -38,7 +41,7 @@ pub struct NeuronsSpec {
     /// How states start, by name.
     #[serde(default)]
     pub state: BTreeMap<String, Init>,
-    /// Whether the biases are trained; true by default.
+    /// Whether the biases are trained; as `[config]` says by default.
     pub train_bias: Option<bool>,
     /// Whether the gains are trained; false by default.
     pub train_gain: Option<bool>,
@@ -66,7 +69,7 @@ impl NeuronsSpec {
             };
         }
         neurons.states = self.state.iter().map(|(name, init)| (name.clone(), init.clone())).collect();
-        neurons.train_bias = self.train_bias.unwrap_or(true);
+        neurons.train_bias = self.train_bias;
         neurons.train_gain = self.train_gain.unwrap_or(false);
         Ok(neurons)
     }

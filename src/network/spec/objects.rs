@@ -1,12 +1,8 @@
 //! Nodes, layers, connections and probes as a TOML file describes them.
 
-use std::fmt;
-
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::named::only_entry;
 use crate::network::{
     Activation, Connection, Convolution, Decoding, Distribution, Function, Init, Layer, Network, Node, Pool,
     Slice, Sparse, Synapse, Target, TimeExpressions, Transform,
@@ -65,13 +61,16 @@ pub struct LayerSpec {
     pub init: Option<Init>,
     /// How `b` starts; `"zeros"` by default.
     pub bias_init: Option<Init>,
-    /// Whether `W` and `b` are trained; true by default.
+    /// Whether `W` and `b` are trained; as `[config]` says by default.
     pub trainable: Option<bool>,
     /// Dimensions of its input, where they do not follow from what is connected.
     pub size_in: Option<usize>,
     /// How decoders of its input are found: as the network says that it is in, if not as the file says.
     #[serde(skip)]
     pub default_solver: Option<Solver>,
+    /// Whether those are trained, likewise.
+    #[serde(skip)]
+    pub default_trainable: Option<bool>,
 }
 
 /// A connection.
@@ -101,7 +100,7 @@ pub struct ConnectionSpec {
     /// Its filter: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config]` says by default, and
     /// without one it does not delay.
     pub synapse: Option<ConnectionSynapse>,
-    /// Whether the transform's weights are trained; true by default.
+    /// Whether its weights are trained; as `[config]` says by default.
     pub trainable: Option<bool>,
     /// How weights change while the network runs: `"pes"`, or `{ pes = { learning-rate = 1e-4 } }`. Its error or learning signal
     /// comes through connections to `NAME/learning-rule`.
@@ -132,8 +131,9 @@ impl TryFrom<String> for End {
     }
 }
 
-/// What a connection multiplies by.
-#[derive(Clone, Debug)]
+/// What a connection multiplies by: a number; a distribution or rows of the dense matrix, or [`MadeTransform`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "TransformForm")]
 pub enum TransformSpec {
     /// A number.
     Scalar(f32),
@@ -141,34 +141,24 @@ pub enum TransformSpec {
     Made(MadeTransform),
 }
 
-/// What may be written for a transform.
-const TRANSFORMS: &str = "a number or { KIND = … } with the kind dense, vector, sparse, convolution or pool";
+/// How a file writes it.
+#[derive(Deserialize)]
+enum TransformForm {
+    #[serde(rename = "$number")]
+    Scalar(f32),
+    #[serde(rename = "$table:a table with dense, vector, sparse, convolution, convolution-transpose or pool")]
+    Made(MadeTransform),
+    #[serde(rename = "$any:a distribution or the rows of a dense matrix")]
+    Dense(Init),
+}
 
-/// By hand, as serde's untagged enums forget what was wrong inside.
-impl<'de> Deserialize<'de> for TransformSpec {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = TransformSpec;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(TRANSFORMS)
-            }
-
-            fn visit_i64<E>(self, x: i64) -> Result<Self::Value, E> {
-                Ok(TransformSpec::Scalar(x as f32))
-            }
-
-            fn visit_f64<E>(self, x: f64) -> Result<Self::Value, E> {
-                Ok(TransformSpec::Scalar(x as f32))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                only_entry(map, TRANSFORMS, |entry| MadeTransform::deserialize(entry))
-                    .map(TransformSpec::Made)
-            }
+impl From<TransformForm> for TransformSpec {
+    fn from(form: TransformForm) -> Self {
+        match form {
+            TransformForm::Scalar(x) => Self::Scalar(x),
+            TransformForm::Made(made) => Self::Made(made),
+            TransformForm::Dense(init) => Self::Made(MadeTransform::Dense(init)),
         }
-        from.deserialize_any(Any)
     }
 }
 
@@ -176,7 +166,8 @@ impl<'de> Deserialize<'de> for TransformSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MadeTransform {
-    /// A matrix of size_out × size_in.
+    /// A matrix of size_out × size_in; what a distribution alone is.
+    #[serde(alias = "$none")]
     Dense(Init),
     /// A number for each dimension.
     Vector(Init),
@@ -220,28 +211,13 @@ pub struct ProbeSpec {
 }
 
 /// A name or a list of names.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected a name or a list of names")]
-pub enum Names {
-    /// One.
-    One(String),
-    /// Several, or none.
-    Many(Vec<String>),
-}
-
-impl Default for Names {
-    fn default() -> Self {
-        Self::Many(Vec::new())
-    }
-}
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Names(pub Vec<String>);
 
 impl Names {
     /// As a slice.
     pub fn as_slice(&self) -> &[String] {
-        match self {
-            Names::One(name) => std::slice::from_ref(name),
-            Names::Many(names) => names,
-        }
+        &self.0
     }
 }
 
@@ -303,7 +279,7 @@ impl LayerSpec {
             dropout: self.dropout,
             weights_init: self.init.clone().unwrap_or(Init::Glorot),
             bias_init: self.bias_init.clone().unwrap_or(Init::Zeros),
-            trainable: self.trainable.unwrap_or(true),
+            trainable: self.trainable,
         }
     }
 }
@@ -356,7 +332,7 @@ impl ConnectionSpec {
             post: self.post.slice.clone(),
             transform: self.transform(),
             synapse,
-            trainable: self.trainable.unwrap_or(true),
+            trainable: self.trainable,
             learning_rule: rule.transpose()?,
             name: self.name.clone(),
         })

@@ -1,76 +1,43 @@
 //! Synapses and processes as a TOML file describes them.
 
-use std::fmt;
-
 use ndarray::Array2;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Unexpected, Visitor};
 
 use crate::error::{Error, Result};
-use crate::named::{name_or_table, only_entry};
 use crate::network::discretise::{Method, StateSpace};
 use crate::network::{Draw, Interpolation, LinearFilter, Noise, Process, Synapse, WhiteSignal};
 
 /// A synapse: the time constant of a lowpass in seconds, or a table with one of its kinds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub enum SynapseSpec {
     /// Time constant of a lowpass.
+    #[serde(rename = "$number:a time constant in seconds")]
     Lowpass(f64),
     /// Any kind.
+    #[serde(rename = "$table:a table with lowpass, alpha, triangle, linear or state-space")]
     Kind(SynapseKind),
 }
 
-/// What may be written for a synapse.
-const SYNAPSES: &str = "a time constant in seconds, or one of { lowpass = … }, { alpha = … }, { triangle = … }, \
-                        { linear = { numerator = […], denominator = […] } } and { state-space = { a = […], … } }";
-
-impl<'de> Deserialize<'de> for SynapseSpec {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let read = from.deserialize_any(ReadSynapse { or_none: false })?;
-        read.ok_or_else(|| de::Error::invalid_value(Unexpected::Str("none"), &SYNAPSES))
-    }
-}
-
 /// The filter of a connection, which may have none though others have.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(from = "OrNone")]
 pub struct ConnectionSynapse(pub Option<SynapseSpec>);
 
-impl<'de> Deserialize<'de> for ConnectionSynapse {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(ReadSynapse { or_none: true }).map(Self)
-    }
+/// How a file writes it.
+#[derive(Deserialize)]
+enum OrNone {
+    #[serde(rename = "$word:none")]
+    None,
+    #[serde(rename = "$any")]
+    Some(SynapseSpec),
 }
 
-/// Reads a synapse, or where there may be none also `"none"`.
-struct ReadSynapse {
-    or_none: bool,
-}
-
-impl<'de> Visitor<'de> for ReadSynapse {
-    type Value = Option<SynapseSpec>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{SYNAPSES}", if self.or_none { "\"none\", " } else { "" })
-    }
-
-    fn visit_i64<E>(self, tau: i64) -> Result<Self::Value, E> {
-        Ok(Some(SynapseSpec::Lowpass(tau as f64)))
-    }
-
-    fn visit_f64<E>(self, tau: f64) -> Result<Self::Value, E> {
-        Ok(Some(SynapseSpec::Lowpass(tau)))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        match text {
-            "none" if self.or_none => Ok(None),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
+impl From<OrNone> for ConnectionSynapse {
+    fn from(synapse: OrNone) -> Self {
+        match synapse {
+            OrNone::None => Self(None),
+            OrNone::Some(synapse) => Self(Some(synapse)),
         }
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        only_entry(map, SYNAPSES, |entry| SynapseKind::deserialize(entry))
-            .map(|kind| Some(SynapseSpec::Kind(kind)))
     }
 }
 
@@ -125,7 +92,7 @@ pub struct StateSpaceSpec {
 
 /// A process of a node: by its name alone where that says all, as `"white-noise"`.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum ProcessSpec {
     /// Rows shown one after the other.
     PresentInput(PresentSpec),
@@ -140,7 +107,6 @@ pub enum ProcessSpec {
     /// A random walk.
     BrownNoise(NoiseSpec),
 }
-name_or_table!(ProcessSpec, "a process, \"white-noise\" or { white-signal = { period = 1.0, high = 10.0 } }");
 
 /// Rows shown one after the other, and again from the first.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,9 +1,10 @@
 //! Functions of two numbers: their WGSL text, their CPU twin, their value in f64.
 
 use crate::engine::cpu::math;
+use crate::engine::turns;
 
 /// A function of two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Binary {
     /// `a + b`
     Add,
@@ -34,6 +35,13 @@ pub enum Binary {
 const POISSON_MOST: f64 = 64.0;
 /// Events at which [`Binary::Poisson`] stops: at the largest mean, one draw in 10^12 would have more.
 const POISSON_EVENTS: f64 = 128.0;
+
+impl Binary {
+    /// How often the loops of the function turn in a shader.
+    pub fn turns(self) -> usize {
+        if self == Binary::Poisson { turns::of(POISSON_EVENTS as usize, 0) } else { 0 }
+    }
+}
 
 /// [`Binary::Poisson`] of many pairs: all count on until the last has its number, so that no lane of a vector branches.
 #[inline(always)]

@@ -2,11 +2,9 @@
 
 use std::f32::consts::FRAC_PI_2;
 
-use crate::named::name_or_table;
-
 /// What takes the place of the derivative of a spike in training, as a function of the distance `u` to the threshold.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Surrogate {
     /// `1 / (1 + k|u|)^2` (Zenke and Ganguli 2018), with the slope `k`.
     FastSigmoid(f32),
@@ -17,14 +15,10 @@ pub enum Surrogate {
     /// 1 everywhere (Bengio et al. 2013).
     StraightThrough,
 }
-name_or_table!(
-    Surrogate also Serialize,
-    "a surrogate: { fast-sigmoid = SLOPE }, { arctan = WIDTH }, { triangle = SLOPE } or \"straight-through\""
-);
 
 /// `height max(0, 1 - fall |u|) / (1 + p |u| + q u^2)`: the form of all surrogates. One form without a choice, so that loops
 /// over neurons are vectorised.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bump {
     height: f32,
     fall: f32,
@@ -46,6 +40,12 @@ impl Surrogate {
 }
 
 impl Bump {
+    /// Its numbers, by their bits.
+    pub(super) fn bits(self) -> [u32; 4] {
+        let Self { height, fall, p, q } = self;
+        [height, fall, p, q].map(f32::to_bits)
+    }
+
     /// The call in WGSL.
     pub fn wgsl(self, u: &str) -> String {
         let Self { height, fall, p, q } = self;

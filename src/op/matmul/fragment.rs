@@ -1,7 +1,8 @@
 //! A product as a part of a loop's shader: all rows of a tile in registers, so that each weight is read once.
 
-use super::{Form, Gemm, MatmulKernel};
+use super::{Form, Gemm, MatmulKernel, Variant};
 use crate::engine::fused::{Fragment, MEMORY, Site};
+use crate::engine::turns;
 
 /// Rows of four columns that a lane sums at once; with more of them, values leave the registers.
 const MOST_ROWS: usize = 32;
@@ -11,7 +12,7 @@ impl MatmulKernel {
     /// its share of the rows and hands them round; else each reads what it multiplies.
     pub(super) fn write_fragment(&self, site: &Site) -> Option<Fragment> {
         let Gemm { form, n, k, lda, ldc, .. } = self.gemm;
-        if form == Form::Tn || self.splits > 1 {
+        if form == Form::Tn || self.splits > 1 || self.variant() == Variant::Exact {
             return None;
         }
         let tiling = site.tiling;
@@ -44,7 +45,8 @@ impl MatmulKernel {
         let operands = (1 + self.epilogue.list.len()) * MEMORY + self.epilogue.expr.tape.len();
         let work = (self.groups * (2 * n * k + n * operands)) as f64;
         let pieces = if shared { all.div_ceil(8) } else { (all * tiling.rows / rows).div_ceil(tiling.lanes) };
-        Some(Fragment { text, aligned, work, turns: pieces * (k.div_ceil(4) + 2) })
+        let turns = pieces * (1 + turns::of(k.div_ceil(4), 0) + rows * self.epilogue.expr.turns());
+        Some(Fragment { text, aligned, work, turns })
     }
 
     fn epilogue_function(&self, site: &Site) -> String {

@@ -24,7 +24,6 @@ use super::map::Map;
 use super::scan::{Emits, Scan};
 use super::step::Step;
 use crate::graph::{State, Tensor};
-use crate::named::name_or_table;
 use count::{Regular, Stochastic};
 use izhikevich::IzhikevichStep;
 use leaky::{LeakyStep, SynapticStep};
@@ -36,7 +35,7 @@ use rate::{RateStep, Rates};
 /// Outputs are rates in Hz; a spike is `amplitude / dt` high, so that its mean is the rate. [`Leaky`] and [`Synaptic`], which
 /// know no seconds, have spikes of height 1.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum NeuronType {
     /// A line from zero on.
     RectifiedLinear(RectifiedLinear),
@@ -78,7 +77,8 @@ pub enum NeuronType {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FromRates {
-    /// A type without spikes.
+    /// A type without spikes; in a file it may stand for the whole, as `{ poisson-spiking = "rectified-linear" }`.
+    #[serde(alias = "$short")]
     pub base: Box<NeuronType>,
     /// Factor on the output: a spike is `amplitude / dt` high.
     #[serde(default = "one")]
@@ -88,8 +88,6 @@ pub struct FromRates {
 fn one() -> f64 {
     1.0
 }
-
-name_or_table!(NeuronType also Serialize, "a neuron type, \"lif\" or { lif = { tau-rc = 0.02 } }");
 
 macro_rules! from {
     ($($name:ident)*) => {
@@ -104,7 +102,7 @@ from!(RectifiedLinear LeakyRelu Sigmoid Tanh LifRate Lif SoftLifRate AdaptiveLif
 
 /// How spikes are trained through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-#[serde(remote = "Self", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Spiking {
     /// In training, rates take the place of spikes (Hunsberger and Eliasmith 2016); states do not move.
     #[default]
@@ -118,11 +116,6 @@ pub enum Spiking {
     #[serde(alias = "soft-lif")]
     RateGradient(f64),
 }
-name_or_table!(
-    Spiking also Serialize,
-    "a way to train through spikes: \"rate-swap\", { smooth-rate-swap = WIDTH }, { surrogate = { fast-sigmoid = SLOPE } } or \
-     { soft-lif = WIDTH }"
-);
 
 /// What stands for the derivative of spikes.
 #[derive(Clone, Copy, Debug)]

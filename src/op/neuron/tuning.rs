@@ -17,8 +17,8 @@ impl NeuronType {
     /// looked at.
     ///
     /// # Errors
-    /// Rates that are not above zero or that such neurons do not reach, intercepts of 1 or more, or a type whose output is
-    /// not in Hz.
+    /// Rates that are not above zero or that such neurons do not reach, intercepts of 1 or more, a gain that would not be
+    /// above zero and finite, or a type whose output is not in Hz.
     pub fn gain_bias(
         &self,
         what: &str,
@@ -46,11 +46,47 @@ impl NeuronType {
                 self.name()
             ));
         }
+        let (gain, bias) = self.gain_bias_of(what, max_rates, intercepts)?;
+        let sound =
+            |i: &usize| gain[*i] > 0.0 && (gain[*i] as f32).is_finite() && (bias[*i] as f32).is_finite();
+        if let Some(bad) = (0..gain.len()).find(|i| !sound(i)) {
+            let (rate, at, gain, bias) = (max_rates[bad], intercepts[bad], gain[bad], bias[bad]);
+            return invalid(format!(
+                "its {} would have a gain of {gain} and a bias of {bias} for a max rate of {rate} Hz and an intercept of \
+                 {at}, but a gain must be above 0 and both finite in 32 bits; {}",
+                self.name(),
+                self.gain_advice()
+            ));
+        }
+        Ok((gain, bias))
+    }
+
+    /// What makes gains positive.
+    fn gain_advice(&self) -> String {
+        match self {
+            NeuronType::RegularSpiking(from)
+            | NeuronType::StochasticSpiking(from)
+            | NeuronType::PoissonSpiking(from) => from.base.gain_advice(),
+            NeuronType::Sigmoid(p) => {
+                let half = 0.5 / p.tau_ref;
+                format!("take max rates above {half} Hz, the rate of sigmoid neurons without a current")
+            }
+            _ => "take max rates farther from their limits, or lower intercepts".into(),
+        }
+    }
+
+    /// Gains and biases of rates and intercepts within their ranges.
+    fn gain_bias_of(
+        &self,
+        what: &str,
+        max_rates: &[f64],
+        intercepts: &[f64],
+    ) -> Result<(Vec<f64>, Vec<f64>)> {
         let pairs = max_rates.iter().zip(intercepts);
         Ok(match self {
             NeuronType::RegularSpiking(from)
             | NeuronType::StochasticSpiking(from)
-            | NeuronType::PoissonSpiking(from) => return from.base.gain_bias(what, max_rates, intercepts),
+            | NeuronType::PoissonSpiking(from) => return from.base.gain_bias_of(what, max_rates, intercepts),
             NeuronType::RectifiedLinear(_)
             | NeuronType::SpikingRectifiedLinear(_)
             | NeuronType::LeakyRelu(_)
@@ -72,10 +108,11 @@ impl NeuronType {
                 .unzip(),
             NeuronType::Izhikevich(p) => return by_search(p, what, max_rates, intercepts),
             NeuronType::Leaky(_) | NeuronType::Synaptic(_) => {
-                return invalid(format!(
+                let problem = format!(
                     "its {} know no rates in Hz; give it gains and biases in place of max rates",
                     self.name()
-                ));
+                );
+                return Err(Error::invalid(what, problem));
             }
             membrane => {
                 let LifRate { tau_rc, tau_ref, .. } = membrane.membrane();
@@ -114,6 +151,9 @@ impl NeuronType {
         match self {
             NeuronType::Sigmoid(p) => 1.0 / p.tau_ref,
             NeuronType::Tanh(p) => 1.0 / p.tau_ref,
+            NeuronType::RegularSpiking(from)
+            | NeuronType::StochasticSpiking(from)
+            | NeuronType::PoissonSpiking(from) => from.base.limit(),
             NeuronType::LifRate(_)
             | NeuronType::Lif(_)
             | NeuronType::SoftLifRate(_)

@@ -45,6 +45,7 @@ impl ScanKernel {
         aligned.extend((0..operands).map(|i| self.operands.is_aligned(i)));
         let numbers = 2 + 2 * count + operands;
         let work = (cols * (self.step.instructions() + MEMORY * numbers)) as f64;
-        Fragment { text: site.elementwise(cols, &body), aligned, work, turns: site.turns(cols) }
+        let turns = site.turns(cols) * (1 + self.step.turns());
+        Fragment { text: site.elementwise(cols, &body), aligned, work, turns }
     }
 }

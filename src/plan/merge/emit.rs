@@ -2,7 +2,7 @@
 
 mod sums;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::super::ParameterPlace;
@@ -33,6 +33,8 @@ pub(super) struct Emit<'a> {
     /// What reads an old operator's states.
     states: HashMap<NodeId, Vec<(ValueId, usize, bool)>>,
     packs: Vec<Pack>,
+    /// The pack that a parameter is in.
+    packed: HashMap<usize, usize>,
     /// Of delaying operators: the groups as they were opened, and their new nodes.
     opened: HashMap<NodeId, (Vec<NodeId>, NodeId)>,
 }
@@ -67,8 +69,8 @@ impl<'a> Emit<'a> {
             }
         }
         let parameters = numbered.into_iter().flatten().collect();
-        let (whole, packs, opened) = Default::default();
-        Self { old, graph, placement, forms, whole, parameters, apart, states, packs, opened }
+        let (whole, packs, packed, opened) = Default::default();
+        Self { old, graph, placement, forms, whole, parameters, apart, states, packs, packed, opened }
     }
 
     /// A group of delaying operators, whose inputs come later.
@@ -97,7 +99,8 @@ impl<'a> Emit<'a> {
         let mut rest = group.to_vec();
         while rest.len() > 1 {
             let (fan_out, mut members) = self.companions(&rest);
-            rest.retain(|n| !members.contains(n));
+            let taken: HashSet<NodeId> = members.iter().copied().collect();
+            rest.retain(|n| !taken.contains(n));
             self.sort(&mut members);
             match if members.len() > 1 { self.inputs(&members, fan_out) } else { None } {
                 Some(Inputs { values, fan_out }) => {
@@ -148,22 +151,26 @@ impl<'a> Emit<'a> {
         let mut values = Vec::with_capacity(node.inputs.len());
         // First what may fail.
         for i in 0..node.inputs.len() {
-            if let Slot::Parameter(_) = all[0][i] {
-                let numbers = all.iter().filter_map(|s| match s[i] {
-                    Slot::Parameter(p) => Some(p),
-                    _ => None,
-                });
-                let ty = self.old.ty(node.inputs[i]);
-                let packed = match node.op.downcast::<Matmul>() {
-                    Some(_) => Type::fixed(members.len() * ty.rows, ty.cols),
-                    None => Type::fixed(1, members.len() * ty.cols),
-                };
-                values.push((i, self.pack(&numbers.collect::<Vec<_>>(), ty, packed, &owner)?));
+            let (Slot::Parameter(_) | Slot::Number(_)) = all[0][i] else { continue };
+            let numbers = all.iter().filter_map(|s| match s[i] {
+                Slot::Parameter(p) | Slot::Number(p) => Some(p),
+                _ => None,
+            });
+            let ty = self.old.ty(node.inputs[i]);
+            let packed = match node.op.downcast::<Matmul>() {
+                Some(_) => Type::fixed(members.len() * ty.rows, ty.cols),
+                None => Type::fixed(1, members.len() * ty.cols),
+            };
+            let mut value = self.pack(&numbers.collect::<Vec<_>>(), ty, packed, &owner)?;
+            if let Slot::Number(_) = all[0][i] {
+                let each: Vec<usize> = (0..members.len() * out.cols).map(|col| col / out.cols).collect();
+                value = self.select(value, &each, &owner);
             }
+            values.push((i, value));
         }
         for i in 0..node.inputs.len() {
             let value = match all[0][i] {
-                Slot::Parameter(_) => continue,
+                Slot::Parameter(_) | Slot::Number(_) => continue,
                 Slot::Shared(v) => self.value(self.form(v), &owner),
                 Slot::Columns(_) => {
                     let read = |s: &Vec<Slot>| match s[i] {
@@ -186,12 +193,12 @@ impl<'a> Emit<'a> {
     /// The members' parameters as one matrix.
     fn pack(&mut self, numbers: &[usize], ty: Type, packed: Type, owner: &Arc<str>) -> Option<ValueId> {
         let (count, len) = (numbers.len(), ty.rows * ty.cols);
-        let twice = |(i, p): (usize, &usize)| self.apart[*p] || numbers[..i].contains(p);
-        if numbers.iter().enumerate().any(twice) {
+        let mut seen = HashSet::new();
+        if numbers.iter().any(|p| self.apart[*p] || !seen.insert(p)) {
             return None;
         }
-        let known = self.packs.iter().position(|p| p.members == numbers);
-        if known.is_none() && self.packs.iter().any(|p| p.members.iter().any(|m| numbers.contains(m))) {
+        let known = self.packed.get(&numbers[0]).copied().filter(|&at| self.packs[at].members == numbers);
+        if known.is_none() && numbers.iter().any(|p| self.packed.contains_key(p)) {
             return None;
         }
         let at = match known {
@@ -202,6 +209,7 @@ impl<'a> Emit<'a> {
                 let source = Source::Parameter(self.parameters.len() + self.packs.len());
                 let value = self.graph.source(whole, source);
                 let place = ParameterPlace { offset, ty: whole };
+                self.packed.extend(numbers.iter().map(|&p| (p, self.packs.len())));
                 self.packs.push(Pack { members: numbers.to_vec(), value, place });
                 self.packs.len() - 1
             }

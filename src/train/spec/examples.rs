@@ -28,14 +28,14 @@ impl NetworkSpec {
             let values = match self.target_of(term)? {
                 TargetSpec::Class => classes.clone().into(),
                 TargetSpec::OneHot => one_hot(network, probe, classes)?.into(),
-                TargetSpec::Numbers => numbers(network, probe, &examples.targets, train.steps)?,
-                TargetSpec::Input => input.clone(),
+                TargetSpec::Numbers => self.numbers(network, probe, &examples.targets)?,
+                TargetSpec::Input => recorded(&input, self.every(network, probe)?),
             };
             targets = targets.with(probe, values);
         }
         for metric in train.metrics(&terms).iter().filter(|m| terms.iter().all(|t| t.probe != m.probe())) {
             let values = match self.has_numbers() {
-                true => numbers(network, metric.probe(), &examples.targets, train.steps)?,
+                true => self.numbers(network, metric.probe(), &examples.targets)?,
                 false => examples.targets.clone().into(),
             };
             targets = targets.with(metric.probe(), values);
@@ -98,7 +98,10 @@ impl NetworkSpec {
             let values = match self.target_of(term)? {
                 TargetSpec::Class => classes(&values).into(),
                 TargetSpec::OneHot | TargetSpec::Numbers => values.into(),
-                TargetSpec::Input => inputs.get(self.input_node()?).cloned().unwrap_or(values.into()),
+                TargetSpec::Input => match inputs.get(self.input_node()?) {
+                    Some(input) => recorded(input, self.every(network, &term.probe)?),
+                    None => values.into(),
+                },
             };
             targets = targets.with(&term.probe, values);
         }
@@ -106,6 +109,25 @@ impl NetworkSpec {
             targets = targets.with(metric.probe(), uniform(output_size(network, metric.probe())?));
         }
         Ok((inputs, targets))
+    }
+
+    /// Steps from one row that a probe records to the next.
+    fn every(&self, network: &Network, probe: &str) -> Result<usize> {
+        network.probes[network.find_probe(probe)?.0].steps_between(self.dt)
+    }
+
+    /// Numbers that a probe should give: a row that is held, or one for each that it records.
+    fn numbers(&self, network: &Network, probe: &str, rows: &Array2<f32>) -> Result<Signal> {
+        let (size, every) = (output_size(network, probe)?, self.every(network, probe)?);
+        if rows.ncols() == size {
+            return Ok(rows.clone().into());
+        }
+        let steps = self.train()?.steps / every;
+        in_steps(rows, steps, size).ok_or_else(|| {
+            let what = if every == 1 { "steps" } else { "recorded rows" };
+            let wanted = format!("{size} numbers, or {steps} {what} of them");
+            Error::shape(format!("probe '{probe}'"), wanted, "the targets of an example", rows.ncols())
+        })
     }
 
     /// Whether the examples are answered with numbers, and not with a class.
@@ -139,16 +161,15 @@ fn in_steps(rows: &Array2<f32>, steps: usize, size: usize) -> Option<Signal> {
     rows.as_standard_layout().into_owned().into_shape_with_order(shape).ok().map(Signal::from)
 }
 
-/// Numbers that a probe should give: a row that is held, or one for each step.
-fn numbers(network: &Network, probe: &str, rows: &Array2<f32>, steps: usize) -> Result<Signal> {
-    let size = output_size(network, probe)?;
-    if rows.ncols() == size {
-        return Ok(rows.clone().into());
+/// Of an input in time the rows at the steps that a probe records, one in `every`.
+fn recorded(input: &Signal, every: usize) -> Signal {
+    match input {
+        Signal::Steps(a) if every > 1 => {
+            let rows = ndarray::Slice::new((every - 1) as isize, None, every as isize);
+            Signal::Steps(a.slice_axis(Axis(1), rows).to_owned())
+        }
+        other => other.clone(),
     }
-    in_steps(rows, steps, size).ok_or_else(|| {
-        let wanted = format!("{size} numbers, or {steps} steps of them");
-        Error::shape(format!("probe '{probe}'"), wanted, "the targets of an example", rows.ncols())
-    })
 }
 
 /// The column of the largest element of each row.
@@ -172,11 +193,15 @@ fn output_size(network: &Network, probe: &str) -> Result<usize> {
     }
 }
 
-/// A row for each example with 1 at its class.
+/// A row for each example with 1 at its class; of NaN where its class does not count.
 fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
     let size = output_size(network, probe)?;
     let mut rows = Array2::zeros((classes.nrows(), size));
     for (mut row, &class) in rows.rows_mut().into_iter().zip(classes) {
+        if class.is_nan() {
+            row.fill(f32::NAN);
+            continue;
+        }
         let problem = || format!("they hold the class {class}, but it has {size} dimensions");
         *row.get_mut(class as usize)
             .ok_or_else(|| Error::invalid(format!("the targets of probe '{probe}'"), problem()))? = 1.0;

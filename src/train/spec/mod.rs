@@ -3,11 +3,7 @@
 mod examples;
 mod settings;
 
-use std::fmt;
-
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 pub use settings::{ActivitySpec, BackpropName, Bytes, GroupSpec, PenaltySpec, ScheduleKind, ScheduleSpec};
 
@@ -59,7 +55,6 @@ pub struct TrainSpec {
     #[serde(default)]
     pub group: Vec<GroupSpec>,
     /// Ends the training when the validation loss no longer falls.
-    #[serde(default, deserialize_with = "settings::early_stopping")]
     pub early_stopping: Option<EarlyStopping>,
     /// Whether examples are shuffled before each epoch; true by default.
     #[serde(default = "yes")]
@@ -75,48 +70,20 @@ pub struct TrainSpec {
     pub window: Option<usize>,
     /// Memory that training may take on the device: bytes, or a text such as `"2 GiB"`.
     pub memory_budget: Option<Bytes>,
-    /// Training steps between two looks at the penalty; 10 by default.
-    #[serde(default = "ten")]
+    /// Training steps between two looks at the penalty on parameters; 1 by default, see [`Training::report_every`].
+    #[serde(default = "one")]
     pub report_every: usize,
 }
 
 /// One loss, or several on probes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub enum LossSpec {
     /// On the only probe of an output.
+    #[serde(rename = "$name:a loss")]
     Only(Loss),
     /// On the probes that are named.
+    #[serde(rename = "$list:a list of tables with probe and loss")]
     Terms(Vec<TermSpec>),
-}
-
-/// By hand, as serde's untagged enums forget what was wrong inside.
-impl<'de> Deserialize<'de> for LossSpec {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = LossSpec;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(
-                    "\"cross-entropy\", \"mean-squared\", \"mean-absolute\" or { huber = LIMIT }, or a list of tables with \
-                     probe and loss",
-                )
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<LossSpec, E> {
-                <Loss as Deserialize>::deserialize(name.into_deserializer()).map(LossSpec::Only)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<LossSpec, A::Error> {
-                <Loss as Deserialize>::deserialize(MapAccessDeserializer::new(map)).map(LossSpec::Only)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<LossSpec, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(LossSpec::Terms)
-            }
-        }
-        from.deserialize_any(Any)
-    }
 }
 
 /// A loss on a probe.
@@ -154,11 +121,12 @@ pub enum TargetSpec {
 
 /// A metric on the probe of the first loss, or on the probe that is named.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected \"accuracy\", \"mean-error\" or { accuracy = PROBE }")]
 pub enum MetricSpec {
     /// On the probe of the first loss.
+    #[serde(rename = "$text:the name of a metric")]
     First(MetricName),
     /// On a probe.
+    #[serde(rename = "$table:a table as { accuracy = PROBE }")]
     On(Metric),
 }
 
@@ -177,9 +145,6 @@ fn minibatch() -> usize {
 }
 fn one() -> usize {
     1
-}
-fn ten() -> usize {
-    10
 }
 fn whole() -> f32 {
     1.0

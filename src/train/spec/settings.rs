@@ -1,21 +1,16 @@
 //! The learning rate, penalties and groups of a `[train]` table.
 
-use std::fmt;
-
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::sim::EarlyStopping;
 use crate::train::{Decay, Penalty, Schedule, Select};
 
 /// How the learning rate changes over the steps of training.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(remote = "Self", deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ScheduleSpec {
-    /// How it falls.
-    #[serde(default)]
+    /// How it falls; alone it may stand for the whole.
+    #[serde(default, alias = "$short")]
     pub kind: ScheduleKind,
     /// Training steps of a fall: needed for `step` and `exponential`.
     pub every: Option<u64>,
@@ -29,11 +24,6 @@ pub struct ScheduleSpec {
     #[serde(default)]
     pub warm_up: u64,
 }
-
-crate::named::kind_or_table!(
-    ScheduleSpec,
-    "how the learning rate falls: \"cosine\", or { kind = \"step\", every = STEPS, factor = 0.5 } and the like"
-);
 
 /// How a learning rate falls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -102,9 +92,10 @@ pub enum BackpropName {
 pub struct Bytes(pub u64);
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a number of bytes, or a text such as \"2 GiB\"")]
 enum BytesText {
+    #[serde(rename = "$whole:a whole number of bytes")]
     Number(u64),
+    #[serde(rename = "$text:a text such as \"2 GiB\"")]
     Text(String),
 }
 
@@ -117,43 +108,10 @@ impl TryFrom<BytesText> for Bytes {
             BytesText::Text(text) => text,
         };
         let wrong = || format!("\"{text}\" is no size of memory; write it as \"512 MiB\" or \"2 GiB\"");
-        let split = text.find(|c: char| c.is_alphabetic()).ok_or_else(wrong)?;
-        let number: f64 = text[..split].trim().parse().map_err(|_| wrong())?;
-        let unit = match text[split..].trim() {
-            "B" => 1.0,
-            "kB" | "KB" => 1e3,
-            "MB" => 1e6,
-            "GB" => 1e9,
-            "KiB" => 1024.0,
-            "MiB" => 1_048_576.0,
-            "GiB" => 1_073_741_824.0,
-            _ => return Err(wrong()),
-        };
-        let bytes = number * unit;
-        if (0.0..1e18).contains(&bytes) { Ok(Self(bytes as u64)) } else { Err(wrong()) }
+        // A text without a unit is not taken for bytes.
+        let named = text.chars().any(char::is_alphabetic);
+        crate::allowance::parse(&text).filter(|_| named).map(Self).ok_or_else(wrong)
     }
-}
-
-/// A table, or its patience alone.
-pub(super) fn early_stopping<'de, D: Deserializer<'de>>(from: D) -> Result<Option<EarlyStopping>, D::Error> {
-    struct Any;
-    impl<'de> Visitor<'de> for Any {
-        type Value = EarlyStopping;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("{ patience = EPOCHS }, or a number of epochs")
-        }
-
-        fn visit_i64<E: de::Error>(self, epochs: i64) -> Result<EarlyStopping, E> {
-            let wrong = |_| E::invalid_value(Unexpected::Signed(epochs), &self);
-            Ok(EarlyStopping { patience: u64::try_from(epochs).map_err(wrong)?, least: 0.0 })
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<EarlyStopping, A::Error> {
-            EarlyStopping::deserialize(MapAccessDeserializer::new(map))
-        }
-    }
-    from.deserialize_any(Any).map(Some)
 }
 
 /// Parameters with a learning rate of their own.

@@ -1,5 +1,6 @@
 //! Sums of many values, most of which are columns of one.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Emit, Piece};
@@ -14,14 +15,16 @@ impl Emit<'_> {
         let ty = self.old.ty(output);
         let mut terms: Vec<ValueId> = Vec::new();
         let mut parts: Vec<(ValueId, Vec<(usize, usize)>)> = Vec::new();
+        let mut places: HashMap<ValueId, usize> = HashMap::new();
         for v in inputs {
             match self.form(v)[..] {
                 [Piece { value, start, len }] if len == ty.cols && self.graph.ty(value).rows == 1 => {
                     let entries = (0..len).map(|col| (col, start + col));
-                    match parts.iter_mut().find(|(from, _)| *from == value) {
-                        Some((_, all)) => all.extend(entries),
-                        None => parts.push((value, entries.collect())),
+                    let place = *places.entry(value).or_insert(parts.len());
+                    if place == parts.len() {
+                        parts.push((value, Vec::new()));
                     }
+                    parts[place].1.extend(entries);
                 }
                 _ => terms.push(self.value(self.form(v), &owner)),
             }

@@ -1,0 +1,101 @@
+//! Reading of TOML files: one layer between the text and all that describes networks, trainings and data.
+//!
+//! Types say what they hold by serde's derived code alone; how it is written, this layer decides for all of them:
+//!
+//! - A struct is a table. It is never a list by position. Where one of its fields is also called `$short`, the value of that
+//!   field may stand for the table.
+//! - An enum is its name, `"lif"`; a table with one entry, `{ lif = { tau-rc = 0.02 } }`; or a table with its `kind` among
+//!   the settings, `{ kind = "lif", tau-rc = 0.02 }`. A variant that is also called `$tag:format` has `format` in place of
+//!   `kind`, one that is also called `$none` is meant by a table of settings without a kind.
+//! - An enum whose variants are called `$number`, `$whole`, `$text`, `$list`, `$table` or `$name` (a text or a table) is read
+//!   by what stands there. `$word:a,b` is one of these texts. After a colon, others may say in words what it means.
+//! - A number may be written without a point, and one value may stand for a list of one.
+//!
+//! Errors speak of keys, tables, lists, texts and numbers, with line and column of the value.
+
+// A file has one mistake at most, so that its size is of no weight.
+#![allow(clippy::result_large_err)]
+
+mod access;
+mod mistake;
+mod probe;
+mod schema;
+mod value;
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Error, Result};
+pub use schema::{Key, Kind, Schema, Variant};
+use value::Value;
+
+/// Reads `text` as a table of this type; `path` is for messages.
+///
+/// ```
+/// use nengo_wgpu::network::Distribution;
+/// use nengo_wgpu::read;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Drawn {
+///     from: Distribution,
+/// }
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let drawn: Drawn = read::toml("from = { uniform = [-1, 1] }", "a.toml".as_ref())?;
+/// assert_eq!(drawn.from, Distribution::Uniform(-1.0, 1.0));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// [`Error::Toml`] with line and column of what does not fit.
+pub fn toml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
+    let wrong = |start: usize, message: String| {
+        let before = text.get(..start).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+        Error::Toml { path: path.into(), line, column, message }
+    };
+    let parsed = DeTable::parse(text)
+        .map_err(|e| wrong(e.span().map_or(0, |span| span.start), e.message().replace('`', "'")))?;
+    let table = DeValue::Table(parsed.into_inner());
+    T::deserialize(Value::new(&table, 0..0))
+        .map_err(|e| wrong(e.span.as_ref().map_or(0, |span| span.start), e.to_string()))
+}
+
+/// The value of this type that is called so, with all settings as they are by default.
+///
+/// # Errors
+/// A name that is not known, or that says too little alone; `what` is what it was given for.
+pub fn name<T: DeserializeOwned>(name: &str, what: &str) -> Result<T> {
+    let value = DeValue::String(name.into());
+    T::deserialize(Value::new(&value, 0..0)).map_err(|e| Error::invalid(what, e.to_string()))
+}
+
+/// What to say of an unknown key or kind.
+fn unknown(what: &str, name: &str, known: &[&str]) -> String {
+    const MANY: usize = 12;
+    let known: Vec<&str> = known.iter().copied().filter(|name| !name.starts_with('$')).collect();
+    let hint = crate::near::hint(name, known.iter().copied());
+    let said = match what {
+        "" => format!("{} is not known", mistake::quoted(name)),
+        what => format!("there is no {what} '{name}' here"),
+    };
+    match known.len() {
+        0 => format!("{said}; it has none"),
+        n if n > MANY && !hint.is_empty() => said + &hint,
+        _ => format!("{said}{hint}; there is: {}", known.join(", ")),
+    }
+}
+
+/// Names as a sentence lists them.
+fn listed(names: &[&str], quote: &str, last: &str) -> String {
+    let quoted: Vec<String> = names.iter().map(|n| format!("{quote}{n}{quote}")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((one, [])) => one.clone(),
+        Some((end, rest)) => format!("{} {last} {end}", rest.join(", ")),
+    }
+}

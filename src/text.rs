@@ -1,0 +1,185 @@
+//! Texts of users and of files, made safe to show: in a terminal, a picture or the name of a file.
+
+use std::collections::{HashMap, HashSet};
+
+/// Characters of a message, at most.
+pub const MOST_OF_MESSAGE: usize = 2000;
+
+/// The text with what is not seen written out: control characters as `\u{1b}`, line ends as `\n`, and characters that turn
+/// the direction of what follows.
+///
+/// ```
+/// assert_eq!(nengo_wgpu::text::visible("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+/// ```
+pub fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
+fn is_hidden(c: char) -> bool {
+    let formats =
+        |c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+    let others =
+        |c| matches!(c, '\u{61c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || formats(c) || others(c)
+}
+
+/// The text with its middle left out where it has more than `most` characters.
+pub fn cut(text: &str, most: usize) -> String {
+    let n = text.chars().count();
+    if n <= most {
+        return text.to_string();
+    }
+    let tail = most / 3;
+    let head: String = text.chars().take(most - tail).collect();
+    let end: String = text.chars().skip(n - tail).collect();
+    format!("{head} … ({} characters left out) … {end}", n - most)
+}
+
+/// Gives each of many things a name of its own in files.
+#[derive(Default)]
+pub struct FileNames {
+    /// Whether they are names in an archive, which may hold more characters and tells capitals from small letters.
+    archive: bool,
+    /// In small letters, since some file systems take capitals for them.
+    taken: HashSet<String>,
+    /// The next number behind a name.
+    next: HashMap<String, usize>,
+}
+
+/// Characters of a name, at most: at four bytes each, an ending and a number still fit into the 255 bytes of a file's name.
+const MOST_OF_NAME: usize = 50;
+
+/// What may stand behind a name: pictures of one probe.
+const ENDINGS: [&str; 3] = ["", "-raster", "-rates"];
+
+impl FileNames {
+    /// None is taken yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The same for what lies in an archive: there, all that is seen stays, but for slashes.
+    pub fn in_archive() -> Self {
+        Self { archive: true, ..Self::default() }
+    }
+
+    /// A name for `name` that no other got, nor with the endings `-raster` and `-rates`.
+    ///
+    /// Letters, digits, `-`, `_` and single dots stay, all else becomes `_`; long names are cut, and a number is added where
+    /// the name is taken.
+    pub fn add(&mut self, name: &str) -> String {
+        let plain = plain(name, if self.archive { stays_in_archive } else { stays });
+        let fold = |name: &str| if self.archive { name.to_string() } else { name.to_lowercase() };
+        let endings = if self.archive { &ENDINGS[..1] } else { &ENDINGS };
+        let key = fold(&plain);
+        let mut n = self.next.get(&key).copied().unwrap_or(1);
+        loop {
+            let candidate = if n == 1 { plain.clone() } else { format!("{plain}-{n}") };
+            n += 1;
+            let all: Vec<_> = endings.iter().map(|ending| format!("{}{ending}", fold(&candidate))).collect();
+            if all.iter().all(|name| !self.taken.contains(name)) {
+                self.taken.extend(all);
+                self.next.insert(key, n);
+                return candidate;
+            }
+        }
+    }
+}
+
+/// Characters that every file system takes.
+fn stays(c: char) -> bool {
+    c.is_alphanumeric() || "-_.".contains(c)
+}
+
+/// Characters that lead to no other directory where an archive is unpacked.
+fn stays_in_archive(c: char) -> bool {
+    !is_hidden(c) && c != '/' && c != '\\'
+}
+
+/// A name that every file system takes.
+fn plain(name: &str, stays: fn(char) -> bool) -> String {
+    let seen = |c: char| if stays(c) { c } else { '_' };
+    let mut text: String = name.chars().map(seen).take(MOST_OF_NAME).collect();
+    while text.contains("..") {
+        text = text.replace("..", "_.");
+    }
+    // Names of devices on Windows, also with an ending.
+    let first = text.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    let numbered = |kind: &str| first.strip_prefix(kind).is_some_and(|n| n.len() == 1);
+    let device = ["CON", "PRN", "AUX", "NUL"].contains(&first.as_str()) || numbered("COM") || numbered("LPT");
+    if first.is_empty() || device {
+        text.insert(0, '_');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_text_reaches_the_terminal_as_a_command() {
+        assert_eq!(visible("plain, é, 'x' -> \"y\""), "plain, é, 'x' -> \"y\"");
+        let text = visible("\u{1b}]0;title\u{7}\r\u{0}\u{9b}31m\u{202e}tpircs");
+        assert!(text.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{text}");
+    }
+
+    #[test]
+    fn long_texts_lose_their_middle() {
+        assert_eq!(cut("short", 5), "short");
+        let text = cut(&format!("begin{}end", "x".repeat(10_000)), 60);
+        assert!(text.starts_with("begin") && text.ends_with("end") && text.len() < 120, "{text}");
+        assert!(text.contains("9948 characters"), "{text}");
+    }
+
+    #[test]
+    fn names_of_files_are_safe_and_all_different() {
+        let mut names = FileNames::new();
+        let odd = [
+            "a",
+            "A",
+            "a",
+            "a/b",
+            "a\\b",
+            "..",
+            "../../etc/passwd",
+            "",
+            ".",
+            "/",
+            "\0",
+            "a\nb",
+            "con",
+            "COM1.x",
+            "a-raster",
+            "b-rates",
+            "b",
+            "é",
+            "名前",
+            "a-2",
+        ];
+        let long = ["😀", "ß", "字"].map(|c| c.repeat(10_000));
+        let all: Vec<String> =
+            odd.iter().copied().chain(long.iter().map(String::as_str)).map(|name| names.add(name)).collect();
+        let mut files = std::collections::HashSet::new();
+        for name in &all {
+            assert!(name.len() <= 210 && !name.contains("..") && !name.starts_with('.'), "{name}");
+            assert!(name.chars().all(|c| c.is_alphanumeric() || "-_.".contains(c)), "{name}");
+            for ending in ENDINGS {
+                assert!(
+                    files.insert(format!("{name}{ending}").to_lowercase()),
+                    "{name}{ending} is there twice"
+                );
+            }
+        }
+        assert_eq!(all[..3], ["a", "A-2", "a-3"]);
+        let mut names = FileNames::in_archive();
+        let all = ["a b", "a->b", "A", "a", "a/../b", "/x", "b-rates", "b"].map(|name| names.add(name));
+        assert_eq!(all, ["a b", "a->b", "A", "a", "a__._b", "_x", "b-rates", "b"]);
+        let mut many = FileNames::new();
+        (0..20_000).for_each(|_| drop(many.add("?")));
+    }
+}

@@ -1,0 +1,236 @@
+//! The program as users start it: help, plans, checks of gradients, and how it fails.
+
+use crate::program::{NETWORK, bad, command, good, project, start};
+
+fn train_bad(toml: &str) -> String {
+    bad(&project(toml), &["train", "net.toml", "--device", "cpu"])
+}
+
+#[test]
+fn faults_of_the_file_are_told_with_their_place() {
+    let error = train_bad(&NETWORK.replace("units = 8", "unit = 8"));
+    assert!(
+        error.contains("net.toml:9:1: ") && error.contains("no key 'unit' here (did you mean 'units'?)"),
+        "{error}"
+    );
+    let error = train_bad(&NETWORK.replace("units = 8", "units = \"8\""));
+    assert!(error.contains("net.toml:9:9: "), "{error}");
+    let error = train_bad(&NETWORK.replace("input = \"x\"", "input = \"y\""));
+    assert!(error.contains("no object named 'y'") && error.contains("hidden"), "{error}");
+    let error = train_bad(&NETWORK.replace("on = \"weights\"", "on = \"weight\""));
+    assert!(error.contains("no parameter named 'weight'"), "{error}");
+    let error = train_bad(&NETWORK.replace("size = 2", "size = 5"));
+    assert!(error.contains("node 'x' is 5 numbers") && error.contains("points.csv is 2 numbers"), "{error}");
+    let error = train_bad(&NETWORK.replace("units = 3", "units = 2"));
+    assert!(error.contains("'output'") && error.contains("class 2"), "{error}");
+    let error = train_bad(&NETWORK.replace("input = \"x\"", "input = [\"x\", \"class\"]\nsize-in = 2"));
+    assert!(error.contains("the output of 'class' is 3, but the input of 'hidden' is 2"), "{error}");
+    let cycle =
+        "[[connection]]\npre = \"class\"\npost = \"hidden\"\ntransform = { dense = \"glorot\" }\n[[probe]]";
+    let error = train_bad(&NETWORK.replace("[[probe]]", cycle));
+    assert!(error.contains("hidden -> class") && error.contains("synapse"), "{error}");
+    let error = train_bad(NETWORK.split("[train]").next().unwrap());
+    assert!(error.contains("[train]"), "{error}");
+    let error = bad(&project(NETWORK), &["train", "nothing.toml"]);
+    assert!(error.contains("cannot read nothing.toml"), "{error}");
+}
+
+#[test]
+fn faults_of_the_data_name_the_file() {
+    let error = train_bad(&NETWORK.replace("points.csv", "nothing.csv"));
+    assert!(error.contains("cannot read") && error.contains("nothing.csv"), "{error}");
+    let with = |text: &[u8]| {
+        let dir = project(NETWORK);
+        std::fs::write(dir.path().join("points.csv"), text).unwrap();
+        bad(&dir, &["train", "net.toml", "--device", "cpu"])
+    };
+    let error = with(b"1,2,0\n1,nan,1\n");
+    assert!(error.contains("points.csv") && error.to_lowercase().contains("nan"), "{error}");
+    let error = with(b"1,2,0\n1,2\n");
+    assert!(error.contains("points.csv"), "{error}");
+    let packed = std::fs::read(crate::common::root().join("examples/data/digits.csv.gz")).unwrap();
+    let error = with(&packed[..packed.len() / 2]);
+    assert!(error.contains("points.csv"), "{error}");
+    // Data of another network, of another place than the file says.
+    let digits = crate::common::root().join("examples/data/digits.csv.gz");
+    let digits = digits.to_str().unwrap();
+    let error = bad(&project(NETWORK), &["train", "net.toml", "--device", "cpu", "--data", digits]);
+    assert!(error.contains("node 'x'") && error.contains("64"), "{error}");
+}
+
+#[test]
+fn files_of_another_network_and_places_that_cannot_be_written_are_refused() {
+    let dir = project(NETWORK);
+    good(&dir, &["train", "net.toml", "--device", "cpu", "--quiet"]);
+    std::fs::write(dir.path().join("other.toml"), NETWORK.replace("units = 8", "units = 9")).unwrap();
+    let params = "runs/net/params.safetensors";
+    let error = bad(&dir, &["run", "other.toml", "--device", "cpu", "--params", params]);
+    assert!(error.contains("another network") && error.contains("hidden/weights"), "{error}");
+    let error = bad(&dir, &["train", "other.toml", "--device", "cpu", "--resume", "--out", "runs/net"]);
+    assert!(error.contains("another network"), "{error}");
+    let error = bad(&dir, &["train", "net.toml", "--device", "cpu", "--resume", "--out", "none"]);
+    assert!(error.contains("no checkpoint"), "{error}");
+    // A directory inside a file cannot be made, not even by root.
+    for command in ["train", "run"] {
+        let error = bad(&dir, &[command, "net.toml", "--device", "cpu", "--out", "points.csv/out"]);
+        assert!(error.contains("cannot create points.csv/out"), "{error}");
+        // Told before the run, which would otherwise never end.
+        let long = if command == "run" { ["--steps", "999999999999"] } else { ["--epochs", "999999999"] };
+        let places = ["--out", "fresh", "--plot", "points.csv/out"];
+        let args = [&[command, "net.toml", "--device", "cpu"], &places[..], &long[..]].concat();
+        let error = bad(&dir, &args);
+        assert!(error.contains("cannot create points.csv/out"), "{error}");
+    }
+    let error = bad(&dir, &["train", "net.toml", "--device", "no such thing"]);
+    assert!(error.contains("no device 'no such thing'; there is: ") && error.contains("cpu"), "{error}");
+}
+
+#[test]
+fn a_plan_shows_stages_dispatches_and_bytes() {
+    let dir = project(NETWORK);
+    let (text, _) = good(&dir, &["plan", "net.toml", "--device", "cpu"]);
+    for part in ["batched", "hidden", "matmul", "dispatches", "bytes in all"] {
+        assert!(text.contains(part), "'{part}' in {text}");
+    }
+    let json = |more: &[&str]| {
+        let args = [&["plan", "net.toml", "--device", "cpu", "--json"], more].concat();
+        serde_json::from_str::<serde_json::Value>(&good(&dir, &args).0).unwrap()
+    };
+    let (run, train) = (json(&["--steps", "10", "--minibatch", "7"]), json(&["--train"]));
+    assert_eq!((run["steps"].as_u64(), run["minibatch"].as_u64()), (Some(10), Some(7)));
+    let dispatches = |v: &serde_json::Value| v["dispatches"].as_u64().unwrap();
+    assert!(dispatches(&train) > dispatches(&run));
+    assert!(train["parameter_bytes"].as_u64() > run["parameter_bytes"].as_u64());
+    assert!(train["parts"][0]["program"]["stages"][0]["operators"].is_array());
+    assert!(!dir.path().join("runs").exists(), "a plan writes nothing");
+}
+
+#[test]
+fn a_plan_of_a_training_needs_no_data_and_a_plan_of_a_run_is_of_the_run_that_there_is() {
+    let (data, split) = (NETWORK.find("[data]").unwrap(), NETWORK.find("[train]").unwrap());
+    let toml = format!("{}{}", &NETWORK[..data], &NETWORK[split..]);
+    let json = |toml: &str, more: &[&str]| {
+        let args = [&["plan", "net.toml", "--device", "cpu", "--json"], more].concat();
+        serde_json::from_str::<serde_json::Value>(&good(&project(toml), &args).0).unwrap()
+    };
+    let (with, without) = (json(NETWORK, &["--train"]), json(&toml, &["--train"]));
+    assert_eq!(with["parts"][0], without["parts"][0]);
+    // An input that comes step by step, and an array, are as long as they are.
+    let in_steps = NETWORK.replace("size = 2", "size = 1\nsteps = 2");
+    assert_eq!(json(&in_steps, &[])["steps"], 2);
+    let array = "[[node]]\nname = \"x\"\narray = [[1], [2], [3]]\n[[probe]]\nname = \"p\"\ntarget = \"x\"\n";
+    for (toml, says) in
+        [(in_steps.as_str(), "the data of node 'x' is 2 steps"), (array, "'x': its array has 3 steps")]
+    {
+        for command in ["plan", "run"] {
+            let error = bad(&project(toml), &[command, "net.toml", "--device", "cpu", "--steps", "5"]);
+            assert!(error.contains(says), "{command}: {error}");
+        }
+    }
+}
+
+#[test]
+fn wrong_use_ends_with_2_and_help_with_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = |args: &[&str]| start(&dir, args).status.code();
+    for args in [
+        &["train"][..],
+        &["tarin", "x"],
+        &["train", "x", "--epoch", "3"],
+        &["run", "x", "--steps", "-1"],
+        &["run", "x", "--plot", "p", "--plot-format", "jpg"],
+        &["run", "x", "--plot-format", "png"],
+        &[],
+    ] {
+        assert_eq!(code(args), Some(2), "{args:?}");
+    }
+    for args in [
+        &["--help"][..],
+        &["--version"],
+        &["train", "--help"],
+        &["run", "--help"],
+        &["plan", "--help"],
+        &["info", "--help"],
+    ] {
+        assert_eq!(code(args), Some(0), "{args:?}");
+    }
+    for command in ["train", "run", "plan", "info"] {
+        let (help, _) = good(&dir, &[command, "--help"]);
+        assert!(help.contains("Example: nengo-wgpu") && help.contains("--device"), "{help}");
+    }
+    let (info, _) = good(&dir, &["info", "--device", "cpu"]);
+    for part in ["CPU twin", "auto takes", "threads", "matrix products"] {
+        assert!(info.contains(part), "{part}: {info}");
+    }
+    let mut by_variable = command(&dir, &["info"]);
+    let out = by_variable.env("NENGO_WGPU_DEVICE", "nothing").output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+}
+
+/// Logits that are thousands apart, and a layer that no loss sees.
+const FAR_APART: &str = r#"
+[[node]]
+name = "x"
+size = 2
+[[layer]]
+name = "l"
+input = "x"
+units = 3
+init = { values = [2000.0, 0.0, -2000.0, 100.0, 3.0, -2000.0] }
+[[layer]]
+name = "free"
+input = "x"
+units = 2
+[[probe]]
+name = "p"
+target = "l"
+[[probe]]
+name = "q"
+target = "free"
+[train]
+epochs = 1
+learning-rate = 0.001
+loss = [{ probe = "p", loss = "cross-entropy" }]
+"#;
+
+#[test]
+fn check_ends_with_a_verdict_and_raises_no_alarm_on_what_is_right() {
+    let relu = FAR_APART
+        .replace("units = 3", "units = 3\nactivation = \"relu\"")
+        .replace("init = { values = [2000.0, 0.0, -2000.0, 100.0, 3.0, -2000.0] }", "init = \"zeros\"");
+    for (toml, verdict) in [(FAR_APART, "right"), (&relu, "kink")] {
+        let dir = project(toml);
+        for device in ["cpu", "software"] {
+            let (stdout, _) = good(&dir, &["check", "net.toml", "--device", device]);
+            assert_eq!(stdout.lines().last(), Some(verdict), "{stdout}");
+            assert!(!stdout.contains("inf"), "{stdout}");
+        }
+    }
+}
+
+#[test]
+fn check_prints_a_row_for_each_gradient_and_fails_where_one_is_off() {
+    let (head, tail) = (NETWORK.find("[data]").unwrap(), NETWORK.find("[train]").unwrap());
+    // Without data it draws random ones.
+    let bare = format!("{}{}", &NETWORK[..head], &NETWORK[tail..]);
+    let in_steps = bare.replace("size = 2", "size = 2\nsteps = 3").replace("[train]", "[train]\nsteps = 3");
+    for toml in [NETWORK, &bare, &in_steps] {
+        let dir = project(toml);
+        let (stdout, _) = good(&dir, &["check", "net.toml", "--device", "cpu", "--elements", "5"]);
+        for name in ["hidden/weights", "hidden/bias", "class/weights", "class/bias", "x"] {
+            let row = stdout.lines().find(|l| l.split_whitespace().next() == Some(name));
+            let row = row.unwrap_or_else(|| panic!("no {name} in {stdout}"));
+            let cells: Vec<&str> = row.split_whitespace().collect();
+            let elements: usize = cells[1].parse().unwrap();
+            assert_eq!(cells[2].parse::<usize>().unwrap(), elements.min(5), "{row}");
+            assert!(
+                cells[3].parse::<f64>().unwrap() < 1e-4 && cells[4].parse::<f64>().unwrap() < 1e-4,
+                "{row}"
+            );
+        }
+        assert_eq!(stdout.lines().last(), Some("right"), "{stdout}");
+        // No device is exact.
+        let error = bad(&dir, &["check", "net.toml", "--device", "cpu", "--tolerance", "1e-12"]);
+        assert!(error.contains("gradient of '") && error.contains("off by"), "{error}");
+    }
+}

@@ -1,0 +1,13 @@
+//! Training and the shipped examples, against golden values and closed forms.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod checks;
+mod examples;
+mod golden;
+mod reports;
+mod retrieval;
+mod spiking;
+mod targets;
+mod training;

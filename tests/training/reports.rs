@@ -1,0 +1,366 @@
+//! What a training reports is what was measured, and what it leaves out is said.
+
+use crate::common::{devices, problem};
+use ndarray::Array2;
+use nengo_wgpu::network::{Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Transform};
+use nengo_wgpu::op::neuron::NeuronType;
+use nengo_wgpu::train::{
+    Backprop, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Spiking, Training,
+};
+use nengo_wgpu::{Data, Device, EarlyStopping, EpochReport, Fit, Options, Simulator};
+
+/// One unit on three inputs.
+fn unit() -> Network {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(3)).unwrap();
+    let y = net.layer("y", Layer::dense(1).init(Init::Values(vec![0.1, 0.2, 0.3])), x).unwrap();
+    net.probe("p", y).unwrap();
+    net
+}
+
+/// Ten examples of three numbers, with a number as target.
+fn examples() -> (Array2<f32>, Array2<f32>) {
+    let x = Array2::from_shape_vec((10, 3), crate::common::uniform(5, 30, -1.0, 1.0)).unwrap();
+    let y = x.map_axis(ndarray::Axis(1), |x| 2.0 * x[0] - x[1] + 0.5).insert_axis(ndarray::Axis(1));
+    (x, y)
+}
+
+fn data() -> (Data, Data) {
+    let (x, y) = examples();
+    (Data::new().with("x", x), Data::new().with("p", y))
+}
+
+fn fitted(device: &Device, training: Training, minibatch: usize, epochs: u64) -> Vec<EpochReport> {
+    let (x, y) = data();
+    let options = Options { minibatch, ..Options::default() };
+    let mut sim = Simulator::with(&unit(), device, options).unwrap();
+    sim.compile(training.in_order()).unwrap();
+    sim.fit(&x, &y, &Fit::epochs(epochs)).unwrap()
+}
+
+fn squared() -> Training {
+    Training::new(Objective::new().loss("p", Loss::MeanSquared), 0.1)
+}
+
+/// What gradient descent by hand reports for each epoch: the mean over steps of the penalty ΣW²/4 on the weights, or the mean
+/// over examples of y²/4 on the output, which is part of what is made small.
+fn by_hand(minibatch: usize, epochs: usize, on_weights: bool) -> Vec<f64> {
+    let (x, target) = examples();
+    let (mut w, mut b) = ([0.1, 0.2, 0.3].map(|w: f32| f64::from(w)), 0.0);
+    let mut reports = Vec::new();
+    for _ in 0..epochs {
+        let mut parts = Vec::new();
+        for first in (0..10).step_by(minibatch) {
+            let rows = first..(first + minibatch).min(10);
+            let n = rows.len() as f64;
+            let row = |r: usize| [0, 1, 2].map(|c| f64::from(x[[r, c]]));
+            let output = |r: usize| row(r).iter().zip(&w).map(|(x, w)| x * w).sum::<f64>() + b;
+            let slope = |r: usize| {
+                let penalty = if on_weights { 0.0 } else { 0.5 * output(r) };
+                (2.0 * (output(r) - f64::from(target[[r, 0]])) + penalty) / n
+            };
+            match on_weights {
+                true => parts.push(w.iter().map(|w| w * w / 4.0).sum::<f64>()),
+                false => parts.extend(rows.clone().map(|r| output(r).powi(2) / 4.0)),
+            }
+            let shrink = if on_weights { 0.5 } else { 0.0 };
+            let of_w =
+                [0, 1, 2].map(|c| rows.clone().map(|r| slope(r) * row(r)[c]).sum::<f64>() + shrink * w[c]);
+            let of_b: f64 = rows.map(slope).sum();
+            (0..3).for_each(|c| w[c] -= 0.1 * of_w[c]);
+            b -= 0.1 * of_b;
+        }
+        reports.push(parts.iter().sum::<f64>() / parts.len() as f64);
+    }
+    reports
+}
+
+#[test]
+fn the_penalty_of_an_epoch_is_the_mean_over_it() {
+    for device in devices() {
+        for minibatch in [4, 10] {
+            let on_weights = squared().penalty(Select::Weights, Penalty::L2Half(0.5));
+            let mut on_activity = squared();
+            on_activity.objective = on_activity.objective.activity("p", Penalty::L2Half(0.5));
+            for (training, weights) in [(on_weights, true), (on_activity, false)] {
+                let reports = fitted(device, training.clone(), minibatch, 8);
+                let seldom = Training { report_every: 10, ..training };
+                let seldom = fitted(device, seldom, minibatch, 8);
+                let want = by_hand(minibatch, 8, weights);
+                for ((report, seldom), want) in reports.iter().zip(&seldom).zip(want) {
+                    let penalty = report.penalty.unwrap();
+                    assert!((penalty - want).abs() < 1e-5, "{device}, {minibatch}: {penalty} for {want}");
+                    // Looked at once an epoch; those on activities always.
+                    let looked = seldom.penalty.unwrap();
+                    assert!(
+                        looked > 0.0 && (weights && minibatch < 10 || looked == penalty),
+                        "{device}: {looked}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_penalty_that_is_not_there_is_not_reported() {
+    let device = &devices()[1];
+    for training in [squared(), squared().penalty(Select::Weights, Penalty::Decoupled(0.1))] {
+        assert_eq!(fitted(device, training, 4, 1)[0].penalty, None);
+    }
+    let (x, y) = data();
+    let mut sim = Simulator::new(&unit(), device).unwrap();
+    sim.compile(squared()).unwrap();
+    assert_eq!(sim.evaluate(&x, &y).unwrap().activity, None);
+}
+
+/// Parameters that are trained, that are frozen, and that no loss depends on.
+fn partly_trained() -> Network {
+    let mut net = Network::new(1);
+    let x = net.node("x", Node::Input(3)).unwrap();
+    let frozen = net.layer("frozen", Layer::dense(5).frozen(), x).unwrap();
+    let y = net.layer("y", Layer::dense(1), frozen).unwrap();
+    net.layer("idle", Layer::dense(7), x).unwrap();
+    net.probe("p", y).unwrap();
+    net
+}
+
+#[test]
+fn a_penalty_by_role_takes_what_is_trained_and_used() {
+    let (x, y) = data();
+    for device in devices() {
+        let mut sim =
+            Simulator::with(&partly_trained(), device, Options { minibatch: 10, ..Options::default() })
+                .unwrap();
+        for (on, names) in [(Select::Weights, vec!["y/weights"]), (Select::All, vec!["y/weights", "y/bias"])]
+        {
+            sim.compile(squared().penalty(on.clone(), Penalty::L2Half(1.0))).unwrap();
+            let squares: f64 = names.iter().map(|n| sim.l2_norm(n).unwrap().powi(2) / 2.0).sum();
+            let idle = sim.parameter("idle/weights").unwrap();
+            let penalty = sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty.unwrap();
+            assert!((penalty - squares).abs() < 1e-5 * squares, "{device}: {penalty} for {squares}");
+            assert_eq!(sim.parameter("idle/weights").unwrap(), idle);
+            let warnings = sim.warnings();
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            for part in ["the penalty on", "'frozen/weights'", "frozen", "'idle/weights'", "no loss"] {
+                assert!(warnings[0].contains(part), "{part}: {warnings:?}");
+            }
+        }
+        assert_eq!(sim.trained().unwrap(), ["y/weights", "y/bias"]);
+    }
+}
+
+#[test]
+fn a_penalty_on_a_frozen_parameter_is_a_warning_and_is_not_counted() {
+    let mut sim = Simulator::new(&partly_trained(), &devices()[1]).unwrap();
+    let named = |name: &str| squared().penalty(Select::parameter(name), Penalty::L2Half(1.0));
+    sim.compile(named("frozen/weights")).unwrap();
+    assert!(sim.warnings()[0].contains("'frozen/weights' has no effect"), "{:?}", sim.warnings());
+    let (x, y) = data();
+    assert_eq!(sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty, None);
+    // What no loss depends on is trained by a penalty that names it.
+    sim.compile(named("idle/weights")).unwrap();
+    assert!(sim.warnings().is_empty() && sim.trained().unwrap().contains(&"idle/weights"));
+    let before = sim.l2_norm("idle/weights").unwrap();
+    assert!(sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty.is_some());
+    assert!(sim.l2_norm("idle/weights").unwrap() < before);
+}
+
+#[test]
+fn of_groups_the_narrower_then_the_later_decides() {
+    let group = |on: Select, rate| Group { parameters: on, rate };
+    let (named, weights, all) = (Select::parameter("y/weights"), Select::Weights, Select::All);
+    let moves = |groups: Vec<Group>| {
+        let (x, y) = data();
+        let mut sim =
+            Simulator::with(&unit(), &devices()[1], Options { minibatch: 10, ..Options::default() }).unwrap();
+        sim.compile(Training { groups, ..squared() }).unwrap();
+        let start = sim.parameter("y/weights").unwrap();
+        sim.fit(&x, &y, &Fit::epochs(1)).unwrap();
+        (sim.parameter("y/weights").unwrap() - start)[[0, 0]]
+    };
+    let plain = moves(Vec::new());
+    let cases = [
+        (vec![group(all.clone(), 0.0), group(named.clone(), 1.0)], 1.0),
+        (vec![group(named.clone(), 1.0), group(all.clone(), 0.0)], 1.0),
+        (vec![group(weights.clone(), 2.0), group(all.clone(), 0.5)], 2.0),
+        (vec![group(all.clone(), 0.5), group(all.clone(), 2.0)], 2.0),
+        (vec![group(named.clone(), 4.0), group(weights.clone(), 0.0), group(named, 2.0)], 2.0),
+    ];
+    for (groups, factor) in cases {
+        let (got, want) = (moves(groups.clone()), plain * factor);
+        assert!((got - want).abs() < 1e-6, "{groups:?}: {got} for {want}");
+    }
+}
+
+#[test]
+fn a_training_of_nothing_is_an_error() {
+    let (x, y) = data();
+    let mut sim = Simulator::new(&partly_trained(), &devices()[1]).unwrap();
+    let frozen = squared().group(Group { parameters: Select::All, rate: 0.0 });
+    sim.compile(frozen).unwrap();
+    // What is evaluated need not be trained.
+    sim.evaluate(&x, &y).unwrap();
+    let error = problem(sim.fit(&x, &y, &Fit::epochs(1)));
+    assert!(error.contains("no parameter is trained") && error.contains("frozen"), "{error}");
+    let alone = squared()
+        .group(Group { parameters: Select::All, rate: 0.0 })
+        .group(Group { parameters: Select::parameter("idle/weights"), rate: 1.0 });
+    sim.compile(alone).unwrap();
+    let error = problem(sim.prepare_fit(&x, &y, &Fit::epochs(1)));
+    assert!(error.contains("'idle/weights' feeds no loss"), "{error}");
+}
+
+#[test]
+fn settings_without_effect_are_warnings_given_once() {
+    let (x, y) = data();
+    let mut sim = Simulator::new(&unit(), &devices()[1]).unwrap();
+    let last = Objective::new().loss("p", Loss::MeanSquared).over(Over::Last);
+    let stopping = Some(EarlyStopping { patience: 5, least: 0.0 });
+    let cases: [(Training, Option<EarlyStopping>, &str); 10] = [
+        (squared().spiking(Spiking::SmoothRateSwap(0.1)), None, "smooth-rate-swap"),
+        (squared().spiking(Spiking::RateGradient(0.1)), None, "soft-lif"),
+        (squared().optimiser(Optimiser::Sgd { momentum: 0.0, nesterov: true }), None, "nesterov"),
+        (squared().schedule(Schedule::constant(0.0)), None, "nothing is learned"),
+        (Training::new(last, 0.1), None, "over = \"last\""),
+        (squared().backprop(Backprop::Truncated(3)), None, "backprop = \"truncated\""),
+        (squared(), stopping, "early-stopping has no effect"),
+        (squared().penalty(Select::Weights, Penalty::L1(0.0)), None, "strength is 0"),
+        (
+            squared()
+                .group(Group { parameters: Select::parameter("y/bias"), rate: 2.0 })
+                .group(Group { parameters: Select::parameter("y/bias"), rate: 3.0 }),
+            None,
+            "the group on 'y/bias' has no effect",
+        ),
+        (
+            squared()
+                .optimiser(Optimiser::adamw(0.1))
+                .group(Group { parameters: Select::Weights, rate: 0.0 }),
+            None,
+            "decay has no effect",
+        ),
+    ];
+    for (training, early_stopping, part) in cases {
+        sim.compile(training).unwrap();
+        let fit = Fit { early_stopping, ..Fit::epochs(2) };
+        sim.prepare_fit(&x, &y, &fit).unwrap();
+        sim.fit(&x, &y, &fit).unwrap();
+        let warnings = sim.warnings();
+        assert_eq!(warnings.iter().filter(|w| w.contains(part)).count(), 1, "{part}: {warnings:?}");
+    }
+    sim.compile(squared()).unwrap();
+    sim.fit(&x, &y, &Fit::epochs(2)).unwrap();
+    assert!(sim.warnings().is_empty(), "{:?}", sim.warnings());
+    // Neurons that spike are trained through; a smooth swap moves those of LIF alone.
+    for (neurons, idle) in
+        [(NeuronType::lif(), false), (NeuronType::SpikingRectifiedLinear(Default::default()), true)]
+    {
+        let mut net = unit();
+        let (a, x) = (net.neurons("a", Neurons::new(4, neurons)).unwrap(), net.find("x").unwrap());
+        net.connect(x, a, Connection::new().transform(Transform::Dense(Init::He))).unwrap();
+        let mut sim = Simulator::new(&net, &devices()[1]).unwrap();
+        sim.compile(squared().spiking(Spiking::SmoothRateSwap(0.1))).unwrap();
+        assert_eq!(sim.warnings().iter().any(|w| w.contains("smooth-rate-swap")), idle);
+    }
+}
+
+/// A weight that starts at 0 and is drawn to 1, on validation data where 0.5 is right.
+fn passes_by() -> (Network, Data, Data, (Data, Data)) {
+    let mut net = Network::new(0);
+    let x = net.node("x", Node::Input(1)).unwrap();
+    let y = net.layer("y", Layer::dense(1).no_bias().init(Init::Values(vec![0.0])), x).unwrap();
+    net.probe("p", y).unwrap();
+    let one = |name: &str, value: f32| Data::new().with(name, Array2::from_elem((4, 1), value));
+    (net, one("x", 1.0), one("p", 1.0), (one("x", 1.0), one("p", 0.5)))
+}
+
+#[test]
+fn early_stopping_leaves_the_parameters_of_the_best_epoch() {
+    let (net, x, y, validation) = passes_by();
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    for device in devices() {
+        let simulator = || {
+            let mut sim =
+                Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
+            let objective = Objective::new().loss("p", Loss::MeanSquared);
+            sim.compile(Training::new(objective, 0.03).optimiser(Optimiser::momentum(0.5))).unwrap();
+            sim
+        };
+        let fit = |name: &str, epochs| Fit {
+            validation: Some(validation.clone()),
+            early_stopping: Some(EarlyStopping { patience: 4, least: 0.0 }),
+            checkpoint: Some(path(name)),
+            ..Fit::epochs(epochs)
+        };
+        let mut sim = simulator();
+        let reports = sim.fit(&x, &y, &fit("whole", 100)).unwrap();
+        let losses: Vec<f64> = reports.iter().map(|r| r.validation.as_ref().unwrap().loss).collect();
+        let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
+        assert_eq!(losses.len(), best + 1 + 4, "{losses:?}");
+        assert_eq!(sim.evaluate(&validation.0, &validation.1).unwrap().loss, losses[best]);
+        assert_eq!(sim.restore_best().unwrap(), Some((best as u64 + 1, losses[best])));
+        let kept = sim.parameter("y/weights").unwrap();
+
+        let mut short = simulator();
+        short.fit(&x, &y, &Fit::epochs(best as u64 + 1)).unwrap();
+        assert_eq!(short.parameter("y/weights").unwrap(), kept);
+
+        // Stopped twice, before and after its best epoch, it ends with the same bits.
+        for epochs in [2, best as u64 + 1, 100, 100] {
+            let mut sim = simulator();
+            if path("parts").exists() {
+                sim.load_checkpoint(path("parts")).unwrap();
+            }
+            sim.fit(&x, &y, &fit("parts", epochs)).unwrap();
+            if epochs == 100 {
+                assert_eq!(sim.parameter("y/weights").unwrap(), kept, "{device}");
+            }
+        }
+        let [a, b] = ["whole", "parts"].map(|name| std::fs::read(path(name)).unwrap());
+        assert!(a == b, "{device}: checkpoints differ");
+        std::fs::remove_file(path("parts")).unwrap();
+    }
+}
+
+#[test]
+fn parameters_of_ensembles_that_no_loss_depends_on_are_left_out() {
+    let toml = r#"
+[[node]]
+name = "x"
+size = 3
+[[ensemble]]
+name = "a"
+n-neurons = 10
+neuron-type = "lif-rate"
+[[connection]]
+pre = "x"
+post = "a.neurons"
+transform = { dense = "glorot" }
+[[layer]]
+name = "y"
+input = "a.neurons"
+units = 1
+[[probe]]
+name = "p"
+target = "y"
+[train]
+epochs = 1
+learning-rate = 1e-5
+loss = "mean-squared"
+[[train.penalty]]
+on = "weights"
+l2-half = 1.0
+"#;
+    let spec = NetworkSpec::parse(toml, "net.toml").unwrap();
+    let net = spec.build().unwrap();
+    let (x, y) = data();
+    for device in devices() {
+        let mut sim = Simulator::with(&net, device, Options { minibatch: 10, ..Options::default() }).unwrap();
+        sim.compile(spec.training(&net, 10).unwrap()).unwrap();
+        let penalty = sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty.unwrap();
+        assert!((2.0..4.0).contains(&penalty), "{device}: {penalty}");
+        assert!(sim.warnings().iter().any(|w| w.contains("'a/encoders'")), "{:?}", sim.warnings());
+    }
+}
