@@ -108,9 +108,8 @@ impl Kernel for NormKernel {
             let partials = io.read(2);
             let to = io.output(0, 0).0;
             for (to, unit) in to.chunks_exact_mut(2).zip(units) {
-                let all = 0..self.segments.lines();
-                let lines =
-                    self.segments.list.get(unit).map_or(all, |s| s.first_line..s.first_line + s.lines);
+                let own = self.segments.list.get(unit).map(|s| s.first_line..s.first_line + s.lines);
+                let lines = own.unwrap_or_else(|| 0..self.segments.lines());
                 let pairs = partials[2 * lines.start..2 * lines.end].chunks_exact(2);
                 to[0] = sums::in_order(pairs.clone().map(|pair| pair[0]));
                 to[1] = sums::in_order(pairs.map(|pair| pair[1]));

@@ -19,7 +19,7 @@ pub(super) struct PipelineKey {
 }
 
 /// Pipelines that no program uses are kept up to this number.
-const UNUSED: usize = 128;
+const UNUSED: usize = 64;
 
 /// The pipelines of a device.
 #[derive(Default)]
