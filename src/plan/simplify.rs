@@ -4,7 +4,7 @@
 //! stage's kind: a value that is computed once for all steps never moves into a loop, and a value that exists once
 //! per example is not computed again for each step.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Output, Place, Stage, stages};
@@ -176,22 +176,25 @@ fn merge_equal(graph: &mut Graph, outputs: &[Output]) -> Vec<ValueId> {
     same
 }
 
-/// An output with a place of its own needs an operator of its own that writes there.
+/// An output with a place of its own needs an operator of its own that writes there. Where others read it too, that is a copy: a reader
+/// may write to another place of the same buffer, and an adapter cannot read a buffer that it writes.
 fn separate_outputs(graph: &mut Graph, outputs: &mut [Output]) {
-    let mut taken: HashSet<ValueId> = HashSet::new();
+    let mut readers: HashMap<ValueId, usize> = HashMap::new();
+    let live = stages::live(graph, outputs);
+    let read =
+        (0..graph.nodes.len()).filter(|&n| live[n]).flat_map(|n| graph.nodes[n].inputs.iter().copied());
+    let placed = outputs.iter().filter(|o| o.place != Place::Keep).map(|o| o.value);
+    read.chain(placed).for_each(|value| *readers.entry(value).or_default() += 1);
     for output in outputs.iter_mut() {
         let owned = match graph.values[output.value.0].source {
             Source::Node(node) => !graph.nodes[node.0].op.memory().is_state(),
             _ => false,
         };
         let place = output.place != Place::Keep;
-        if place && (!owned || taken.contains(&output.value)) {
+        if place && (!owned || readers[&output.value] > 1) {
             let ty = graph.ty(output.value);
             let copy = Map { expr: Expr::identity(), least: Some(ty) };
             output.value = graph.push(Arc::new(copy), vec![output.value], ty, "".into());
-        }
-        if place {
-            taken.insert(output.value);
         }
     }
     inline_constants(graph);

