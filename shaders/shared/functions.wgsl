@@ -35,7 +35,9 @@ fn gelu(x: F) -> F {
     return 0.5 * x * (1.0 + tangent(0.7978846 * (x + 0.044715 * x * x * x)));
 }
 
-fn gelu_slope(x: F) -> F {
+// 0 or 1 far out, where a square would be infinite.
+fn gelu_slope(far: F) -> F {
+    let x = clamp(far, F(-20.0), F(20.0));
     let t = tangent(0.7978846 * (x + 0.044715 * x * x * x));
     return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * 0.7978846 * (1.0 + 0.134145 * x * x);
 }

@@ -458,9 +458,16 @@ pub struct Reference<'a> {
     pub step: usize,
     /// Examples at once.
     pub dims: Dims,
+    /// Whether results are rounded to 32 bits, so that what cancels inside of an operator is to be as well.
+    pub single: bool,
 }
 
 impl Reference<'_> {
+    /// A number as a device holds it, where results are rounded.
+    pub fn held(&self, x: f64) -> f64 {
+        if self.single { f64::from(x as f32) } else { x }
+    }
+
     /// Element of input `i` at `(row, col)` with broadcasting.
     pub fn at(&self, i: usize, row: usize, col: usize) -> f64 {
         let cols = self.types[i].cols;

@@ -226,6 +226,7 @@ impl Walk<'_> {
         }
         let (before, t) = self.origin(cell);
         let inputs: Vec<Vec<f64>> = node.inputs.iter().map(|&v| self.read(v, t)).collect();
+        let single = self.noise.is_some_and(|noise| noise.single);
         let mut results = node.op.reference(&Reference {
             types: node.inputs.iter().map(|&v| self.graph.ty(v)).collect(),
             ty,
@@ -234,8 +235,9 @@ impl Walk<'_> {
             step: t.unwrap_or(0),
             state: before.and_then(|b| self.cells[cell.0][b].as_deref()).unwrap_or_default(),
             dims,
+            single,
         });
-        if self.noise.is_some_and(|noise| noise.single) {
+        if single {
             results.iter_mut().for_each(|x| *x = f64::from(*x as f32));
         }
         results

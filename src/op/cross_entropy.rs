@@ -117,7 +117,9 @@ impl Operator for CrossEntropyAdjoint {
         let row = |row: usize| {
             let x: Vec<f64> = (0..cols).map(|c| at.at(0, row, c)).collect();
             let weights: f64 = (0..cols).map(|c| reference_weight(at, row, c)).sum();
-            let dx = |(c, y): (usize, f64)| (y * weights - reference_weight(at, row, c)) * at.at(2, row, 0);
+            let dx = |(c, y): (usize, f64)| {
+                (at.held(y) * weights - reference_weight(at, row, c)) * at.at(2, row, 0)
+            };
             reference_softmax(&x).into_iter().enumerate().map(dx).collect::<Vec<_>>()
         };
         (0..at.rows).flat_map(row).collect()

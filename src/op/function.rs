@@ -267,6 +267,8 @@ impl Unary {
             Unary::Softplus => math::softplus(x),
             Unary::Gelu => math::gelu(x),
             Unary::GeluSlope => {
+                // 0 or 1 far out, where a square would be infinite.
+                let x = x.clamp(-20.0, 20.0);
                 let t = math::tanh(GELU_A * (x + GELU_B * x * x * x));
                 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * GELU_A * (1.0 + 3.0 * GELU_B * x * x)
             }
@@ -339,6 +341,7 @@ impl Unary {
             Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
             Unary::Gelu => 0.5 * x * (1.0 + gelu_tanh(x)),
             Unary::GeluSlope => {
+                let x = x.clamp(-20.0, 20.0);
                 let (a, b, t) = (GELU_A as f64, GELU_B as f64, gelu_tanh(x));
                 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * a * (1.0 + 3.0 * b * x * x)
             }

@@ -14,6 +14,7 @@ use rand_pcg::Pcg64Mcg;
 use crate::error::Result;
 use crate::graph::reference::{Noise, evaluate_with};
 use crate::graph::{Graph, Source, Type, ValueId};
+use crate::plan::{Output, Place, stages};
 
 /// What a check says of a gradient, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +23,8 @@ pub enum Verdict {
     Right,
     /// It is right beside a kink, where the loss has no derivative: a ReLU at 0, equal inputs of a maximum.
     Kink,
-    /// Rounding changes it as much as it is off: neither right nor wrong can be told here.
+    /// Rounding changes it as much as it is off, or numbers are beyond the range of 32 bits: neither right nor wrong can be told
+    /// here.
     Unclear,
     /// It is wrong.
     Wrong,
@@ -88,6 +90,7 @@ pub(super) struct Spot {
     point: Point,
     pub exact: Vec<Vec<f64>>,
     blur: OnceCell<f64>,
+    beyond: OnceCell<bool>,
 }
 
 /// Steps of central differences: the first one is right for most, others where kinks are near or numbers are large.
@@ -101,7 +104,7 @@ const DRAWS: u64 = 24;
 /// The share of each number that rounding to 32 bits may have cost, where a function is not exact to the last place.
 const ROUNDED: f64 = 8.0 / (1 << 24) as f64;
 /// A device may be off by this many times what such errors change.
-const SPREAD: f64 = 4.0;
+const SPREAD: f64 = 16.0;
 /// Errors that change less than this share of the largest element explain nothing: 32 bits are enough there.
 const PLAIN: f64 = 1e-4;
 
@@ -136,7 +139,12 @@ impl Subject {
 
     /// A point with its gradients.
     pub fn spot(&self, point: Point) -> Result<Spot> {
-        Ok(Spot { exact: self.gradients(&point, None)?, point, blur: OnceCell::new() })
+        Ok(Spot {
+            exact: self.gradients(&point, None)?,
+            point,
+            blur: OnceCell::new(),
+            beyond: OnceCell::new(),
+        })
     }
 
     /// The loss at a spot.
@@ -165,6 +173,21 @@ impl Subject {
             blur = blur.max(or_infinite((self.loss(&spot.point, Some(noise))? - loss).abs()));
         }
         Ok(*spot.blur.get_or_init(|| blur))
+    }
+
+    /// Whether a number on the way is beyond the range of 32 bits, where no device can follow.
+    fn beyond(&self, spot: &Spot) -> Result<bool> {
+        if let Some(&beyond) = spot.beyond.get() {
+            return Ok(beyond);
+        }
+        let ids = self.adjoints.iter().flatten().chain([&self.loss]);
+        let outputs: Vec<Output> = ids.map(|&value| Output { value, place: Place::Keep }).collect();
+        let live = stages::live(&self.graph, &outputs);
+        let made = (0..live.len()).filter(|&n| live[n]).map(|n| self.graph.nodes[n].output);
+        let all = evaluate_with(&self.graph, &made.collect::<Vec<_>>(), None, |s| spot.point.values(s))?;
+        let inside = |x: &f64| x.abs() <= f64::from(f32::MAX);
+        let beyond = !all.iter().flatten().all(inside);
+        Ok(*spot.beyond.get_or_init(|| beyond))
     }
 
     /// The slope of the loss over element `e` of what is wanted.
@@ -248,7 +271,7 @@ impl Subject {
         let most = |n: u64| 2 * n > BESIDE;
         let verdict = match (here.verdict, most(count[0]), most(count[1])) {
             (Verdict::Wrong, true, _) => Verdict::Kink,
-            (Verdict::Wrong, _, true) => Verdict::Wrong,
+            (Verdict::Wrong, _, true) if !self.beyond(spot)? => Verdict::Wrong,
             _ => Verdict::Unclear,
         };
         Ok((verdict, here.error))
@@ -287,7 +310,9 @@ impl Subject {
                 *off > SPREAD * *spread || *spread < PLAIN * scales[*i]
             });
         }
-        suspects.iter().for_each(|(i, ..)| results[*i].0 = Verdict::Wrong);
+        if !suspects.is_empty() && !self.beyond(spot)? {
+            suspects.iter().for_each(|(i, ..)| results[*i].0 = Verdict::Wrong);
+        }
         Ok(results)
     }
 }
