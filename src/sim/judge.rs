@@ -185,7 +185,8 @@ impl Subject {
         let live = stages::live(&self.graph, &outputs);
         let made = (0..live.len()).filter(|&n| live[n]).map(|n| self.graph.nodes[n].output);
         let all = evaluate_with(&self.graph, &made.collect::<Vec<_>>(), None, |s| spot.point.values(s))?;
-        let inside = |x: &f64| x.abs() <= f64::from(f32::MAX);
+        // A number that is none comes of an infinite one, or of a target that does not count.
+        let inside = |x: &f64| x.is_nan() || x.abs() <= f64::from(f32::MAX);
         let beyond = !all.iter().flatten().all(inside);
         Ok(*spot.beyond.get_or_init(|| beyond))
     }
