@@ -142,7 +142,7 @@ pub enum Error {
         known: String,
     },
     /// Something larger than the device can hold or bind.
-    #[error("{what} needs {needed} bytes, but {}; {hint}", allowed(device, *limit))]
+    #[error("{what} needs {}, but {}; {hint}", bytes(*needed), allowed(device, *limit))]
     TooLarge {
         /// The buffer or value.
         what: String,
@@ -194,6 +194,14 @@ pub enum Error {
         /// Its message.
         problem: String,
     },
+}
+
+/// A number of bytes; one that overflows a `u64` is told as its bound.
+fn bytes(needed: u64) -> String {
+    match needed {
+        u64::MAX => "more than 10^19 bytes".into(),
+        needed => format!("{needed} bytes"),
+    }
 }
 
 fn allowed(device: &str, limit: u64) -> String {

@@ -18,6 +18,15 @@ pub fn gradient<'s>(
     wanted: &[ValueId],
     name: impl Fn(ValueId) -> String,
 ) -> Result<Vec<Option<Tensor<'s>>>> {
+    scope.backward(|| adjoints(scope, loss, wanted, name))
+}
+
+fn adjoints<'s>(
+    scope: &'s Scope,
+    loss: Tensor<'s>,
+    wanted: &[ValueId],
+    name: impl Fn(ValueId) -> String,
+) -> Result<Vec<Option<Tensor<'s>>>> {
     let (depends, order) = scope.read(|graph| {
         // Forward: which values depend on a wanted one. Cycles make this a search, not one pass.
         let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();

@@ -45,15 +45,36 @@ struct Sums {
     start: Instant,
     steps: u64,
     examples: f64,
-    loss: f64,
+    loss: Mean,
     /// The last one that was looked at.
     penalty: Option<f64>,
-    metrics: Vec<f64>,
+    metrics: Vec<Mean>,
 }
 
 impl Sums {
     fn new() -> Self {
-        Self { start: Instant::now(), steps: 0, examples: 0.0, loss: 0.0, penalty: None, metrics: Vec::new() }
+        let (start, loss) = (Instant::now(), Mean::default());
+        Self { start, steps: 0, examples: 0.0, loss, penalty: None, metrics: Vec::new() }
+    }
+}
+
+/// A mean over examples, without the minibatches in which no target counts.
+#[derive(Clone, Default)]
+struct Mean {
+    sum: f64,
+    examples: f64,
+}
+
+impl Mean {
+    fn add(&mut self, examples: f64, value: f64) {
+        if !value.is_nan() {
+            self.sum += examples * value;
+            self.examples += examples;
+        }
+    }
+
+    fn value(&self) -> f64 {
+        self.sum / self.examples
     }
 }
 
@@ -91,19 +112,18 @@ impl Display {
         let examples = report.examples as f64;
         self.sums.steps += 1;
         self.sums.examples += examples;
-        self.sums.loss += examples * report.loss;
+        self.sums.loss.add(examples, report.loss);
         self.sums.penalty = report.penalty.or(self.sums.penalty);
-        self.sums.metrics.resize(report.metrics.len(), 0.0);
-        self.sums.metrics.iter_mut().zip(&report.metrics).for_each(|(sum, m)| *sum += examples * m);
+        self.sums.metrics.resize(report.metrics.len(), Mean::default());
+        self.sums.metrics.iter_mut().zip(&report.metrics).for_each(|(mean, m)| mean.add(examples, *m));
         bar.inc(1);
         if self.shown.elapsed() < Duration::from_millis(80) {
             return;
         }
         self.shown = Instant::now();
         let sums = &self.sums;
-        let mean = |sum: f64| sum / sums.examples.max(1.0);
-        let metrics = sums.metrics.iter().map(|sum| (mean(*sum), None));
-        let mut text = values((mean(sums.loss), None), metrics, &self.metrics, sums.penalty).concat();
+        let metrics = sums.metrics.iter().map(|mean| (mean.value(), None));
+        let mut text = values((sums.loss.value(), None), metrics, &self.metrics, sums.penalty).concat();
         let seconds = sums.start.elapsed().as_secs_f64().max(1e-9);
         text.push_str(&rate(sums.examples / seconds));
         bar.set_message(text);

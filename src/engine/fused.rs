@@ -54,8 +54,8 @@ pub struct Fragment {
 }
 
 impl Site {
-    /// How often the loop of [`Site::elementwise`] turns.
-    pub fn turns(&self, cols: usize) -> usize {
+    /// Rounds of the loop of [`Site::elementwise`].
+    pub fn rounds(&self, cols: usize) -> usize {
         (cols.div_ceil(4) * self.tiling.rows).div_ceil(self.tiling.lanes)
     }
 
@@ -150,8 +150,7 @@ impl Fused {
             let _ = write!(step, "        phase{n}(lane, example, t);\n        storageBarrier();\n");
         }
         let work = fragments.iter().map(|f| f.work).sum();
-        // What leaves a loop has looked once more whether to go on.
-        let turns = 1 + fragments.iter().map(|f| f.turns + 1).sum::<usize>();
+        let turns = 1 + fragments.iter().map(|f| f.turns).sum::<usize>();
         let slots = slots.into_values().collect();
         Some(Self { tiling, family, backward, slots, phases, step, work, turns, window: (0, 0) })
     }

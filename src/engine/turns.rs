@@ -10,15 +10,23 @@ pub const SOFTWARE: usize = 65_535;
 /// Graphics processors have no such limit; their kernels count in 32 bits.
 pub const UNLIMITED: usize = u32::MAX as usize;
 
-/// Turns of a loop of `rounds` rounds with `inside` turns of other loops in each. What leaves a loop has looked once more
-/// whether to go on, which counts as a turn.
+/// Loops that are written inside of another one, at most.
+const NESTED: usize = 8;
+
+/// Turns of the last look whether to go on, after which a loop is left: the loops inside of it are gone through too, each
+/// once and without effect.
+fn leaving(inside: usize) -> usize {
+    1 + inside.min(NESTED)
+}
+
+/// Turns of a loop of `rounds` rounds with `inside` turns of other loops in each.
 pub fn of(rounds: usize, inside: usize) -> usize {
-    rounds.saturating_mul(inside.saturating_add(1)).saturating_add(1)
+    rounds.saturating_mul(inside.saturating_add(1)).saturating_add(leaving(inside))
 }
 
 /// The most rounds of such a loop within `limit` turns; at least one.
 pub fn rounds(limit: usize, inside: usize) -> usize {
-    ((limit - 1) / inside.saturating_add(1)).max(1)
+    (limit.saturating_sub(leaving(inside)) / inside.saturating_add(1)).max(1)
 }
 
 /// `total` rounds in parts of equal length, as few as `limit` allows: `(first, length)` of each.

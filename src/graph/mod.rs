@@ -178,6 +178,8 @@ pub struct Node {
     pub owner: Arc<str>,
     /// The objects that it does the work of, each on as many of its columns, where it is more than one.
     pub shares: Vec<Arc<str>>,
+    /// It is a part of the gradient, or reads one.
+    pub backward: bool,
 }
 
 /// Operators and the values between them.
@@ -261,7 +263,11 @@ impl Graph {
         owner: Arc<str>,
     ) -> ValueId {
         let output = self.source(ty, Source::Node(NodeId(self.nodes.len())));
-        self.nodes.push(Node { op, inputs, output, owner, shares: Vec::new() });
+        let backward = inputs.iter().any(|v| match self.values[v.0].source {
+            Source::Node(NodeId(n)) => self.nodes[n].backward,
+            _ => false,
+        });
+        self.nodes.push(Node { op, inputs, output, owner, shares: Vec::new(), backward });
         output
     }
 

@@ -15,6 +15,7 @@ pub struct Scope {
     owner: RefCell<Arc<str>>,
     error: RefCell<Option<Error>>,
     dropouts: Cell<u32>,
+    backward: Cell<bool>,
 }
 
 impl Scope {
@@ -25,6 +26,7 @@ impl Scope {
             owner: RefCell::new("".into()),
             error: RefCell::new(None),
             dropouts: Cell::new(0),
+            backward: Cell::new(false),
         }
     }
 
@@ -41,6 +43,14 @@ impl Scope {
     /// Operators from here on belong to the user's object `name`.
     pub fn set_owner(&self, name: &str) {
         *self.owner.borrow_mut() = name.into();
+    }
+
+    /// Operators that `f` appends belong to a gradient.
+    pub(crate) fn backward<R>(&self, f: impl FnOnce() -> R) -> R {
+        let before = self.backward.replace(true);
+        let made = f();
+        self.backward.set(before);
+        made
     }
 
     /// The graph, or the first mistake that was made in building it.
@@ -129,8 +139,12 @@ impl Scope {
 
     fn push(&self, op: Arc<dyn Operator>, inputs: Vec<ValueId>, ty: Type) -> Tensor<'_> {
         let owner = self.owner.borrow().clone();
-        let id = self.graph.borrow_mut().push(op, inputs, ty, owner);
-        self.tensor(id)
+        let mut graph = self.graph.borrow_mut();
+        let id = graph.push(op, inputs, ty, owner);
+        if let Some(node) = graph.nodes.last_mut().filter(|_| self.backward.get()) {
+            node.backward = true;
+        }
+        Tensor { scope: self, id }
     }
 }
 

@@ -209,8 +209,8 @@ impl Kernel for ColumnsKernel {
         );
         let work = (self.cols * 3 * MEMORY) as f64;
         let text = site.elementwise(self.cols, &body);
-        // Of each vector at most four columns, and one more look.
-        let turns = 6 * site.turns(self.cols);
+        // Of each vector at most four columns.
+        let turns = turns::of(site.rounds(self.cols), turns::of(4, 0));
         Some(Fragment { text, aligned: vec![aligned; 2], work, turns })
     }
 

@@ -11,6 +11,7 @@ use std::hash::{Hash, Hasher};
 pub use run::{BLOCK, Lane, Slots};
 
 use super::function::{Binary, Slope, Unary};
+use crate::graph::Reference;
 
 /// An instruction; operands are indices of earlier instructions.
 #[derive(Clone, Copy, Debug)]
@@ -404,18 +405,23 @@ impl Expr {
 
     /// The result in f64.
     pub fn reference(&self, input: impl Fn(usize) -> f64) -> f64 {
-        self.references(input).last().copied().unwrap_or(0.0)
+        self.references(input, |x| x).last().copied().unwrap_or(0.0)
     }
 
-    /// The results of all instructions in f64.
-    pub(super) fn references(&self, input: impl Fn(usize) -> f64) -> Vec<f64> {
+    /// The same where an operator's reference is asked for, whose results may be rounded.
+    pub(super) fn reference_at(&self, at: &Reference, input: impl Fn(usize) -> f64) -> f64 {
+        self.references(input, |x| at.held(x)).last().copied().unwrap_or(0.0)
+    }
+
+    /// The results of all instructions in f64, each as it is held.
+    pub(super) fn references(&self, input: impl Fn(usize) -> f64, held: impl Fn(f64) -> f64) -> Vec<f64> {
         let mut results: Vec<f64> = Vec::with_capacity(self.tape.len());
         for instr in &self.tape {
             results.push(match *instr {
                 Instr::Input(i) => input(i),
                 Instr::Constant(c) => f64::from(c),
-                Instr::Unary(f, a) => f.reference(results[a]),
-                Instr::Binary(f, a, b) => f.reference(results[a], results[b]),
+                Instr::Unary(f, a) => held(f.reference(results[a])),
+                Instr::Binary(f, a, b) => held(f.reference(results[a], results[b])),
                 Instr::Select(c, a, b) => results[if results[c] == 0.0 { b } else { a }],
             });
         }

@@ -131,7 +131,7 @@ impl Operator for Map {
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
         let cols = at.ty.cols;
-        (0..at.rows * cols).map(|e| self.expr.reference(|i| at.at(i, e / cols, e % cols))).collect()
+        (0..at.rows * cols).map(|e| self.expr.reference_at(at, |i| at.at(i, e / cols, e % cols))).collect()
     }
 }
 
@@ -208,7 +208,7 @@ impl Kernel for MapKernel {
         let whole = [self.output.start, o.cols].iter().all(|x| x.is_multiple_of(4));
         let aligned = std::iter::once(whole).chain((0..o.list.len()).map(|i| o.is_aligned(i))).collect();
         let work = (o.cols * (o.expr.tape.len() + MEMORY * (1 + o.list.len()))) as f64;
-        let turns = site.turns(o.cols) * (1 + o.expr.turns());
+        let turns = turns::of(site.rounds(o.cols), o.expr.turns());
         Some(Fragment { text: site.elementwise(o.cols, &body), aligned, work, turns })
     }
 

@@ -181,7 +181,7 @@ impl Operator for Matmul {
         let value = |e: usize| {
             let (row, col) = (e / at.ty.cols, e % at.ty.cols);
             let product = element(row, col);
-            expr.reference(|i| if i == 0 { product } else { at.at(1 + i, row, col) })
+            expr.reference_at(at, |i| if i == 0 { product } else { at.at(1 + i, row, col) })
         };
         (0..at.rows * at.ty.cols).map(value).collect()
     }

@@ -127,7 +127,7 @@ impl Operator for Reduce {
         for e in 0..rows * from.cols {
             let (row, col) = (e / from.cols, e % from.cols);
             let to = (row % at.rows) * at.ty.cols + if at.ty.cols == 1 { 0 } else { col };
-            sums[to] += f64::from(self.scale) * self.expr.reference(|i| at.at(i, row, col));
+            sums[to] += f64::from(self.scale) * self.expr.reference_at(at, |i| at.at(i, row, col));
         }
         sums
     }

@@ -180,7 +180,7 @@ impl Operator for Scan {
         let before = |k: usize, e: usize| at.state[k * width + e];
         let mut results = vec![0.0; (1 + self.states.len()) * width];
         for e in 0..width {
-            let step = self.step.reference(|i| match i {
+            let step = self.step.reference_at(at, |i| match i {
                 i if i < first => at.at(i, e / cols, e % cols),
                 // Block 0 is the output, the states follow.
                 i if i < first + self.states.len() => before(1 + i - first, e),

@@ -10,6 +10,7 @@ use super::compiled::{Compiled, System};
 use super::expr::{Expr, Instr, Lane, Slots};
 use super::function::{Binary, Unary};
 use super::real::{Real, Var};
+use crate::graph::Reference;
 
 /// A step. Its first result is the output, the others are the next states.
 #[derive(Clone, Debug, PartialEq)]
@@ -156,8 +157,16 @@ impl Step {
 
     /// The results in f64.
     pub fn reference(&self, input: impl Fn(usize) -> f64) -> Vec<f64> {
-        let all = self.expr.references(input);
-        self.results.iter().map(|&r| all[r]).collect()
+        self.all(self.expr.references(input, |x| x))
+    }
+
+    /// The same where an operator's reference is asked for, whose results may be rounded.
+    pub(super) fn reference_at(&self, at: &Reference, input: impl Fn(usize) -> f64) -> Vec<f64> {
+        self.all(self.expr.references(input, |x| at.held(x)))
+    }
+
+    fn all(&self, instructions: Vec<f64>) -> Vec<f64> {
+        self.results.iter().map(|&r| instructions[r]).collect()
     }
 
     /// The CPU twin on up to [`super::expr::BLOCK`] elements; `scratch` holds at least [`Step::floats`].

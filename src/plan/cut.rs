@@ -1,7 +1,9 @@
 //! Programs that the host interrupts: where, and in which parts.
 
+use std::collections::HashMap;
+
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Tile};
-use crate::graph::Placed;
+use crate::graph::{Graph, NodeId, Placed};
 use crate::op::Callback;
 
 /// A call of the host between two commands of a recording.
@@ -11,10 +13,26 @@ pub struct Cut {
     pub at: usize,
     /// What is called.
     pub callback: Callback,
+    /// How many callbacks of the same object were built before it.
+    pub number: usize,
     /// Its input.
     pub input: Placed,
     /// Its output.
     pub output: Placed,
+}
+
+/// By operator, how many callbacks of the same object were built before it.
+pub fn numbers(graph: &Graph) -> HashMap<NodeId, usize> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let callbacks =
+        graph.nodes.iter().enumerate().filter_map(|(n, node)| Some((n, node.op.downcast::<Callback>()?)));
+    callbacks
+        .map(|(n, callback)| {
+            let count = counts.entry(&callback.what).or_default();
+            *count += 1;
+            (NodeId(n), *count - 1)
+        })
+        .collect()
 }
 
 /// The parts of a recording between its cuts. They share its buffers: `Local(i)` becomes `Shared(base + i)`, and none has

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::cut::Cut;
+use super::cut::{self, Cut};
 use super::histories::Histories;
 use super::place::{Buffers, Placing, check_size, padded};
 use super::{Carry, Output, ParameterPlace, Plan, Stage, fuse};
@@ -45,6 +45,7 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
     let (first, last) = histories.borders(&stages, carry.as_ref());
     commands.extend(first);
     let mut scratch: Vec<usize> = Vec::new();
+    let numbers = cut::numbers(&graph);
     let (mut calls, mut fused, mut cuts) = (Vec::with_capacity(stages.len()), Vec::new(), Vec::new());
     let Dims { batch, steps } = graph.dims;
     let read = |value: ValueId| {
@@ -111,7 +112,8 @@ pub fn record(input: Input<'_>) -> Result<Plan> {
                 body.extend(calls.into_iter().map(|d| Dispatch { rolls, ..d }));
                 if let Some(callback) = node.op.downcast::<Callback>() {
                     let (input, output) = (lower.inputs[0].clone(), lower.output.clone());
-                    within.push((body.len(), Cut { at: 0, callback: callback.clone(), input, output }));
+                    let (callback, number) = (callback.clone(), numbers[&NodeId(n)]);
+                    within.push((body.len(), Cut { at: 0, callback, number, input, output }));
                 }
                 for (i, len) in lower.scratch.into_iter().enumerate() {
                     check_size(len, &format!("scratch memory of '{}'", node.owner), target)?;

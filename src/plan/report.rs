@@ -36,7 +36,7 @@ pub struct Report {
 pub struct StageReport {
     /// How it runs.
     pub kind: StageKind,
-    /// From the last step to the first.
+    /// It belongs to the gradient. Its loops go from the last step to the first.
     pub backward: bool,
     /// The user's objects that its operators belong to.
     pub objects: Vec<String>,
@@ -100,14 +100,13 @@ fn describe(plan: &Plan, at: usize) -> StageReport {
         }
     }
     let rows = nodes.iter().map(|n| plan.graph.ty(n.output).total_rows(plan.graph.dims)).max();
-    let (kind, backward, rows) = match stage {
-        Stage::Batched(_) if nodes[0].op.downcast::<Callback>().is_some() => (StageKind::Host, false, rows),
-        Stage::Batched(_) => (StageKind::Batched, false, rows),
-        Stage::Scan(_) => (StageKind::Scan, nodes[0].op.memory().backward(), rows),
-        Stage::Loop { backward, .. } => {
-            let kind = if fused > 0 { StageKind::Fused } else { StageKind::Loop };
-            (kind, *backward, Some(plan.graph.dims.batch))
-        }
+    let backward = nodes.iter().any(|n| n.backward);
+    let (kind, rows) = match stage {
+        Stage::Batched(_) if nodes[0].op.downcast::<Callback>().is_some() => (StageKind::Host, rows),
+        Stage::Batched(_) => (StageKind::Batched, rows),
+        Stage::Scan(_) => (StageKind::Scan, rows),
+        Stage::Loop { .. } if fused > 0 => (StageKind::Fused, Some(plan.graph.dims.batch)),
+        Stage::Loop { .. } => (StageKind::Loop, Some(plan.graph.dims.batch)),
     };
     let dispatches = if fused > 0 { fused } else { plan.calls[at] };
     let operators = nodes.iter().map(|n| n.op.name()).collect();
@@ -128,12 +127,12 @@ impl fmt::Display for StageKind {
 
 impl fmt::Display for StageReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = if self.backward { "backward" } else { "" };
+        let pass = if self.backward { "backward" } else { "forward" };
         let each = if self.kind == StageKind::Loop { "a step" } else { "" };
         let objects = if self.objects.is_empty() { "-".into() } else { self.objects.join(", ") };
         write!(
             f,
-            "  {:<8}{time:<9}{:>9} {:>10} {each:<7} {objects}  ({})",
+            "  {:<8}{pass:<9}{:>9} {:>10} {each:<7} {objects}  ({})",
             self.kind,
             self.rows,
             self.dispatches,
@@ -145,7 +144,7 @@ impl fmt::Display for StageReport {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {} examples at once, {} steps", self.label, self.examples, self.steps)?;
-        writeln!(f, "  stage                 rows dispatches         objects  (operators)")?;
+        writeln!(f, "  stage   pass          rows dispatches         objects  (operators)")?;
         self.stages.iter().try_for_each(|stage| writeln!(f, "{stage}"))?;
         if self.other_dispatches > 0 {
             writeln!(f, "  and {} dispatches for norms and the update", self.other_dispatches)?;

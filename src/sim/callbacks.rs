@@ -18,13 +18,15 @@ use crate::plan::{Plan, Stage};
 /// A call of the host, and the part of the program that comes after it.
 pub(super) struct Call {
     pub callback: Callback,
+    /// How many callbacks of the same object come before it.
+    pub number: usize,
     pub input: (BufferId, Placed),
     pub output: (BufferId, Placed),
     pub then: Program,
 }
 
-/// The functions of a run's examples as they are now, by whose they are. They are made at their first step.
-pub(super) type Kept = HashMap<String, Vec<Box<dyn HostFunction>>>;
+/// The functions of a run's examples as they are now, by whose they are and its how-manieth. They are made at their first step.
+pub(super) type Kept = HashMap<(String, usize), Vec<Box<dyn HostFunction>>>;
 
 impl Simulator {
     /// What a user should know about how this network was understood and runs, in sentences.
@@ -74,6 +76,7 @@ impl Simulator {
         let first = programs.next().map(|p| Program { locals: locals.clone(), ..p });
         let calls = plan.cuts.iter().zip(programs).map(|(cut, then)| Call {
             callback: cut.callback.clone(),
+            number: cut.number,
             input: find(&cut.input),
             output: find(&cut.output),
             then,
@@ -110,7 +113,8 @@ impl Simulator {
         let (rows, (place, input)) = (dims.batch * dims.steps, &call.input);
         let x = self.engine.read(*place, at(input), rows * size_in)?;
         let mut y = Vec::with_capacity(rows * size_out);
-        let mut functions = match self.kept.entry(key).or_default().remove(what) {
+        let whose = (what.clone(), call.number);
+        let mut functions = match self.kept.entry(key).or_default().remove(&whose) {
             Some(functions) => functions,
             None => {
                 let one = |&example: &usize| {
@@ -133,7 +137,7 @@ impl Simulator {
             }
             y.extend(row);
         }
-        self.kept.entry(key).or_default().insert(what.clone(), functions);
+        self.kept.entry(key).or_default().insert(whose, functions);
         let (to, output) = &call.output;
         self.engine.write(*to, at(output), &y)
     }

@@ -248,6 +248,7 @@ impl Simulator {
         let (held, targets_key) = (self.held_inputs(inputs), self.target_key(targets, steps)?);
         let key = TrainKey { dims, held, targets: targets_key, update, part: Part::Whole };
         self.check_classes(targets, &key)?;
+        self.check_counted(targets, &key)?;
         Ok((examples, key))
     }
 

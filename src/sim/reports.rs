@@ -57,14 +57,14 @@ pub struct StepReport {
     pub step: u64,
     /// Examples of the minibatch.
     pub examples: usize,
-    /// The objective without penalties on parameters and activities.
+    /// The objective without penalties on parameters and activities; NaN where no target of the minibatch counts.
     pub loss: f64,
     /// Penalties on parameters and activities. Nothing where there are none, and in steps that did not look at those on
     /// parameters, see [`Training::report_every`](crate::train::Training::report_every).
     pub penalty: Option<f64>,
     /// Penalties on activities alone; nothing where there are none.
     pub activity: Option<f64>,
-    /// The metrics in order.
+    /// The metrics in order; NaN where no target of the minibatch counts.
     pub metrics: Vec<f64>,
 }
 
@@ -136,12 +136,12 @@ impl Means {
         }
     }
 
-    /// The sum of the first `losses` numbers, and the others, which are metrics; 0 of what no target counts for.
+    /// The sum of the first `losses` numbers, and the others, which are metrics; NaN of what no target counts for.
     pub fn split(&self, losses: usize) -> (f64, Vec<f64>) {
-        let mean = |(sum, weight): &(f64, f64)| if *weight == 0.0 { 0.0 } else { sum / weight };
-        let means: Vec<f64> = self.0.iter().map(mean).collect();
+        let means: Vec<f64> = self.0.iter().map(|(sum, weight)| sum / weight).collect();
         let (losses, metrics) = means.split_at(losses.min(means.len()));
-        (losses.iter().sum(), metrics.to_vec())
+        let counted = losses.iter().copied().filter(|x| !x.is_nan());
+        (counted.reduce(|a, b| a + b).unwrap_or(f64::NAN), metrics.to_vec())
     }
 }
 

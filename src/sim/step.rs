@@ -4,7 +4,7 @@ use super::Simulator;
 use super::data::Data;
 use super::feeds::Rows;
 use super::programs::{GRADIENTS, HYPER, PARTS, REPORT};
-use super::reports::StepReport;
+use super::reports::{Means, StepReport};
 use super::states::{Borders, States};
 use super::train::{Compiled, Part, TrainKey};
 use super::windows::Windows;
@@ -248,8 +248,6 @@ impl Simulator {
                 };
             return Err(self.not_finite(what, report[i * LINE], of));
         }
-        let scalar = |i: usize| f64::from(report[i * LINE]);
-        let metrics = (0..training.metrics.len()).map(|i| scalar(terms + custom + activities + i)).collect();
         let activity = self.on_activity(report);
         let sums = &report[compiled.scalars() * LINE..];
         let on_parameters = of.looks.then(|| {
@@ -266,7 +264,9 @@ impl Simulator {
             (None, activity) => activity.filter(|_| !self.penalised()),
             (Some(on_parameters), activity) => Some(on_parameters + activity.unwrap_or(0.0)),
         };
-        let loss = (0..terms + custom).map(scalar).sum();
+        let mut means = Means::default();
+        means.add(self.weighted(report, of)?);
+        let (loss, metrics) = means.split(terms + custom);
         Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, activity, metrics })
     }
 

@@ -3,6 +3,8 @@
 //! A target of NaN does not count: it adds nothing to a loss or a metric, which is the mean over those that count. Of a probe
 //! that samples, the rows that it records are compared, and targets have a row for each of them.
 
+use ndarray::ArrayView2;
+
 use super::Simulator;
 use super::data::{Data, Signal, agree, all_signals};
 use super::feeds::Rows;
@@ -199,22 +201,51 @@ impl Simulator {
         compiled: &Compiled,
         from: &Rows<'_>,
     ) -> Result<Vec<f64>> {
-        let (examples, training) = (from.batch.len() as f64, &compiled.training);
+        let examples = from.batch.len() as f64;
         let mut weights = vec![examples; compiled.scalars()];
-        let first_metric = weights.len() - training.metrics.len();
+        for (i, of) in self.with_gaps(key, compiled)? {
+            weights[i] = examples * self.counted(of, from)?.0;
+        }
+        Ok(weights)
+    }
+
+    /// The numbers of a report that are means over targets of which some do not count.
+    fn with_gaps(&self, key: &TrainKey, compiled: &Compiled) -> Result<Vec<(usize, Counted)>> {
+        let training = &compiled.training;
         let by_row = |loss| matches!(loss, crate::train::Loss::CrossEntropy);
         let terms = training.objective.terms.iter().map(|t| (t.probe.as_str(), t.over, by_row(t.loss)));
         let over = |probe| training.objective.over_of(probe);
         let metrics = training.metrics.iter().map(|m| (m.probe(), over(m.probe()), m.name() == "accuracy"));
-        let places = (0..terms.len()).chain(first_metric..weights.len());
-        for (i, (name, over, by_row)) in places.zip(terms.chain(metrics)) {
-            if key.targets.iter().any(|t| t.name == name && t.gaps) {
-                let probe = self.network.find_probe(name)?.0;
-                let of = Counted { probe, last: over == Over::Last, by_row, spread: false };
-                weights[i] = examples * self.counted(of, from)?.0;
+        let scalars = compiled.scalars();
+        let places = (0..terms.len()).chain(scalars - training.metrics.len()..scalars);
+        let all = places.zip(terms.chain(metrics));
+        let some = all.filter(|(_, (name, ..))| key.targets.iter().any(|t| t.name == *name && t.gaps));
+        some.map(|(i, (name, over, by_row))| {
+            let probe = self.network.find_probe(name)?.0;
+            Ok((i, Counted { probe, last: over == Over::Last, by_row, spread: false }))
+        })
+        .collect()
+    }
+
+    /// Refuses targets of which none counts for a loss or a metric.
+    pub(super) fn check_counted(&self, targets: &Data, key: &TrainKey) -> Result<()> {
+        let Some(compiled) = &self.compiled else { return Ok(()) };
+        for (_, of) in self.with_gaps(key, compiled)? {
+            let some = |rows: ArrayView2<'_, f32>| rows.iter().any(|x| !x.is_nan());
+            let counts = match self.targets_of(targets, of.probe)? {
+                Signal::Held(a) => some(a.view()),
+                Signal::Steps(a) => a.outer_iter().any(|rows| {
+                    let first = if of.last { rows.nrows().saturating_sub(1) } else { 0 };
+                    some(rows.slice(ndarray::s![first.., ..]))
+                }),
+            };
+            if !counts {
+                let what = format!("the targets of probe '{}'", self.network.probe_name(ProbeId(of.probe)));
+                let rows = if of.last { " of the last steps" } else { "" };
+                return Err(Error::invalid(what, format!("none of them counts: all{rows} are NaN")));
             }
         }
-        Ok(weights)
+        Ok(())
     }
 
     /// How many of a minibatch's targets count, as a share of all; and the factor that makes the mean over all that over them.

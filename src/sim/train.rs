@@ -120,10 +120,11 @@ impl Simulator {
             self.network.find_probe(probe)?;
         }
         let mut roles = Roles::new(&self.network, &training.groups)?;
-        roles.used = self.used(&training, &roles.rates);
+        let (used, idle) = self.used(&training, &roles.rates);
+        roles.used = used;
         let mut segments = self.layout.segments.clone();
         roles.apply(&mut segments.list, &self.network, &training)?;
-        roles.notes.extend(training.idle_settings(&self.network));
+        roles.notes.extend(idle.into_iter().chain(training.idle_settings(&self.network)));
         self.drop_training();
         self.layout.segments = segments;
         let compiled = Compiled {

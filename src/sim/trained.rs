@@ -8,6 +8,8 @@ use crate::build::{self, Settings};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Scope, ValueId};
 use crate::network::ProbeId;
+use crate::op::Dropout;
+use crate::plan::{self, Output, Place};
 use crate::train::Training;
 
 impl Simulator {
@@ -37,21 +39,23 @@ impl Simulator {
         Err(Error::invalid("the training", problem))
     }
 
-    /// Which parameters of those with a rate a loss depends on. Where that cannot be told before there are data, all.
-    pub(super) fn used(&self, training: &Training, rates: &[f32]) -> Vec<bool> {
+    /// Which parameters of those with a rate a loss depends on, and in sentences, which dropouts none depends on. Where that
+    /// cannot be told before there are data, all parameters.
+    pub(super) fn used(&self, training: &Training, rates: &[f32]) -> (Vec<bool>, Vec<String>) {
         let wanted: Vec<usize> = (0..rates.len()).filter(|&i| rates[i] != 0.0).collect();
         let mut used = vec![true; rates.len()];
-        if let Ok(connected) = self.connected(training, &wanted) {
-            wanted.iter().zip(connected).for_each(|(&i, connected)| used[i] = connected);
-        }
-        used
+        let Ok((connected, idle)) = self.connected(training, &wanted) else { return (used, Vec::new()) };
+        wanted.iter().zip(connected).for_each(|(&i, connected)| used[i] = connected);
+        let note = |name| format!("the dropout of '{name}' has no effect: no loss depends on it");
+        (used, idle.into_iter().map(note).collect())
     }
 
-    /// Whether the losses have a gradient for each of these parameters, on made-up data.
+    /// Whether the losses have a gradient for each of these parameters, on made-up data, and the layers of the dropouts that no
+    /// loss depends on.
     ///
     /// # Errors
     /// An operator without a gradient, or a part of the objective that wants other targets.
-    fn connected(&self, training: &Training, wanted: &[usize]) -> Result<Vec<bool>> {
+    fn connected(&self, training: &Training, wanted: &[usize]) -> Result<(Vec<bool>, Vec<String>)> {
         let dims = Dims { batch: self.minibatch, steps: 1 };
         let settings =
             Settings { dims, dt: self.dt, training: true, spiking: training.spiking, held: &|_| true };
@@ -68,7 +72,11 @@ impl Simulator {
         let values: Vec<ValueId> = wanted.iter().map(|&i| built.parameters[i].id).collect();
         let adjoints = gradient(&scope, total, &values, |_| String::new())?;
         let connected = adjoints.iter().map(Option::is_some).collect();
-        scope.finish()?;
-        Ok(connected)
+        let output = Output { value: total.id, place: Place::Keep };
+        let graph = scope.finish()?;
+        let live = plan::stages::live(&graph, &[output]);
+        let nodes = graph.nodes.iter().zip(live);
+        let idle = nodes.filter(|(node, live)| !live && node.op.downcast::<Dropout>().is_some());
+        Ok((connected, idle.map(|(node, _)| node.owner.to_string()).collect()))
     }
 }

@@ -89,7 +89,7 @@ fn what_cannot_be_timed_is_refused_by_name() {
     assert!(unknown.contains("nope") && unknown.contains("basal-ganglia"), "{unknown}");
     let error = bad(&dir, &net("cconv", &["--neuron-type", "lift"]));
     assert!(
-        error.contains("--neuron-type") && error.contains("'lift'") && error.contains("lif-rate"),
+        error.contains("--neuron-type") && error.contains("lift") && error.contains("lif-rate"),
         "{error}"
     );
     assert!(bad(&dir, &net("pes", &["--train"])).contains("without --train"));

@@ -46,7 +46,7 @@ constant = [0.5, -0.4]
 [[ensemble]]
 name = "a"
 input = "x"
-n-neurons = 60
+n-neurons = 200
 dimensions = 2
 intercepts = { uniform = [-0.9, 0.9] }
 

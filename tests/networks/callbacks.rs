@@ -275,7 +275,7 @@ fn each_example_has_a_callback_of_its_own_and_a_reset_makes_it_anew() {
             let predicted = sim.predict(&Data::new().with("x", numbered(4, 20))).unwrap();
             close(&[predicted[&d].clone()], &[Array3::from_shape_fn((4, 20, 1), five_later)], &what);
             sim.run_steps(7, &data(13, 20)).unwrap();
-            close(&[sim.data(d).unwrap()], &[expected.clone()], &what);
+            close(&[sim.data(d).unwrap()], std::slice::from_ref(&expected), &what);
             sim.reset().unwrap();
         }
     }

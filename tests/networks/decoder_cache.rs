@@ -95,7 +95,7 @@ fn a_system_that_is_added_up_in_blocks_has_the_decoders_of_the_whole() {
     // Rates over a line, some neurons silent everywhere.
     let rate = |point: usize, neuron: usize| {
         let (x, at) = (point as f64 / m as f64, neuron as f64 / 1100.0);
-        200.0 * (if neuron % 2 == 0 { x - at } else { 1.0 - at - x }).max(0.0)
+        200.0 * (if neuron.is_multiple_of(2) { x - at } else { 1.0 - at - x }).max(0.0)
     };
     let whole = Array2::from_shape_fn((m, n), |(point, neuron)| rate(point, neuron));
     let values = Array2::from_shape_fn((m, 2), |(point, k)| (point as f64 / m as f64).powi(1 + k as i32));

@@ -23,21 +23,24 @@ fn cpu(net: &Network) -> Simulator {
     Simulator::new(net, &Device::cpu()).unwrap()
 }
 
+/// What is decoded.
+type Decoded = fn(&[f64]) -> Vec<f64>;
+
 /// Roots of the mean squared errors of functions decoded at steady rates, each averaged over seeds.
-fn mean_errors(cases: &[(Ensemble, fn(&[f64]) -> Vec<f64>, &Array2<f64>)]) -> Vec<f64> {
+fn mean_errors(cases: &[(Ensemble, Decoded, &Array2<f64>)]) -> Vec<f64> {
     let seeds = 300;
     let mut totals = vec![0.0; cases.len()];
     for seed in 0..seeds {
         let mut net = Network::new(seed);
         let out = net.node("out", Node::Passthrough(1)).unwrap();
-        let mut connect = |(i, (ensemble, function, _)): (usize, &(Ensemble, fn(&[f64]) -> Vec<f64>, _))| {
+        let mut connect = |(i, (ensemble, function, _)): (usize, &(Ensemble, Decoded, _))| {
             let a = net.ensemble(&format!("a{i}"), ensemble.clone()).unwrap();
             net.connect(a, out, Connection::new().function(*function)).unwrap()
         };
         let connections: Vec<_> = cases.iter().enumerate().map(&mut connect).collect();
         let mut sim = cpu(&net);
         for ((total, (_, function, points)), c) in totals.iter_mut().zip(cases).zip(connections) {
-            let decoded = sim.decoded(c, *points).unwrap();
+            let decoded = sim.decoded(c, points).unwrap();
             let wanted = points.rows().into_iter().map(|p| function(&p.to_vec())[0]);
             let squares: f64 = decoded.column(0).iter().zip(wanted).map(|(a, b)| (a - b).powi(2)).sum();
             *total += (squares / points.nrows() as f64).sqrt();
@@ -55,7 +58,7 @@ fn solved_decoders_are_as_good_as_nengos() {
         Array2::from_shape_fn((441, 2), |(i, j)| (if j == 0 { i / 21 } else { i % 21 }) as f64 / 10.0 - 1.0);
     let one = |n| Ensemble::new(n, 1);
     let two = |n| Ensemble::new(n, 2).radius(2.0_f64.sqrt());
-    let (x, square, product): (fn(&[f64]) -> Vec<f64>, fn(&[f64]) -> Vec<f64>, fn(&[f64]) -> Vec<f64>) =
+    let (x, square, product): (Decoded, Decoded, Decoded) =
         (|x| x.to_vec(), |x| vec![x[0] * x[0]], |x| vec![x[0] * x[1]]);
     let nengos = [
         ("x", 2, 0.22672, 0.47),

@@ -290,7 +290,7 @@ fn ensembles_from_toml_are_those_built_by_calls() {
     net.config.ensemble.neuron_type = Some(nengo_wgpu::op::neuron::LifRate::default().into());
     net.config.ensemble.radius = Some(1.5);
     let x = net.node("x", Node::Constant(vec![0.5, -0.4])).unwrap();
-    let a = Ensemble::new(60, 2).intercepts(Distribution::Uniform(-0.9, 0.9));
+    let a = Ensemble::new(200, 2).intercepts(Distribution::Uniform(-0.9, 0.9));
     let a = net.ensemble("a", a).unwrap();
     let array = Ensemble::array(40, 2).radius(1.0).n_eval_points(300).seed(5);
     let array = net.ensemble("array", array).unwrap();

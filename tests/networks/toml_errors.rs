@@ -138,7 +138,7 @@ fn what_does_not_fit_names_both_objects() {
 
     let text =
         problem(&format!("{node}[[layer]]\nname = \"a\"\ninput = \"in\"\nunits = 4611686018427387904\n"));
-    assert!(text.contains("'a'") && text.contains("4611686018427387904 dimensions"), "{text}");
+    assert!(text.contains("the 4611686018427387904 units of layer 'a'"), "{text}");
 
     let text = problem("[[node]]\nname = \"in\"\narray = [[1], [nan]]\n");
     assert!(text.contains("node 'in'") && text.contains("NaN"), "{text}");

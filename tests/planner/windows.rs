@@ -104,8 +104,13 @@ fn gradients(
     let evaluation = sim.evaluate_steps(x, y, n_steps).unwrap();
     let names: Vec<String> = net.parameters().iter().map(|p| p.name.clone()).collect();
     let mut all: Vec<f32> = names.iter().flat_map(|n| sim.gradient(n).unwrap()).collect();
-    let numbers =
-        [report.loss, report.penalty.unwrap(), report.metrics[0], evaluation.loss, evaluation.metrics[0]];
+    let numbers = [
+        report.loss,
+        report.penalty.unwrap_or(0.0),
+        report.metrics[0],
+        evaluation.loss,
+        evaluation.metrics[0],
+    ];
     all.extend(numbers.map(|x| x as f32));
     all
 }

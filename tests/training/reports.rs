@@ -2,7 +2,9 @@
 
 use crate::common::{devices, problem};
 use ndarray::Array2;
-use nengo_wgpu::network::{Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Transform};
+use nengo_wgpu::network::{
+    Activation, Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Transform,
+};
 use nengo_wgpu::op::neuron::NeuronType;
 use nengo_wgpu::train::{
     Backprop, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Spiking, Training,
@@ -263,6 +265,16 @@ fn settings_without_effect_are_warnings_given_once() {
         sim.compile(squared().spiking(Spiking::SmoothRateSwap(0.1))).unwrap();
         assert_eq!(sim.warnings().iter().any(|w| w.contains("smooth-rate-swap")), idle);
     }
+    let mut net = unit();
+    let x = net.find("x").unwrap();
+    let aside = net.layer("aside", Layer::dense(2).dropout(0.5).trainable(false), x).unwrap();
+    net.probe("aside", aside).unwrap();
+    let before = net.layer("before", Layer::elementwise(Activation::Relu).dropout(0.5), x).unwrap();
+    net.connect(before, net.find("y").unwrap(), Connection::new().transform(Transform::Dense(Init::He)))
+        .unwrap();
+    let mut sim = Simulator::new(&net, &devices()[1]).unwrap();
+    sim.compile(squared()).unwrap();
+    assert_eq!(sim.warnings(), ["the dropout of 'aside' has no effect: no loss depends on it"]);
 }
 
 /// A weight that starts at 0 and is drawn to 1, on validation data where 0.5 is right.

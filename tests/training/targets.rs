@@ -1,10 +1,12 @@
 //! Targets that do not count, and targets of probes that do not record each step.
 
+use std::ops::ControlFlow;
+
 use crate::common::devices;
 use ndarray::{Array2, Array3, Axis, array};
 use nengo_wgpu::network::{Connection, Init, Layer, Network, NetworkSpec, Node, Synapse, Target, Transform};
 use nengo_wgpu::train::{Backprop, Loss, Metric, Objective, Over, Training};
-use nengo_wgpu::{Data, Device, Evaluation, Fit, Options, Simulator};
+use nengo_wgpu::{Data, Device, Evaluation, Fit, Options, Progress, Simulator};
 
 const NAN: f32 = f32::NAN;
 
@@ -118,22 +120,56 @@ fn a_loss_is_the_mean_over_the_targets_that_count_however_the_run_is_cut() {
 }
 
 #[test]
-fn a_minibatch_without_any_target_changes_nothing() {
+fn a_minibatch_without_any_target_changes_nothing_and_has_no_loss() {
     let net = recurrent();
     for device in devices() {
         for (loss, cols) in [(Loss::MeanSquared, 3), (Loss::CrossEntropy, 3), (Loss::CrossEntropy, 1)] {
-            let mut sim =
-                Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
-            let metric = Metric::Accuracy("y".into());
-            sim.compile(Training::new(Objective::new().loss("y", loss), 0.5).metric(metric)).unwrap();
-            let x = Data::new().with("x", numbers((4, 2), 1));
-            let y = Data::new().with("y", Array2::from_elem((4, cols), NAN));
-            let before = sim.parameter("y/weights").unwrap();
-            let reports = sim.fit(&x, &y, &Fit::epochs(1)).unwrap();
-            assert_eq!((reports[0].loss, reports[0].metrics[0]), (0.0, 0.0));
-            assert_eq!(sim.parameter("y/weights").unwrap(), before);
+            let trained = |examples: usize| {
+                let mut sim =
+                    Simulator::with(&net, device, Options { minibatch: 2, ..Options::default() }).unwrap();
+                let metric = Metric::Accuracy("y".into());
+                let training = Training::new(Objective::new().loss("y", loss), 0.5).metric(metric).in_order();
+                sim.compile(training).unwrap();
+                let x = Data::new().with("x", numbers((examples, 2), 1));
+                let some = |(i, _): (usize, usize)| if i < 2 { 1.0 } else { NAN };
+                let y = Data::new().with("y", Array2::from_shape_fn((examples, cols), some));
+                let mut steps = Vec::new();
+                let mut keep = |progress: &Progress| {
+                    if let Progress::Step(step) = progress {
+                        steps.push((step.loss, step.metrics[0]));
+                    }
+                    ControlFlow::Continue(())
+                };
+                let epoch = sim.fit_with(&x, &y, &Fit::epochs(1), &mut keep).unwrap().remove(0);
+                (sim.parameter("y/weights").unwrap(), epoch.loss, epoch.metrics, steps)
+            };
+            let (first, both) = (trained(2), trained(4));
+            assert_eq!((both.0, both.1, both.2), (first.0, first.1, first.2), "{device}");
+            assert_eq!(both.3[0], first.3[0]);
+            assert!(both.3[1].0.is_nan() && both.3[1].1.is_nan(), "{:?}", both.3);
         }
     }
+}
+
+#[test]
+fn targets_of_which_none_counts_are_refused() {
+    let net = recurrent();
+    let x = Data::new().with("x", Array3::zeros((2, 5, 2)));
+    let refused = |objective: Objective, y: Array3<f32>| {
+        let mut sim = Simulator::new(&net, &Device::cpu()).unwrap();
+        sim.compile(Training::new(objective, 0.1)).unwrap();
+        let y = Data::new().with("y", y);
+        let error = sim.evaluate(&x, &y).unwrap_err().to_string();
+        assert_eq!(sim.fit(&x, &y, &Fit::epochs(1)).unwrap_err().to_string(), error);
+        error
+    };
+    let squared = || Objective::new().loss("y", Loss::MeanSquared);
+    let all = refused(squared(), Array3::from_elem((2, 5, 3), NAN));
+    assert_eq!(all, "the targets of probe 'y': none of them counts: all are NaN");
+    let mut rows = Array3::zeros((2, 5, 3));
+    rows.slice_mut(ndarray::s![.., 4, ..]).fill(NAN);
+    let last = refused(squared().over(Over::Last), rows);
+    assert_eq!(last, "the targets of probe 'y': none of them counts: all of the last steps are NaN");
 }
 
 #[test]

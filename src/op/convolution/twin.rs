@@ -6,9 +6,6 @@ use super::{Convolution, ConvolutionKernel, Form};
 use crate::engine::cpu::gemm::{self, Gemm};
 use crate::engine::cpu::{Io, sums};
 
-/// Windows of which a weight's adjoint is summed as it comes; of more of them, blocks of [`PART`].
-const LONG: usize = 4096;
-const PART: usize = 64;
 /// Floats of the patches that are multiplied at once: about what a core's cache holds.
 const BLOCK: usize = 32_768;
 
@@ -71,7 +68,7 @@ impl ConvolutionKernel {
         let many = match c.form {
             Form::Forward => false,
             Form::Transposed => c.window.span().iter().product::<usize>() > sums::BLOCK,
-            Form::Kernel => self.chunk() > LONG,
+            Form::Kernel => self.chunk() > sums::BLOCK,
         };
         // The windows of one row from `at` on, as many as are multiplied at once.
         let block = |at: usize, end: usize| at..end.min(at + c.block()).min((at / places + 1) * places);
@@ -146,16 +143,16 @@ impl ConvolutionKernel {
         let c = &self.convolution;
         let (places, depth, n, first) = (c.window.places(), c.depth(), c.small / c.groups, units.start);
         let len = c.small * depth;
-        let block = if many { c.block().min(PART) } else { c.block() };
         for chunk in units {
             let own = (chunk - first) * len..(chunk + 1 - first) * len;
             io.output(0, 0).0[own.clone()].fill(0.0);
             longs.clear();
+            let mut added = 0;
             let (mut at, end) = (chunk * self.chunk(), (chunk + 1) * self.chunk());
             let end = end.min(self.rows * places);
             while at < end {
                 // The windows of one row from `at` on, as many as are multiplied at once.
-                let range = at..end.min(at + block).min((at / places + 1) * places);
+                let range = at..end.min(at + c.block()).min((at / places + 1) * places);
                 let here = at % places..at % places + range.len();
                 let (small, image) = (self.row(io, 0, at / places), self.row(io, 1, at / places));
                 let to = &mut io.output(0, 0).0[own.clone()];
@@ -167,10 +164,11 @@ impl ConvolutionKernel {
                     let small = &small[here.start * c.small + group * n..];
                     product.multiply(small, patches, &mut to[group * n * depth..], true);
                 }
-                if many {
+                (at, added) = (range.end, added + range.len());
+                if many && (added >= sums::BLOCK || at == end) {
                     sums::settle(to, longs);
+                    added = 0;
                 }
-                at = range.end;
             }
             let to = &mut io.output(0, 0).0[own];
             to.iter_mut().zip(&*longs).for_each(|(to, long)| *to = *long as f32);

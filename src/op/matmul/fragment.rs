@@ -45,7 +45,8 @@ impl MatmulKernel {
         let operands = (1 + self.epilogue.list.len()) * MEMORY + self.epilogue.expr.tape.len();
         let work = (self.groups * (2 * n * k + n * operands)) as f64;
         let pieces = if shared { all.div_ceil(8) } else { (all * tiling.rows / rows).div_ceil(tiling.lanes) };
-        let turns = pieces * (1 + turns::of(k.div_ceil(4), 0) + rows * self.epilogue.expr.turns());
+        // Each row has an epilogue of its own, with its loops, that is gone through once more when the pieces are done.
+        let turns = (pieces + 1) * (1 + turns::of(k.div_ceil(4), 0) + rows * self.epilogue.expr.turns());
         Some(Fragment { text, aligned, work, turns })
     }
 

@@ -2,6 +2,7 @@
 
 use super::ScanKernel;
 use crate::engine::fused::{Fragment, MEMORY, Site};
+use crate::engine::turns;
 
 impl ScanKernel {
     /// As `shaders/scan.wgsl`, for one step: states stay in their buffer from one step to the next.
@@ -45,7 +46,7 @@ impl ScanKernel {
         aligned.extend((0..operands).map(|i| self.operands.is_aligned(i)));
         let numbers = 2 + 2 * count + operands;
         let work = (cols * (self.step.instructions() + MEMORY * numbers)) as f64;
-        let turns = site.turns(cols) * (1 + self.step.turns());
+        let turns = turns::of(site.rounds(cols), self.step.turns());
         Fragment { text: site.elementwise(cols, &body), aligned, work, turns }
     }
 }

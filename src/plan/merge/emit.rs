@@ -389,7 +389,8 @@ impl<'a> Emit<'a> {
                 let blocks = Blocks { start: i * stride, stride, count: 1, ty: self.graph.ty(output) };
                 self.graph.values[output.0].source = Source::Node(NodeId(self.graph.nodes.len()));
                 let (op, owner) = (Arc::new(blocks), nobody.clone());
-                self.graph.nodes.push(Node { op, inputs: vec![*value], output, owner, shares: Vec::new() });
+                let (shares, backward) = (Vec::new(), false);
+                self.graph.nodes.push(Node { op, inputs: vec![*value], output, owner, shares, backward });
             }
         }
         Merged { graph: self.graph, values, parameters: self.parameters, packs: self.packs }
