@@ -446,20 +446,23 @@ mod tests {
     #[test]
     fn descriptions_with_mistakes_say_what_is_expected() {
         for (toml, expected) in [
-            ("[data]\nformat = \"png\"", "unknown variant `png`, expected `csv` or `idx`"),
-            ("[data]\npath = \"a\"", "missing field `format`"),
-            ("[data]\nformat = \"csv\"", "missing field `path`"),
-            ("[data]\nformat = \"csv\"\npath = \"a\"\nfile = 1", "unknown field `file`"),
+            ("[data]\nformat = \"png\"", "it must be one of \"csv\" and \"idx\", but is \"png\""),
+            ("[data]\npath = \"a\"", "the key 'format' is missing; it must be one of \"csv\" and \"idx\""),
+            ("[data]\nformat = \"csv\"", "the key 'path' is missing"),
+            ("[data]\nformat = \"csv\"\npath = \"a\"\nfile = 1", "there is no key 'file' here"),
             (
                 "[data]\nformat = \"csv\"\npath = \"a\"\nlabel = \"middle\"",
-                "expected \"first\", \"last\" or the",
+                "it must be \"first\", \"last\" or the",
             ),
-            ("[data]\nformat = \"csv\"\npath = \"a\"\nlabel = -1", "expected \"first\", \"last\" or the"),
-            ("[data]\nformat = \"idx\"\ntest_images = \"a\"", "unknown field `test_images`"),
+            (
+                "[data]\nformat = \"csv\"\npath = \"a\"\nlabel = -1",
+                "a whole number from 0 on, or \"first\", or",
+            ),
+            ("[data]\nformat = \"idx\"\ntest_images = \"a\"", "(did you mean 'test-images'?)"),
             ("[data]\nformat = \"idx\"\n[split]\ntest = 1.0", "a fraction from 0.0 to below 1.0"),
-            ("[data]\nformat = \"idx\"\n[split]\ntest = -3", "a number of examples"),
+            ("[data]\nformat = \"idx\"\n[split]\ntest = -3", "a whole number from 0 on, or a fraction"),
             ("[data]\nformat = \"idx\"\n[split]\ntest = \"all\"", "a number of examples"),
-            ("[data]\nformat = \"idx\"\n[split]\ntests = 3", "unknown field `tests`"),
+            ("[data]\nformat = \"idx\"\n[split]\ntests = 3", "(did you mean 'test'?)"),
         ] {
             let message = parse(toml).unwrap_err();
             assert!(message.contains(expected), "{toml}: {message}");

@@ -28,6 +28,9 @@ enum Content<'a, 'i> {
     Alone(&'a str),
 }
 
+/// The key of a table that says which kind it is of, where an enum has no other.
+const KIND: &str = "kind";
+
 type Found<T> = Result<T, Mistake>;
 
 impl<'a, 'i> Value<'a, 'i> {
@@ -150,7 +153,7 @@ impl<'a, 'i> Value<'a, 'i> {
     /// The variant that is named: alone, as the one key of a table, or as the kind among its settings.
     fn of_kind<'de, V: Visitor<'de>>(self, all: &'static [&'static str], visitor: V) -> Found<V::Value> {
         let shown: Vec<&'static str> = all.iter().copied().filter(|name| !name.starts_with('$')).collect();
-        let tag = all.iter().find_map(|name| name.strip_prefix("$tag:")).unwrap_or("kind");
+        let tag = all.iter().find_map(|name| name.strip_prefix("$tag:")).unwrap_or(KIND);
         let wanted = Words::new(format!("one of {}", listed(&shown, "\"", "and")), "such values");
         let wanted =
             if let [only] = shown[..] { Words::new(format!("\"{only}\""), "such values") } else { wanted };
@@ -192,6 +195,10 @@ impl<'a, 'i> Value<'a, 'i> {
                 return self.at(visitor.visit_enum(Variant::new("$none", self.clone())));
             }
             return match entries.list.first() {
+                _ if tag != KIND && meant.is_none() => {
+                    Err(Mistake::new(format!("the key '{tag}' is missing; it must be {}", wanted.one))
+                        .at(&self.span))
+                }
                 Some((name, at, ..)) => Err(Mistake::new(unknown("kind", name, &shown)).at(at)),
                 None => self.wrong_with(wanted, String::new()),
             };

@@ -76,7 +76,9 @@ impl Simulator {
         let graph = scope.finish()?;
         let live = plan::stages::live(&graph, &[output]);
         let nodes = graph.nodes.iter().zip(live);
-        let idle = nodes.filter(|(node, live)| !live && node.op.downcast::<Dropout>().is_some());
+        // The gradient's dropouts are others.
+        let idle =
+            nodes.filter(|(node, live)| !live && !node.backward && node.op.downcast::<Dropout>().is_some());
         Ok((connected, idle.map(|(node, _)| node.owner.to_string()).collect()))
     }
 }
