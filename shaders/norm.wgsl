@@ -1,6 +1,7 @@
 // Sum of absolute values and of squares of each segment of the parameters, or of their penalised gradients, and of all
 // of them. Two passes with a fixed order: a partial sum for each line of 64 floats, then one workgroup a segment.
 
+#import fold
 #import segments
 #import vector
 
@@ -64,12 +65,14 @@ var<workgroup> shared_sums: array<vec2<f32>, 64>;
 
 // A workgroup sums the partials of a segment; the last one those of all.
 @compute @workgroup_size(64)
-fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+         @builtin(local_invocation_index) lane: u32) {
+    let segment = linear(group, groups);
     var first = 0u;
     var lines = p.lines;
-    if group.x < p.segments {
-        first = segments[group.x].first_line;
-        lines = segments[group.x].lines;
+    if segment < p.segments {
+        first = segments[segment].first_line;
+        lines = segments[segment].lines;
     }
     var sum = nothing();
     for (var i = lane; i < lines; i += 64u) {
@@ -84,7 +87,7 @@ fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_inde
             shared_sums[lane] += shared_sums[lane + half];
         }
     }
-    if lane == 0u {
-        output[p.to + group.x] = shared_sums[0];
+    if lane == 0u && segment <= p.segments {
+        output[p.to + segment] = shared_sums[0];
     }
 }

@@ -40,13 +40,15 @@ struct Tile {
     inside: bool,
 }
 
-// Which tile of C a workgroup owns. The tiles of one matrix are numbered along x, folded over y.
+// Which tile of C a workgroup owns. The tiles of one matrix come one after the other, then those of the next; folded over y.
 fn tile(workgroup: vec3<u32>, grid_x: u32, height: u32, width: u32) -> Tile {
     let across = (p.n + width - 1u) / width;
     let down = (p.m + height - 1u) / height;
-    let i = workgroup.y * grid_x + workgroup.x;
+    let number = workgroup.y * grid_x + workgroup.x;
+    let matrix = number / (across * down);
+    let i = number % (across * down);
     return Tile(i / across * height, i % across * width,
-        workgroup.z / p.splits, workgroup.z % p.splits, i < across * down);
+        matrix / p.splits, matrix % p.splits, matrix < p.groups * p.splits);
 }
 
 // The part of the k range that a split sums: whole fours, but for the end of the last one.

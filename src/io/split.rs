@@ -82,6 +82,11 @@ fn part_of(part: Option<Part>, name: &str, total: usize, path: &Path) -> Result<
         // Rounds to at most `total`, because a fraction is below 1 when it was read from TOML.
         Some(Part::Fraction(share)) => ((total as f64 * share).round() as usize, share.to_string()),
     };
+    if count == 0 && matches!(part, Some(Part::Fraction(share)) if share > 0.0) {
+        let problem =
+            format!("{said} of the {total} examples in {} is none; take more, or say 0", path.display());
+        return Err(Error::invalid(format!("split: {name}"), problem));
+    }
     if count < total {
         return Ok(count);
     }
@@ -113,11 +118,17 @@ mod tests {
         fn every_example_is_in_exactly_one_part(
             test in 0usize..5, share in 0.0..0.4f64, shuffle in any::<bool>(), seed in 0u64..99,
         ) {
+            let none = share > 0.0 && ((10 - test) as f64 * share).round() == 0.0;
             let (test, validation) = (Some(Part::Count(test)), Some(Part::Fraction(share)));
             let spec = SplitSpec { test, validation, shuffle, seed };
             let all = Array2::from_shape_fn((10, 1), |(row, _)| row as f32);
             let all = Dataset { inputs: all.clone(), targets: all };
-            let (train, validation, test) = spec.apply(Path::new("x"), all, None).unwrap();
+            let split = spec.apply(Path::new("x"), all, None);
+            if none {
+                prop_assert!(split.unwrap_err().to_string().contains("is none"));
+                return Ok(());
+            }
+            let (train, validation, test) = split.unwrap();
             let parts = [Some(train), validation, test];
             let mut seen: Vec<f32> = parts.iter().flatten().flat_map(|part| &part.targets).copied().collect();
             seen.sort_by(f32::total_cmp);

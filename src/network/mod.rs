@@ -335,6 +335,8 @@ impl Network {
             let problem = format!("it has {size} dimensions, more than {MOST_DIMENSIONS}");
             return Err(Error::invalid(format!("'{name}'"), problem));
         }
+        // Its rows on the device, and the copies of them that are read and written.
+        allowance::check(|| format!("the {size} dimensions of '{name}'"), [size, 4], 4)?;
         self.objects.push(Object { name: name.into(), kind, size_in, size_out, population: None });
         Ok(ObjectId(self.objects.len() - 1))
     }

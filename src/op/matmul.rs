@@ -350,8 +350,7 @@ impl Kernel for MatmulKernel {
     fn grid(&self) -> [u32; 3] {
         let (tile_m, tile_n) = self.variant().tile();
         let tiles = self.gemm.m.div_ceil(tile_m) * self.gemm.n.div_ceil(tile_n);
-        let [x, y, _] = crate::engine::fold(tiles);
-        [x, y, (self.groups * self.splits) as u32]
+        crate::engine::fold(tiles * self.groups * self.splits)
     }
 
     fn fragment(&self, site: &Site) -> Option<Fragment> {

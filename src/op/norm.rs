@@ -83,7 +83,7 @@ impl Kernel for NormKernel {
 
     fn grid(&self) -> [u32; 3] {
         match self.pass {
-            Pass::Total => [self.segments.list.len() as u32 + 1, 1, 1],
+            Pass::Total => fold(self.segments.list.len() + 1),
             _ => fold(self.segments.lines().div_ceil(64)),
         }
     }
@@ -110,9 +110,7 @@ impl Kernel for NormKernel {
             for (to, unit) in to.chunks_exact_mut(2).zip(units) {
                 let own = self.segments.list.get(unit).map(|s| s.first_line..s.first_line + s.lines);
                 let lines = own.unwrap_or_else(|| 0..self.segments.lines());
-                let pairs = partials[2 * lines.start..2 * lines.end].chunks_exact(2);
-                to[0] = sums::in_order(pairs.clone().map(|pair| pair[0]));
-                to[1] = sums::in_order(pairs.map(|pair| pair[1]));
+                to.copy_from_slice(&sums::of_pairs(&partials[2 * lines.start..2 * lines.end]));
             }
             return;
         }

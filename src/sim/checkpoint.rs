@@ -26,6 +26,9 @@ struct Counters {
     settings: Words,
     #[serde(default)]
     data: Words,
+    /// What each part of the network was set to, as numbers that change with it.
+    #[serde(default)]
+    network: Words,
     /// The best epoch of a training with early stopping; its parameters are in the file.
     #[serde(default)]
     best: Option<Mark>,
@@ -61,6 +64,7 @@ impl Simulator {
             seed: self.seed,
             optimiser,
             settings: self.settings(),
+            network: self.network_in_words(),
             data: compiled.data.clone(),
             best: compiled.best.as_ref().map(|best| best.mark),
         };
@@ -79,7 +83,8 @@ impl Simulator {
         }
         for (name, _, values) in &tensors {
             if let Some(&value) = values.iter().find(|x| !x.is_finite()) {
-                let hint = "lower the learning rate or clip the gradient; the last checkpoint is kept".into();
+                let hint =
+                    "lower the learning rate or clip the gradient; what was saved before is kept".into();
                 return Err(Error::NotFinite { what: format!("'{name}'"), value, step: counters.step, hint });
             }
         }
@@ -127,7 +132,8 @@ impl Simulator {
             self.write_named(buffer, &prefix, &tensors)?;
         }
         let best = counters.best.map(|mark| Best { mark, values: self.buffer_of(BEST, &tensors) });
-        self.resumed = self.changes_since(counters.step, counters.seed, &counters.settings);
+        self.resumed = self.network_changes(&counters.network);
+        self.resumed.extend(self.changes_since(counters.step, counters.seed, &counters.settings));
         self.seed = counters.seed;
         self.processes = processes::functions(&self.network, self.dt, self.seed)?;
         if let Some(compiled) = &mut self.compiled {

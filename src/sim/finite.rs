@@ -6,6 +6,7 @@ use super::Simulator;
 use super::programs::PlanKey;
 use super::states::{BadState, StateKey, Values};
 use super::stream::Run;
+use super::train::TrainKey;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::ProbeId;
@@ -135,20 +136,25 @@ impl Simulator {
         found
     }
 
-    /// Refuses states of the last minibatches that are not finite: such neurons are silent, and the loss as if all were well.
-    pub(super) fn check_trained_states(&mut self) -> Result<()> {
-        let keys: Vec<StateKey> =
-            self.states.keys().map(|(key, _)| *key).filter(|key| matches!(key, StateKey::Train(_))).collect();
-        for key in keys {
-            if let Some(BadState { what, value, place }) = self.bad_state(key)? {
-                let step = self.steps_trained().saturating_sub(1);
-                let hint = format!(
-                    "at {place}; it comes from the data, a function of a connection or too high a learning rate; the last \
-                     checkpoint is kept"
-                );
-                return Err(Error::NotFinite { what, value, step, hint });
-            }
+    /// Refuses states that are not finite, of the last minibatches of a pass through `examples`: such neurons are silent, and
+    /// the loss is as if all were well.
+    pub(super) fn check_last_states(&mut self, key: &TrainKey, examples: usize) -> Result<()> {
+        for batch in [key.dims.batch, examples % key.dims.batch].into_iter().filter(|&n| n > 0) {
+            let key = TrainKey { dims: Dims { batch, ..key.dims }, ..key.clone() };
+            let bad = self.bad_state(key.states())?;
+            self.refuse(bad)?;
         }
         Ok(())
+    }
+
+    /// Refuses a state of a minibatch that is not finite.
+    pub(super) fn refuse(&self, bad: Option<BadState>) -> Result<()> {
+        let Some(BadState { what, value, place }) = bad else { return Ok(()) };
+        let step = self.steps_trained().saturating_sub(1);
+        let hint = format!(
+            "at {place}; it comes from the data, a function of a connection or too high a learning rate; what was saved before \
+             is kept"
+        );
+        Err(Error::NotFinite { what, value, step, hint })
     }
 }

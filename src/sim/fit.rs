@@ -52,7 +52,7 @@ impl Simulator {
             let before = self.steps_trained();
             let (totals, flow) = self.epoch(inputs, targets, (&key, windows), &order, callback)?;
             let seconds = start.elapsed().as_secs_f64();
-            self.check_trained_states()?;
+            self.check_last_states(&key, examples)?;
             if let Some(compiled) = &mut self.compiled {
                 compiled.epoch += 1;
             }
@@ -110,6 +110,7 @@ impl Simulator {
         fit: &Fit,
     ) -> Result<(usize, TrainKey, Windows)> {
         self.trained()?;
+        fit.early_stopping.map_or(Ok(()), |early| early.check())?;
         let (examples, key, windows) = self.prepare(inputs, targets, fit.n_steps, true)?;
         if let Some((inputs, targets)) = &fit.validation {
             self.prepare(inputs, targets, fit.n_steps, false)?;
@@ -151,8 +152,9 @@ impl Simulator {
         let (mut sums, mut means) = (Evaluation::default(), Means::default());
         let mut pending = VecDeque::new();
         let batches = examples.div_ceil(self.minibatch);
+        self.forget_reports()?;
         for (i, batch) in order.chunks(self.minibatch).enumerate() {
-            let batch = Batch { inputs, targets, examples: batch, looks: false };
+            let batch = Batch { inputs, targets, examples: batch, looks: false, ends: false };
             pending.push_back(self.submit_batch(batch, &key, windows)?);
             // Only the last one waits: until then minibatches follow each other without a pause.
             for report in self.engine.reports(i + 1 == batches)? {
@@ -164,6 +166,7 @@ impl Simulator {
                 }
             }
         }
+        self.check_last_states(&key, examples)?;
         (sums.loss, sums.metrics) = means.split(self.compiled()?.losses());
         Ok(sums)
     }
@@ -297,8 +300,12 @@ impl Simulator {
         let mut pending = VecDeque::new();
         let mut flow = ControlFlow::Continue(());
         let every = self.compiled()?.training.report_every;
+        let batches = order.len().div_ceil(self.minibatch);
+        self.forget_reports()?;
         for (i, batch) in order.chunks(self.minibatch).enumerate() {
-            let batch = Batch { inputs, targets, examples: batch, looks: i.is_multiple_of(every) };
+            // The last whole minibatch, and what is left.
+            let (looks, ends) = (i.is_multiple_of(every), i + 2 >= batches);
+            let batch = Batch { inputs, targets, examples: batch, looks, ends };
             pending.push_back(self.submit_batch(batch, key, windows)?);
             let arrived = self.engine.reports(false)?;
             flow = self.tell(arrived, &mut pending, &mut totals, callback)?;
@@ -313,6 +320,11 @@ impl Simulator {
         Ok((totals, flow))
     }
 
+    /// Takes reports that are under way since an error ended a pass before they came.
+    fn forget_reports(&mut self) -> Result<()> {
+        self.engine.reports(true).map(drop)
+    }
+
     fn tell(
         &mut self,
         arrived: Vec<Vec<f32>>,
@@ -325,6 +337,7 @@ impl Simulator {
             let Some(of) = pending.pop_front() else { break };
             let numbers = self.weighted(&report, &of)?;
             let report = self.decode(&report, &of)?;
+            self.refuse(of.bad)?;
             totals.add(&report, numbers);
             if callback(&Progress::Step(report)).is_break() {
                 flow = ControlFlow::Break(());

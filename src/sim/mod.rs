@@ -77,6 +77,8 @@ pub struct Simulator {
     shared: Vec<BufferId>,
     minibatch: usize,
     dt: f64,
+    /// The seed that it was made with, and the one that it goes on with, which a checkpoint may bring.
+    own_seed: u64,
     seed: u64,
     /// The processes that are functions of time, by the node's name.
     processes: HashMap<String, TimeFunction>,
@@ -166,6 +168,11 @@ impl Simulator {
             return Err(Error::invalid("minibatch", "it is 0, but must be at least 1"));
         }
         check_dt(dt)?;
+        for object in &network.objects {
+            let size = object.size_in.max(object.size_out);
+            let what = || format!("a minibatch of {minibatch} examples of '{}'", object.name);
+            crate::allowance::check(what, [minibatch, size], 4)?;
+        }
         let layout = Layout::new(network, &(0..network.parameters.len()).collect::<Vec<_>>());
         let seed = seed.unwrap_or(network.seed);
         let mut sim = Self {
@@ -176,6 +183,7 @@ impl Simulator {
             minibatch,
             dt,
             processes: processes::functions(network, dt, seed)?,
+            own_seed: seed,
             seed,
             steps_done: 0,
             states: BTreeMap::new(),
@@ -253,6 +261,8 @@ impl Simulator {
         self.kept.clear();
         self.drop_programs();
         self.recorded.clear();
+        self.seed = self.own_seed;
+        self.processes = processes::functions(&self.network, self.dt, self.seed)?;
         self.initial_parameters()?;
         self.reset_optimiser()
     }

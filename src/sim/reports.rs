@@ -5,6 +5,7 @@ use std::path::PathBuf;
 #[cfg(doc)]
 use super::Simulator;
 use super::data::Data;
+use crate::error::{Error, Result};
 
 /// How long a [`Simulator::fit`] goes on, and what it does besides.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,6 +43,15 @@ pub struct EarlyStopping {
 }
 
 impl EarlyStopping {
+    /// That `least` makes sense.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.least >= 0.0 && self.least.is_finite() {
+            return Ok(());
+        }
+        let problem = format!("its least fall is {}, but must be finite and at least 0", self.least);
+        Err(Error::invalid("early-stopping", problem))
+    }
+
     /// Why it never ends a training of `epochs` epochs, in a sentence; nothing if it may.
     pub(super) fn idle(&self, epochs: u64) -> Option<String> {
         let Self { patience, .. } = self;

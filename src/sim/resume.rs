@@ -3,7 +3,8 @@
 use super::Simulator;
 use super::data::{Data, Signal};
 use super::reports::Fit;
-use crate::train::Words;
+use crate::network::Kind;
+use crate::train::{Words, written};
 
 /// A sentence for each setting that is there both times and differs.
 fn differences(then: &Words, now: &Words) -> Vec<String> {
@@ -22,6 +23,49 @@ impl Simulator {
         words.insert("minibatches of".into(), self.minibatch.to_string());
         words.insert("dt".into(), self.dt.to_string());
         words
+    }
+
+    /// What is not a parameter of each object, connection and probe, as a number that changes with it.
+    pub(super) fn network_in_words(&self) -> Words {
+        let network = &self.network;
+        let objects = network.objects.iter().map(|o| {
+            let kind = match &o.kind {
+                Kind::Layer(layer) => format!("{:?} {}", layer.activation, layer.dropout),
+                Kind::Node(node) => format!("{node:?}"),
+                _ => String::new(),
+            };
+            let neurons = o.population.as_ref().map(|p| (&p.neuron_type, p.scale));
+            (format!("'{}'", o.name), format!("{kind} {neurons:?}"))
+        });
+        let links = network
+            .links
+            .iter()
+            .map(|l| (format!("connection '{}'", l.name), format!("{:?}", l.spec.synapse)));
+        let probes = network.probes.iter().map(|p| {
+            let set = format!("{:?} {:?} {:?}", p.target, p.every, p.slice);
+            (format!("probe '{}'", p.name), set)
+        });
+        let all = objects.chain(links).chain(probes);
+        all.map(|(what, set)| (what, fingerprint(set.bytes().map(u64::from)))).collect()
+    }
+
+    /// In which objects, connections and probes the network is not the one that was trained, in sentences.
+    pub(super) fn network_changes(&self, then: &Words) -> Vec<String> {
+        let now = self.network_in_words();
+        if then.is_empty() {
+            return Vec::new();
+        }
+        let other = |(what, set): (&String, &String)| match then.get(what) {
+            None => Some(format!("{what} was not there when the checkpoint was trained")),
+            Some(before) if before != set => {
+                Some(format!("{what} is set otherwise than when the checkpoint was trained"))
+            }
+            Some(_) => None,
+        };
+        let gone = then.keys().filter(|what| !now.contains_key(*what));
+        let gone =
+            gone.map(|what| format!("{what} was there when the checkpoint was trained, and is no longer"));
+        now.iter().filter_map(other).chain(gone).collect()
     }
 
     /// In what the training that goes on differs from the one that stopped, in sentences; of the data, see
@@ -54,6 +98,10 @@ impl Simulator {
             ("steps =".into(), steps.to_string()),
             ("data of".into(), in_words(&[inputs, targets])),
             ("validation data of".into(), validation),
+            (
+                "early-stopping =".into(),
+                fit.early_stopping.map_or_else(|| "none".into(), |early| written(&early)),
+            ),
         ]);
         if let Some(then) = then {
             self.resumed.extend(differences(&then, &compiled.data));
@@ -63,24 +111,25 @@ impl Simulator {
 
 /// Data as their number of examples and a number that changes with them.
 fn in_words(data: &[&Data]) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut take = |word: u64| {
-        hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        hash ^= hash >> 32;
-    };
-    let mut examples = 0;
-    for (name, signal) in data.iter().flat_map(|data| &data.signals) {
-        name.bytes().for_each(|b| take(b.into()));
-        let mut numbers = |shape: &[usize], values: &mut dyn Iterator<Item = &f32>| {
-            examples = examples.max(shape[0]);
-            shape.iter().for_each(|&n| take(n as u64));
-            values.for_each(|x| take(x.to_bits().into()));
+    let signals = || data.iter().flat_map(|data| &data.signals);
+    let words = signals().flat_map(|(name, signal)| {
+        let (shape, values): (&[usize], Box<dyn Iterator<Item = &f32>>) = match signal {
+            Signal::Held(a) => (a.shape(), Box::new(a.iter())),
+            Signal::Steps(a) => (a.shape(), Box::new(a.iter())),
         };
-        match signal {
-            Signal::Held(a) => numbers(a.shape(), &mut a.iter()),
-            Signal::Steps(a) => numbers(a.shape(), &mut a.iter()),
-        }
-    }
+        let sizes = shape.iter().map(|&n| n as u64);
+        name.bytes().map(u64::from).chain(sizes).chain(values.map(|x| x.to_bits().into()))
+    });
+    let examples = signals().map(|(_, signal)| signal.examples()).max().unwrap_or(0);
     let unit = if examples == 1 { "example" } else { "examples" };
-    format!("{examples} {unit} (fingerprint {:08x})", hash >> 32)
+    format!("{examples} {unit} (fingerprint {})", fingerprint(words))
+}
+
+/// A number in hexadecimal digits that changes with what is given.
+fn fingerprint(words: impl Iterator<Item = u64>) -> String {
+    let hash = words.fold(0xcbf2_9ce4_8422_2325_u64, |hash, word| {
+        let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 32)
+    });
+    format!("{:08x}", hash >> 32)
 }

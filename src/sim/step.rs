@@ -5,7 +5,7 @@ use super::data::Data;
 use super::feeds::Rows;
 use super::programs::{GRADIENTS, HYPER, PARTS, REPORT};
 use super::reports::{Means, StepReport};
-use super::states::{Borders, States};
+use super::states::{BadState, Borders, States};
 use super::train::{Compiled, Part, TrainKey};
 use super::windows::Windows;
 use crate::engine::{Binding, Command, Engine, Program, Recording};
@@ -26,6 +26,8 @@ pub(super) struct Pending {
     pub states_at: usize,
     /// Of each number of the report, the examples that it is the mean of: fewer where not all targets count.
     pub weights: Vec<f64>,
+    /// A state of the run's end that is not finite, where it would be gone by the end of a pass.
+    pub bad: Option<BadState>,
 }
 
 /// Programs that a run in several windows needs besides those of its windows.
@@ -56,6 +58,8 @@ pub(super) struct Batch<'a> {
     pub examples: &'a [usize],
     /// Whether the penalty on parameters is looked at.
     pub looks: bool,
+    /// It is one of the last two of a pass, after which states are looked at.
+    pub ends: bool,
 }
 
 impl Simulator {
@@ -175,7 +179,7 @@ impl Simulator {
             queue.extend((1..count).map(|i| (border(&|b| b.reset_adjoint.clone()), Part::Window, i)));
         }
         let last = queue.len() - 1;
-        let mut first = true;
+        let (mut first, mut bad) = (true, None);
         // What callbacks keep at the start of each window that is run again.
         let mut borders = Vec::new();
         self.kept.remove(&key.states());
@@ -207,10 +211,14 @@ impl Simulator {
             }
             let report = (at == last).then_some(report);
             self.submit_with_calls(&programs, loaded, &after, report, (key.states(), &rows))?;
+            // The states of the run's end are gone once its earlier windows have been run again.
+            if batch.ends && windows.twice && part == Part::Window && i + 1 == count {
+                bad = self.bad_state(key.states())?;
+            }
         }
         let states_at = if windows.twice { windows.range(0).end } else { windows.steps };
         let (weights, examples) = (self.target_weights(key, compiled, &rows(0))?, batch.examples.len());
-        Ok(Pending { step, examples, looks, key: key.clone(), states_at, weights })
+        Ok(Pending { step, examples, looks, key: key.clone(), states_at, weights, bad })
     }
 
     /// The numbers of a report, each with its weight in a mean over minibatches: losses and custom parts, then metrics.
@@ -276,9 +284,9 @@ impl Simulator {
         let advice = match self.network.objects.iter().find(steep) {
             Some(Object { name, .. }) => format!(
                 "the derivative of the activation of layer '{name}' is infinite at 0: keep what comes into it above 0; else \
-                 lower the learning rate or clip the gradient; the last checkpoint is kept"
+                 lower the learning rate or clip the gradient; what was saved before is kept"
             ),
-            None => "lower the learning rate or clip the gradient; the last checkpoint is kept".to_string(),
+            None => "lower the learning rate or clip the gradient; what was saved before is kept".to_string(),
         };
         let hint = match self.bad_state(of.key.states()) {
             Ok(Some(state)) => format!("{state}, after {} time steps; {advice}", of.states_at),

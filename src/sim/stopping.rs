@@ -13,6 +13,9 @@ pub(super) struct Mark {
     pub epoch: u64,
     /// The bits of its loss, as JSON may change the last digit of a number.
     loss: u64,
+    /// The bits of the loss from which the next fall is measured: after the last one by `least`. The lowest where it is not known.
+    #[serde(default)]
+    fallen: Option<u64>,
     /// Epochs since the loss fell.
     waited: u64,
 }
@@ -43,15 +46,18 @@ impl Simulator {
         let least = early.map_or(0.0, |early| early.least);
         let old = self.compiled()?.best.as_ref().map(|best| best.mark);
         let lowest = old.map_or(f64::INFINITY, |mark| f64::from_bits(mark.loss));
-        let waited = if loss < lowest - least { 0 } else { old.map_or(0, |mark| mark.waited) + 1 };
-        let better = loss < lowest || old.is_none();
+        let before = old.and_then(|mark| mark.fallen).map_or(lowest, f64::from_bits);
+        // A loss that is none, as no target counted, is no fall.
+        let (fell, better) = (loss < before - least, loss < lowest);
+        let fallen = Some(if fell { loss } else { before }.to_bits());
+        let waited = if fell { 0 } else { old.map_or(0, |mark| mark.waited) + 1 };
         let values = if better { Some(self.read_all(PARAMETERS)?) } else { None };
         let Some(compiled) = &mut self.compiled else { return Ok(()) };
         match (values, &mut compiled.best) {
             (Some(values), best) => {
-                *best = Some(Best { mark: Mark { epoch, loss: loss.to_bits(), waited }, values });
+                *best = Some(Best { mark: Mark { epoch, loss: loss.to_bits(), fallen, waited }, values });
             }
-            (None, Some(best)) => best.mark.waited = waited,
+            (None, Some(best)) => (best.mark.waited, best.mark.fallen) = (waited, fallen),
             (None, None) => {}
         }
         Ok(())

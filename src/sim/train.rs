@@ -203,8 +203,10 @@ impl Simulator {
 
     /// Slots and counters of the optimiser as they start.
     pub(super) fn reset_optimiser(&mut self) -> Result<()> {
+        self.resumed.clear();
         let Some(compiled) = &mut self.compiled else { return Ok(()) };
         (compiled.step, compiled.epoch, compiled.best) = (0, 0, None);
+        (compiled.goes_on, compiled.data_then) = (false, None);
         let optimiser = compiled.training.optimiser;
         let used = optimiser.rule().slots(optimiser.momentum_of());
         let start = optimiser.slot_start();

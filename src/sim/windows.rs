@@ -6,6 +6,7 @@ use super::Simulator;
 use super::data::Data;
 use super::programs::Planned;
 use super::train::{Part, TrainKey};
+use crate::allowance;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::train::{Backprop, Training};
@@ -175,6 +176,9 @@ impl Simulator {
         let (budget, whose) = self.room(training);
         let wanted = training.backprop.unwrap_or(Backprop::Full);
         let asked = Windows::new(key.dims.steps, wanted, key.update);
+        // What the host keeps of each window.
+        let what = || format!("a run of {} steps in windows of {}", asked.steps, asked.window);
+        allowance::check(what, [asked.count(), 2], 128)?;
         if let Some(who) = training.objective.needs_whole().filter(|_| asked.count() > 1) {
             let Windows { steps, window, .. } = asked;
             let problem = format!(

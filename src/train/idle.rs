@@ -14,6 +14,9 @@ impl Training {
         if matches!(self.optimiser, Optimiser::Sgd { momentum: 0.0, nesterov: true }) {
             notes.push("nesterov has no effect: the momentum is 0".into());
         }
+        for term in self.objective.terms.iter().filter(|t| t.weight == 0.0) {
+            notes.push(format!("the loss on probe '{}' has no effect: its weight is 0", term.probe));
+        }
         let types = network.objects.iter().filter_map(|o| o.population.as_ref().map(|p| &p.neuron_type));
         let spiking: Vec<&NeuronType> = types.filter(|t| !t.is_rate()).collect();
         let (name, moved, whom) = match self.spiking {

@@ -18,7 +18,7 @@ pub use optimiser::{Clip, Optimiser};
 pub use penalty::Penalty;
 pub use schedule::{Decay, Schedule};
 pub use spec::TrainSpec;
-pub(crate) use words::{Words, written_kind};
+pub(crate) use words::{Words, written, written_kind};
 
 pub use crate::op::Surrogate;
 pub use crate::op::neuron::Spiking;

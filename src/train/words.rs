@@ -11,7 +11,7 @@ use super::{Over, Penalty, Training};
 pub(crate) type Words = BTreeMap<String, String>;
 
 /// A value as a file would have it.
-fn written(value: &impl Serialize) -> String {
+pub(crate) fn written(value: &impl Serialize) -> String {
     plain(value).map_or_else(|| "none".into(), |value| write(&value))
 }
 

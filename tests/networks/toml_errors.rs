@@ -263,3 +263,24 @@ fn settings_that_would_count_for_nothing_are_told() {
         assert!(parts.iter().all(|part| text.contains(part)), "{toml}: {text}");
     }
 }
+
+#[test]
+fn a_transform_that_makes_no_sense_is_named_where_a_size_follows_from_it() {
+    for (transform, part) in [
+        ("pool = { of = \"max\", input-shape = [4, 4, 1], pool-size = [5, 5] }", "5"),
+        ("convolution = { n-filters = 0, input-shape = [4, 4, 1] }", "filters"),
+        ("convolution = { n-filters = 1, input-shape = [4, 4, 1], groups = 2 }", "groups"),
+        ("convolution = { n-filters = 1, input-shape = [4, 4, 1], strides = [0, 1] }", "stride"),
+        ("pool = { of = \"max\", input-shape = [3, 4, 1] }", "[3, 4, 1]"),
+    ] {
+        let text = problem(&format!(
+            "[[node]]\nname = \"x\"\nsize = 16\n[[layer]]\nname = \"v\"\n\
+             [[connection]]\npre = \"x\"\npost = \"v\"\ntransform = {{ {transform} }}\n"
+        ));
+        assert!(text.contains("connection 'x->v'") && text.contains(part), "{transform}: {text}");
+    }
+    let text = problem(
+        "[[node]]\nname = \"x\"\nsize = 2\n[[layer]]\nname = \"v\"\ninput = \"x\"\nbias-init = \"he\"\n",
+    );
+    assert!(text.starts_with("layer 'v': bias-init is for its weights"), "{text}");
+}

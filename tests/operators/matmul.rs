@@ -152,3 +152,11 @@ fn products_in_a_loop_over_time_agree() {
         check(&format!("{batch} x {n}"), &case.ready(outputs), 1e-5);
     }
 }
+
+#[test]
+fn more_groups_than_workgroups_lie_along_an_axis_are_multiplied() {
+    crate::common::check("70,000 groups", dims(2, 1), 1e-5, |c| {
+        let groups = 70_000;
+        vec![c.feed(Type::example(2 * groups)).dot_groups(c.parameter(groups, 2), groups)]
+    });
+}

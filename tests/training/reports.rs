@@ -3,7 +3,7 @@
 use crate::common::{devices, problem};
 use ndarray::Array2;
 use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Transform,
+    Activation, Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Target, Transform,
 };
 use nengo_wgpu::op::neuron::NeuronType;
 use nengo_wgpu::train::{
@@ -375,4 +375,108 @@ l2-half = 1.0
         assert!((2.0..4.0).contains(&penalty), "{device}: {penalty}");
         assert!(sim.warnings().iter().any(|w| w.contains("'a/encoders'")), "{:?}", sim.warnings());
     }
+}
+
+#[test]
+fn slow_falls_of_a_loss_are_measured_from_the_last_one_that_counted() {
+    let (net, x, y, validation) = passes_by();
+    // The loss of a weight that is drawn to 1, where 0.5 is right, falls by less and less.
+    let epochs = |least: f64| {
+        let mut sim = Simulator::new(&net, &devices()[1]).unwrap();
+        sim.compile(Training::new(Objective::new().loss("p", Loss::MeanSquared), 0.001)).unwrap();
+        let fit = Fit {
+            validation: Some(validation.clone()),
+            early_stopping: Some(EarlyStopping { patience: 3, least }),
+            ..Fit::epochs(20)
+        };
+        let reports = sim.fit(&x, &y, &fit).map_err(|e| e.to_string())?;
+        Ok::<Vec<f64>, String>(reports.into_iter().map(|r| r.validation.unwrap().loss).collect())
+    };
+    let losses = epochs(0.0).unwrap();
+    let falls: Vec<f64> = losses.windows(2).map(|w| w[0] - w[1]).collect();
+    assert_eq!(losses.len(), 20);
+    // Two falls together are enough, one is not.
+    let least = 1.2 * falls[0];
+    assert!(falls[17] + falls[18] > least && falls[0] < least, "{falls:?}");
+    assert_eq!(epochs(least).unwrap(), losses);
+    assert_eq!(epochs(1.0).unwrap().len(), 4);
+    for least in [f64::NAN, -1.0] {
+        assert!(epochs(least).unwrap_err().contains("least fall"));
+    }
+}
+
+#[test]
+fn states_that_are_not_finite_end_a_training_however_its_runs_are_cut() {
+    let file = |backprop: &str| {
+        format!(
+            "[[node]]\nname = \"x\"\nsize = 1\n[[node]]\nname = \"t\"\nfunction = \"0.02 - t\"\n\
+             [[node]]\nname = \"f\"\npassthrough = 1\n\
+             [[connection]]\npre = \"t\"\npost = \"f\"\nfunction = \"log(x)\"\n\
+             [[neurons]]\nname = \"n\"\nn = 1\ntype = \"lif\"\ninput = [\"x\", \"f\"]\n\
+             [[layer]]\nname = \"y\"\ninput = \"n\"\nunits = 1\n[[probe]]\nname = \"p\"\ntarget = \"y\"\n\
+             [train]\nepochs = 1\nminibatch = 4\nsteps = 30\nover = \"last\"\nlearning-rate = 0.001\n\
+             loss = \"mean-squared\"\nspiking = {{ surrogate = {{ fast-sigmoid = 5.0 }} }}\n{backprop}"
+        )
+    };
+    let data = (
+        Data::new().with("x", Array2::from_elem((10, 1), 0.5)),
+        Data::new().with("p", Array2::from_elem((10, 1), 0.5)),
+    );
+    for backprop in
+        ["full\"", "truncated\"\nwindow = 10", "checkpointed\"\nwindow = 10", "checkpointed\"\nwindow = 7"]
+    {
+        let spec = NetworkSpec::parse(&file(&format!("backprop = \"{backprop}\n")), "net.toml").unwrap();
+        let net = spec.build().unwrap();
+        for device in devices() {
+            let mut sim =
+                Simulator::with(&net, device, Options { minibatch: 4, ..Options::default() }).unwrap();
+            sim.compile(spec.training(&net, 10).unwrap()).unwrap();
+            let fit = Fit { n_steps: Some(30), ..Fit::epochs(1) };
+            let error = problem(sim.fit(&data.0, &data.1, &fit));
+            assert!(error.contains("voltage of 'n'"), "{backprop} on {device}: {error}");
+            let error = problem(sim.evaluate_steps(&data.0, &data.1, Some(30)));
+            assert!(error.contains("voltage of 'n'"), "{backprop} on {device}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_network_that_a_checkpoint_was_not_trained_with_is_told() {
+    let build = |activation, dropout, synapse: Option<f64>| {
+        let mut net = Network::new(0);
+        let x = net.node("x", Node::Input(3)).unwrap();
+        let layer = Layer::dense(2).activation(activation).dropout(dropout);
+        let h = net.layer("h", layer, x).unwrap();
+        let y = net.layer("y", Layer::dense(1), h).unwrap();
+        net.add_probe("p", Target::Output(y, synapse.map(Into::into))).unwrap();
+        net
+    };
+    let (dir, (x, y)) = (tempfile::tempdir().unwrap(), data());
+    let path = dir.path().join("c");
+    let simulator = |net: &Network| {
+        let mut sim = Simulator::new(net, &devices()[1]).unwrap();
+        sim.compile(squared()).unwrap();
+        sim
+    };
+    let mut sim = simulator(&build(Activation::Relu, 0.0, None));
+    sim.fit(&x, &y, &Fit { checkpoint: Some(path.clone()), ..Fit::epochs(1) }).unwrap();
+    let warnings = |net: Network| {
+        let mut sim = simulator(&net);
+        sim.load_checkpoint(&path).unwrap();
+        sim.warnings()
+    };
+    let otherwise =
+        |what: &str| vec![format!("{what} is set otherwise than when the checkpoint was trained")];
+    assert_eq!(warnings(build(Activation::Relu, 0.0, None)), Vec::<String>::new());
+    assert_eq!(warnings(build(Activation::Tanh, 0.0, None)), otherwise("'h'"));
+    assert_eq!(warnings(build(Activation::Relu, 0.5, None)), otherwise("'h'"));
+    assert_eq!(warnings(build(Activation::Relu, 0.0, Some(0.1))), otherwise("probe 'p'"));
+    let mut more = build(Activation::Relu, 0.0, None);
+    more.node("z", Node::Constant(vec![1.0])).unwrap();
+    assert_eq!(warnings(more), ["'z' was not there when the checkpoint was trained"]);
+    // A reset simulator is as it was made.
+    let mut sim = simulator(&build(Activation::Tanh, 0.0, None));
+    sim.load_checkpoint(&path).unwrap();
+    sim.reset().unwrap();
+    assert!(sim.warnings().is_empty());
 }

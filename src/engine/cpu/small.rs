@@ -4,7 +4,6 @@
 //! row), so that it is the same however a product is divided.
 
 use super::gemm::Form;
-use super::sums;
 
 /// Columns that are summed in registers together.
 const WIDE: usize = 64;
@@ -106,8 +105,14 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     if a.len() <= SINGLE {
         return chains(a, b);
     }
-    let parts = a.chunks(SINGLE).zip(b.chunks(SINGLE));
-    sums::in_order(parts.map(|(a, b)| chains(a, b)))
+    // A loop, as what an iterator calls would not be compiled for this processor.
+    let (mut sum, mut from) = (0.0, 0);
+    while from < a.len() {
+        let own = from..a.len().min(from + SINGLE);
+        sum += f64::from(chains(&a[own.clone()], &b[own]));
+        from += SINGLE;
+    }
+    sum as f32
 }
 
 #[inline(always)]

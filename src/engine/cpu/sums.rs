@@ -12,6 +12,24 @@ pub fn in_order(terms: impl Iterator<Item = f32>) -> f32 {
     terms.map(f64::from).sum::<f64>() as f32
 }
 
+/// Sums of the first and of the second numbers of pairs, in double precision and in eight interleaved parts.
+pub fn of_pairs(pairs: &[f32]) -> [f32; 2] {
+    math::vectorise(
+        #[inline(always)]
+        || {
+            let mut parts = [0.0_f64; 16];
+            let chunks = pairs.chunks_exact(16);
+            parts.iter_mut().zip(chunks.remainder()).for_each(|(part, x)| *part = f64::from(*x));
+            for chunk in chunks {
+                for i in 0..16 {
+                    parts[i] += f64::from(chunk[i]);
+                }
+            }
+            [0, 1].map(|first| parts.iter().skip(first).step_by(2).sum::<f64>() as f32)
+        },
+    )
+}
+
 /// Adds a row of terms to the sums of a block.
 pub fn add_to(totals: &mut [f32], terms: &[f32]) {
     math::vectorise(

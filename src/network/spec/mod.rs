@@ -174,7 +174,7 @@ impl NetworkSpec {
         self.make_outputs(&mut net)?;
         let sizes = self.input_sizes(&net)?;
         for layer in &self.layer {
-            net.unconnected_layer(&layer.name, layer.build(), sizes[layer.name.as_str()])?;
+            net.unconnected_layer(&layer.name, layer.build()?, sizes[layer.name.as_str()])?;
         }
         let layers = self.layer.iter().map(|l| (&l.name, &l.input, &l.default_solver, l.default_trainable));
         let neurons =
@@ -315,6 +315,10 @@ impl NetworkSpec {
             let names: Vec<&str> = names.map(String::as_str).collect();
             if let Some((wrong, _)) = self.sources(&layer.name).find(|(s, _)| !names.contains(s)) {
                 return Err(Error::unknown("object", wrong, names));
+            }
+            let misfit = |(s, way): (&str, Option<&ConnectionSpec>)| way?.misfit(*outputs.get(s)?);
+            if let Some(error) = self.sources(&layer.name).find_map(misfit) {
+                return Err(error);
             }
             let problem = "the size of its input does not follow from what is connected to it; \
                            give it an input, or say size-in = N";

@@ -269,9 +269,21 @@ impl NodeSpec {
 }
 
 impl LayerSpec {
-    pub(super) fn build(&self) -> Layer {
+    pub(super) fn build(&self) -> Result<Layer> {
         let weights = self.units.is_some();
-        Layer {
+        let settings = [
+            ("bias", self.bias == Some(true)),
+            ("init", self.init.is_some()),
+            ("bias-init", self.bias_init.is_some()),
+            ("trainable", self.trainable.is_some()),
+        ];
+        if let Some((name, _)) = settings.iter().find(|(_, given)| *given && !weights) {
+            let problem = format!(
+                "{name} is for its weights, and without units it has none; give it units, or leave {name} out"
+            );
+            return Err(Error::invalid(format!("layer '{}'", self.name), problem));
+        }
+        Ok(Layer {
             units: self.units,
             bias: weights && self.bias.unwrap_or(true),
             activation: self.activation,
@@ -280,7 +292,7 @@ impl LayerSpec {
             weights_init: self.init.clone().unwrap_or(Init::Glorot),
             bias_init: self.bias_init.clone().unwrap_or(Init::Zeros),
             trainable: self.trainable,
-        }
+        })
     }
 }
 
@@ -308,6 +320,14 @@ impl ConnectionSpec {
         let size = self.pre.slice.indices(size).ok()?.len();
         let size = self.function.as_ref().map_or(Some(size), |f| f.size_out("", size).ok())?;
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
+    }
+
+    /// Why they do not: a transform that makes no sense for the `size` of the pre object.
+    pub(super) fn misfit(&self, size: usize) -> Option<Error> {
+        let size = self.pre.slice.indices(size).ok()?.len();
+        let size = self.function.as_ref().map_or(Some(size), |f| f.size_out("", size).ok())?;
+        let name = self.name.clone().unwrap_or_else(|| format!("{}->{}", self.pre.name, self.post.name));
+        self.transform().between(&name, size, 1).err()
     }
 
     /// The connection; `default` is the synapse of those that say none.

@@ -22,6 +22,7 @@ impl NetworkSpec {
         let train = self.train()?;
         let input = self.input_signal(&examples.inputs)?;
         let terms = train.terms(network)?;
+        self.check_targets(&terms)?;
         let mut targets = Data::new();
         for term in &terms {
             let (probe, classes) = (&term.probe, &examples.targets);
@@ -92,6 +93,7 @@ impl NetworkSpec {
         let inputs = self.drawn_inputs(&mut uniform);
         let train = self.train()?;
         let terms = train.terms(network)?;
+        self.check_targets(&terms)?;
         let mut targets = Data::new();
         for term in &terms {
             let values = uniform(output_size(network, &term.probe)?);
@@ -109,6 +111,24 @@ impl NetworkSpec {
             targets = targets.with(metric.probe(), uniform(output_size(network, metric.probe())?));
         }
         Ok((inputs, targets))
+    }
+
+    /// Losses on one probe share its targets.
+    fn check_targets(&self, terms: &[TermSpec]) -> Result<()> {
+        for (i, term) in terms.iter().enumerate() {
+            let Some(first) = terms[..i].iter().find(|t| t.probe == term.probe) else { continue };
+            let (first, other) = (self.target_of(first)?, self.target_of(term)?);
+            if first != other {
+                let problem = format!(
+                    "its losses have targets of two kinds, {} and {}; say the same target in each [[train.loss]], or give the second \
+                     loss a probe of its own",
+                    first.name(),
+                    other.name()
+                );
+                return Err(Error::invalid(format!("probe '{}'", term.probe), problem));
+            }
+        }
+        Ok(())
     }
 
     /// Steps from one row that a probe records to the next.

@@ -119,6 +119,18 @@ pub enum TargetSpec {
     Input,
 }
 
+impl TargetSpec {
+    /// As a file has it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            TargetSpec::Class => "\"class\"",
+            TargetSpec::OneHot => "\"one-hot\"",
+            TargetSpec::Numbers => "\"numbers\"",
+            TargetSpec::Input => "\"input\"",
+        }
+    }
+}
+
 /// A metric on the probe of the first loss, or on the probe that is named.
 #[derive(Clone, Debug, Deserialize)]
 pub enum MetricSpec {
@@ -280,14 +292,18 @@ impl TrainSpec {
                 let classes = terms.iter().filter(|t| t.loss == Loss::CrossEntropy);
                 classes.map(|t| Metric::Accuracy(t.probe.clone())).collect()
             }
-            Some(metrics) => metrics
-                .iter()
-                .map(|metric| match metric {
+            Some(metrics) => {
+                let each = metrics.iter().map(|metric| match metric {
                     MetricSpec::First(MetricName::Accuracy) => Metric::Accuracy(first.clone()),
                     MetricSpec::First(MetricName::MeanError) => Metric::MeanError(first.clone()),
                     MetricSpec::On(metric) => metric.clone(),
+                });
+                // One that is named twice is measured once.
+                each.fold(Vec::new(), |mut all, metric| {
+                    all.extend((!all.contains(&metric)).then_some(metric));
+                    all
                 })
-                .collect(),
+            }
         }
     }
 }
