@@ -286,8 +286,8 @@ fn train_flop(sizes: &[usize], minibatch: usize) -> f64 {
 const STEPS: usize = 100;
 
 impl Bench {
-    /// How long the chosen benchmarks take here, roughly: as long as their products at half of the peak, and no less than it
-    /// takes to time a thing well.
+    /// A rough estimate of how long the chosen benchmarks take on this device: their products at half of its peak, and 50 ms a
+    /// timed run at least.
     fn estimate(&mut self, chosen: &[What], args: &BenchArgs) -> Result<Duration> {
         let peak = 1e9 * self.peak()?;
         let rounds = (self.repeats + 2) as f64;

@@ -93,7 +93,7 @@ impl Home {
         is_finished(&self.work.join("log.jsonl"))
     }
 
-    /// Whether something of a training is here that would be missed.
+    /// Whether the directory holds epochs, a checkpoint or parameters of a training.
     fn is_used(&self) -> bool {
         let epochs = std::fs::metadata(self.work.join("log.jsonl")).is_ok_and(|log| log.len() > 0);
         epochs || self.has("checkpoint.safetensors") || self.has("params.safetensors")

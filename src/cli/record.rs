@@ -31,7 +31,7 @@ pub struct Files {
     archive: Option<NpzFile>,
 }
 
-/// What a probe's rows are written into.
+/// The open file of a probe's rows.
 enum File {
     Npy(NpyFile),
     /// A number in the archive.
@@ -127,7 +127,7 @@ struct Probe {
     latest: Option<Array3<f32>>,
     /// Rows of the minibatch under way.
     written: usize,
-    /// What was summed up when the last whole minibatch ended.
+    /// The sums at the end of the last whole minibatch.
     settled: (f64, f64, Vec<f32>),
     file: Option<File>,
 }
@@ -231,7 +231,7 @@ pub struct Span {
     pub last: bool,
 }
 
-/// How far a run has come.
+/// The rows of a run that have been computed.
 #[derive(Clone, Copy, Default)]
 struct Reached {
     /// Examples that are over.
@@ -253,8 +253,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// For a run that is still to come. Files are made as large as they will be, so that a full disk is told now; their
-    /// names keep off `avoid`.
+    /// Prepares the record of a run. Each file gets its final size at once, so that a full disk is an error before the run. No
+    /// file is named `avoid`.
     pub fn new(sim: &Simulator, span: Span, files: Option<Files>, avoid: Option<&str>) -> Result<Self> {
         let network = sim.network();
         let (mut names, mut members) = (FileNames::new(), FileNames::in_archive());
@@ -279,7 +279,7 @@ impl Record {
         Ok(record)
     }
 
-    /// Whether each example starts anew.
+    /// Whether each example starts from the states' start, and not where the last run ended.
     pub fn is_from_start(&self) -> bool {
         self.span.from_start
     }

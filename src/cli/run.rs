@@ -205,7 +205,7 @@ fn compute(sim: &mut Simulator, inputs: Option<&Data>, steps: usize, record: &mu
     }
 }
 
-/// What is learned is learned of one example.
+/// Refuses `--save-params` for several examples: each would learn weights of its own.
 fn one_example(examples: Option<&Dataset>) -> Result<()> {
     match examples.map(Dataset::len) {
         Some(n) if n > 1 => {

@@ -160,8 +160,9 @@ impl Simulator {
             for report in self.engine.reports(i + 1 == batches)? {
                 let Some(of) = pending.pop_front() else { break };
                 let share = of.examples as f64 / examples as f64;
-                means.add(self.weighted(&report, &of)?);
-                if let Some(activity) = self.decode(&report, &of)?.activity {
+                let numbers = self.weighted(&report, &of)?;
+                means.add(&numbers);
+                if let Some(activity) = self.decode(&report, &numbers, &of)?.activity {
                     *sums.activity.get_or_insert(0.0) += share * activity;
                 }
             }
@@ -336,9 +337,9 @@ impl Simulator {
         for report in arrived {
             let Some(of) = pending.pop_front() else { break };
             let numbers = self.weighted(&report, &of)?;
-            let report = self.decode(&report, &of)?;
+            let report = self.decode(&report, &numbers, &of)?;
             self.refuse(of.bad)?;
-            totals.add(&report, numbers);
+            totals.add(&report, &numbers);
             if callback(&Progress::Step(report)).is_break() {
                 flow = ControlFlow::Break(());
             }

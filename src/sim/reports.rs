@@ -139,9 +139,9 @@ pub(super) struct Means(Vec<(f64, f64)>);
 
 impl Means {
     /// Adds the numbers of a minibatch, each with its weight.
-    pub fn add(&mut self, numbers: Vec<(f64, f64)>) {
+    pub fn add(&mut self, numbers: &[(f64, f64)]) {
         self.0.resize(numbers.len(), (0.0, 0.0));
-        for ((sum, weights), (x, weight)) in self.0.iter_mut().zip(numbers) {
+        for ((sum, weights), &(x, weight)) in self.0.iter_mut().zip(numbers) {
             (*sum, *weights) = (*sum + weight * x, *weights + weight);
         }
     }
@@ -157,7 +157,7 @@ impl Means {
 
 impl Totals {
     /// Takes in a step, and its numbers with their weights.
-    pub fn add(&mut self, report: &StepReport, numbers: Vec<(f64, f64)>) {
+    pub fn add(&mut self, report: &StepReport, numbers: &[(f64, f64)]) {
         let n = report.examples as f64;
         self.examples += report.examples;
         self.means.add(numbers);

@@ -240,8 +240,13 @@ impl Simulator {
         at.map(|i| f64::from(report[i * LINE]))
     }
 
-    /// A report's floats in words.
-    pub(super) fn decode(&mut self, report: &[f32], of: &Pending) -> Result<StepReport> {
+    /// A report's floats in words; `numbers` are those of [`Simulator::weighted`].
+    pub(super) fn decode(
+        &mut self,
+        report: &[f32],
+        numbers: &[(f64, f64)],
+        of: &Pending,
+    ) -> Result<StepReport> {
         let compiled = self.compiled()?;
         let training = &compiled.training;
         let objective = &training.objective;
@@ -273,7 +278,7 @@ impl Simulator {
             (Some(on_parameters), activity) => Some(on_parameters + activity.unwrap_or(0.0)),
         };
         let mut means = Means::default();
-        means.add(self.weighted(report, of)?);
+        means.add(numbers);
         let (loss, metrics) = means.split(terms + custom);
         Ok(StepReport { step: of.step, examples: of.examples, loss, penalty, activity, metrics })
     }

@@ -3,6 +3,8 @@
 //! A target of NaN does not count: it adds nothing to a loss or a metric, which is the mean over those that count. Of a probe
 //! that samples, the rows that it records are compared, and targets have a row for each of them.
 
+use std::collections::HashSet;
+
 use ndarray::ArrayView2;
 
 use super::Simulator;
@@ -211,6 +213,7 @@ impl Simulator {
 
     /// The numbers of a report that are means over targets of which some do not count.
     fn with_gaps(&self, key: &TrainKey, compiled: &Compiled) -> Result<Vec<(usize, Counted)>> {
+        let gaps: HashSet<&str> = key.targets.iter().filter(|t| t.gaps).map(|t| t.name.as_str()).collect();
         let training = &compiled.training;
         let by_row = |loss| matches!(loss, crate::train::Loss::CrossEntropy);
         let terms = training.objective.terms.iter().map(|t| (t.probe.as_str(), t.over, by_row(t.loss)));
@@ -219,7 +222,7 @@ impl Simulator {
         let scalars = compiled.scalars();
         let places = (0..terms.len()).chain(scalars - training.metrics.len()..scalars);
         let all = places.zip(terms.chain(metrics));
-        let some = all.filter(|(_, (name, ..))| key.targets.iter().any(|t| t.name == *name && t.gaps));
+        let some = all.filter(|(_, (name, ..))| gaps.contains(name));
         some.map(|(i, (name, over, by_row))| {
             let probe = self.network.find_probe(name)?.0;
             Ok((i, Counted { probe, last: over == Over::Last, by_row, spread: false }))
