@@ -46,6 +46,11 @@ fn normal_pair(a: u32, b: u32) -> vec2<f32> {
     return radius * select(turned, -turned, quadrant >= 2u);
 }
 
+fn add_wide(a: vec2<u32>, b: u32) -> vec2<u32> {
+    let low = a.x + b;
+    return vec2<u32>(low, a.y + select(0u, 1u, low < b));
+}
+
 // A lane owns the four elements of a step that one call of philox gives.
 @compute @workgroup_size(64)
 fn main(
@@ -60,19 +65,20 @@ fn main(
         return;
     }
     let step = p.row0 * p.cols / p.width + job / fours;
-    let begin = clock[4] * p.cols;
-    let four = begin / 4u + job % fours;
-    let low = clock[2] + step;
-    let high = clock[3] + select(0u, 1u, low < step);
-    let words = philox(vec4<u32>(four, 0u, low, high), vec2<u32>(clock[0], clock[1]));
+    // Numbers of 64 bits in two words: the first element of the minibatch, the four of this lane, the step.
+    let begin = vec2<u32>(clock[4] * p.cols, multiply_high(clock[4], p.cols));
+    let four = add_wide(vec2<u32>(begin.x >> 2u | begin.y << 30u, begin.y >> 2u), job % fours);
+    let time = add_wide(vec2<u32>(clock[2], clock[3]), step);
+    let words = philox(vec4<u32>(four, time), vec2<u32>(clock[0], clock[1]));
     var drawn = vec4<f32>(words >> vec4<u32>(8u)) * 5.9604645e-8;
     if p.normal == 1u {
         drawn = vec4<f32>(normal_pair(words.x, words.y), normal_pair(words.z, words.w));
     }
+    let cut = begin.x % 4u;
     for (var i = 0u; i < 4u; i++) {
-        let e = four * 4u + i;
-        if e >= begin && e < begin + p.width {
-            output[p.start + step * p.width + e - begin] = p.offset + p.factor * drawn[i];
+        let e = job % fours * 4u + i;
+        if e >= cut && e < cut + p.width {
+            output[p.start + step * p.width + e - cut] = p.offset + p.factor * drawn[i];
         }
     }
 }

@@ -26,11 +26,7 @@ impl Allowance {
         if let Some(bytes) = setting {
             return Ok(Self { bytes, by: "the memory setting" });
         }
-        if let Some(text) = std::env::var(VARIABLE).ok().filter(|text| !text.is_empty()) {
-            let bytes = parse(&text).ok_or_else(|| {
-                let problem = format!("'{text}' is no size of memory; write it as 6 GiB or in bytes");
-                Error::invalid(format!("the environment variable {VARIABLE}"), problem)
-            })?;
+        if let Some(bytes) = from_environment()? {
             return Ok(Self { bytes, by: VARIABLE });
         }
         Ok(Self { bytes: available().map_or(UNKNOWN, |bytes| bytes / 10 * 9), by: "this machine" })
@@ -44,6 +40,17 @@ impl Allowance {
         let (what, hint) = (what.to_string(), hint.to_string());
         Err(Error::TooLarge { what, needed, limit: self.bytes, device: self.by.into(), hint })
     }
+}
+
+/// What the environment variable allows, if it is set.
+pub(crate) fn from_environment() -> Result<Option<u64>> {
+    let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let text = text.to_string_lossy();
+    let wrong = || {
+        let problem = format!("'{text}' is no size of memory; write it as 6 GiB or in bytes");
+        Error::invalid(format!("the environment variable {VARIABLE}"), problem)
+    };
+    parse(&text).map(Some).ok_or_else(wrong)
 }
 
 /// Refuses `numbers` numbers of `size` bytes that would not fit into memory, before they are made.

@@ -39,6 +39,40 @@ pub fn cut(text: &str, most: usize) -> String {
     format!("{head} … ({} characters left out) … {end}", n - most)
 }
 
+/// The text with long numbers written shorter: those with more digits than tell one number in 64 bits from the next, and
+/// those with many zeros.
+///
+/// ```
+/// use nengo_wgpu::text::short_numbers;
+/// assert_eq!(short_numbers("it is 1000000000000000000000, above 0.30000000000000004"), "it is 1e21, above 0.3");
+/// ```
+pub fn short_numbers(text: &str) -> String {
+    text.split(' ')
+        .map(|word| short_number(word).unwrap_or_else(|| word.into()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// A word that is such a number, perhaps in brackets or before a comma, with the number shortened.
+fn short_number(word: &str) -> Option<String> {
+    let around = |c: char| "()[]{},;:%".contains(c);
+    let bare = word.trim_matches(around).trim_end_matches('.');
+    let digits = bare.chars().filter(char::is_ascii_digit).count();
+    // Whole numbers up to the largest of 64 bits, as seeds are, stay.
+    let most = if bare.contains('.') { 16 } else { 20 };
+    let plain = bare.trim_start_matches('-').chars().all(|c| c.is_ascii_digit() || c == '.');
+    if digits <= most || !plain {
+        return None;
+    }
+    let number: f64 = format!("{:.14e}", bare.parse::<f64>().ok()?).parse().ok()?;
+    let short = match number.abs() {
+        size if size.is_infinite() => format!("{}…", bare.get(..most)?),
+        size if size == 0.0 || (1e-5..1e15).contains(&size) => number.to_string(),
+        _ => format!("{number:e}"),
+    };
+    Some(word.replacen(bare, &short, 1))
+}
+
 /// Gives each of many things a name of its own in files.
 #[derive(Default)]
 pub struct FileNames {
@@ -126,6 +160,25 @@ mod tests {
         assert_eq!(visible("plain, é, 'x' -> \"y\""), "plain, é, 'x' -> \"y\"");
         let text = visible("\u{1b}]0;title\u{7}\r\u{0}\u{9b}31m\u{202e}tpircs");
         assert!(text.chars().all(|c| !c.is_control() && c != '\u{202e}'), "{text}");
+    }
+
+    #[test]
+    fn long_numbers_are_shortened_and_others_stay() {
+        for (long, short) in [
+            ("is 1000000000000000000000.0", "is 1e21"),
+            ("(0.30000000000000004), -0.006000000000000001.", "(0.3), -0.006."),
+            ("[0.00000000000000000012]", "[1.2e-19]"),
+        ] {
+            assert_eq!(short_numbers(long), short);
+        }
+        let seed = u64::MAX.to_string();
+        let name = format!("'{}'", "1".repeat(30));
+        for same in
+            ["0.25, 1e300 and -3", seed.as_str(), name.as_str(), "1.2.3.4.5.6.7.8.9.0.1.2.3.4.5.6.7.8", ""]
+        {
+            assert_eq!(short_numbers(same), same);
+        }
+        assert_eq!(short_numbers(&"9".repeat(400)), format!("{}…", "9".repeat(20)));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use nengo_wgpu::{Error, Options, Result, Simulator, Verdict};
 
-use super::{DeviceArg, count, note, read_spec, say, table};
+use super::{DeviceArg, count, first_examples, note, read_spec, say, table};
+
+/// Examples, if nothing is said.
+const EXAMPLES: usize = 4;
 
 /// Checks the gradients of the network of a TOML file on a device.
 ///
@@ -22,9 +25,9 @@ pub struct CheckArgs {
     file: PathBuf,
     #[command(flatten)]
     device: DeviceArg,
-    /// Examples to check on
-    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, default_value_t = 4)]
-    examples: usize,
+    /// Examples to check on [default: 4, or all where there are fewer]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    examples: Option<usize>,
     /// Elements of each gradient to compare with differences
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, default_value_t = 16)]
     elements: usize,
@@ -50,22 +53,26 @@ pub fn run(args: &CheckArgs) -> Result<()> {
     let spec = read_spec(&args.file, args.data.as_ref())?;
     let network = spec.build()?;
     let train = spec.train()?;
-    let (inputs, targets) = match &spec.data {
+    let (examples, (inputs, targets)) = match &spec.data {
         Some(_) => {
             let all = spec.load_data()?.train;
-            let first: Vec<usize> = (0..args.examples.min(all.len())).collect();
-            spec.signals(&network, &all.select(&first))?
+            let few = (all.len() > EXAMPLES).then_some(EXAMPLES);
+            let first = first_examples(all, args.examples.or(few));
+            (first.len(), spec.signals(&network, &first)?)
         }
-        None => spec.random_signals(&network, args.examples)?,
+        None => {
+            let examples = args.examples.unwrap_or(EXAMPLES);
+            (examples, spec.random_signals(&network, examples)?)
+        }
     };
     let device = args.device.open()?;
     note(&format!("device: {device}"));
-    let options = Options { minibatch: args.examples, dt: spec.dt, seed: None };
+    let options = Options { minibatch: examples, dt: spec.dt, seed: None };
     let mut sim = Simulator::with(&network, &device, options)?;
     if let Some(params) = &args.params {
         sim.load_parameters(params)?;
     }
-    sim.compile(spec.training(&network, args.examples)?)?;
+    sim.compile(spec.training(&network, examples)?)?;
     let (steps, tolerance) = (Some(train.steps), args.tolerance);
     let checked = sim.check_gradients_to(&inputs, &targets, steps, args.elements, tolerance)?;
     let head = ["gradient of", "elements", "compared", "differences", "device", "worst at", "verdict"];

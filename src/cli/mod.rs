@@ -25,8 +25,9 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
+use nengo_wgpu::io::dataset::Dataset;
 use nengo_wgpu::network::NetworkSpec;
-use nengo_wgpu::text::{MOST_OF_MESSAGE, cut, visible};
+use nengo_wgpu::text::{MOST_OF_MESSAGE, cut, short_numbers, visible};
 use nengo_wgpu::{Device, Result};
 
 /// Simulates and trains Nengo-style networks on any GPU, and on the CPU.
@@ -105,6 +106,18 @@ fn read_spec(file: &Path, place: Option<&PathBuf>) -> Result<NetworkSpec> {
     Ok(spec)
 }
 
+/// The first examples, as many as an option says, or all; where there are fewer, this is told.
+fn first_examples(all: Dataset, given: Option<usize>) -> Dataset {
+    match given {
+        Some(n) if n < all.len() => all.select(&(0..n).collect::<Vec<_>>()),
+        Some(n) if n > all.len() => {
+            note(&format!("warning: --examples is {n}, but there are {}, which are all taken", all.len()));
+            all
+        }
+        _ => all,
+    }
+}
+
 /// An option that counts something.
 fn count(text: &str) -> std::result::Result<usize, String> {
     let wrong = || "it must be a whole number of at least 1".to_string();
@@ -126,7 +139,7 @@ fn say(text: &str) {
 
 /// Prints a remark besides the results: one line, of bearable length.
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", cut(&visible(text), MOST_OF_MESSAGE));
+    let _ = writeln!(std::io::stderr(), "{}", cut(&short_numbers(&visible(text)), MOST_OF_MESSAGE));
 }
 
 /// Rows as columns of equal width; the last column is as wide as it is. Long names lose their middle.

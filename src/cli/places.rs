@@ -11,15 +11,35 @@ use super::log::is_finished;
 
 /// Directories that this process alone writes into.
 #[derive(Default)]
-pub struct Places(Vec<(PathBuf, DirectoryLock)>);
+pub struct Places {
+    locks: Vec<(PathBuf, DirectoryLock)>,
+    /// Those that were not there before, each after the one that it is in.
+    made: Vec<PathBuf>,
+}
+
+/// Directories that were made and hold nothing in the end go again.
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.locks.clear();
+        self.made.iter().rev().for_each(|dir| drop(std::fs::remove_dir(dir)));
+    }
+}
 
 impl Places {
+    /// Makes a directory, with those that it is in.
+    fn make(&mut self, dir: &Path) -> Result<()> {
+        let new: Vec<&Path> =
+            dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
+        self.made.extend(new.into_iter().rev().map(Path::to_path_buf));
+        std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))
+    }
+
     /// Makes a directory, keeps it from other processes until the end of this one, and clears what killed ones have left.
     pub fn take(&mut self, dir: &Path) -> Result<()> {
-        std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+        self.make(dir)?;
         let full = dir.canonicalize().map_err(|e| Error::io("find", dir, e))?;
-        if self.0.iter().all(|(taken, _)| *taken != full) {
-            self.0.push((full, DirectoryLock::take(dir)?));
+        if self.locks.iter().all(|(taken, _)| *taken != full) {
+            self.locks.push((full, DirectoryLock::take(dir)?));
             sweep(dir);
         }
         Ok(())
@@ -29,7 +49,7 @@ impl Places {
     /// other files into it meanwhile.
     pub fn for_file(&mut self, file: &Path) -> Result<()> {
         let dir = directory(file);
-        std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))?;
+        self.make(dir)?;
         sweep(dir);
         NewFile::create(file).map(drop)
     }
@@ -50,7 +70,7 @@ pub struct Home {
 impl Home {
     /// Finds out what is in a directory that this process has taken, and where a training goes that is resumed, that
     /// overwrites another, or neither.
-    pub fn open(out: &Path, resume: bool, overwrite: bool) -> Result<Self> {
+    pub fn open(out: &Path, resume: bool, overwrite: bool, places: &mut Places) -> Result<Self> {
         let beside = out.join("unfinished");
         let (whole, begun) = (Self::at(out, out), Self::at(out, &beside));
         if begun.is_finished() {
@@ -71,7 +91,7 @@ impl Home {
             _ if unfinished || whole.is_used() => return Err(whole.refuse(unfinished)),
             _ => whole,
         };
-        std::fs::create_dir_all(&home.work).map_err(|e| Error::io("create", &home.work, e))?;
+        places.make(&home.work)?;
         sweep(&home.work);
         // What cannot be replaced in the end is better told now.
         let in_the_way = FILES.map(|name| home.out.join(name)).into_iter().find(|path| path.is_dir());

@@ -9,7 +9,7 @@ use nengo_wgpu::{Data, Error, Options, Result, Simulator, Window};
 use super::pictures::PlotArgs;
 use super::places::Places;
 use super::record::{Files, Format, Record, Span};
-use super::{DeviceArg, count, note, read_spec, say, signals, table};
+use super::{DeviceArg, count, first_examples, note, read_spec, say, signals, table};
 
 /// Runs the network of a TOML file and shows what its probes record.
 ///
@@ -257,15 +257,7 @@ fn read_examples(spec: &NetworkSpec, examples: Option<usize>) -> Result<Dataset>
         return Err(Error::invalid(format!("node '{node}'"), problem));
     }
     let splits = spec.load_data()?;
-    let examples_of = |all: Dataset| match examples {
-        Some(n) if n < all.len() => all.select(&(0..n).collect::<Vec<_>>()),
-        Some(n) if n > all.len() => {
-            note(&format!("warning: --examples is {n}, but there are {}, which are all taken", all.len()));
-            all
-        }
-        _ => all,
-    };
-    Ok(examples_of(splits.test.unwrap_or(splits.train)))
+    Ok(first_examples(splits.test.unwrap_or(splits.train), examples))
 }
 
 pub(super) fn n_steps(

@@ -16,7 +16,7 @@ use super::pictures::{Pictures, PlotArgs};
 use super::places::{Home, Places};
 use super::progress::Display;
 use super::record::{Record, Span};
-use super::{DeviceArg, note, read_spec, say, signals};
+use super::{DeviceArg, count, note, read_spec, say, signals};
 
 /// Trains the network of a TOML file on its data.
 ///
@@ -38,8 +38,8 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
     /// Epochs to train in all, instead of the file's
-    #[arg(long, value_name = "N")]
-    epochs: Option<u64>,
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    epochs: Option<usize>,
     /// Go on from the checkpoint in the output directory, as if the training had never stopped; with more --epochs also from
     /// a training that was finished
     #[arg(long)]
@@ -84,7 +84,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     });
     let mut places = Places::default();
     places.take(&out)?;
-    let home = Home::open(&out, args.resume, args.overwrite)?;
+    let home = Home::open(&out, args.resume, args.overwrite, &mut places)?;
     let pictures = args.plot.open(&mut places)?;
 
     let options = Options { minibatch: train.minibatch, dt: spec.dt, seed: None };
@@ -152,7 +152,7 @@ fn told_spec(args: &TrainArgs) -> Result<NetworkSpec> {
         spec.seed = seed;
     }
     if let (Some(epochs), Some(train)) = (args.epochs, &mut spec.train) {
-        train.epochs = epochs;
+        train.epochs = epochs as u64;
     }
     Ok(spec)
 }

@@ -191,7 +191,7 @@ impl DataSpec {
 
     fn idx_files(&self, base: &Path) -> Result<IdxFiles> {
         let Self::Idx { dir, train_images, train_labels, test_images, test_labels, .. } = self else {
-            return Err(Error::invalid("data", "not a data set of IDX files"));
+            return Err(Error::invalid("[data]", "not a data set of IDX files"));
         };
         let directory = dir.as_ref().map(|dir| base.join(dir));
         if let Some(directory) = &directory
@@ -214,10 +214,10 @@ impl DataSpec {
                 (Some(images), Some(labels)) => Ok(Some(IdxPair { images, labels })),
                 (None, None) => Ok(None),
                 (Some(_), None) => {
-                    Err(Error::invalid("data", format!("{images_name} needs {labels_name} too")))
+                    Err(Error::invalid("[data]", format!("{images_name} needs {labels_name} too")))
                 }
                 (None, Some(_)) => {
-                    Err(Error::invalid("data", format!("{labels_name} needs {images_name} too")))
+                    Err(Error::invalid("[data]", format!("{labels_name} needs {images_name} too")))
                 }
             }
         };
@@ -225,7 +225,7 @@ impl DataSpec {
         let test = pair("test", test_images, test_labels, "t10k")?;
         let Some(train) = train else {
             let problem = "format idx needs dir, or train-images and train-labels";
-            return Err(Error::invalid("data", problem));
+            return Err(Error::invalid("[data]", problem));
         };
         Ok(IdxFiles { train, test })
     }
@@ -433,9 +433,9 @@ mod tests {
     #[test]
     fn a_part_that_leaves_nothing_to_learn_from_is_refused_with_both_sizes() {
         let message = problem(&ten(), &format!("{TABLE}[split]\ntest = 10"));
-        assert!(message.starts_with("split: test: 10 of the 10 examples in "), "{message}");
+        assert!(message.starts_with("[split] test: 10 of the 10 examples in "), "{message}");
         let message = problem(&ten(), &format!("{TABLE}[split]\ntest = 4\nvalidation = 6"));
-        assert!(message.starts_with("split: validation: 6 of the 6 examples in "), "{message}");
+        assert!(message.starts_with("[split] validation: 6 of the 6 examples in "), "{message}");
         assert!(problem(&ten(), &format!("{TABLE}[split]\ntest = 0.99")).contains("0.99 of the 10 examples"));
         assert_eq!(
             load(&ten(), &format!("{TABLE}[split]\ntest = 0\nvalidation = 0.0")).unwrap().train.len(),

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
@@ -137,7 +138,7 @@ fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<safeten
     }
     let text = read_bytes(path, file, size as usize)?;
     let header: safetensors::tensor::Metadata =
-        serde_json::from_slice(&text).map_err(|e| not_one(format!("its header is not valid: {e}")))?;
+        serde_json::from_slice(&text).map_err(|_| not_one(format!("its header {}", fault(&text))))?;
     let expected = header.data_len() as u64;
     let found = length - 8 - size;
     if found != expected {
@@ -146,6 +147,43 @@ fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<safeten
         return Err(Error::file(path, problem));
     }
     Ok(header)
+}
+
+/// What is wrong with a header that the format's own reader refuses.
+fn fault(header: &[u8]) -> String {
+    let Ok(Value::Object(entries)) = serde_json::from_slice(header) else {
+        return "is damaged: it is no table in JSON".into();
+    };
+    let mut parts = Vec::new();
+    for (name, entry) in entries.iter().filter(|(name, _)| *name != METADATA_KEY) {
+        let Ok(info) = TensorInfo::deserialize(entry) else {
+            return format!(
+                "does not say of tensor {name} a type that there is, a shape and two data_offsets"
+            );
+        };
+        parts.push((info.data_offsets, name, info));
+    }
+    parts.sort_by_key(|(place, ..)| *place);
+    let mut end = 0;
+    for ((from, to), name, TensorInfo { dtype, shape, .. }) in parts {
+        if from != end || to < from {
+            return format!(
+                "has tensor {name} from byte {from} to {to}, but it must begin at {end} and not end before"
+            );
+        }
+        let bits = element_count(&shape).and_then(|n| n.checked_mul(dtype.bitsize()));
+        if bits != (to - from).checked_mul(8) {
+            let bytes = to - from;
+            return format!(
+                "has {bytes} bytes for tensor {name}, which do not hold {shape:?} values of type {dtype:?}"
+            );
+        }
+        end = to;
+    }
+    match entries.get(METADATA_KEY).map(Metadata::deserialize) {
+        Some(Err(_)) => format!("has a {METADATA_KEY} that is no table of texts"),
+        _ => "is damaged: it names something twice".into(),
+    }
 }
 
 /// Reads `count` bytes, a number already known to be in the file.
@@ -358,18 +396,35 @@ mod tests {
         let tebibyte = r#"{"w":{"dtype":"F32","shape":[1048576,262144],"data_offsets":[0,1099511627776]}}"#;
         assert!(problem(&raw(tebibyte, &[0; 8])).contains("1099511627776 bytes, but 8 follow"));
         let overflow = r#"{"w":{"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,0]}}"#;
-        assert!(problem(&raw(overflow, &[])).contains("not valid"));
+        assert!(
+            problem(&raw(overflow, &[])).contains("has 0 bytes for tensor w, which do not hold [4294967296,")
+        );
         let lie = r#"{"w":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}}"#;
-        assert!(problem(&raw(lie, &[0; 8])).contains("not valid"));
+        assert!(
+            problem(&raw(lie, &[0; 8])).contains("has 8 bytes for tensor w, which do not hold [3] values of")
+        );
         let overlap = r#"{"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},
                           "w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}}"#;
-        assert!(problem(&raw(overlap, &[0; 12])).contains("not valid"));
+        let message = problem(&raw(overlap, &[0; 12]));
+        assert!(message.contains("tensor w from byte 4 to 12, but it must begin at 8"), "{message}");
     }
 
     #[test]
     fn garbage_is_not_a_safetensors_file() {
         for bytes in [&b""[..], b"short", b"this is a text file and not much else", &raw("[1, 2]", b"")] {
             assert!(problem(bytes).contains("not a safetensors file"), "{bytes:?}");
+        }
+        for (header, says) in [
+            ("{\"w\": ", "its header is damaged: it is no table in JSON"),
+            ("[1, 2]", "its header is damaged: it is no table in JSON"),
+            (
+                r#"{"w":{"dtype":"F99","shape":[],"data_offsets":[0,0]}}"#,
+                "does not say of tensor w a type that there is",
+            ),
+            (r#"{"__metadata__":{"a":1}}"#, "has a __metadata__ that is no table of texts"),
+        ] {
+            let message = problem(&raw(header, b""));
+            assert!(message.contains(says), "{message}");
         }
     }
 

@@ -56,7 +56,7 @@ impl SplitSpec {
         let total = train.len();
         if test.is_some() && self.test.is_some() {
             let problem = "the test examples have files of their own; leave this out";
-            return Err(Error::invalid("split: test", problem));
+            return Err(Error::invalid("[split] test", problem));
         }
         let for_test = part_of(self.test, "test", total, path)?;
         let for_validation = part_of(self.validation, "validation", total - for_test, path)?;
@@ -85,13 +85,13 @@ fn part_of(part: Option<Part>, name: &str, total: usize, path: &Path) -> Result<
     if count == 0 && matches!(part, Some(Part::Fraction(share)) if share > 0.0) {
         let problem =
             format!("{said} of the {total} examples in {} is none; take more, or say 0", path.display());
-        return Err(Error::invalid(format!("split: {name}"), problem));
+        return Err(Error::invalid(format!("[split] {name}"), problem));
     }
     if count < total {
         return Ok(count);
     }
     let problem = format!("{said} of the {total} examples in {} leaves none to learn from", path.display());
-    Err(Error::invalid(format!("split: {name}"), problem))
+    Err(Error::invalid(format!("[split] {name}"), problem))
 }
 
 fn fraction<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {

@@ -174,8 +174,8 @@ impl Network {
             }
             Kind::Ensemble(..) => {
                 let problem = format!(
-                    "'{0}' is an array, whose ensembles decode functions by outputs of its own (add_output); of the value \
-                     that it represents, connect from '{0}.output'",
+                    "'{0}' is an array, whose ensembles decode functions by outputs of its own (add_output, in a file \
+                     [[output]]); of the value that it represents, connect from '{0}.output'",
                     from.name
                 );
                 return Err(Error::invalid(format!("connection '{name}'"), problem));

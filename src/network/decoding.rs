@@ -402,8 +402,8 @@ impl Network {
             Ok::<_, Error>(init.values(*rows, *cols, seed_of(self.seed, &key)))
         });
         between.product.matrix(size, size_out, values.transpose()?).ok_or_else(|| {
-            let problem = "it decodes and transforms an image; add an output to the ensemble with add_output, \
-                           and connect from that";
+            let problem = "it decodes and transforms an image; add an output to the ensemble with add_output, in a file \
+                           [[output]], and connect from that";
             Error::invalid(what, problem)
         })
     }

@@ -95,6 +95,32 @@ impl EnsembleSettings {
             noise: self.noise.or_else(|| others.noise.clone()),
         }
     }
+
+    /// Refuses what makes no sense in any ensemble; `what` is whose settings they are.
+    pub(super) fn check(&self, what: &str) -> Result<()> {
+        let invalid = |problem: String| Err(Error::invalid(what, problem));
+        if let Some(radius) = self.radius.filter(|radius| !(radius.is_finite() && *radius > 0.0)) {
+            return invalid(format!("its radius is {radius}, but must be above 0"));
+        }
+        if self.n_eval_points == Some(0) {
+            return invalid("its n-eval-points is 0, but decoders need at least 1".into());
+        }
+        self.neuron_type.as_ref().map_or(Ok(()), |neuron_type| neuron_type.check(what))?;
+        let drawn = [
+            ("encoders", &self.encoders),
+            ("max-rates", &self.max_rates),
+            ("intercepts", &self.intercepts),
+            ("gain", &self.gain),
+            ("bias", &self.bias),
+            ("eval-points", &self.eval_points),
+        ];
+        for (part, from) in drawn {
+            from.as_ref().map_or(Ok(()), |from| from.check(&format!("the {part} of {what}")))?;
+        }
+        // The ensemble says how many neurons the noise is for.
+        let noise = self.noise.clone().map(|noise| noise.with_size(1));
+        noise.map_or(Ok(()), |noise| noise.check(&format!("the noise of {what}")))
+    }
 }
 
 impl Ensemble {
@@ -231,13 +257,8 @@ impl Ensemble {
         };
         allowance::check(named, [n * groups, 8 + 3 * dimensions], 8)?;
         let settings = self.settings.clone().or(config);
+        settings.check(&format!("ensemble '{name}'"))?;
         let radius = settings.radius.unwrap_or(1.0);
-        if !(radius.is_finite() && radius > 0.0) {
-            return invalid(format!("its radius is {radius}, but must be above 0"));
-        }
-        if settings.n_eval_points == Some(0) {
-            return invalid("its number of evaluation points is 0, but decoders need at least 1".into());
-        }
         let neuron_type = settings.neuron_type.clone().unwrap_or_else(NeuronType::lif);
         let place = Draws { name, n, groups, seed: self.seed.map_or((seed, name), |own| (own, "")) };
         let surface = Distribution::scattered_surface();
@@ -339,7 +360,7 @@ impl Encoding {
     ) -> Result<Array2<f64>> {
         let (from, n) = (given.unwrap_or(&self.eval_points), self.n_points(given));
         let seed = seed_of(self.seed, &format!("eval_points {group}"));
-        let mut points = from.sample(&format!("the eval points of {what}"), n, self.dimensions, seed)?;
+        let mut points = from.sample(&format!("the eval-points of {what}"), n, self.dimensions, seed)?;
         if scale {
             points *= self.radius;
         }
@@ -399,7 +420,7 @@ impl Draws<'_> {
     /// are for all neurons, or for those of each group.
     fn draw(&self, part: &str, from: &Distribution, d: usize) -> Result<Array2<f64>> {
         let Self { name, n, groups, seed: (seed, prefix) } = *self;
-        let what = format!("the {} of ensemble '{name}'", part.replace('_', " "));
+        let what = format!("the {} of ensemble '{name}'", part.replace('_', "-"));
         if let Distribution::Samples(all) = from
             && all.nrows() == n * groups
         {

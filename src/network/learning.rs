@@ -172,7 +172,7 @@ impl LearningRule {
             Self::Voja { learning_rate, post_synapse, .. } => (learning_rate, vec![post_synapse]),
         };
         let beta = if let Self::Oja { beta, .. } = self { *beta } else { 0.0 };
-        for (name, x) in [("learning rate", *rate), ("beta", beta)] {
+        for (name, x) in [("learning-rate", *rate), ("beta", beta)] {
             if !(x.is_finite() && x >= 0.0) {
                 return Err(Error::invalid(what, format!("its {name} is {x}, but must be at least 0")));
             }

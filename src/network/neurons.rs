@@ -109,7 +109,7 @@ impl Neurons {
         };
         let draw = |init: &Init, what: &str| -> Result<Vec<f64>> {
             let key = format!("{name}/{what}");
-            init.check(&key, 1, self.n)?;
+            init.check(&format!("the {} of neurons '{name}'", what.replace('_', "-")), 1, self.n)?;
             Ok(init.values(1, self.n, seed_of(seed, &key)).into_iter().map(f64::from).collect())
         };
         let (max_rates, intercepts) = (draw(max_rates, "max_rates")?, draw(intercepts, "intercepts")?);

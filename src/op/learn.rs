@@ -284,15 +284,26 @@ impl LearnKernel {
                     #[inline(always)]
                     || {
                         // A loop, as what an iterator calls would not be compiled for this processor.
-                        let (mut y, mut from) = (0.0, 0);
+                        let (mut totals, mut from) = (Sums([0.0; LANES]), 0);
                         while from < cols {
                             let own = from..cols.min(from + SINGLE);
                             let base = if BASED { &base[own.clone()] } else { base };
                             let (x, v) = (&x[own.clone()], &v[own.clone()]);
-                            y += f64::from(step::<DECAYS, BASED>(&mut change[own], base, x, v, u, decay));
+                            let sums = step::<DECAYS, BASED>(&mut change[own], base, x, v, u, decay);
+                            for k in 0..LANES {
+                                totals.0[k] += f64::from(sums.0[k]);
+                            }
                             from += SINGLE;
                         }
-                        y as f32
+                        // By halves, which are added side by side.
+                        let mut half = LANES / 2;
+                        while half > 0 {
+                            for k in 0..half {
+                                totals.0[k] += totals.0[k + half];
+                            }
+                            half /= 2;
+                        }
+                        totals.0[0] as f32
                     },
                 );
                 io.output(0, if self.rolls { 0 } else { t }).0[k] = y;
@@ -309,9 +320,9 @@ const LANES: usize = 32;
 
 /// On lines of the cache, as vectors that lie on two of them are slow to add to.
 #[repr(align(64))]
-struct Sums([f32; LANES]);
+struct Sums<T>([T; LANES]);
 
-/// Changes one row of the weights, and gives its product with `x`.
+/// Changes one row of the weights, and gives the sums that make up its product with `x`.
 #[inline(always)]
 fn step<const DECAYS: bool, const BASED: bool>(
     change: &mut [f32],
@@ -320,7 +331,7 @@ fn step<const DECAYS: bool, const BASED: bool>(
     v: &[f32],
     u: f32,
     decay: f32,
-) -> f32 {
+) -> Sums<f32> {
     let one = |d: &mut f32, base: f32, x: f32, v: f32| {
         let base = if BASED { base } else { 0.0 };
         let next = *d + u * v;
@@ -340,14 +351,6 @@ fn step<const DECAYS: bool, const BASED: bool>(
         }
     }
     let rest = d_rest.iter_mut().zip(base_rest).zip(x_rest).zip(v_rest);
-    let rest: f32 = rest.map(|(((d, &base), &x), &v)| one(d, base, x, v)).sum();
-    // By halves, which are added side by side.
-    let mut half = LANES / 2;
-    while half > 0 {
-        for k in 0..half {
-            sums.0[k] += sums.0[k + half];
-        }
-        half /= 2;
-    }
-    sums.0[0] + rest
+    sums.0[0] += rest.map(|(((d, &base), &x), &v)| one(d, base, x, v)).sum::<f32>();
+    sums
 }

@@ -76,15 +76,15 @@ impl Noise {
     fn fill(&self, to: &mut [f32], first: usize, step: usize, clock: [u32; CLOCK]) {
         let [key0, key1, low, high, example] = clock;
         let time = (u64::from(high) << 32 | u64::from(low)).wrapping_add(step as u64);
-        let begin = example as usize * self.cols + first;
+        let begin = u64::from(example) * self.cols as u64 + first as u64;
         let mut drawn = [0.0; 4];
-        for (i, to) in to.iter_mut().enumerate() {
-            let e = begin + i;
-            if i == 0 || e.is_multiple_of(4) {
-                let counter = [(e / 4) as u32, 0, time as u32, (time >> 32) as u32];
+        for (e, to) in (begin..).zip(to) {
+            if e == begin || e.is_multiple_of(4) {
+                let four = e / 4;
+                let counter = [four as u32, (four >> 32) as u32, time as u32, (time >> 32) as u32];
                 drawn = self.draw(philox(counter, [key0, key1]));
             }
-            *to = self.offset + self.factor * drawn[e % 4];
+            *to = self.offset + self.factor * drawn[(e % 4) as usize];
         }
     }
 

@@ -108,7 +108,12 @@ impl Mistake {
                         rest.push(step.clone());
                     }
                 }
-                (Step::Key(key), Some(_)) if table.is_empty() => table.push(key),
+                // Where no other value is wanted, something in a table is wrong.
+                (Step::Key(key), next)
+                    if table.is_empty() && (next.is_some() || !matches!(self.what, What::Wanted(..))) =>
+                {
+                    table.push(key);
+                }
                 _ => rest.push(step.clone()),
             }
         }

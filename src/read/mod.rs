@@ -58,11 +58,41 @@ pub fn toml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         Error::Toml { path: path.into(), line, column, message }
     };
-    let parsed = DeTable::parse(text)
-        .map_err(|e| wrong(e.span().map_or(0, |span| span.start), e.message().replace('`', "'")))?;
+    let parsed = DeTable::parse(text).map_err(|e| {
+        let span = e.span().unwrap_or_default();
+        wrong(span.start, said_of(e.message(), text.get(span.clone()).unwrap_or_default()))
+    })?;
     let table = DeValue::Table(parsed.into_inner());
     T::deserialize(Value::new(&table, 0..0))
         .map_err(|e| wrong(e.span.as_ref().map_or(0, |span| span.start), e.to_string()))
+}
+
+/// What the parser of TOML says of a piece of text, in our words where its own do not tell enough.
+fn said_of(message: &str, piece: &str) -> String {
+    if message == "duplicate key" {
+        return format!("'{piece}' is given twice; keep one of them");
+    }
+    if message.contains("recurs") {
+        return "lists, tables or keys with dots lie too deep within each other here; write it with fewer levels".into();
+    }
+    message.replace('`', "'")
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// A file that cannot be read, or that is no text in UTF-8.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
+    let wide = [&[0xff, 0xfe], &[0xfe, 0xff]].iter().any(|mark| bytes.starts_with(*mark));
+    String::from_utf8(bytes).map_err(|e| {
+        let found = if wide {
+            "it is a text in UTF-16".into()
+        } else {
+            format!("it is no text: byte {} is not UTF-8", e.utf8_error().valid_up_to() + 1)
+        };
+        Error::file(path, format!("{found}; save it as UTF-8"))
+    })
 }
 
 /// The value of this type that is called so, with all settings as they are by default.

@@ -107,8 +107,9 @@ impl Simulator {
         let (tensors, metadata) = params::load(path)?;
         let json =
             metadata.get(KEY).ok_or_else(|| Error::file(path, "it is no checkpoint: it has no counters"))?;
-        let counters: Counters = serde_json::from_str(json)
-            .map_err(|e| Error::file(path, format!("its counters cannot be read: {e}")))?;
+        let counters: Counters = serde_json::from_str(json).map_err(|_| {
+            Error::file(path, "its counters cannot be read: the file is damaged, or of another version")
+        })?;
         let optimiser = compiled.training.optimiser;
         if !optimiser.continues(&counters.optimiser) {
             let (then, now) = (written_kind(&counters.optimiser), written_kind(&optimiser));

@@ -168,6 +168,8 @@ impl Simulator {
             return Err(Error::invalid("minibatch", "it is 0, but must be at least 1"));
         }
         check_dt(dt)?;
+        // Also where nothing is large enough for it to matter.
+        crate::allowance::from_environment()?;
         for object in &network.objects {
             let size = object.size_in.max(object.size_out);
             let what = || format!("a minibatch of {minibatch} examples of '{}'", object.name);

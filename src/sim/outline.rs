@@ -110,7 +110,8 @@ impl Simulator {
         let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64)?;
         // With programs of their own for examples that do not fill a minibatch.
         let bytes = self.estimate(&key, examples, windows.backprop())?.bytes;
-        Ok(Outline { bytes, note, ..outline })
+        // Of fewer examples than a minibatch, all are taken.
+        Ok(Outline { bytes, note, minibatch: key.dims.batch, ..outline })
     }
 
     fn outlined(

@@ -112,7 +112,7 @@ impl Simulator {
             backprop.check()?;
         }
         if training.report_every == 0 {
-            return Err(Error::invalid("report_every", "it is 0, but must be at least 1"));
+            return Err(Error::invalid("report-every", "it is 0, but must be at least 1"));
         }
         let probes = training.objective.terms.iter().map(|t| t.probe.as_str());
         let probes = probes.chain(training.objective.activities.iter().map(|(p, _)| p.as_str()));

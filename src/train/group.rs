@@ -105,7 +105,7 @@ impl Roles {
             group.parameters.check(network)?;
             if !(group.rate.is_finite() && group.rate >= 0.0) {
                 let problem = format!("its rate is {}, but must be at least 0", group.rate);
-                return Err(Error::invalid("a group of parameters", problem));
+                return Err(Error::invalid(format!("the group on {}", group.parameters), problem));
             }
         }
         let mut decides = vec![false; groups.len()];
@@ -158,7 +158,7 @@ impl Roles {
         }
         for (select, penalty) in &training.penalties {
             select.check(network)?;
-            penalty.check()?;
+            penalty.check(&format!("the penalty on {select}"))?;
             let selected = (0..parameters.len()).filter(|&at| select.takes(&parameters[at]));
             let takes = |at: &usize| if select.by_name() { self.rates[*at] != 0.0 } else { self.moves(*at) };
             let (taken, left): (Vec<usize>, Vec<usize>) = selected.partition(takes);

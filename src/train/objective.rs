@@ -209,10 +209,11 @@ impl Objective {
             }
         }
         for (probe, penalty) in &self.activities {
-            penalty.check()?;
+            let what = format!("the penalty on probe '{probe}'");
+            penalty.check(&what)?;
             if matches!(penalty, Penalty::Decoupled(_)) {
                 let problem = "decoupled decay is for parameters; choose another penalty";
-                return Err(Error::invalid(format!("the penalty on probe '{probe}'"), problem));
+                return Err(Error::invalid(what, problem));
             }
         }
         Ok(())

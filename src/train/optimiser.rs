@@ -202,13 +202,13 @@ impl Optimiser {
         };
         share("momentum", hyper.momentum)?;
         share("beta1", hyper.beta1)?;
-        share("beta2", hyper.beta2)?;
+        share(if matches!(self, Self::RmsProp { .. }) { "rho" } else { "beta2" }, hyper.beta2)?;
         let positive = |name: &str, x: f32| {
             let problem = format!("its {name} is {x}, but must be at least 0");
             if x.is_finite() && x >= 0.0 { Ok(()) } else { Err(Error::invalid("the optimiser", problem)) }
         };
         positive("epsilon", hyper.epsilon)?;
-        positive("initial accumulator", self.slot_start())?;
+        positive("initial-accumulator", self.slot_start())?;
         match *self {
             Self::AdamW { decay, .. } => positive("decay", decay),
             _ => Ok(()),

@@ -43,12 +43,24 @@ impl Penalty {
         }
     }
 
-    pub(crate) fn check(self) -> Result<()> {
+    /// Its key in files.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Penalty::L2Half(_) => "l2-half",
+            Penalty::L2Sum(_) => "l2-sum",
+            Penalty::L1(_) => "l1",
+            Penalty::Norm(_) => "norm",
+            Penalty::Decoupled(_) => "decoupled",
+        }
+    }
+
+    /// Refuses strengths that make no sense; `what` names the penalty.
+    pub(crate) fn check(self, what: &str) -> Result<()> {
         let s = self.strength();
         if s.is_finite() && s >= 0.0 {
             return Ok(());
         }
-        Err(Error::invalid("a penalty", format!("its strength is {s}, but must be at least 0")))
+        Err(Error::invalid(what, format!("its {} is {s}, but must be at least 0", self.name())))
     }
 
     /// Adds it to those of a parameter.

@@ -68,7 +68,8 @@ impl Schedule {
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |problem: String| Err(Error::invalid("the learning rate's schedule", problem));
         if !(self.rate.is_finite() && self.rate >= 0.0) {
-            return invalid(format!("its rate is {}, but must be at least 0", self.rate));
+            let problem = format!("it is {}, but must be at least 0", self.rate);
+            return Err(Error::invalid("learning-rate", problem));
         }
         match self.decay {
             Decay::Step { every: 0, .. }

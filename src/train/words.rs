@@ -75,18 +75,11 @@ fn list(parts: impl Iterator<Item = String>) -> String {
 }
 
 fn strength(penalty: &Penalty) -> String {
-    let name = match penalty {
-        Penalty::L2Half(_) => "l2-half",
-        Penalty::L2Sum(_) => "l2-sum",
-        Penalty::L1(_) => "l1",
-        Penalty::Norm(_) => "norm",
-        Penalty::Decoupled(_) => "decoupled",
-    };
-    format!("{name} = {}", penalty.strength())
+    format!("{} = {}", penalty.name(), penalty.strength())
 }
 
 impl Training {
-    /// The settings that change what is learned.
+    /// The settings that change what is learned, and what is measured.
     pub(crate) fn words(&self) -> Words {
         let mut words = Words::new();
         let objective = &self.objective;
@@ -105,6 +98,7 @@ impl Training {
         words.insert("the penalty".into(), list(penalties));
         let groups = self.groups.iter().map(|g| format!("rate = {} on {}", g.rate, g.parameters));
         words.insert("the groups".into(), list(groups));
+        words.insert("the metrics".into(), list(self.metrics.iter().map(written)));
         words.insert("the learning rate".into(), self.schedule.rate.to_string());
         words.insert("the warm-up of".into(), format!("{} steps", self.schedule.warm_up));
         put(&mut words, "the schedule", &self.schedule.decay);

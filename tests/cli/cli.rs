@@ -36,6 +36,54 @@ fn faults_of_the_file_are_told_with_their_place() {
 }
 
 #[test]
+fn faults_of_a_training_are_told_in_the_keys_of_the_file_and_leave_no_directory() {
+    let penalty = "l2-half = 1e-3";
+    let group = "l2-half = 1e-3\n[[train.group]]\non = \"class/bias\"\nrate = -2";
+    let activity = "l2-half = 1e-3\n[[train.activity]]\nprobe = \"output\"\nl1 = -2";
+    let optimiser = "{ kind = \"sgd\", momentum = 0.9 }";
+    for (from, to, says) in [
+        (penalty, "l2-half = -2", "the penalty on weights: its l2-half is -2, but must be at least 0"),
+        (
+            penalty,
+            "",
+            "[[train.penalty]] on 'weights': it has no strength; give it l2-half, l2-sum, l1, norm or dec",
+        ),
+        (penalty, group, "the group on 'class/bias': its rate is -2, but must be at least 0"),
+        (penalty, activity, "the penalty on probe 'output': its l1 is -2, but must be at least 0"),
+        (
+            optimiser,
+            "{ kind = \"rmsprop\", rho = 2.0 }",
+            "the optimiser: its rho is 2, but must be at least 0",
+        ),
+        ("minibatch = 16", "report-every = 0", "report-every: it is 0, but must be at least 1"),
+        ("epochs = 4", "epochs = 0", "[train] epochs: it is 0, but must be at least 1"),
+        ("epochs = 4", "epochs = 1000000000000000000000.0", "a whole number from 0 on, but is 1e21"),
+        ("epochs = 4", "epochs = 4\nfoo = 1", "[train]: there is no key 'foo' here"),
+        ("epochs = 4", "", "[train]: the key 'epochs' is missing"),
+        ("test = 30", "test = 180", "[split] test: 180 of the 180 examples"),
+    ] {
+        let dir = project(&NETWORK.replace(from, to));
+        let error = bad(&dir, &["train", "net.toml", "--device", "cpu", "--plot", "deep/er"]);
+        assert!(error.contains(says), "{error}");
+        assert_eq!(crate::program::files_in(dir.path()), ["net.toml", "points.csv"], "{to}");
+    }
+}
+
+#[test]
+fn more_examples_than_there_are_are_told_of_or_taken_as_those_that_there_are() {
+    let dir = project(NETWORK);
+    let check = ["check", "net.toml", "--device", "cpu", "--elements", "1", "--examples", "1000"];
+    let (_, stderr) = good(&dir, &check);
+    assert!(
+        stderr.contains("warning: --examples is 1000, but there are 135, which are all taken"),
+        "{stderr}"
+    );
+    // As the training step that it shows.
+    let (plan, _) = good(&dir, &["plan", "net.toml", "--device", "cpu", "--train", "--minibatch", "1000"]);
+    assert!(plan.contains("1 steps of 135 examples"), "{plan}");
+}
+
+#[test]
 fn faults_of_the_data_name_the_file() {
     let error = train_bad(&NETWORK.replace("points.csv", "nothing.csv"));
     assert!(error.contains("cannot read") && error.contains("nothing.csv"), "{error}");
@@ -137,6 +185,7 @@ fn wrong_use_ends_with_2_and_help_with_0() {
         &["train"][..],
         &["tarin", "x"],
         &["train", "x", "--epoch", "3"],
+        &["train", "x", "--epochs", "0"],
         &["run", "x", "--steps", "-1"],
         &["run", "x", "--plot", "p", "--plot-format", "jpg"],
         &["run", "x", "--plot-format", "png"],
@@ -165,6 +214,11 @@ fn wrong_use_ends_with_2_and_help_with_0() {
     let mut by_variable = command(&dir, &["info"]);
     let out = by_variable.env("NENGO_WGPU_DEVICE", "nothing").output().unwrap();
     assert_eq!(out.status.code(), Some(1));
+    let dir = project(NETWORK);
+    let mut by_variable = command(&dir, &["plan", "net.toml", "--device", "cpu"]);
+    let out = by_variable.env("NENGO_WGPU_MEMORY", "abc").output().unwrap();
+    let error = String::from_utf8(out.stderr).unwrap();
+    assert!(error.contains("NENGO_WGPU_MEMORY: 'abc' is no size of memory"), "{error}");
 }
 
 /// Logits that are thousands apart, and a layer that no loss sees.

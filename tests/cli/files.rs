@@ -65,6 +65,19 @@ fn messages_hold_nothing_that_commands_a_terminal() {
     assert!(error.contains("'none'") && error.chars().count() < 2200, "{}", error.len());
 }
 
+#[test]
+fn files_that_are_no_text_say_what_they_are() {
+    let dir = project(NETWORK);
+    let wide: Vec<u8> = "\u{feff}seed = 1".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, says) in
+        [(&wide[..], "it is a text in UTF-16; save it as UTF-8"), (b"a = \xff", "byte 5 is not UTF-8")]
+    {
+        std::fs::write(dir.path().join("net.toml"), bytes).unwrap();
+        let error = bad(&dir, &["train", "net.toml", "--device", "cpu"]);
+        assert!(error.contains("net.toml: ") && error.contains(says), "{error}");
+    }
+}
+
 fn gzip(write: impl FnOnce(&mut GzEncoder<Vec<u8>>)) -> Vec<u8> {
     let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
     write(&mut packed);

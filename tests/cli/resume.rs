@@ -102,6 +102,15 @@ fn a_resumed_training_names_each_setting_that_differs() {
             assert_eq!(stderr.matches("warning: ").count(), 1, "{said}: {stderr}");
         }
     }
+    let measured = start.replace("loss =", "metrics = [\"mean-error\"]\nloss =");
+    for (before, after, said) in [
+        (&measured, &start, "the metrics { mean-error = \"p\" }, and goes on with none"),
+        (&start, &measured, "the metrics none, and goes on with { mean-error = \"p\" }"),
+    ] {
+        train(&dir, before, &["--overwrite"]);
+        let (_, stderr) = train(&dir, after, &["--epochs", "3", "--resume"]);
+        assert!(stderr.contains(said), "{stderr}");
+    }
     train(&dir, &start, &["--overwrite"]);
     let (_, same) = train(&dir, &start, &["--epochs", "3", "--resume"]);
     assert!(!same.contains("warning"), "{same}");

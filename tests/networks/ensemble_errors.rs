@@ -33,7 +33,7 @@ fn ensembles_that_make_no_sense_are_refused() {
     refused(Ensemble::array(5, 0), &["0 ensembles"]);
     refused(Ensemble::new(usize::MAX, 3), &["more encoders than there can be"]);
     refused(Ensemble::new(5, 1).radius(0.0), &["radius is 0"]);
-    refused(Ensemble::new(5, 1).n_eval_points(0), &["evaluation points is 0"]);
+    refused(Ensemble::new(5, 1).n_eval_points(0), &["n-eval-points is 0"]);
     refused(Ensemble::new(5, 2).encoders(Array2::ones((4, 2))), &["encoders", "5 rows", "4 rows"]);
     refused(
         Ensemble::new(5, 2).encoders(Array2::ones((5, 3))),

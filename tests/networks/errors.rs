@@ -328,7 +328,7 @@ fn settings_that_make_no_sense_are_refused() {
     says(sim.compile(loss().penalty(Select::All, Penalty::L1(-1.0))), &["penalty", "-1"]);
     let group = Group { parameters: Select::All, rate: f32::NAN };
     says(sim.compile(loss().group(group)), &["group", "NaN"]);
-    says(sim.compile(Training { report_every: 0, ..loss() }), &["report_every"]);
+    says(sim.compile(Training { report_every: 0, ..loss() }), &["report-every: it is 0"]);
     says(sim.compile(Training::new(Objective::new().loss("y", Loss::Huber(-1.0)), 0.1)), &["'y'", "above 0"]);
     let mut net = network();
     let x = net.find("x").unwrap();

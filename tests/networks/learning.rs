@@ -413,8 +413,8 @@ fn rules_that_do_not_fit_are_refused() {
     no(a, b, weights(), LearningRule::rls(), "RLS changes decoders, but 'b' is neurons");
     no(a, b, weights(), LearningRule::voja(), "'b' is neither an ensemble nor a passthrough node");
     no(a, node, weights(), LearningRule::voja(), "'node' has no connections that encode");
-    no(a, node, weights(), LearningRule::pes().rate(-1.0), "its learning rate is -1, but must be at least 0");
-    no(a, node, weights(), LearningRule::pes().rate(f64::NAN), "its learning rate is NaN");
+    no(a, node, weights(), LearningRule::pes().rate(-1.0), "its learning-rate is -1, but must be at least 0");
+    no(a, node, weights(), LearningRule::pes().rate(f64::NAN), "its learning-rate is NaN");
     let slow = LearningRule::Rls { learning_rate: 1.0, pre_synapse: Some(Synapse::Lowpass(-0.1)) };
     no(a, node, weights(), slow, "-0.1");
     let oja = LearningRule::Oja { learning_rate: 1.0, pre_synapse: None, post_synapse: None, beta: -1.0 };

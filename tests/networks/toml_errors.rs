@@ -44,6 +44,13 @@ fn errors_have_line_and_column() {
     assert_eq!(line, 5);
     assert!(message.contains("rleu") && message.contains("relu"), "{message}");
 
+    let (line, column, message) = place("seed = 0\nseed = 1\n");
+    assert_eq!((line, column, message.as_str()), (2, 1, "'seed' is given twice; keep one of them"));
+    for deep in [format!("seed = {}", "[".repeat(500)), format!("{}b = 1", "a.".repeat(500))] {
+        let message = place(&deep).2;
+        assert!(message.contains("too deep within each other"), "{message}");
+    }
+
     let (line, column, _) = place("seed = 0\nname = = 3\n");
     assert_eq!((line, column), (2, 8));
     // Columns count letters, not bytes.
@@ -255,12 +262,38 @@ fn settings_that_would_count_for_nothing_are_told() {
         (linear("numerator = []"), ["probe 'p'", "numerator is empty"]),
         (probe("inf"), ["probe 'p'", "must be finite"]),
         (node("process = { piecewise = { times = [], values = [] } }"), ["node 'x'", "no times"]),
-        (neurons("type = { lif = { tau-rc = inf } }"), ["tau_rc is inf", "finite and above 0"]),
+        (neurons("type = { lif = { tau-rc = inf } }"), ["tau-rc is inf", "finite and above 0"]),
         (state, ["state of 'n' named 'volts'", "voltage, refractory_time"]),
         (neurons("type = \"lif\"\nstate = { volts = \"zeros\" }"), ["state of 'n' named 'volts'", "voltage"]),
     ] {
         let text = problem(&toml);
         assert!(parts.iter().all(|part| text.contains(part)), "{toml}: {text}");
+    }
+}
+
+#[test]
+fn the_config_is_checked_where_no_object_takes_it() {
+    let node = "[[node]]\nname = \"x\"\nsize = 1\n";
+    for (config, says) in [
+        ("[config.ensemble]\nradius = -1", "[config.ensemble]: its radius is -1, but must be above 0"),
+        (
+            "[config.ensemble]\nmax-rates = { uniform = [2, 1] }",
+            "the max-rates of [config.ensemble]: it is uniform",
+        ),
+        (
+            "[config.ensemble]\nneuron-type = { lif = { tau-rc = -1 } }",
+            "the LIF neurons of [config.ensemble]: tau-rc is -1",
+        ),
+        ("[config]\nsolver.method.lstsq-l2.reg = -1", "[config]: the reg of its solver is -1"),
+        ("[config]\nsynapse = -1", "[config]: its synapse has the time constant -1 s"),
+        ("[config.probe]\nsample-every = 0", "[config.probe]: its sample-every is 0 s"),
+        (
+            "[[network]]\nname = \"n\"\nconfig.ensemble.radius = 0\n[[network.node]]\nname = \"y\"\nsize = 1",
+            "[config.ensemble] of network 'n': its radius is 0",
+        ),
+    ] {
+        let text = problem(&format!("{config}\n{node}"));
+        assert!(text.contains(says), "{text}");
     }
 }
 

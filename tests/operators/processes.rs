@@ -3,9 +3,11 @@
 use crate::common::devices;
 use crate::common::golden::Golden;
 use ndarray::{Array2, Array3, Axis, Ix2, array, s};
+use nengo_wgpu::graph::Type;
 use nengo_wgpu::network::{
     Activation, Draw, Interpolation, Layer, Network, Node, Noise, ProbeId, Process, WhiteSignal,
 };
+use nengo_wgpu::op::{self, noise::CLOCK};
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Options, Simulator};
 
@@ -345,4 +347,32 @@ fn processes_that_make_no_sense_are_refused_by_name() {
     refused(Noise::white(1).distribution(Draw::Uniform(1.0, 0.0)).into(), &["uniform between 1 and 0"]);
     let integrator = nengo_wgpu::network::LinearFilter::new(&[1.0], &[1.0, 0.0]);
     refused(Noise::filtered(1, integrator).into(), &["pole 1.0"]);
+}
+
+/// Two steps of uniform noise of 65,537 columns for three examples, the first of which has this number.
+fn uniform_from(first: u32, device: &Device) -> Vec<f32> {
+    let case = crate::common::build(crate::common::dims(3, 2), |c| {
+        let clock =
+            c.feed_of(Type::fixed(1, CLOCK), move |i, _| f32::from_bits([7, 9, u32::MAX, 1, first][i]));
+        vec![c.scope.apply(op::Noise { cols: 65_537, normal: false, offset: 0.0, factor: 1.0 }, &[clock])]
+    });
+    case.run(device).remove(0)
+}
+
+#[test]
+fn elements_past_32_bits_have_numbers_of_their_own() {
+    let draw = |first| {
+        let [cpu, gpu] = devices().each_ref().map(|device| uniform_from(first, device));
+        assert_eq!(cpu, gpu, "from example {first}");
+        cpu
+    };
+    let cols = 65_537;
+    let (below, beyond) = (draw(65_534), draw(65_536));
+    assert_eq!(
+        below[2 * cols..3 * cols],
+        beyond[..cols],
+        "the last example of one is the first of the other"
+    );
+    // Where 32 bits would begin again: 65,537 * 65,537 - 2^32.
+    assert_ne!(beyond[cols..cols + 100], draw(0)[131_073..131_173]);
 }

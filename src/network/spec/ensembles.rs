@@ -255,7 +255,31 @@ impl EnsembleSpec {
 }
 
 impl ConfigSpec {
+    /// Refuses what makes no sense, also where no object takes it; `of` is empty, or says of which network.
+    pub(super) fn check(&self, of: &str) -> Result<()> {
+        if let Some(ensemble) = &self.ensemble {
+            let what = format!("[config.ensemble]{of}");
+            ensemble.settings(&format!("the noise of {what}"))?.check(&what)?;
+        }
+        self.solver.as_ref().map_or(Ok(()), |solver| solver.check(&format!("[config]{of}")))?;
+        let synapse = |synapse: &Option<ConnectionSynapse>, what: &str| -> Result<()> {
+            let built = synapse.as_ref().map(|s| s.build(what)).transpose()?.flatten();
+            built.map_or(Ok(()), |synapse| synapse.check(what))
+        };
+        synapse(&self.synapse, &format!("[config]{of}"))?;
+        let Some(probe) = &self.probe else { return Ok(()) };
+        let what = format!("[config.probe]{of}");
+        synapse(&probe.synapse, &what)?;
+        match probe.sample_every.filter(|every| !(every.is_finite() && *every > 0.0)) {
+            None => Ok(()),
+            Some(every) => {
+                Err(Error::invalid(what, format!("its sample-every is {every} s, but must be above 0")))
+            }
+        }
+    }
+
     pub(super) fn apply(&self, config: &mut Config) -> Result<()> {
+        self.check("")?;
         if let Some(ensemble) = &self.ensemble {
             config.ensemble = ensemble.settings("the noise of [config.ensemble]")?.or(&config.ensemble);
         }

@@ -129,11 +129,10 @@ impl NetworkSpec {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::Toml`] with line and column.
+    /// [`Error::Io`], [`Error::File`] for what is no text, or [`Error::Toml`] with line and column.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
-        Self::parse(&text, path)
+        Self::parse(&crate::read::text(path)?, path)
     }
 
     /// Understands the text of a TOML file; `path` is for messages, and its directory is where data are looked for.

@@ -33,6 +33,7 @@ impl NetworkSpec {
         let outside = around.last().map_or("", |scope| &scope.prefix);
         check_name(&network.name)?;
         network.name = format!("{outside}{}", network.name);
+        network.config.check(&format!(" of network '{}'", network.name))?;
         network.config.trainable = network.trainable.or(network.config.trainable);
         network.config.fill(config);
         if network.kinds() > 0 || !network.has_objects() {

@@ -40,7 +40,7 @@ impl NeuronType {
                 from.base.check(what)
             }
             NeuronType::Izhikevich(p) if p.reset_voltage >= 30.0 => invalid(format!(
-                "reset_voltage is {} mV, but must be below the threshold of 30 mV",
+                "reset-voltage is {} mV, but must be below the threshold of 30 mV",
                 p.reset_voltage
             )),
             _ => Ok(()),
@@ -61,7 +61,7 @@ impl NeuronType {
         let (tau_rc, tau_ref) = match self {
             NeuronType::Lif(p) => (p.tau_rc, p.tau_ref),
             NeuronType::AdaptiveLif(p) => {
-                short("tau_n", p.tau_n)?;
+                short("tau-n", p.tau_n)?;
                 (p.tau_rc, p.tau_ref)
             }
             NeuronType::Izhikevich(_) if dt > 0.002 => {
@@ -71,15 +71,15 @@ impl NeuronType {
             | NeuronType::StochasticSpiking(from)
             | NeuronType::PoissonSpiking(from) => return from.base.check_dt(what, dt),
             NeuronType::AdaptiveLifRate(p) if dt > p.tau_n => {
-                return invalid(format!("a time step of {dt} s is longer than tau_n, {} s", p.tau_n));
+                return invalid(format!("a time step of {dt} s is longer than tau-n, {} s", p.tau_n));
             }
-            NeuronType::AdaptiveLifRate(p) => return short("tau_n", p.tau_n),
+            NeuronType::AdaptiveLifRate(p) => return short("tau-n", p.tau_n),
             _ => return Ok(()),
         };
         if let NeuronType::AdaptiveLif(p) = self
             && dt > p.tau_n
         {
-            return invalid(format!("a time step of {dt} s is longer than tau_n, {} s", p.tau_n));
+            return invalid(format!("a time step of {dt} s is longer than tau-n, {} s", p.tau_n));
         }
         if tau_ref > 0.0 && dt > 2.0 * tau_ref {
             return invalid(format!(
@@ -88,25 +88,25 @@ impl NeuronType {
                 2.0 * tau_ref
             ));
         }
-        short("tau_rc", tau_rc)?;
-        short("tau_ref", tau_ref)
+        short("tau-rc", tau_rc)?;
+        short("tau-ref", tau_ref)
     }
 
     fn constants(&self) -> Vec<(&'static str, f64, Rule)> {
         use Rule::{Finite, NotAbove, NotNegative, Positive};
         let lif = |tau_rc, tau_ref, amplitude| {
             vec![
-                ("tau_rc", tau_rc, Positive),
-                ("tau_ref", tau_ref, NotNegative),
+                ("tau-rc", tau_rc, Positive),
+                ("tau-ref", tau_ref, NotNegative),
                 ("amplitude", amplitude, Positive),
             ]
         };
         let adaptive = |mut list: Vec<_>, tau_n, inc_n| {
-            list.extend([("tau_n", tau_n, Positive), ("inc_n", inc_n, NotNegative)]);
+            list.extend([("tau-n", tau_n, Positive), ("inc-n", inc_n, NotNegative)]);
             list
         };
         let floored = |mut list: Vec<_>, min_voltage| {
-            list.push(("min_voltage", min_voltage, NotAbove(0.0)));
+            list.push(("min-voltage", min_voltage, NotAbove(0.0)));
             list
         };
         match self {
@@ -116,8 +116,8 @@ impl NeuronType {
             NeuronType::LeakyRelu(p) | NeuronType::SpikingLeakyRelu(p) => {
                 vec![("amplitude", p.amplitude, Positive), ("slope", p.slope, Finite)]
             }
-            NeuronType::Sigmoid(p) => vec![("tau_ref", p.tau_ref, Positive)],
-            NeuronType::Tanh(p) => vec![("tau_ref", p.tau_ref, Positive)],
+            NeuronType::Sigmoid(p) => vec![("tau-ref", p.tau_ref, Positive)],
+            NeuronType::Tanh(p) => vec![("tau-ref", p.tau_ref, Positive)],
             NeuronType::LifRate(p) => lif(p.tau_rc, p.tau_ref, p.amplitude),
             NeuronType::Lif(p) => floored(lif(p.tau_rc, p.tau_ref, p.amplitude), p.min_voltage),
             NeuronType::SoftLifRate(p) => {
@@ -133,10 +133,10 @@ impl NeuronType {
                 adaptive(list, p.tau_n, p.inc_n)
             }
             NeuronType::Izhikevich(p) => vec![
-                ("tau_recovery", p.tau_recovery, Positive),
+                ("tau-recovery", p.tau_recovery, Positive),
                 ("coupling", p.coupling, NotNegative),
-                ("reset_voltage", p.reset_voltage, Finite),
-                ("reset_recovery", p.reset_recovery, Finite),
+                ("reset-voltage", p.reset_voltage, Finite),
+                ("reset-recovery", p.reset_recovery, Finite),
             ],
             NeuronType::RegularSpiking(from)
             | NeuronType::StochasticSpiking(from)

@@ -42,7 +42,7 @@ impl NeuronType {
         let limit = self.limit();
         if let Some(bad) = max_rates.iter().find(|x| **x >= limit) {
             return invalid(format!(
-                "a max rate is {bad} Hz, but its {} stay below {limit} Hz, one over tau_ref",
+                "a max rate is {bad} Hz, but its {} stay below {limit} Hz, one over tau-ref",
                 self.name()
             ));
         }

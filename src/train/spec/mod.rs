@@ -197,9 +197,12 @@ impl NetworkSpec {
     /// How to train a network on so many examples.
     ///
     /// # Errors
-    /// No `[train]`, settings that are missing, or a loss without a probe where there is not exactly one.
+    /// No `[train]`, settings that are missing, no epochs, or a loss without a probe where there is not exactly one.
     pub fn training(&self, network: &Network, examples: usize) -> Result<Training> {
         let train = self.train()?;
+        if train.epochs == 0 {
+            return Err(Error::invalid("[train] epochs", "it is 0, but must be at least 1"));
+        }
         let terms = train.terms(network)?;
         let mut objective = Objective::new();
         for term in &terms {

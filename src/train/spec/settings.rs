@@ -168,39 +168,43 @@ impl ScheduleSpec {
     }
 }
 
-/// Strengths in the order of [`Penalty`].
-pub(super) struct Strengths([Option<Penalty>; 5]);
+/// Strengths that are given, and the keys that there are for them.
+pub(super) struct Strengths {
+    given: Vec<Penalty>,
+    keys: &'static str,
+}
 
 impl Strengths {
     pub(super) fn on(self, what: &str) -> Result<impl Iterator<Item = Penalty>> {
-        if self.0.iter().all(Option::is_none) {
-            let problem = "it has no strength; give it l2-half, l2-sum, l1 or norm";
-            return Err(Error::invalid(what, problem));
+        if self.given.is_empty() {
+            return Err(Error::invalid(what, format!("it has no strength; give it {}", self.keys)));
         }
-        Ok(self.0.into_iter().flatten())
+        Ok(self.given.into_iter())
     }
 }
 
 impl PenaltySpec {
     pub(super) fn penalties(&self) -> Strengths {
-        Strengths([
+        let given = [
             self.l2_half.map(Penalty::L2Half),
             self.l2_sum.map(Penalty::L2Sum),
             self.l1.map(Penalty::L1),
             self.norm.map(Penalty::Norm),
             self.decoupled.map(Penalty::Decoupled),
-        ])
+        ];
+        let keys = "l2-half, l2-sum, l1, norm or decoupled";
+        Strengths { given: given.into_iter().flatten().collect(), keys }
     }
 }
 
 impl ActivitySpec {
     pub(super) fn penalties(&self) -> Strengths {
-        Strengths([
+        let given = [
             self.l2_half.map(Penalty::L2Half),
             self.l2_sum.map(Penalty::L2Sum),
             self.l1.map(Penalty::L1),
             self.norm.map(Penalty::Norm),
-            None,
-        ])
+        ];
+        Strengths { given: given.into_iter().flatten().collect(), keys: "l2-half, l2-sum, l1 or norm" }
     }
 }
