@@ -40,18 +40,24 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`Simulator`], [`train`] | the host side: runs, training, checkpoints; objectives, penalties, optimisers, schedules |
+//! | [`toml`] | the file format: networks, data and trainings, and messages in the words of the file |
+//! | [`Simulator`] | the face of runs and training |
+//! | [`train`] | objectives, penalties, optimisers, schedules, and the training that carries them out |
+//! | `sim` | runs: programs, states, data in and out |
+//! | [`builder`] | network → graph, and the gradient of a graph |
+//! | [`network`] | what a user writes |
 //! | [`plan`] | folds and fuses operators, finds what loops in time, places buffers, writes down dispatches |
-//! | [`build`] | network → graph, and the gradient of a graph |
-//! | [`op`] | one file per operator family: contract, gradient, dispatch, CPU twin; its shader has the same stem |
+//! | [`optim`] | optimisers, schedules and penalties, and their kernels |
+//! | [`op`] | one file per operator: contract, gradient, dispatch, CPU twin; its shader has the same stem |
+//! | [`neuron`] | neuron types as steps in time, their gains and biases |
+//! | [`expr`] | scalar expressions and steps: their derivative, their WGSL, their code for the CPU |
 //! | [`graph`] | values with a shape and an extent, operators on them, and their evaluation in f64 |
-//! | [`network`] | what a user writes, in Rust or TOML |
 //! | [`solve`] | decoders: solvers on the host, many systems at once, and what is kept of them on disk |
 //! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
 //! | [`io`], [`plot`] | files and pictures |
-//! | [`read`] | TOML as the types ask for it, messages in the words of the file, and the format as a schema |
 //!
-//! A module uses what stands below it and nothing above; [`error`] is used by all.
+//! A module uses what stands below it and nothing above, and no files use each other in a circle: a test reads the `use` lines.
+//! [`error`] is used by all.
 //!
 //! # Time
 //!
@@ -65,32 +71,46 @@
 //! at the borders, with the same gradient ([`train::Backprop`]). What that takes is planned before anything is allocated
 //! ([`Simulator::memory_estimate`]).
 
-mod allowance;
-pub mod build;
+pub mod builder;
 pub mod engine;
 pub mod error;
+pub mod expr;
 pub mod graph;
 pub mod io;
-mod near;
+#[cfg(test)]
+mod layers;
 pub mod network;
+pub mod neuron;
 pub mod op;
+pub mod optim;
 pub mod plan;
 pub mod plot;
-pub mod read;
-mod recent;
-mod rows;
 mod sim;
+mod simulator;
 pub mod solve;
 pub mod text;
-pub mod train;
+pub mod toml;
+mod trainer;
+
+/// How a network is trained: objective, penalties, optimiser, schedule.
+pub mod train {
+    pub use crate::expr::Surrogate;
+    pub use crate::neuron::Spiking;
+    pub use crate::optim::{Clip, Decay, EpsilonAt, Optimiser, Penalty, Schedule};
+    pub use crate::trainer::{
+        Backprop, Group, Loss, Metric, Objective, Over, Part, Select, Term, Terms, Training,
+    };
+}
 
 pub use ndarray;
 
 pub use engine::{Checks, Device};
 pub use error::{Error, Result};
-pub use sim::{
-    CheckedGradient, Data, EarlyStopping, EnsembleRates, EpochReport, Evaluation, Fit, MemoryEstimate,
-    Options, Outline, OutlinePart, Progress, Recorded, Signal, Simulator, Sink, StepReport, Verdict, Window,
+pub use sim::{Data, EnsembleRates, Options, Outline, OutlinePart, Recorded, Signal, Sink, Window};
+pub use simulator::Simulator;
+pub use trainer::{
+    CheckedGradient, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Progress, StepReport,
+    Verdict,
 };
 
 /// The programs in the README are compiled and run as they stand there.

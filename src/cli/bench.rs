@@ -13,11 +13,11 @@ use ndarray::Array2;
 use nengo_wgpu::engine::{
     ALIGN, Binding, BufferId, BufferRef, Command, Engine, Family, Program, Recording, ceiling,
 };
+use nengo_wgpu::expr::Unary;
 use nengo_wgpu::graph::{Dims, Scope, Source, Type};
 use nengo_wgpu::network::{Activation, Init, Layer, Network, Node};
-use nengo_wgpu::op::Unary;
-use nengo_wgpu::op::norm::{NormBindings, Of, norms};
-use nengo_wgpu::op::update::{Segment, Segments};
+use nengo_wgpu::optim::norm::{NormBindings, Of, norms};
+use nengo_wgpu::optim::update::{Segment, Segments};
 use nengo_wgpu::plan::{self, Output, Place, Request};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Penalty, Select, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
@@ -370,7 +370,7 @@ impl Bench {
     }
 
     fn matmul(&mut self, n: usize) -> Result<Vec<Measured>> {
-        use nengo_wgpu::engine::cpu::gemm::Form;
+        use nengo_wgpu::engine::cpu::form::Form;
         let peak = self.peak()?;
         let mut results = Vec::new();
         for (form, label) in [(Form::Nt, "A·Bᵀ"), (Form::Nn, "A·B"), (Form::Tn, "Aᵀ·B")] {

@@ -26,8 +26,8 @@ use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
 use nengo_wgpu::io::dataset::Dataset;
-use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::text::{MOST_OF_MESSAGE, cut, short_numbers, visible};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Device, Result};
 
 /// Simulates and trains Nengo-style networks on any GPU, and on the CPU.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use nengo_wgpu::io::dataset::Dataset;
-use nengo_wgpu::network::{Network, NetworkSpec, Synapse, ToSpikes};
+use nengo_wgpu::network::{Network, Synapse, ToSpikes};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Data, Error, Options, Result, Simulator, Window};
 
 use super::pictures::PlotArgs;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use nengo_wgpu::io::dataset::{Dataset, Splits};
-use nengo_wgpu::network::NetworkSpec;
 use nengo_wgpu::plot::{self, Curve, Curves};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::Metric;
 use nengo_wgpu::{Data, Evaluation, Fit, Options, Progress, Result, Simulator};
 use serde_json::{Map, Value, json};

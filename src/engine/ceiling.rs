@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::cpu::Io;
-use super::shader::Source;
-use super::{Access, Binding, Dispatch, Kernel, Part, Split, turns};
+use crate::engine::cpu::Io;
+use crate::engine::shader::Source;
+use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, turns};
 
 /// Chains of dependent operations that run side by side in a lane.
 const CHAINS: usize = 16;

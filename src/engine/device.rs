@@ -3,62 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::cpu::CpuEngine;
-use super::wgpu::{Opened, WgpuEngine};
-use super::{Engine, Family, Target};
+use crate::engine::adapter::{Adapter, Checks, DeviceKind};
+use crate::engine::cpu::CpuEngine;
+use crate::engine::wgpu::{Opened, WgpuEngine};
+use crate::engine::{Engine, Family, Target};
 use crate::error::{Error, Result};
-
-/// What a device is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DeviceKind {
-    /// A graphics processor with its own memory.
-    Discrete,
-    /// A graphics processor that shares the system's memory.
-    Integrated,
-    /// An adapter whose kind its driver does not tell, or one inside a virtual machine.
-    Other,
-    /// A driver that computes on the CPU: lavapipe, SwiftShader, WARP.
-    Software,
-    /// This processor's cores without any driver.
-    Cpu,
-}
-
-impl fmt::Display for DeviceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            DeviceKind::Discrete => "discrete GPU",
-            DeviceKind::Integrated => "integrated GPU",
-            DeviceKind::Other => "adapter",
-            DeviceKind::Software => "software adapter",
-            DeviceKind::Cpu => "CPU twin",
-        })
-    }
-}
-
-/// Whether shaders run with the driver's bounds checks, bounded loops and zeroed workgroup memory.
-///
-/// Kernels never rely on them; the tests turn them on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Checks {
-    /// Off: the shaders are this crate's own and validated.
-    #[default]
-    Off,
-    /// On.
-    On,
-}
-
-/// An adapter that could be chosen, for listings.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Adapter {
-    /// The driver's name of it.
-    pub name: String,
-    /// What it is.
-    pub kind: DeviceKind,
-    /// The interface: `Vulkan`, `Metal`, `Dx12`; `none` for the CPU twin.
-    pub backend: String,
-    /// The driver and its version.
-    pub driver: String,
-}
 
 /// An opened device. Copies share it.
 #[derive(Clone)]
@@ -122,7 +71,7 @@ impl Device {
         if wanted == "cpu" {
             return Ok(Self::cpu());
         }
-        let found = super::wgpu::adapters();
+        let found = crate::engine::wgpu::adapters();
         let gpu = |kind: DeviceKind| kind <= DeviceKind::Other;
         let chosen = match wanted.as_str() {
             "auto" | "gpu" => found.iter().filter(|(a, _)| gpu(a.kind)).min_by_key(|(a, _)| a.kind),
@@ -166,7 +115,7 @@ impl Device {
             backend: "none".into(),
             driver: format!("{} threads", Self::cpu().threads),
         };
-        super::wgpu::adapters().into_iter().map(|(a, _)| a).chain([cpu]).collect()
+        crate::engine::wgpu::adapters().into_iter().map(|(a, _)| a).chain([cpu]).collect()
     }
 
     /// The device's name.
@@ -195,7 +144,9 @@ impl Device {
     /// Bytes of memory, where a device takes that of this machine and the machine tells it: the CPU twin and software adapters
     /// on Linux. No driver tells what a graphics processor has.
     pub fn memory(&self) -> Option<u64> {
-        matches!(self.kind, DeviceKind::Cpu | DeviceKind::Software).then(super::host::memory).flatten()
+        matches!(self.kind, DeviceKind::Cpu | DeviceKind::Software)
+            .then(crate::engine::host::memory)
+            .flatten()
     }
 
     /// The device as if a kernel could bind no more bytes at once than these, rounded down to whole lines of 256: what runs

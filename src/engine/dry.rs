@@ -1,6 +1,6 @@
 //! An engine that only counts what it would hold: for plans and estimates without a device's memory.
 
-use super::{BufferId, Engine, Program, Recording};
+use crate::engine::{BufferId, Engine, Program, Recording};
 use crate::error::{Error, Result};
 
 /// Counts bytes; nothing is stored and nothing can run.

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 
-use super::shader::{self, Source};
-use super::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu, turns};
+use crate::engine::shader::{self, Source};
+use crate::engine::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu, turns};
 
 /// How a loop's examples are divided.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,6 +3,8 @@
 //! A [`Recording`] is a list of dispatches and copies on numbered buffers. [`wgpu`] replays it on an adapter,
 //! [`cpu`] on this processor's cores with the same bindings. Nothing outside `engine/wgpu/` mentions wgpu.
 
+mod adapter;
+pub(crate) mod allowance;
 pub mod ceiling;
 pub mod cpu;
 mod device;
@@ -18,7 +20,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use device::{Adapter, Checks, Device, DeviceKind};
+pub use adapter::{Adapter, Checks, DeviceKind};
+pub use device::Device;
 
 use crate::error::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! Shader text: files of `shaders/` with `#import NAME` lines replaced by shared or generated parts.
 
-use super::Family;
+use crate::engine::Family;
 use crate::error::{Error, Result};
 
 /// Everything that makes a pipeline: kernels with equal sources share one.

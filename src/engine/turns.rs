@@ -1,7 +1,7 @@
 //! How often the loops of one lane turn: drivers may allow a number of turns only.
 //!
 //! lavapipe leaves every loop of an invocation once its loops have turned 65,535 times in all, and says nothing: sums end early
-//! and neurons stay silent. So each kernel counts its turns at most ([`Kernel::turns`](super::Kernel::turns)), from the sizes
+//! and neurons stay silent. So each kernel counts its turns at most ([`Kernel::turns`](crate::engine::Kernel::turns)), from the sizes
 //! that it is dispatched with; operators cut what is longer into several dispatches, and what cannot be cut is an error.
 
 /// What lavapipe allows. Other software adapters (SwiftShader, WARP) name no limit and are held to the same.

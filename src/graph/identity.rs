@@ -44,8 +44,9 @@ impl Hasher for Written {
 #[cfg(test)]
 mod tests {
     use super::Identity;
-    use crate::op::expr::{Expr, Instr};
-    use crate::op::{Map, Reduce, Slice, Unary};
+    use crate::expr::Unary;
+    use crate::expr::{Expr, Instr};
+    use crate::op::{Map, Reduce, Slice};
 
     #[test]
     fn data_that_differ_in_one_bit_are_told_apart() {

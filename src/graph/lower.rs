@@ -1,7 +1,7 @@
 //! What an operator is given to turn itself into dispatches: where its values lie, and on which device.
 
-use super::{Dims, Type};
 use crate::engine::{Binding, BufferRef, Target};
+use crate::graph::{Dims, Type};
 
 /// Where a value lies: a range of a buffer, and the element at which its first row starts in there.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,7 +40,7 @@ pub struct Lower<'a> {
     pub output: Placed,
     /// Of the output only the current step's rows exist, so that it does not move with the steps of a loop.
     pub rolls: bool,
-    /// Where the words of [`super::Operator::tables`] lie.
+    /// Where the words of [`crate::graph::Operator::tables`] lie.
     pub tables: Vec<Binding>,
     /// Where its states lie, if it has any.
     pub states: Option<PlacedStates>,
@@ -62,7 +62,7 @@ pub struct Lower<'a> {
 impl Lower<'_> {
     /// Rows of a value of type `ty` that one dispatch covers.
     pub fn rows(&self, ty: Type) -> usize {
-        if self.in_loop && ty.extent == super::Extent::Sequence {
+        if self.in_loop && ty.extent == crate::graph::Extent::Sequence {
             self.tile
         } else {
             ty.total_rows(self.dims)

@@ -1,13 +1,13 @@
 //! The values of a graph in f64: slow and obviously right, for the tests and the check of gradients.
 //!
-//! Nothing is scheduled. Each operator is evaluated by its [`Operator::reference`](super::Operator::reference), one
+//! Nothing is scheduled. Each operator is evaluated by its [`Operator::reference`](crate::graph::Operator::reference), one
 //! step at a time, as soon as what that step reads is there; so operators that walk back in time need no rule of
 //! their own.
 
 use std::collections::HashSet;
 
-use super::{Extent, Graph, Memory, NodeId, Reference, Source, ValueId};
 use crate::error::{Error, Result};
+use crate::graph::{Extent, Graph, Memory, NodeId, Reference, Source, ValueId};
 
 /// The values `wanted` of a graph, each as a whole: row `t * batch + b` of a sequence.
 ///

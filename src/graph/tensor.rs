@@ -3,8 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use super::{Dims, Graph, NodeId, Operator, Source, Type, ValueId};
 use crate::error::{Error, Result};
+use crate::graph::{Dims, Graph, NodeId, Operator, Source, Type, ValueId};
 
 /// A graph under construction.
 ///

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use super::temporary::Temporary;
 use crate::error::{Error, Result};
+use crate::io::temporary::Temporary;
 
 /// Writes a file by way of a temporary file in the same directory, which takes its name at the end.
 ///

@@ -3,18 +3,16 @@
 use std::path::Path;
 
 use ndarray::{Array2, Axis};
-use serde::Deserialize;
 
-use super::csv::{Columns, read_csv_with};
-use super::dataset::{Dataset, Wanted, scaled};
 use crate::error::{Error, Result};
+use crate::io::csv::{Columns, read_csv_with};
+use crate::io::dataset::{Dataset, Wanted, scaled};
 
 /// 32-bit floats hold every integer up to here, so a class index below it is exact.
 const MOST_CLASSES: f32 = (1 << 24) as f32;
 
-/// The column of a table that holds the class index: `"first"`, `"last"` or a number, from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(from = "Form")]
+/// The column of a table that holds the class index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LabelColumn {
     /// The first column.
     First,
@@ -25,37 +23,16 @@ pub enum LabelColumn {
     Index(usize),
 }
 
-/// How a file writes it.
-#[derive(Deserialize)]
-enum Form {
-    #[serde(rename = "$word:first")]
-    First,
-    #[serde(rename = "$word:last")]
-    Last,
-    #[serde(rename = "$whole:the label's column, counted from 0")]
-    Index(usize),
-}
-
-impl From<Form> for LabelColumn {
-    fn from(form: Form) -> Self {
-        match form {
-            Form::First => Self::First,
-            Form::Last => Self::Last,
-            Form::Index(index) => Self::Index(index),
-        }
-    }
-}
-
 /// What an example should be answered with.
 #[derive(Clone, Copy)]
-pub(super) enum Answers {
+pub(crate) enum Answers {
     /// A class.
     Class(LabelColumn),
     /// Numbers in so many columns at the end.
     Numbers(usize),
 }
 
-pub(super) fn load_csv(
+pub(crate) fn load_csv(
     path: &Path,
     answers: Answers,
     scale: f32,

@@ -74,7 +74,7 @@ fn read_limited(path: &Path, most_unpacked: u64, columns: Columns<'_>) -> Result
         }
         if values.capacity() - values.len() < expected {
             let more = values.len().max(1 << 12).max(expected);
-            super::reserve(path, &mut values, more)?;
+            crate::io::reserve(path, &mut values, more)?;
         }
         for (column, field) in line.iter().enumerate() {
             let value = parse(field, (columns.gaps)(column, expected)).map_err(|problem| {

@@ -4,8 +4,8 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::temporary::live;
 use crate::error::{Error, Result};
+use crate::io::temporary::live;
 
 const NAME: &str = ".nengo-wgpu.lock";
 

@@ -4,14 +4,14 @@
 //! error names the file with what was found and what was expected.
 
 pub mod atomic;
-mod columns;
+pub(crate) mod columns;
 pub mod csv;
 pub mod dataset;
 pub mod idx;
+pub(crate) mod images;
 pub mod lock;
 pub mod npy;
 pub mod params;
-pub mod split;
 pub mod table;
 pub mod temporary;
 
@@ -22,6 +22,7 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+pub use columns::LabelColumn;
 
 /// Deflate writes at most 258 bytes per two bits, so no gzip file unpacks to more than this times its length.
 const MOST_GZIP_EXPANSION: u64 = 1032;

@@ -11,8 +11,8 @@ use ndarray::ArrayView3;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use super::atomic::{NewFile, directory};
 use crate::error::{Error, Result};
+use crate::io::atomic::{NewFile, directory};
 
 /// (examples, rows, size)
 pub type Shape = [usize; 3];

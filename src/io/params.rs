@@ -3,17 +3,19 @@
 //! A checkpoint is the same kind of file with more tensors in it (`optimiser/<slot>/<name>`) and a string of
 //! metadata. The same tensors and metadata always give the same bytes.
 
+mod values;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use safetensors::Dtype;
 use safetensors::tensor::TensorInfo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::io::atomic::write_atomic;
+use values::{read_bytes, read_values};
 
 /// Tensors by name: shape, and values in row-major order.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -107,7 +109,7 @@ fn element_count(shape: &[usize]) -> Option<usize> {
 /// type, or holds 64-bit values beyond the range of 32 bits.
 pub fn load(path: impl AsRef<Path>) -> Result<(Tensors, Metadata)> {
     let path = path.as_ref();
-    let (mut file, length) = super::open(path)?;
+    let (mut file, length) = crate::io::open(path)?;
     let header = read_header(path, &mut file, length)?;
     let mut tensors = Tensors::new();
     for name in header.offset_keys() {
@@ -184,72 +186,6 @@ fn fault(header: &[u8]) -> String {
         Some(Err(_)) => format!("has a {METADATA_KEY} that is no table of texts"),
         _ => "is damaged: it names something twice".into(),
     }
-}
-
-/// Reads `count` bytes, a number already known to be in the file.
-fn read_bytes(path: &Path, file: &mut impl Read, count: usize) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if bytes.try_reserve_exact(count).is_err() {
-        return Err(Error::file(path, format!("{count} bytes of it do not fit into memory")));
-    }
-    bytes.resize(count, 0);
-    file.read_exact(&mut bytes).map_err(|e| Error::io("read", path, e))?;
-    Ok(bytes)
-}
-
-fn read_values(path: &Path, file: &mut impl Read, name: &str, info: &TensorInfo) -> Result<Vec<f32>> {
-    let (start, end) = info.data_offsets;
-    // The type is looked at first: nothing is read for a tensor that cannot be used.
-    let convert: fn(&[u8], &mut Vec<f32>) = match info.dtype {
-        Dtype::F32 => |bytes, to| each(bytes, to, f32::from_le_bytes),
-        Dtype::F64 => |bytes, to| each(bytes, to, |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => |bytes, to| each(bytes, to, |b| f16_to_f32(u16::from_le_bytes(b))),
-        Dtype::BF16 => {
-            |bytes, to| each(bytes, to, |b| f32::from_bits(u32::from(u16::from_le_bytes(b)) << 16))
-        }
-        other => {
-            let problem = format!("tensor {name} is of type {other:?}; F32, F64, F16 and BF16 can be read");
-            return Err(Error::file(path, problem));
-        }
-    };
-    let bytes = read_bytes(path, file, end - start)?;
-    let mut values = Vec::new();
-    let count = bytes.len() * 8 / info.dtype.bitsize();
-    if values.try_reserve_exact(count).is_err() {
-        return Err(Error::file(path, format!("the {count} values of tensor {name} do not fit into memory")));
-    }
-    convert(&bytes, &mut values);
-    if info.dtype == Dtype::F64 {
-        for (value, wide) in values.iter().zip(bytes.as_chunks().0) {
-            let wide = f64::from_le_bytes(*wide);
-            if value.is_infinite() && wide.is_finite() {
-                return Err(Error::file(
-                    path,
-                    format!("tensor {name} holds {wide:e}, too large for 32 bits"),
-                ));
-            }
-        }
-    }
-    Ok(values)
-}
-
-/// Converts each group of `N` bytes.
-fn each<const N: usize>(bytes: &[u8], to: &mut Vec<f32>, convert: impl Fn([u8; N]) -> f32) {
-    to.extend(bytes.as_chunks().0.iter().map(|group| convert(*group)));
-}
-
-/// IEEE 754 half precision: 1 sign bit, 5 exponent bits (bias 15), 10 fraction bits. Exact.
-fn f16_to_f32(bits: u16) -> f32 {
-    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
-    let exponent = u32::from(bits >> 10 & 0x1f);
-    let fraction = u32::from(bits & 0x3ff);
-    let magnitude = match exponent {
-        0 => fraction as f32 / (1 << 24) as f32,
-        31 if fraction == 0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => f32::from_bits((exponent + (127 - 15)) << 23 | fraction << 13),
-    };
-    sign * magnitude
 }
 
 /// Checks that a file holds exactly the tensors that a network expects, by name and shape.
@@ -444,7 +380,7 @@ mod tests {
             .collect();
         let exact = [1.0, -2.0, 65504.0, 2f32.powi(-24), 2f32.powi(-14), f32::NEG_INFINITY, 0.333_251_95];
         assert_eq!(file("F16", 7, &half).unwrap(), exact);
-        assert!(f16_to_f32(0x7e00).is_nan());
+        assert!(values::f16_to_f32(0x7e00).is_nan());
         assert_eq!(file("BF16", 2, &[0x80, 0x3f, 0x20, 0xc0]).unwrap(), [1.0, -2.5]);
         let message = file("I64", 1, &[0; 8]).unwrap_err().to_string();
         assert!(message.contains("tensor w is of type I64"), "{message}");

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView3;
 
-use super::atomic::{NewFile, directory};
-use super::npy::{Body, Shape};
 use crate::error::Result;
+use crate::io::atomic::{NewFile, directory};
+use crate::io::npy::{Body, Shape};
 
 /// The times of a table's rows.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -7,13 +7,13 @@ use ndarray::array;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::library::{BasalGanglia, CircularConvolution};
-use super::{
+use crate::error::{Error, Result};
+use crate::network::library::{BasalGanglia, CircularConvolution};
+use crate::network::{
     Activation, Connection, Convolution, Decoding, Distribution, Ensemble, Init, Layer, LearningRule,
     LegendreMemory, Network, Neurons, Node, ObjectId, Pool, Transform,
 };
-use crate::error::{Error, Result};
-use crate::op::neuron::{NeuronType, RectifiedLinear};
+use crate::neuron::{NeuronType, RectifiedLinear};
 
 /// A network whose ensembles have gains of ±1 and biases between -1 and 1.
 fn network(neuron_type: NeuronType) -> Network {

@@ -1,13 +1,13 @@
 //! What objects are like of which nothing else is said.
 
-use super::{Connection, EnsembleSettings, Synapse};
+use crate::network::{Connection, EnsembleSettings, Synapse};
 use crate::solve::{Cache, Solver};
 
 /// What objects are like that are added from now on and say nothing else; Nengo's defaults at first.
 ///
 /// ```
 /// use nengo_wgpu::network::{Ensemble, Network, Node};
-/// use nengo_wgpu::op::neuron::{NeuronType, RectifiedLinear};
+/// use nengo_wgpu::neuron::{NeuronType, RectifiedLinear};
 ///
 /// # fn main() -> nengo_wgpu::Result<()> {
 /// let mut net = Network::new(0);
@@ -32,9 +32,9 @@ pub struct Config {
     /// Whether the parameters are trained of what does not say so itself; true. As in NengoDL, encoders, biases and all weights of
     /// connections are trained then: dense, sparse, convolutions, vectors, single numbers and decoders. Gains, weights that a
     /// learning rule changes, and what only a probe decodes of an ensemble are not. See also
-    /// [`super::Network::set_trainable`].
+    /// [`crate::network::Network::set_trainable`].
     pub trainable: bool,
-    /// Of probes that [`super::Network::probe`] adds.
+    /// Of probes that [`crate::network::Network::probe`] adds.
     pub probe: ProbeSettings,
     /// Where decoders are kept that were found; the user's directory of caches. What counts is what the whole network says,
     /// not a network in it.
@@ -49,7 +49,7 @@ pub struct Config {
 pub struct ProbeSettings {
     /// The filter on what the object gives; none by default.
     pub synapse: Option<Synapse>,
-    /// Seconds from one recorded row to the next, see [`super::Network::probe_every`]; each step by default.
+    /// Seconds from one recorded row to the next, see [`crate::network::Network::probe_every`]; each step by default.
     pub sample_every: Option<f64>,
 }
 

@@ -1,8 +1,8 @@
 //! From rates to spikes: a network that was trained with rates runs with neurons that spike.
 
-use super::{Activation, Kind, Network, ObjectId, Population, Synapse, Target};
 use crate::error::{Error, Result};
-use crate::op::neuron::{FromRates, Lif, NeuronType, RectifiedLinear};
+use crate::network::{Activation, Kind, Network, ObjectId, Population, Synapse, Target};
+use crate::neuron::{FromRates, Lif, NeuronType, RectifiedLinear};
 
 /// How [`Network::convert_to_spikes`] goes about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,7 +92,7 @@ impl Network {
                     Activation::Identity | Activation::Softmax => return Ok(None),
                     Activation::Relu => Some(NeuronType::SpikingRectifiedLinear(RectifiedLinear::default())),
                     Activation::LeakyRelu(slope) => {
-                        Some(NeuronType::SpikingLeakyRelu(crate::op::neuron::LeakyRelu {
+                        Some(NeuronType::SpikingLeakyRelu(crate::neuron::LeakyRelu {
                             slope: f64::from(slope),
                             ..Default::default()
                         }))

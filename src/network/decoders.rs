@@ -5,10 +5,10 @@ use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array2, ArrayView1, Axis, concatenate, s};
 
-use super::decoding::Decode;
-use super::ensemble::Encoding;
-use super::{Distribution, Function, Init, Kind, Network, ObjectId, seed_of};
 use crate::error::{Error, Result};
+use crate::network::decoding::Decode;
+use crate::network::encoding::Encoding;
+use crate::network::{Distribution, Function, Init, Kind, Network, ObjectId, seed_of};
 use crate::solve::{Job, Key, Solution, Solver, solve_all};
 
 /// What is solved with the same activities and the same method.
@@ -49,7 +49,7 @@ impl Network {
     /// # Errors
     /// Of the first connection that cannot be solved: neurons that are all silent over the points, a function that panics or
     /// gives something else than it gave for zeros, a system without an answer, neurons that know no rates, or a system that
-    /// takes more memory than [`super::Config::memory`] allows.
+    /// takes more memory than [`crate::network::Config::memory`] allows.
     pub fn solve(&mut self) -> Result<()> {
         self.solve_with(|_, _| {})
     }
@@ -91,12 +91,13 @@ impl Network {
             p.init = Init::Values(values.into_iter().collect());
         }
         self.decodes.clear();
-        let values = |parameters: &super::Index<super::ParameterDef>, name: String| -> Vec<f64> {
-            match parameters.place(&name).map(|at| &parameters[at].init) {
-                Some(Init::Values(values)) => values.iter().map(|x| f64::from(*x)).collect(),
-                _ => Vec::new(),
-            }
-        };
+        let values =
+            |parameters: &crate::network::Index<crate::network::ParameterDef>, name: String| -> Vec<f64> {
+                match parameters.place(&name).map(|at| &parameters[at].init) {
+                    Some(Init::Values(values)) => values.iter().map(|x| f64::from(*x)).collect(),
+                    _ => Vec::new(),
+                }
+            };
         for object in &mut self.objects {
             let Kind::Ensemble(encoding, _) = &mut object.kind else { continue };
             let encoding = Arc::make_mut(encoding);

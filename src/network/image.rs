@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Init;
+use crate::network::Init;
 use crate::op;
 use crate::op::convolution::Form;
 use crate::op::window::Window;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
-use super::{Link, Object, ParameterDef, ProbeSpec};
+use crate::network::{Link, Object, ParameterDef, ProbeSpec};
 
 /// What has a name, which it keeps.
 pub(crate) trait Called {

@@ -4,8 +4,8 @@ use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::Distribution;
 use crate::error::{Error, Result};
+use crate::network::Distribution;
 
 /// Distribution or values that a parameter of shape `[rows, cols]` (size_out × size_in) starts from.
 ///

@@ -1,8 +1,8 @@
 //! Layers of deep learning: weights, bias, activation, dropout.
 
-use super::Init;
-use crate::op::Unary;
-use crate::op::neuron::NeuronType;
+use crate::expr::Unary;
+use crate::network::Init;
+use crate::neuron::NeuronType;
 
 /// An elementwise function at the end of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
@@ -75,7 +75,7 @@ pub struct Layer {
     pub weights_init: Init,
     /// How `b` starts.
     pub bias_init: Init,
-    /// Whether `W` and `b` are trained; as [`super::Config::trainable`] says if not given.
+    /// Whether `W` and `b` are trained; as [`crate::network::Config::trainable`] says if not given.
     pub trainable: Option<bool>,
 }
 
@@ -105,7 +105,7 @@ impl Layer {
         self
     }
 
-    /// With neurons in place of an activation; their states start as those of [`super::Neurons`].
+    /// With neurons in place of an activation; their states start as those of [`crate::network::Neurons`].
     pub fn neurons(mut self, neurons: impl Into<NeuronType>) -> Self {
         self.neurons = Some(neurons.into());
         self

@@ -1,10 +1,10 @@
 //! Rules by which a connection's weights change while a network runs.
 
-use super::{
+use crate::error::{Error, Result};
+use crate::network::{
     Columns, ConnectionId, Init, Kind, Link, Network, Node, Object, ObjectId, Product, Slice, Synapse,
     seed_of,
 };
-use crate::error::{Error, Result};
 
 /// How a connection's weights, decoders or encoders change at each step of a run. `dt` is the length of a step.
 ///
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 /// Weights that a rule changes are not trained offline, and no gradient flows through them.
 ///
 /// Probes read what is named here, and `delta`, the change that a step brings, and `weights`, as the step used them
-/// ([`super::Target::Rule`]).
+/// ([`crate::network::Target::Rule`]).
 #[derive(Clone, Debug, PartialEq)]
 pub enum LearningRule {
     /// Prescribed error sensitivity (MacNeil & Eliasmith 2011): `W[i, j] -= learning_rate dt / n e[i] a[j]`, with `n` columns

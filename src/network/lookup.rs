@@ -1,7 +1,9 @@
 //! What is in a network: objects, connections, probes and parameters by name, and what they are.
 
-use super::{ConnectionId, Kind, Link, Network, Node, Object, ObjectId, ParameterDef, ProbeId, Target};
 use crate::error::{Error, Result};
+use crate::network::{
+    ConnectionId, Kind, Link, Network, Node, Object, ObjectId, ParameterDef, ProbeId, Target,
+};
 
 impl Network {
     /// The object of a name.

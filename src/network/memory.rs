@@ -2,8 +2,8 @@
 
 use ndarray::{Array1, Array2};
 
-use super::{Activation, Connection, Init, Layer, Network, Node, ObjectId, Synapse, Transform};
 use crate::error::{Error, Result};
+use crate::network::{Activation, Connection, Init, Layer, Network, Node, ObjectId, Synapse, Transform};
 
 /// A recurrent layer beside a memory that keeps a window of its input as coefficients of Legendre polynomials
 /// (Voelker, Kajić and Eliasmith 2019), as in NengoDL's benchmark.
@@ -34,8 +34,8 @@ impl LegendreMemory {
         // Equations 1 and 2 of the paper, with i the row and j the column.
         let a = Array2::from_shape_fn((n, n), |(i, j)| scale(i) * if i < j { -1.0 } else { sign(i - j + 1) });
         let b = Array2::from_shape_fn((n, 1), |(i, _)| scale(i) * sign(i));
-        let system = super::StateSpace { a, b, c: Array2::zeros((1, n)), d: 0.0 };
-        let steps = system.discretise(1.0, super::Method::ZeroOrderHold);
+        let system = crate::network::StateSpace { a, b, c: Array2::zeros((1, n)), d: 0.0 };
+        let steps = system.discretise(1.0, crate::network::Method::ZeroOrderHold);
         (steps.a, steps.b.column(0).to_owned())
     }
 }

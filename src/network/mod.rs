@@ -2,12 +2,13 @@
 
 pub mod benchmarks;
 mod config;
+mod connect;
 mod connection;
 mod convert;
 mod decoders;
 mod decoding;
-mod discretise;
 mod distribution;
+mod encoding;
 mod ensemble;
 mod function;
 mod image;
@@ -21,10 +22,10 @@ mod memory;
 mod neurons;
 mod node;
 mod noise;
+mod outputs;
 mod probe;
 mod process;
 mod slice;
-pub mod spec;
 mod synapse;
 mod tensor_node;
 mod trainable;
@@ -33,16 +34,17 @@ mod vocabulary;
 
 use std::sync::Arc;
 
+pub use crate::op::callback::{CallbackFactory, HostFunction};
+pub use crate::op::discretise::{Discrete, Method, StateSpace};
 pub use config::{Config, ProbeSettings};
 pub use connection::Connection;
 pub use convert::ToSpikes;
 use decoding::Decode;
 pub use decoding::Decoding;
-pub use discretise::{Method, StateSpace};
 pub use distribution::{Distribution, Fan, Spread};
-use ensemble::Encoding;
+use encoding::Encoding;
 pub use ensemble::{Ensemble, EnsembleSettings};
-pub use function::{Function, TimeExpressions};
+pub use function::{Function, TimeExpressions, TimeFunction};
 pub use image::{Convolution, Padding, Pool, PoolOf};
 use index::Index;
 pub use init::Init;
@@ -53,22 +55,21 @@ pub(crate) use learning::{Place, Rule, Weights};
 pub use memory::LegendreMemory;
 pub(crate) use neurons::Population;
 pub use neurons::{Neurons, Tuning};
-pub use node::{CallbackFactory, HostFunction, Node, TimeFunction};
+pub use node::Node;
 pub use noise::{Draw, Noise, NoiseFilter};
 pub(crate) use probe::ProbeSpec;
 pub use probe::Target;
 pub use process::{Interpolation, Process, WhiteSignal};
 pub(crate) use slice::Columns;
 pub use slice::Slice;
-pub use spec::NetworkSpec;
-pub use synapse::{Discrete, LinearFilter, Synapse, System};
+pub use synapse::{LinearFilter, Synapse, System};
 pub use tensor_node::{Bound, ParameterDef, Parameters, TensorNode};
 
 pub(crate) use transform::Product;
 pub use transform::{Sparse, Transform};
 pub use vocabulary::{Vocabulary, bind, involution, similarity, superpose, unbind};
 
-use crate::allowance;
+use crate::engine::allowance;
 use crate::error::{Error, Result};
 
 /// An object of a network: a node, layer or tensor node.
@@ -369,7 +370,7 @@ impl Network {
     }
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.ends_with('.') || name.contains('/') {
         return Err(Error::invalid(
             format!("the name '{name}'"),

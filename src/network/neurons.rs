@@ -1,16 +1,16 @@
 //! Populations of neurons.
 
-use super::init::seed_of;
-use super::{Init, Kind, Network, Object};
 use crate::error::{Error, Result};
 use crate::graph::State;
-use crate::op::neuron::NeuronType;
+use crate::network::init::seed_of;
+use crate::network::{Init, Kind, Network, Object};
+use crate::neuron::NeuronType;
 
 /// `n` neurons with the currents `J = gain * input + bias`; gain and bias are the parameters `NAME/gain` and `NAME/bias`.
 ///
 /// ```
 /// use nengo_wgpu::network::{Network, Neurons};
-/// use nengo_wgpu::op::neuron::NeuronType;
+/// use nengo_wgpu::neuron::NeuronType;
 ///
 /// # fn main() -> nengo_wgpu::Result<()> {
 /// let mut net = Network::new(0);

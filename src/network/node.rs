@@ -5,40 +5,9 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::{Process, TimeExpressions};
 use crate::error::Result;
-
-/// A function of time, in seconds, evaluated on the host ahead of a run. It gives the same values whenever it is asked for the
-/// same time: what it gives is one for all examples, and some times may be asked for again.
-pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
-
-/// What a callback computes on the host for one example. Every function of time in seconds and of a row that can be copied
-/// is one: what it keeps from call to call is copied with it.
-pub trait HostFunction: Send {
-    /// The values at a time, in seconds, for the row that comes in.
-    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32>;
-    /// Another one that keeps what this one keeps now.
-    fn copy(&self) -> Box<dyn HostFunction>;
-}
-
-impl<F: FnMut(f64, &[f32]) -> Vec<f32> + Clone + Send + 'static> HostFunction for F {
-    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32> {
-        self(t, x)
-    }
-
-    fn copy(&self) -> Box<dyn HostFunction> {
-        Box::new(self.clone())
-    }
-}
-
-impl Clone for Box<dyn HostFunction> {
-    fn clone(&self) -> Self {
-        (**self).copy()
-    }
-}
-
-/// Makes the function of an example, by its number in the data, as it is before the first step.
-pub type CallbackFactory = Arc<dyn Fn(usize) -> Box<dyn HostFunction> + Send + Sync>;
+use crate::network::{Process, TimeExpressions, TimeFunction};
+use crate::op::callback::CallbackFactory;
 
 /// Where a signal comes from that the network does not compute.
 #[derive(Clone)]
@@ -67,7 +36,7 @@ impl Node {
 
     /// A function of time by an expression of `t`, in seconds, for each value: `"sin(2*pi*t)"`, `"t; max(1 - t, 0)"`.
     ///
-    /// Expressions are those of [`Function::parse`](super::Function::parse), with `t` in place of dimensions.
+    /// Expressions are those of [`Function::parse`](crate::network::Function::parse), with `t` in place of dimensions.
     ///
     /// # Errors
     /// What is wrong and in which column, with the names there are.
@@ -138,6 +107,13 @@ impl Node {
             Node::Process(process) => process.size(),
             Node::Input(n) | Node::Function(n, _) | Node::Passthrough(n) | Node::Callback(_, n, _) => *n,
         }
+    }
+}
+
+impl TimeExpressions {
+    /// The node that gives them.
+    pub fn node(&self) -> Node {
+        Node::Function(self.size(), self.function())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Random numbers at each step, drawn on the device.
 
-use super::discretise::{Method, StateSpace};
-use super::{Discrete, LinearFilter, Synapse};
 use crate::error::{Error, Result};
+use crate::network::{Discrete, LinearFilter, Synapse};
+use crate::op::discretise::{Method, StateSpace};
 
 /// Random numbers, drawn anew for each step, example and dimension, and filtered or not.
 ///
@@ -87,7 +87,7 @@ impl Noise {
         Self { seed: Some(seed), ..self }
     }
 
-    pub(super) fn check(&self, what: &str) -> Result<()> {
+    pub(crate) fn check(&self, what: &str) -> Result<()> {
         let invalid = |problem: String| Err(Error::invalid(what, problem));
         match self.distribution {
             Draw::Uniform(low, high) if !(low.is_finite() && high.is_finite() && low <= high) => {

@@ -1,7 +1,7 @@
 //! What is recorded.
 
-use super::{ConnectionId, Network, ObjectId, ProbeId, ProbeSettings, Slice, Synapse};
 use crate::error::{Error, Result};
+use crate::network::{ConnectionId, Network, ObjectId, ProbeId, ProbeSettings, Slice, Synapse};
 
 /// What a probe reads.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,7 +12,7 @@ pub enum Target {
     Input(ObjectId),
     /// A state of an object's neurons after each step, by its name.
     State(ObjectId, String),
-    /// A signal of a connection's learning rule at each step, by its name (see [`super::LearningRule`]); a matrix as one row,
+    /// A signal of a connection's learning rule at each step, by its name (see [`crate::network::LearningRule`]); a matrix as one row,
     /// row by row.
     Rule(ConnectionId, String),
     /// A parameter, by its name.
@@ -73,7 +73,7 @@ impl Target {
 }
 
 impl Network {
-    /// Adds a probe on an object's output, with the filter and the time between rows that [`super::Config::probe`] says.
+    /// Adds a probe on an object's output, with the filter and the time between rows that [`crate::network::Config::probe`] says.
     ///
     /// # Errors
     /// As [`Network::add_probe`] and [`Network::probe_every`].

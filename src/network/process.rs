@@ -7,9 +7,9 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use realfft::{RealFftPlanner, num_complex::Complex};
 
-use super::init::standard_normal;
-use super::{Noise, TimeFunction};
 use crate::error::{Error, Result};
+use crate::network::init::standard_normal;
+use crate::network::{Noise, TimeFunction};
 
 /// Where a node's output comes from, if it follows a rule in time.
 ///

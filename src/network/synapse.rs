@@ -1,8 +1,8 @@
 //! Filters on connections and probes.
 
-use super::discretise::{Method, StateSpace};
 use crate::error::{Error, Result};
-use crate::op::scan::lost_step;
+use crate::expr::step::lost_step;
+use crate::op::discretise::{Discrete, Method, StateSpace};
 
 /// A filter on a connection or probe. It delays by one step: what leaves it at a step depends on what came in up to
 /// the step before. Without a synapse nothing is delayed.
@@ -112,15 +112,6 @@ impl From<LinearFilter> for Synapse {
     fn from(filter: LinearFilter) -> Self {
         Self::LinearFilter(filter)
     }
-}
-
-/// A synapse at a time step.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Discrete {
-    /// `y = C x + D u, x <- A x + B u` where D is not 0, else `x <- A x + B u, y = C x`.
-    Linear(StateSpace),
-    /// `y = sum of w_k u_k`, with `u_k` the input k steps ago.
-    Taps(Vec<f64>),
 }
 
 /// Poles nearer to the unit circle than this count as on it.

@@ -1,8 +1,8 @@
 //! Layers of the user's own: parameters made before the loop, operators applied at each step.
 
-use super::Init;
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
+use crate::network::Init;
 
 /// A parameter of a network.
 #[derive(Clone, Debug, PartialEq)]

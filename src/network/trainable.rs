@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Link, Network, ObjectId};
 use crate::error::{Error, Result};
+use crate::network::{Link, Network, ObjectId};
 
 impl Network {
     /// Trains or freezes what has this name: a parameter, an object or connection with its parameters, or a network

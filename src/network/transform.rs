@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::{Convolution, Init, Pool};
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
+use crate::network::{Convolution, Init, Pool};
 use crate::op::{self, Pattern};
 
 /// What a connection multiplies by. `size_in` and `size_out` are the dimensions of its two ends, after slicing.
@@ -64,7 +64,7 @@ pub(crate) enum Product {
 }
 
 /// What a transform is between two ends.
-pub(super) struct Between {
+pub(crate) struct Between {
     /// How it is computed.
     pub product: Product,
     /// Rows, columns and start of its parameter.
@@ -78,7 +78,7 @@ impl Transform {
     ///
     /// # Errors
     /// Numbers that are not finite, or indices outside.
-    pub(super) fn between(&self, connection: &str, size_in: usize, size_out: usize) -> Result<Between> {
+    pub(crate) fn between(&self, connection: &str, size_in: usize, size_out: usize) -> Result<Between> {
         let invalid = |problem: String| Error::invalid(format!("connection '{connection}'"), problem);
         let image = |shape: &[usize]| {
             let size = shape.iter().try_fold(1_usize, |a, &b| a.checked_mul(b));
@@ -118,7 +118,7 @@ impl Transform {
     }
 
     /// Dimensions that arrive of `size_in`; nothing where the transform gives as many as are wanted.
-    pub(super) fn size_out(&self, size_in: usize) -> Option<usize> {
+    pub(crate) fn size_out(&self, size_in: usize) -> Option<usize> {
         match self {
             Transform::Identity | Transform::Scalar(_) | Transform::Vector(_) => Some(size_in),
             Transform::Dense(_) | Transform::Sparse(_) => None,

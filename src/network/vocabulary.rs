@@ -2,8 +2,8 @@
 
 use ndarray::{Array1, Array2};
 
-use super::{Distribution, seed_of};
 use crate::error::{Error, Result};
+use crate::network::{Distribution, seed_of};
 
 /// Vectors of one size with names, of length 1 each and mostly unlike each other.
 ///
@@ -96,7 +96,7 @@ impl Vocabulary {
         self.vectors.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The vectors in order, names × dimensions, as an [`super::library::AssociativeMemory`] takes them.
+    /// The vectors in order, names × dimensions, as an [`crate::network::library::AssociativeMemory`] takes them.
     pub fn matrix(&self) -> Array2<f64> {
         Array2::from_shape_fn((self.vectors.len(), self.dimensions), |(i, j)| self.vectors[i].1[j])
     }

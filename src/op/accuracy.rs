@@ -1,9 +1,9 @@
 //! Whether each row's largest element is where the target says.
 
-use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
+use crate::op::rows::{Entry, RowKernel};
 
 /// 1 for each row whose largest element (the first of equals) is the target's class, else 0.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]

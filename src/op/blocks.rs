@@ -1,9 +1,9 @@
 //! Blocks at equal distances in a fixed matrix: how the parameters of several objects are read as one.
 
-use super::columns;
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::op::columns;
 
 /// `count` blocks of consecutive elements of a fixed matrix, one after the other, as another fixed matrix.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]

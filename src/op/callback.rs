@@ -1,11 +1,39 @@
 //! A function of the user's that runs on the host, between two parts of a program.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Reference, Tensor, Type};
-use crate::network::CallbackFactory;
+
+/// What a callback computes on the host for one example. Every function of time in seconds and of a row that can be copied
+/// is one: what it keeps from call to call is copied with it.
+pub trait HostFunction: Send {
+    /// The values at a time, in seconds, for the row that comes in.
+    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32>;
+    /// Another one that keeps what this one keeps now.
+    fn copy(&self) -> Box<dyn HostFunction>;
+}
+
+impl<F: FnMut(f64, &[f32]) -> Vec<f32> + Clone + Send + 'static> HostFunction for F {
+    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32> {
+        self(t, x)
+    }
+
+    fn copy(&self) -> Box<dyn HostFunction> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn HostFunction> {
+    fn clone(&self) -> Self {
+        (**self).copy()
+    }
+}
+
+/// Makes the function of an example, by its number in the data, as it is before the first step.
+pub type CallbackFactory = Arc<dyn Fn(usize) -> Box<dyn HostFunction> + Send + Sync>;
 
 /// What a node, or the function of a connection, computes on the host: a row for each step and example from the row of its
 /// input.

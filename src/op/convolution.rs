@@ -4,13 +4,13 @@ mod twin;
 
 use std::ops::Range;
 
-use super::reduce;
-use super::window::Window;
 use crate::engine::cpu::Io;
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::op::reduce;
+use crate::op::window::Window;
 
 /// What a [`Convolution`] computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

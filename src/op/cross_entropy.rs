@@ -1,11 +1,11 @@
 //! Softmax cross-entropy of each row with a class index or class weights.
 
-use super::rows::{Entry, RowKernel};
-use super::softmax::{reference_softmax, softmax};
 use crate::engine::Dispatch;
 use crate::engine::cpu::sums;
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
+use crate::op::rows::{Entry, RowKernel};
+use crate::op::softmax::{reference_softmax, softmax};
 
 /// `-sum(weight * ln softmax(x))` for each row, from logits and targets.
 ///

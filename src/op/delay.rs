@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::expr::Expr;
-use super::map::Map;
 use crate::engine::Dispatch;
 use crate::error::Result;
+use crate::expr::Expr;
 use crate::graph::{Adjoint, Lower, Memory, Operator, Reference, Tensor, Type};
+use crate::op::map::Map;
 
 /// The input of the step before (of the step after, if time runs `backward`). It starts at zero.
 ///

@@ -1,11 +1,11 @@
 //! Linear filters over time, as scans: synapses of all kinds.
 
-use super::compiled::System;
-use super::real::{Real, Var};
-use super::scan::{Emits, Scan};
-use super::step::Step;
+use crate::expr::real::{Real, Var};
+use crate::expr::step::Step;
+use crate::expr::system::System;
 use crate::graph::{State, Tensor};
-use crate::network::{Discrete, StateSpace};
+use crate::op::discretise::{Discrete, StateSpace};
+use crate::op::scan::{Emits, Scan};
 
 /// The scan of a filter. With `delays`, its output is that of the step before (a synapse on a connection), else that of
 /// this step.

@@ -1,10 +1,10 @@
 //! The last step of a sequence, and its adjoint.
 
-use super::expr::{Expr, Instr};
-use super::map::Map;
 use crate::engine::Dispatch;
 use crate::error::Result;
+use crate::expr::{Expr, Instr};
 use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Reference, Tensor, Type};
+use crate::op::map::Map;
 
 /// The rows of the last step, one for each example.
 ///

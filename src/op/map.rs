@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use super::expr::{Expr, Instr, Lane};
-use super::function::{Binary, Unary};
-use super::operands::Operands;
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
+use crate::expr::function::{Binary, Unary};
+use crate::expr::operands::Operands;
+use crate::expr::{Expr, Instr, Lane};
 use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
 
 /// `output = expr(inputs)` for each element. An input may have one row or one column, or a smaller extent:

@@ -9,16 +9,17 @@ use std::ops::Range;
 pub use variant::family_name;
 use variant::{LONG, Variant};
 
-use super::expr::Expr;
-use super::operands::Operands;
-use super::reduce;
 use crate::engine::cpu::Io;
-use crate::engine::cpu::gemm::{Form, Gemm};
+use crate::engine::cpu::form::Form;
+use crate::engine::cpu::gemm::Gemm;
 use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Split, turns};
 use crate::error::Result;
+use crate::expr::Expr;
+use crate::expr::operands::Operands;
 use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::op::reduce;
 
 /// A product of two matrices, `groups` of them side by side.
 ///

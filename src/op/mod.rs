@@ -1,40 +1,30 @@
 //! One file per operator family, with the same stem as its shader: its contract, its gradient, its dispatch and its
 //! CPU twin; and the methods of [`Tensor`](crate::graph::Tensor) that use it.
 
-pub mod accumulate;
 pub mod accuracy;
 pub mod blocks;
 pub mod callback;
-mod chunks;
 pub mod columns;
-pub mod compiled;
 pub mod convolution;
 pub mod cross_entropy;
 pub mod delay;
+pub mod discretise;
 pub mod dropout;
-mod dual;
-pub mod expr;
 pub mod filter;
-pub mod function;
 pub mod last;
 pub mod learn;
 pub mod map;
 pub mod matmul;
-pub mod neuron;
+pub mod neurons;
 pub mod noise;
-pub mod norm;
-mod operands;
 pub mod pool;
-pub mod real;
 pub mod reduce;
 mod rows;
 pub mod sample;
 pub mod scan;
 pub mod softmax;
 pub mod sparse;
-pub mod step;
 pub mod transpose;
-pub mod update;
 pub mod window;
 
 pub use accuracy::Accuracy;
@@ -45,7 +35,6 @@ pub use convolution::Convolution;
 pub use cross_entropy::CrossEntropy;
 pub use delay::Delay;
 pub use dropout::Dropout;
-pub use function::{Binary, Surrogate, Unary};
 pub use last::{AtLast, Last};
 pub use learn::Learn;
 pub use map::Map;

@@ -3,12 +3,12 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use super::dropout::philox;
 use crate::engine::cpu::{Io, math};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::op::dropout::philox;
 
 /// `offset + factor * draw`, with a standard normal number or a uniform one in `0 <= draw < 1` for each element.
 ///

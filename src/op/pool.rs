@@ -2,12 +2,12 @@
 
 use std::ops::{AddAssign, Range};
 
-use super::window::Window;
 use crate::engine::cpu::{Io, sums};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::op::window::Window;
 
 /// What stands for a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Hash)]

@@ -3,14 +3,14 @@
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
-use super::expr::{Expr, Lane};
-use super::map::Map;
-use super::operands::Operands;
 use crate::engine::cpu::{Io, Work, sums};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target, fold, turns};
 use crate::error::Result;
+use crate::expr::operands::Operands;
+use crate::expr::{Expr, Lane};
 use crate::graph::{Adjoint, Extent, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::op::map::Map;
 
 /// `output = scale * sum(expr(inputs))` over the rows or columns that `to` has not.
 ///
@@ -286,7 +286,7 @@ impl ReduceKernel {
         mut f: impl FnMut(usize, &[Lane<'a>]),
     ) {
         let cols = self.cols();
-        let mut lanes = [Lane::Splat(0.0); super::map::MAX_INPUTS];
+        let mut lanes = [Lane::Splat(0.0); crate::op::map::MAX_INPUTS];
         let n = self.operands.list.len();
         let mut at = from;
         while at < to {

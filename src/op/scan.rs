@@ -3,19 +3,20 @@
 //! Each column of each example walks through time on its own, so a whole window is one dispatch. The adjoint of a scan is a
 //! scan as well: the adjoint step with time reversed, over the states that the forward scan kept.
 
+mod chunks;
 mod fragment;
-mod walk;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::operands::Operands;
-use super::step::Step;
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
+use crate::expr::Step;
+use crate::expr::operands::Operands;
+use crate::expr::scan_cpu::{MAX_OPERANDS, ScanLoop};
 use crate::graph::{Adjoint, Extent, Lower, Memory, Operator, Placed, Reference, State, Tensor, Type};
 
 /// What a scan's output is.
@@ -142,7 +143,7 @@ impl Operator for Scan {
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
-        if let Some(dispatches) = super::chunks::lower(self, at) {
+        if let Some(dispatches) = chunks::lower(self, at) {
             return Ok(dispatches);
         }
         let list = (0..at.inputs.len()).map(|i| at.operand(i)).collect();
@@ -194,7 +195,7 @@ impl Operator for Scan {
 
 /// One dispatch of `shaders/scan.wgsl`.
 #[derive(Clone, Debug)]
-pub(super) struct ScanKernel {
+struct ScanKernel {
     op: Scan,
     step: Step,
     operands: Operands,
@@ -246,6 +247,21 @@ impl ScanKernel {
 
     fn delayed(&self) -> bool {
         self.op.emits == Emits::Delayed
+    }
+
+    fn on_cpu(&self) -> ScanLoop<'_> {
+        ScanLoop {
+            operands: &self.operands,
+            states: self.op.states.len(),
+            batch: self.batch,
+            steps: self.steps,
+            blocks: self.blocks(),
+            kept: self.kept(),
+            delayed: self.delayed(),
+            rolls: self.rolls,
+            backward: self.op.backward,
+            flat: self.flat,
+        }
     }
 }
 
@@ -327,20 +343,8 @@ impl Kernel for ScanKernel {
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
         let row0 = row0 + self.first * self.batch;
         match self.step.compiled() {
-            Some(compiled) => compiled.walk(self, io, units, row0),
-            None => self.walk(io, units, row0),
+            Some(compiled) => compiled.walk(&self.on_cpu(), io, units, row0),
+            None => self.on_cpu().interpret(&self.step, io, units, row0),
         }
     }
 }
-
-/// What is wrong with a time step, if it is so short beside a time constant that single precision keeps less than two bits of
-/// it where a state is near 1.
-pub(crate) fn lost_step(dt: f64, what: &str, tau: f64) -> Option<String> {
-    let least = tau / (1 << 21) as f64;
-    (dt < least).then(|| {
-        format!("a time step of {dt} s is lost in single precision beside {what}, {tau} s; take at least {least:.1e} s")
-    })
-}
-
-/// With an output and a buffer of states, as many as every adapter can bind.
-const MAX_OPERANDS: usize = 6;

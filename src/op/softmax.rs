@@ -1,10 +1,10 @@
 //! Softmax over the columns of each row.
 
-use super::rows::{Entry, RowKernel};
 use crate::engine::Dispatch;
 use crate::engine::cpu::{math, sums};
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operator, Reference, Tensor, Type};
+use crate::op::rows::{Entry, RowKernel};
 
 /// `y = exp(x - max x) / sum exp(x - max x)` for each row.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]

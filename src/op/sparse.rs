@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::reduce;
 use crate::engine::cpu::{Io, sums};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Table, Tensor, Type};
+use crate::op::reduce;
 
 /// Where a matrix of `rows` × `cols` has its entries.
 #[derive(Clone, Debug, PartialEq, Hash)]

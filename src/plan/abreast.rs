@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Stage;
 use crate::graph::Graph;
+use crate::plan::Stage;
 
 /// Makes one loop of loops that run in the same direction of time and do not read from each other, so that what a step
 /// costs besides its operators is paid once. A loop joins the first such loop that it could run with, counted in

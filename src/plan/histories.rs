@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Carry, Stage};
 use crate::engine::{Binding, BufferRef, Command};
 use crate::graph::{Dims, Graph, NodeId, Placed, PlacedStates, Source, ValueId};
+use crate::plan::{Carry, Stage};
 
 /// Where values that are carried through time lie.
 pub(super) struct Histories<'a> {

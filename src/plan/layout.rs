@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Stage;
-use crate::engine::cpu::gemm::Form;
+use crate::engine::cpu::form::Form;
 use crate::engine::{Family, Target};
 use crate::graph::{Graph, Operator, Type, ValueId};
 use crate::op::{Matmul, Transpose};
+use crate::plan::Stage;
 
 /// With fewer rows than this at once, the CPU's products are up to three times faster if the weights need not be
 /// transposed on the way.

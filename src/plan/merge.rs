@@ -15,11 +15,11 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use self::emit::Emit;
-use super::{ParameterPlace, stages};
-use crate::engine::cpu::gemm::Form;
+use crate::engine::cpu::form::Form;
 use crate::error::Result;
 use crate::graph::{Graph, Identity, Node, NodeId, Source, Type, ValueId};
 use crate::op::{Map, Matmul, Scan};
+use crate::plan::{ParameterPlace, stages};
 
 /// Where parameters of the same shape would lie one behind the other: the first one's offset in the parameters' buffer, and
 /// the distance from one to the next, in floats. `None` where they do not lie so.
@@ -59,8 +59,8 @@ pub fn merge(
     trained: &[bool],
     placement: Placement<'_>,
 ) -> Result<Merged> {
-    let outputs: Vec<super::Output> =
-        wanted.iter().map(|&value| super::Output { value, place: super::Place::Keep }).collect();
+    let outputs: Vec<crate::plan::Output> =
+        wanted.iter().map(|&value| crate::plan::Output { value, place: crate::plan::Place::Keep }).collect();
     let found = groups(graph, &stages::stages(graph, &outputs)?, trained);
     let mut emit = Emit::new(graph, trained.len(), placement);
     // What delays can be read before it is known what it reads.
@@ -82,7 +82,7 @@ pub fn order(count: usize, packs: &[Pack]) -> Vec<usize> {
 }
 
 /// Operators that can run as one, in an order in which each group comes after those it reads from in the same step.
-fn groups(graph: &Graph, stages: &[super::Stage], trained: &[bool]) -> Vec<Vec<NodeId>> {
+fn groups(graph: &Graph, stages: &[crate::plan::Stage], trained: &[bool]) -> Vec<Vec<NodeId>> {
     let mut component = vec![usize::MAX; graph.nodes.len()];
     let (mut depth, mut level) = (vec![0; stages.len()], vec![0; graph.nodes.len()]);
     let mut found: BTreeMap<(usize, usize, usize, Option<Identity>), Vec<NodeId>> = BTreeMap::new();

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::recompute::stage_of;
-use super::{Output, Stage};
 use crate::graph::{Extent, Graph, Memory, ValueId};
+use crate::plan::recompute::stage_of;
+use crate::plan::{Output, Stage};
 
 /// Stages in an order that keeps few values at once: of those that are ready and whose result can be used, the one after
 /// which the least memory is taken comes next, the first of several. Each stays after those it reads from.

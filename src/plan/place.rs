@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use super::order::rolling;
-use super::{Carry, Output, ParameterPlace, Place, Stage};
 use crate::engine::{Binding, BufferRef, Target};
 use crate::error::{Error, Result};
 use crate::graph::{
     Extent, Graph, Memory, NodeId, Placed, PlacedStates, Source, State, Table, Type, ValueId,
 };
+use crate::plan::order::rolling;
+use crate::plan::{Carry, Output, ParameterPlace, Place, Stage};
 
 /// Floats a buffer is padded to: kernels read and write whole `vec4`s.
 pub(super) fn padded(len: usize) -> usize {

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::stages::live;
-use super::{Output, Stage};
-use crate::engine::cpu::gemm::Form;
+use crate::engine::cpu::form::Form;
 use crate::graph::{Extent, Graph, Node, NodeId, ValueId};
 use crate::op::{Map, Matmul};
+use crate::plan::stages::live;
+use crate::plan::{Output, Stage};
 
 /// A value is wide beside an input if it has at least so many times its columns.
 const WIDE: usize = 4;

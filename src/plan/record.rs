@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::cut::{self, Cut};
-use super::histories::Histories;
-use super::place::{Buffers, Placing, check_size, padded};
-use super::{Carry, Output, ParameterPlace, Plan, Stage, fuse};
 use crate::engine::{Binding, BufferRef, Command, Dispatch, Recording, Target, Tile};
 use crate::error::{Error, Result};
 use crate::graph::{Dims, Extent, Graph, Lower, NodeId, Placed, Type, ValueId};
 use crate::op::{Callback, reduce};
+use crate::plan::cut::{self, Cut};
+use crate::plan::histories::Histories;
+use crate::plan::place::{Buffers, Placing, check_size, padded};
+use crate::plan::{Carry, Output, ParameterPlace, Plan, Stage, fuse};
 
 /// What [`record`] needs.
 pub struct Input<'a> {

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Plan, Stage};
 use crate::engine::Command;
 use crate::op::Callback;
+use crate::plan::{Plan, Stage};
 
 /// What a plan does and costs.
 #[derive(Clone, Debug, PartialEq, Serialize)]

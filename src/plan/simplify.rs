@@ -7,11 +7,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Output, Place, Stage, stages};
+use crate::expr::{Expr, Instr};
 use crate::graph::{Graph, Identity, NodeId, Operator, Source, Type, ValueId};
-use crate::op::expr::{Expr, Instr};
 use crate::op::map::MAX_INPUTS;
 use crate::op::{Map, Matmul, Reduce};
+use crate::plan::{Output, Place, Stage, stages};
 
 /// The simpler graph, with the outputs' new values. `before` are the stages of the graph as it came.
 pub fn simplify(mut graph: Graph, mut outputs: Vec<Output>, before: &[Stage]) -> (Graph, Vec<Output>) {

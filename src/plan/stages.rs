@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Output;
 use crate::error::{Error, Result};
 use crate::graph::{Extent, Graph, NodeId, ValueId};
+use crate::plan::Output;
 
 /// How a part of the graph runs.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::recompute::{cheap, stage_of};
-use super::{Output, Stage};
 use crate::engine::{Family, Target};
 use crate::graph::{Graph, NodeId, Type, ValueId};
+use crate::plan::recompute::{cheap, stage_of};
+use crate::plan::{Output, Stage};
 
 /// A sum over more steps, added up step by step, would lose digits.
 const MOST_STEPS: usize = 1024;

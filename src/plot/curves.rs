@@ -1,7 +1,7 @@
 //! Curves of any quantity over another, such as the loss over epochs.
 
-use super::{Axis, Marks, Panel, Picture, Scale, range};
 use crate::error::{Error, Result};
+use crate::plot::{Axis, Marks, Panel, Picture, Scale, range};
 
 /// A curve with a name for the legend.
 #[derive(Clone, Debug, PartialEq)]

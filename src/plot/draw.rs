@@ -8,7 +8,7 @@ use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Axis, Marks, Panel, Picture, Scale};
+use crate::plot::{Axis, Marks, Panel, Picture, Scale};
 
 /// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008).
 const COLOURS: [RGBColor; 4] =
@@ -66,7 +66,7 @@ fn paint<DB: DrawingBackend>(root: &Area<DB>, picture: &Picture, k: i32, pixels:
     picture.panels.iter().try_for_each(|panel| panel.x.check().and(panel.y.check()))?;
     root.fill(&WHITE).map_err(text)?;
     let (head, mut rest) = root.split_vertically(TITLE_HEIGHT as i32 * k);
-    let middle = |y: i32| (super::WIDTH as i32 * k / 2, y * k);
+    let middle = |y: i32| (crate::plot::WIDTH as i32 * k / 2, y * k);
     let centred = Pos::new(HPos::Center, VPos::Center);
     let title = fit(&picture.title, MOST_CHARS.0);
     head.draw_text(&title, &font(20 * k, &INK).pos(centred), middle(20)).map_err(text)?;

@@ -2,8 +2,8 @@
 
 use ndarray::{ArrayView2, Axis as Dimension};
 
-use super::{Axis, Marks, Panel, Picture, Scale, check, range};
 use crate::error::Result;
+use crate::plot::{Axis, Marks, Panel, Picture, Scale, check, range};
 
 /// How many neurons of a population fire at which rate: `outputs` is steps × neurons, and the rate of a neuron is the
 /// mean of its output over time.
@@ -30,7 +30,7 @@ pub fn rates(name: &str, outputs: ArrayView2<'_, f32>, dt: f64) -> Result<Pictur
     if bad > 0 {
         remarks.push(format!("{bad} with values that are not finite"));
     }
-    remarks.push(format!("over {} s", super::draw::number(steps as f64 * dt, 0.0)));
+    remarks.push(format!("over {} s", crate::plot::draw::number(steps as f64 * dt, 0.0)));
     let panel = match range(rates.iter().copied()) {
         Some(range) => bars(&rates, range),
         None => {
@@ -62,7 +62,7 @@ fn bars(rates: &[f64], (least, most): (f64, f64)) -> Panel {
     let mut y = Axis::new("neurons", 0.0, 1.1 * tallest);
     y.scale = Scale::Whole;
     let mean = rates.iter().sum::<f64>() / rates.len() as f64;
-    let name = format!("mean of {} that fire: {} Hz", rates.len(), super::draw::number(mean, 0.0));
+    let name = format!("mean of {} that fire: {} Hz", rates.len(), crate::plot::draw::number(mean, 0.0));
     Panel::new(Axis::new("", low, high), y, 320).with("", 0, Marks::Bars(bars)).with(
         name,
         1,

@@ -2,8 +2,8 @@
 
 use ndarray::{ArrayView2, Axis as Dimension};
 
-use super::{Axis, Marks, Panel, Picture, Scale, check, not_finite, shown, time};
 use crate::error::Result;
+use crate::plot::{Axis, Marks, Panel, Picture, Scale, check, not_finite, shown, time};
 
 /// More strokes than this make files that no viewer likes; fewer neurons are shown then.
 const MOST_SPIKES: usize = 50_000;

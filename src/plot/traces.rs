@@ -2,8 +2,8 @@
 
 use ndarray::{ArrayView1, ArrayView2, Axis as Dimension};
 
-use super::{Axis, Marks, Panel, Picture, Scale, check, not_finite, range, shown, time};
 use crate::error::{Error, Result};
+use crate::plot::{Axis, Marks, Panel, Picture, Scale, check, not_finite, range, shown, time};
 
 /// Longer traces are drawn by the least and the greatest value of each stretch, which looks the same.
 const STRETCHES: usize = 2000;
@@ -142,7 +142,7 @@ pub fn states(name: &str, state: &str, values: ArrayView2<'_, f32>, dt: f64, mos
     let state = state.replace('_', " ");
     let label = match drawn {
         1 => state.clone(),
-        _ => format!("{state}, {} apart", super::draw::number(apart, 0.0)),
+        _ => format!("{state}, {} apart", crate::plot::draw::number(apart, 0.0)),
     };
     let y = Axis::around(label, lines.iter().flatten().map(|p| p.1));
     let mut panel = Panel::new(Axis::time(steps, dt), y, (140 + 40 * drawn as u32).clamp(240, 640));

@@ -223,7 +223,7 @@ pub(crate) fn agree<'a>(
     Ok(first.map(|(_, n)| n))
 }
 
-/// Rows `t * batch + b` as (batch, steps, size).
+/// WindowInput `t * batch + b` as (batch, steps, size).
 pub(crate) fn by_example(rows: &[f32], dims: Dims, size: usize) -> Array3<f32> {
     let view = ArrayView3::from_shape((dims.steps, dims.batch, size), rows);
     view.map(|v| v.permuted_axes([1, 0, 2]).as_standard_layout().into_owned()).unwrap_or_default()

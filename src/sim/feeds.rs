@@ -2,41 +2,22 @@
 
 use ndarray::Array3;
 
-use super::Simulator;
-use super::data::{Data, by_example};
-use super::processes::clock;
-use super::programs::Loaded;
-use crate::build::{self, Feed};
+use crate::builder::Feed;
 use crate::engine::{BufferId, BufferRef};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guarded};
 use crate::graph::{Dims, Extent};
 use crate::network::{Kind, Node, Object, ObjectId, ProbeId};
+use crate::sim::core::Core;
+use crate::sim::data::{Data, by_example};
+use crate::sim::processes::clock;
+use crate::sim::program::LoadedProgram;
+use crate::sim::targets::{counted, targets_of};
+use crate::sim::window_input::WindowInput;
 
-/// Rows of data for a program's feeds.
-#[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub inputs: &'a Data,
-    pub targets: &'a Data,
-    /// Which examples.
-    pub batch: &'a [usize],
-    /// First step since the last reset.
-    pub first: u64,
-    /// First step in the data.
-    pub data_first: usize,
-    /// Steps of the whole run.
-    pub run: usize,
-    /// What part of the run's steps this window is.
-    pub share: f32,
-    /// Whether it is the run's last window.
-    pub ends: bool,
-    /// Steps of the optimiser so far, for random numbers.
-    pub training_step: u64,
-}
-
-impl Simulator {
+impl Core {
     /// The input nodes of which `data` holds one row an example.
-    pub(super) fn held_inputs(&self, data: &Data) -> Vec<ObjectId> {
-        let held = |(name, signal): (&String, &super::Signal)| match signal.steps() {
+    pub(crate) fn held_inputs(&self, data: &Data) -> Vec<ObjectId> {
+        let held = |(name, signal): (&String, &crate::sim::Signal)| match signal.steps() {
             None => self.network.find(name).ok(),
             Some(_) => None,
         };
@@ -44,7 +25,7 @@ impl Simulator {
     }
 
     /// Refuses data that do not fit the network's input nodes.
-    pub(super) fn check_inputs(&self, data: &Data) -> Result<()> {
+    pub(crate) fn check_inputs(&self, data: &Data) -> Result<()> {
         for (name, signal) in &data.signals {
             let object = self.network.object(self.network.find(name)?)?;
             match &object.kind {
@@ -66,9 +47,10 @@ impl Simulator {
     }
 
     /// Fills the feeds of a program.
-    pub(super) fn upload(&mut self, loaded: &Loaded, from: &Rows<'_>) -> Result<()> {
+    pub(crate) fn upload(&mut self, loaded: &LoadedProgram, from: &WindowInput<'_>) -> Result<()> {
         let dims = loaded.dims;
-        let &Rows { inputs, targets, batch, first, data_first, run, share, ends, training_step } = from;
+        let &WindowInput { inputs, targets, batch, first, data_first, run, share, ends, training_step } =
+            from;
         for &(feed, buffer, ty) in &loaded.feeds {
             let len = ty.elements(dims);
             match feed {
@@ -108,13 +90,13 @@ impl Simulator {
                     }
                 }
                 Feed::Target(probe) => {
-                    let signal = self.targets_of(targets, probe)?;
+                    let signal = targets_of(self, targets, probe)?;
                     self.engine
                         .write_with(buffer, 0, len, &mut |to| signal.gather(batch, data_first, dims, to))?;
                 }
                 Feed::Spread(probe, last) => {
                     let every = self.sample_every(ProbeId(probe));
-                    let signal = self.targets_of(targets, probe)?;
+                    let signal = targets_of(self, targets, probe)?;
                     self.engine.write_with(buffer, 0, len, &mut |to| {
                         signal.spread((batch, every, last), (data_first, run), dims, to);
                     })?;
@@ -126,7 +108,7 @@ impl Simulator {
                     }
                 })?,
                 Feed::Counted(of) => {
-                    let (_, factor) = self.counted(of, from)?;
+                    let (_, factor) = counted(self, of, from)?;
                     self.engine.write(buffer, 0, &[factor as f32])?;
                 }
             }
@@ -170,7 +152,7 @@ impl Simulator {
                 let mut values = Vec::with_capacity(dims.steps * size);
                 for step in 0..dims.steps as u64 {
                     let t = (first + step + 1) as f64 * self.dt;
-                    let row = build::guarded(&what, || f(t))?;
+                    let row = guarded(&what, || f(t))?;
                     if row.len() != size {
                         let got = format!("{} values at {t} s", row.len());
                         return Err(Error::shape(what, size, "what its function gives", got));
@@ -194,11 +176,16 @@ impl Simulator {
 
     /// A probe's rows in a window that started at step `first`, as (batch, rows, size), without history the last of them
     /// alone; of a parameter as (1, 1, size).
-    pub(super) fn read_output(&mut self, probe: usize, loaded: &Loaded, first: u64) -> Result<Array3<f32>> {
+    pub(crate) fn read_output(
+        &mut self,
+        probe: usize,
+        loaded: &LoadedProgram,
+        first: u64,
+    ) -> Result<Array3<f32>> {
         let placed = &loaded.outputs[probe];
         let id = match placed.binding.buffer {
             BufferRef::Local(i) => loaded.program.locals[i],
-            BufferRef::Shared(i) => self.shared[i],
+            BufferRef::Shared(i) => self.shared.at(i),
         };
         let (ty, Dims { batch, steps }) = (placed.ty, loaded.dims);
         let (every, of_parameter) = (self.sample_every(ProbeId(probe)), self.of_parameter(ProbeId(probe)));

@@ -2,75 +2,78 @@
 
 use ndarray::{Array3, Axis};
 
-use super::Simulator;
-use super::programs::PlanKey;
-use super::states::{BadState, StateKey, Values};
-use super::stream::Run;
-use super::train::TrainKey;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::ProbeId;
+use crate::sim::core::Core;
+use crate::sim::program::PlanKey;
+use crate::sim::states::{NonFiniteState, StateKey, Values};
+use crate::sim::stream::Run;
 
 /// After so many steps of a run, at the end of a window, its states are looked at.
-const LOOK: usize = 1024;
+const CHECK_INTERVAL: usize = 1024;
 
 /// Where a state may come from that is not finite, if its step is known.
 const FROM: &str = "that step's inputs, a function of a connection or the parameters";
 
 /// The states of a run when they were last seen to be finite.
-pub(super) struct Good {
+pub(crate) struct LastFiniteState {
     /// Step of the run.
     done: usize,
     /// Nothing for those that the run starts from, where that is their start.
     values: Option<Values>,
 }
 
-impl Good {
+impl LastFiniteState {
     /// Whether it is time to look again, `done` steps into a run.
     pub fn is_old(&self, run: &Run<'_>, done: usize) -> bool {
-        done == run.n_steps || done >= self.done + LOOK
+        done == run.n_steps || done >= self.done + CHECK_INTERVAL
     }
 }
 
-impl Simulator {
+impl Core {
     /// The states at the start of a run. One that does not go on from another's need not be read, nor one of a single step,
     /// which is told anyway.
-    pub(super) fn good(&mut self, run: &Run<'_>) -> Result<Good> {
+    pub(crate) fn good(&mut self, run: &Run<'_>) -> Result<LastFiniteState> {
         let reads = run.states == StateKey::Run && run.n_steps > 1;
-        Ok(Good { done: 0, values: if reads { Some(self.read_states(run.states)?) } else { None } })
+        Ok(LastFiniteState {
+            done: 0,
+            values: if reads { Some(self.read_states(run.states)?) } else { None },
+        })
     }
 
     /// Refuses states that are not finite `done` steps into a run that began at step `start`, which no probe may show: a
     /// neuron whose current is NaN is silent, as if all were well.
-    pub(super) fn check_states(
+    pub(crate) fn check_states(
         &mut self,
         run: &Run<'_>,
-        good: &mut Good,
+        good: &mut LastFiniteState,
         start: u64,
         done: usize,
     ) -> Result<()> {
         let values = self.read_states(run.states)?;
-        let Some(bad) = self.bad_among(&values) else {
-            *good = Good { done, values: Some(values) };
+        let Some(bad) = self.nonfinite_among(&values) else {
+            *good = LastFiniteState { done, values: Some(values) };
             return Ok(());
         };
         let (steps, end) = (done - good.done, start + done as u64);
         let from = format!("it comes from {FROM}");
-        let (BadState { what, value, place }, step, from) = match self.first_bad(run, good, start, done)? {
-            Some((step, first)) => (first, step, from),
-            None if steps == 1 => (bad, end - 1, from),
-            None => (bad, end - 1, format!("it became so within {steps} steps, from what comes in")),
-        };
+        let (NonFiniteState { what, value, place }, step, from) =
+            match self.first_nonfinite_step(run, good, start, done)? {
+                Some((step, first)) => (first, step, from),
+                None if steps == 1 => (bad, end - 1, from),
+                None => (bad, end - 1, format!("it became so within {steps} steps, from what comes in")),
+            };
         Err(Error::NotFinite { what, value, step, hint: format!("at {place}; {from}") })
     }
 
     /// Refuses what a window has recorded if it is not finite, with the state that is not. The window ends `done` steps into
     /// a run that began at step `start`.
-    pub(super) fn check_outputs(
+    pub(crate) fn check_outputs(
         &mut self,
         outputs: &[Array3<f32>],
         run: &Run<'_>,
-        good: &Good,
+        good: &LastFiniteState,
         (start, done): (u64, usize),
     ) -> Result<()> {
         let after = start + done as u64;
@@ -79,8 +82,8 @@ impl Simulator {
                 continue;
             };
             let what = format!("the output of probe '{}'", self.network.probes[probe].name);
-            let hint = match self.bad_state(run.states)? {
-                Some(state) => match self.first_bad(run, good, start, done)? {
+            let hint = match self.nonfinite_state(run.states)? {
+                Some(state) => match self.first_nonfinite_step(run, good, start, done)? {
                     Some((step, first)) => format!("{first}, since step {step}"),
                     None => format!("{state}, after {after} time steps"),
                 },
@@ -99,22 +102,24 @@ impl Simulator {
 
     /// The first step after which a state is not finite, and that state, found by going again one step at a time from where
     /// all were finite. The simulator stands where it stood.
-    fn first_bad(
+    fn first_nonfinite_step(
         &mut self,
         run: &Run<'_>,
-        good: &Good,
+        good: &LastFiniteState,
         start: u64,
         done: usize,
-    ) -> Result<Option<(u64, BadState)>> {
+    ) -> Result<Option<(u64, NonFiniteState)>> {
         if done == good.done + 1 {
             return Ok(None);
         }
         let dims = Dims { batch: run.batch.len(), steps: 1 };
         let key = PlanKey { dims, held: run.held.to_vec(), states: run.states };
-        self.forward(&key)?;
-        let now = self.read_states(run.states)?;
+        let loaded = self.forward(&key)?;
         // Callbacks are called once a step, and may remember it.
-        let Some(loaded) = self.plans.remove(&key) else { return Ok(None) };
+        if !loaded.calls.is_empty() {
+            return Ok(None);
+        }
+        let now = self.read_states(run.states)?;
         let mut walk = || {
             match &good.values {
                 Some(values) => self.write_states(values)?,
@@ -124,37 +129,14 @@ impl Simulator {
                 let first = start + data_first as u64;
                 self.upload(&loaded, &run.rows(first, data_first))?;
                 self.engine.submit(&[&loaded.program], None)?;
-                if let Some(state) = self.bad_state(run.states)? {
+                if let Some(state) = self.nonfinite_state(run.states)? {
                     return Ok(Some((first, state)));
                 }
             }
             Ok(None)
         };
-        let found = if loaded.calls.is_empty() { walk() } else { Ok(None) };
-        self.plans.insert(key, loaded);
+        let found = walk();
         self.write_states(&now)?;
         found
-    }
-
-    /// Refuses states that are not finite, of the last minibatches of a pass through `examples`: such neurons are silent, and
-    /// the loss is as if all were well.
-    pub(super) fn check_last_states(&mut self, key: &TrainKey, examples: usize) -> Result<()> {
-        for batch in [key.dims.batch, examples % key.dims.batch].into_iter().filter(|&n| n > 0) {
-            let key = TrainKey { dims: Dims { batch, ..key.dims }, ..key.clone() };
-            let bad = self.bad_state(key.states())?;
-            self.refuse(bad)?;
-        }
-        Ok(())
-    }
-
-    /// Refuses a state of a minibatch that is not finite.
-    pub(super) fn refuse(&self, bad: Option<BadState>) -> Result<()> {
-        let Some(BadState { what, value, place }) = bad else { return Ok(()) };
-        let step = self.steps_trained().saturating_sub(1);
-        let hint = format!(
-            "at {place}; it comes from the data, a function of a connection or too high a learning rate; what was saved before \
-             is kept"
-        );
-        Err(Error::NotFinite { what, value, step, hint })
     }
 }

@@ -3,9 +3,9 @@
 use ndarray::{Array2, Axis, concatenate, s};
 use serde::Serialize;
 
-use super::Simulator;
 use crate::error::{Error, Result};
 use crate::network::{ConnectionId, Kind, Network, ObjectId};
+use crate::sim::core::Core;
 
 /// Steady rates of an ensemble's neurons over its evaluation points.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -22,12 +22,9 @@ pub struct EnsembleRates {
     pub max: f64,
 }
 
-impl Simulator {
+impl Core {
     /// The network with all parameters as they are now in place of how they started: nothing is solved for or drawn again.
-    ///
-    /// # Errors
-    /// A lost device.
-    pub fn freeze(&mut self) -> Result<Network> {
+    pub(crate) fn freeze(&mut self) -> Result<Network> {
         let names: Vec<String> = self.network.parameters.iter().map(|p| p.name.clone()).collect();
         let values = names.iter().map(|n| self.parameter(n)).collect::<Result<Vec<_>>>()?;
         let mut network = self.network.clone();
@@ -36,20 +33,14 @@ impl Simulator {
     }
 
     /// The weights of a connection as they are now: size_out × size_in, from an ensemble size_out × neurons.
-    ///
-    /// # Errors
-    /// A connection without weights, or a lost device.
-    pub fn weights(&mut self, connection: ConnectionId) -> Result<Array2<f32>> {
+    pub(crate) fn weights(&mut self, connection: ConnectionId) -> Result<Array2<f32>> {
         let name = format!("{}/weights", self.network.connection_name(connection)?);
         self.parameter(&name)
     }
 
     /// What a connection from an ensemble makes of each of these points (points × the ensemble's dimensions) when its neurons
     /// fire at their steady rates, with the parameters as they are now: points × size_out, without its synapse.
-    ///
-    /// # Errors
-    /// A connection that does not come from an ensemble, points of another size, neurons that know no rates, or a lost device.
-    pub fn decoded(&mut self, connection: ConnectionId, points: &Array2<f64>) -> Result<Array2<f64>> {
+    pub(crate) fn decoded(&mut self, connection: ConnectionId, points: &Array2<f64>) -> Result<Array2<f64>> {
         let pre = self.network.connection_ends(connection)?.0;
         let rates = self.rates(pre, points)?;
         let weights = self.weights(connection)?.mapv(f64::from);
@@ -58,10 +49,7 @@ impl Simulator {
 
     /// Steady rates in Hz of an ensemble's neurons at these points (points × its dimensions), with encoders and biases as they
     /// are now: points × neurons.
-    ///
-    /// # Errors
-    /// No ensemble, points of another size, neurons that know no rates, or a lost device.
-    pub fn rates(&mut self, ensemble: ObjectId, points: &Array2<f64>) -> Result<Array2<f64>> {
+    pub(crate) fn rates(&mut self, ensemble: ObjectId, points: &Array2<f64>) -> Result<Array2<f64>> {
         let encoding = self.network.encoding(ensemble)?.0.clone();
         let name = self.network.name(ensemble).to_string();
         let (d, n) = (encoding.dimensions, encoding.n);
@@ -90,10 +78,7 @@ impl Simulator {
     }
 
     /// How strongly each ensemble fires over its evaluation points, with encoders and biases as they are now.
-    ///
-    /// # Errors
-    /// Neurons that know no rates, or a lost device.
-    pub fn rates_report(&mut self) -> Result<Vec<EnsembleRates>> {
+    pub(crate) fn rates_report(&mut self) -> Result<Vec<EnsembleRates>> {
         let ensembles: Vec<ObjectId> = (0..self.network.objects.len())
             .map(ObjectId)
             .filter(|id| matches!(self.network.objects[id.0].kind, Kind::Ensemble(..)))

@@ -2,24 +2,21 @@
 
 use ndarray::{Array3, Axis};
 
-use super::Simulator;
-use super::states::{Named, StateKey};
 use crate::error::{Error, Result};
+use crate::sim::core::Core;
+use crate::sim::states::{Named, StateKey};
 
-impl Simulator {
+impl Core {
     /// The weights that a connection's learning rule changes (of Voja the encoders), for each example as (minibatch, size_out,
     /// size_in), as the last step of the last run used them. Before a run, and after a reset, the parameter as it is.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`], a connection without a learning rule, or a lost device.
-    pub fn learned_weights(&mut self, connection: &str) -> Result<Array3<f32>> {
+    pub(crate) fn learned_weights(&mut self, connection: &str) -> Result<Array3<f32>> {
         let (parameter, places) = self.changed_by(connection)?;
         let base = self.parameter(&parameter)?;
         let (rows, cols) = base.dim();
         let mut all = Array3::zeros((self.minibatch, rows, cols));
         all += &base;
         if let Some(&(buffer, first)) = places.first() {
-            let change = self.engine.read(self.shared[buffer], first, all.len())?;
+            let change = self.engine.read(self.shared.at(buffer), first, all.len())?;
             let shaped = Array3::from_shape_vec(all.dim(), change);
             all += &shaped.map_err(|e| Error::invalid(&parameter, e.to_string()))?;
         }
@@ -28,10 +25,7 @@ impl Simulator {
 
     /// Makes what an example has learned the value of the parameter: later runs start from there, and files hold it. Each
     /// example's weights stay as they are.
-    ///
-    /// # Errors
-    /// As [`Simulator::learned_weights`], and an example that is not in the minibatch.
-    pub fn adopt_weights(&mut self, connection: &str, example: usize) -> Result<()> {
+    pub(crate) fn adopt_weights(&mut self, connection: &str, example: usize) -> Result<()> {
         if example >= self.minibatch {
             let problem = format!("it is {example}, but the minibatch has {}", self.minibatch);
             return Err(Error::invalid("the example whose weights are adopted", problem));
@@ -41,7 +35,7 @@ impl Simulator {
         self.set_parameter(&parameter, &learned)?;
         let n = learned.len();
         for (buffer, first) in places {
-            let buffer = self.shared[buffer];
+            let buffer = self.shared.at(buffer);
             let mut changes = self.engine.read(buffer, first, self.minibatch * n)?;
             let shared = changes[example * n..(example + 1) * n].to_vec();
             for own in changes.chunks_exact_mut(n) {

@@ -4,17 +4,15 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Simulator;
-use super::data::Data;
-use super::programs::PlanKey;
-use super::states::StateKey;
-use super::train::TrainKey;
-use super::windows::Cut;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::ObjectId;
 use crate::plan::Report;
 use crate::plan::report::Bytes;
+use crate::sim::core::Core;
+use crate::sim::data::Data;
+use crate::sim::program::PlanKey;
+use crate::sim::states::StateKey;
 
 /// What a run or a training step does and costs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -51,20 +49,14 @@ pub struct Part {
     pub program: Report,
 }
 
-impl Simulator {
+impl Core {
     /// What a run of `n_steps` steps from here does and costs, with held inputs.
-    ///
-    /// # Errors
-    /// A run of no steps, or a network that cannot be planned.
-    pub fn outline(&self, n_steps: usize) -> Result<Outline> {
+    pub(crate) fn outline(&self, n_steps: usize) -> Result<Outline> {
         self.outline_held(n_steps, (0..self.network.objects.len()).map(ObjectId).collect())
     }
 
     /// What a run of `n_steps` steps from here does and costs, with inputs that are held or have steps as these.
-    ///
-    /// # Errors
-    /// As [`Simulator::outline`], and data that do not fit.
-    pub fn outline_run(&self, inputs: &Data, n_steps: usize) -> Result<Outline> {
+    pub(crate) fn outline_run(&self, inputs: &Data, n_steps: usize) -> Result<Outline> {
         self.check_run(n_steps, inputs)?;
         self.outline_held(n_steps, self.held_inputs(inputs))
     }
@@ -78,7 +70,7 @@ impl Simulator {
             PlanKey { dims, held: held.clone(), states: StateKey::Run }
         };
         let fixed = self.window_limit.is_some() || !self.step_by_step.is_empty();
-        let most = if fixed { self.most_steps(&key(0)) } else { super::stream::WINDOW };
+        let most = if fixed { self.most_steps(&key(0)) } else { crate::sim::stream::WINDOW };
         let (first, planned) = self.fitting_window(key(n_steps.min(most)))?;
         let (window, states) = (first.dims.steps, planned.layout.start.len());
         let mut parts = vec![Part { times: n_steps / window, program: Report::of(&planned.plan) }];
@@ -89,32 +81,7 @@ impl Simulator {
         self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64)
     }
 
-    /// What a training step on a minibatch of these data does and costs, as it was compiled.
-    ///
-    /// # Errors
-    /// As [`Simulator::fit`] for data that do not fit, and those of a run that cannot be planned.
-    pub fn outline_training(&self, inputs: &Data, targets: &Data, n_steps: Option<usize>) -> Result<Outline> {
-        let (examples, key) = self.key(inputs, targets, n_steps, true)?;
-        let compiled = self.compiled()?;
-        let Cut { windows, note, .. } = self.windows(&key, examples)?;
-        let (mut parts, mut states) = (Vec::new(), 0);
-        for (part, steps) in windows.parts() {
-            let key = TrainKey { dims: Dims { steps, ..key.dims }, part, ..key.clone() };
-            let mut planned = self.plan_training(&key, compiled)?;
-            self.append_own_update(&key, &mut planned, compiled);
-            states = states.max(planned.layout.start.len());
-            parts.push(Part { times: windows.times(part, steps), program: Report::of(&planned.plan) });
-        }
-        let sizes = self.training_sizes(compiled.scalars(), &compiled.training);
-        let floats = self.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
-        let outline = self.outlined(key.dims.steps, parts, 4 * floats as u64, 2 * 4 * states as u64)?;
-        // With programs of their own for examples that do not fill a minibatch.
-        let bytes = self.estimate(&key, examples, windows.backprop())?.bytes;
-        // Of fewer examples than a minibatch, all are taken.
-        Ok(Outline { bytes, note, minibatch: key.dims.batch, ..outline })
-    }
-
-    fn outlined(
+    pub(crate) fn outlined(
         &self,
         steps: usize,
         parts: Vec<Part>,

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use ndarray::Array2;
 
-use super::Simulator;
-use super::programs::{GRADIENTS, PARAMETERS, SHARED};
 use crate::error::{Error, Result};
 use crate::io::params;
 use crate::network;
+use crate::sim::core::Core;
+use crate::sim::shared::{Shared, SharedBuffers};
 
-impl Simulator {
-    pub(super) fn allocate_parameters(&mut self) -> Result<()> {
+impl Core {
+    pub(crate) fn allocate_parameters(&mut self) -> Result<()> {
         let len = self.layout.floats();
         let limit = self.device.target().max_binding;
         if len > limit {
@@ -23,57 +23,46 @@ impl Simulator {
                 hint: "make the layers smaller".into(),
             });
         }
-        let parameters = self.engine.allocate(len, "parameters")?;
-        // Training gives the others buffers of their own.
-        self.shared = vec![parameters; SHARED];
+        self.shared = SharedBuffers::new(self.engine.allocate(len, "parameters")?);
         Ok(())
     }
 
     /// Parameters as their initialisers make them.
-    pub(super) fn initial_parameters(&mut self) -> Result<()> {
+    pub(crate) fn initial_parameters(&mut self) -> Result<()> {
         for (i, p) in self.network.parameters.iter().enumerate() {
             let values = p.init.values(p.rows, p.cols, network::seed_of(self.seed, &p.name));
             let offset = self.layout.places[i].offset;
-            self.engine.write(self.shared[PARAMETERS], offset, &values)?;
+            self.engine.write(self.shared.get(Shared::Parameters), offset, &values)?;
         }
         Ok(())
     }
 
     /// The values of a parameter, size_out × size_in for weights.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`], or a lost device.
-    pub fn parameter(&mut self, name: &str) -> Result<Array2<f32>> {
-        self.read_parameter(PARAMETERS, name)
+    pub(crate) fn parameter(&mut self, name: &str) -> Result<Array2<f32>> {
+        self.read_parameter(Shared::Parameters, name)
     }
 
     /// The gradient of a parameter in the last training step, without penalties.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`], no training yet, or a lost device.
-    pub fn gradient(&mut self, name: &str) -> Result<Array2<f32>> {
-        if self.shared[GRADIENTS] == self.shared[PARAMETERS] {
+    pub(crate) fn gradient(&mut self, name: &str) -> Result<Array2<f32>> {
+        if !self.shared.has(Shared::Gradients) {
             return Err(Error::invalid(
                 "gradient",
                 "nothing has been trained yet; call compile and fit first",
             ));
         }
-        self.read_parameter(GRADIENTS, name)
+        self.read_parameter(Shared::Gradients, name)
     }
 
-    fn read_parameter(&mut self, buffer: usize, name: &str) -> Result<Array2<f32>> {
+    fn read_parameter(&mut self, buffer: Shared, name: &str) -> Result<Array2<f32>> {
         let i = self.network.parameter_index(name)?;
         let place = &self.layout.places[i];
         let (rows, cols) = (place.ty.rows, place.ty.cols);
-        let values = self.engine.read(self.shared[buffer], place.offset, rows * cols)?;
+        let values = self.engine.read(self.shared.get(buffer), place.offset, rows * cols)?;
         Array2::from_shape_vec((rows, cols), values).map_err(|e| Error::invalid(name, e.to_string()))
     }
 
     /// Sets a parameter.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`], [`Error::Shape`], values that are not finite, or a lost device.
-    pub fn set_parameter(&mut self, name: &str, values: &Array2<f32>) -> Result<()> {
+    pub(crate) fn set_parameter(&mut self, name: &str, values: &Array2<f32>) -> Result<()> {
         let i = self.network.parameter_index(name)?;
         let place = &self.layout.places[i];
         if values.dim() != (place.ty.rows, place.ty.cols) {
@@ -84,24 +73,18 @@ impl Simulator {
             return Err(Error::invalid(format!("the values for '{name}'"), format!("they hold {bad}")));
         }
         let values: Vec<f32> = values.iter().copied().collect();
-        self.engine.write(self.shared[PARAMETERS], place.offset, &values)
+        self.engine.write(self.shared.get(Shared::Parameters), place.offset, &values)
     }
 
     /// The L2 norm of a parameter.
-    ///
-    /// # Errors
-    /// [`Error::UnknownName`], or a lost device.
-    pub fn l2_norm(&mut self, name: &str) -> Result<f64> {
+    pub(crate) fn l2_norm(&mut self, name: &str) -> Result<f64> {
         let values = self.parameter(name)?;
         Ok(values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt())
     }
 
     /// Writes all parameters as safetensors, atomically.
-    ///
-    /// # Errors
-    /// A file that cannot be written, or a lost device.
-    pub fn save_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let values = self.read_all(PARAMETERS)?;
+    pub(crate) fn save_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
+        let values = self.read_all(Shared::Parameters)?;
         let tensors = self.named_tensors(&values, "");
         let borrowed: Vec<_> =
             tensors.iter().map(|(n, shape, data)| (n.as_str(), shape.clone(), *data)).collect();
@@ -109,10 +92,7 @@ impl Simulator {
     }
 
     /// Reads all parameters from a safetensors file of this network.
-    ///
-    /// # Errors
-    /// [`Error::OtherNetwork`] with the keys that differ, or a file that cannot be read; nothing is changed then.
-    pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
+    pub(crate) fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let (tensors, _) = params::load(&path)?;
         params::check_keys(&path, &self.expected(), &tensors)?;
         if let Some((name, bad)) =
@@ -122,23 +102,23 @@ impl Simulator {
         }
         for (name, (_, data)) in &tensors {
             let i = self.network.parameter_index(name)?;
-            self.engine.write(self.shared[PARAMETERS], self.layout.places[i].offset, data)?;
+            self.engine.write(self.shared.get(Shared::Parameters), self.layout.places[i].offset, data)?;
         }
         Ok(())
     }
 
     /// Names and shapes of all parameters.
-    pub(super) fn expected(&self) -> Vec<(String, Vec<usize>)> {
+    pub(crate) fn expected(&self) -> Vec<(String, Vec<usize>)> {
         self.network.parameters.iter().map(|p| (p.name.clone(), vec![p.rows, p.cols])).collect()
     }
 
     /// All floats of a shared buffer with the parameters' layout.
-    pub(super) fn read_all(&mut self, buffer: usize) -> Result<Vec<f32>> {
-        self.engine.read(self.shared[buffer], 0, self.layout.floats())
+    pub(crate) fn read_all(&mut self, buffer: Shared) -> Result<Vec<f32>> {
+        self.engine.read(self.shared.get(buffer), 0, self.layout.floats())
     }
 
     /// Pieces of such a buffer by parameter, with a prefix before each name.
-    pub(super) fn named_tensors<'v>(
+    pub(crate) fn named_tensors<'v>(
         &self,
         values: &'v [f32],
         prefix: &str,

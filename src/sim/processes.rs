@@ -7,7 +7,7 @@ use crate::network::{Kind, Network, Node, Object, Process, TimeFunction, seed_of
 use crate::op::noise::CLOCK;
 
 /// The functions of time of all nodes whose process is one, by the node's name.
-pub(super) fn functions(network: &Network, dt: f64, seed: u64) -> Result<HashMap<String, TimeFunction>> {
+pub(crate) fn functions(network: &Network, dt: f64, seed: u64) -> Result<HashMap<String, TimeFunction>> {
     let mut functions = HashMap::new();
     for object in &network.objects {
         if let Kind::Node(Node::Process(process)) = &object.kind {
@@ -21,7 +21,7 @@ pub(super) fn functions(network: &Network, dt: f64, seed: u64) -> Result<HashMap
 }
 
 /// The words of a noise's clock, as floats.
-pub(super) fn clock(
+pub(crate) fn clock(
     object: &Object,
     seed: u64,
     training_step: u64,

@@ -5,29 +5,29 @@ use std::time::Instant;
 
 use ndarray::Array3;
 
-use super::Simulator;
-use super::data::Data;
-use super::feeds::Rows;
-use super::programs::{PlanKey, Planned};
-use super::states::StateKey;
 use crate::engine::DeviceKind;
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 use crate::network::{ObjectId, ProbeId};
+use crate::sim::core::Core;
+use crate::sim::data::Data;
+use crate::sim::program::{PlanKey, PlannedProgram};
+use crate::sim::states::StateKey;
+use crate::sim::window_input::WindowInput;
 
 /// Most steps of one window.
-pub(super) const WINDOW: usize = 1024;
+pub(crate) const WINDOW: usize = 1024;
 /// Most bytes that a window's buffers may take.
 const WINDOW_BYTES: u64 = 512 << 20;
 /// The same on the CPU: what one operator writes is still in the cache when the next one reads it.
 const CACHE_BYTES: u64 = 12 << 20;
-/// Steps of an adapter's first window, whose pace is not known yet, where each step is dispatched on its own.
+/// Steps of an adapter's first window, whose next_window_length is not known yet, where each step is dispatched on its own.
 const FIRST: usize = 64;
 /// Most steps of a window whose length depends on the time that others took. Shorter than what filters cut into chunks
 /// (`op/chunks.rs`), so that the same run gives the same bits however fast it was.
 const LONGEST: usize = 256;
 /// Kinds of runs whose windows are known at a time.
-pub(super) const KNOWN: usize = 64;
+pub(crate) const KNOWN: usize = 64;
 /// A longer submission, in seconds, makes a desktop stutter, and a few times longer ones are killed by drivers.
 const LONG: f64 = 0.25;
 
@@ -57,7 +57,7 @@ pub struct Recorded {
 pub type Sink<'a> = dyn FnMut(Window) -> Result<()> + 'a;
 
 /// A run of one minibatch.
-pub(super) struct Run<'a> {
+pub(crate) struct Run<'a> {
     pub inputs: &'a Data,
     pub batch: &'a [usize],
     pub n_steps: usize,
@@ -67,20 +67,22 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     /// What a window reads that begins at the simulator's step `first` and the data's row `data_first`.
-    pub fn rows(&self, first: u64, data_first: usize) -> Rows<'a> {
+    pub fn rows(&self, first: u64, data_first: usize) -> WindowInput<'a> {
         let &Run { inputs, batch, n_steps: run, .. } = self;
         static NONE: Data = Data::new();
         let (share, ends) = (1.0, true);
-        Rows { inputs, targets: &NONE, batch, first, data_first, run, share, ends, training_step: 0 }
+        WindowInput { inputs, targets: &NONE, batch, first, data_first, run, share, ends, training_step: 0 }
     }
 }
 
-impl Simulator {
-    /// Runs like [`Simulator::run_steps`], but gives what probes record to `sink`, window by window, and keeps nothing.
-    ///
-    /// # Errors
-    /// As [`Simulator::run_steps`], and those of `sink`; the simulator then stands at the end of the window.
-    pub fn run_steps_with(&mut self, n_steps: usize, inputs: &Data, sink: &mut Sink<'_>) -> Result<()> {
+impl Core {
+    /// Runs like [`Core::run_steps`], but gives what probes record to `sink`, window by window, and keeps nothing.
+    pub(crate) fn run_steps_with(
+        &mut self,
+        n_steps: usize,
+        inputs: &Data,
+        sink: &mut Sink<'_>,
+    ) -> Result<()> {
         self.check_run(n_steps, inputs)?;
         let (want, got) = (self.minibatch, inputs.examples()?.unwrap_or(self.minibatch));
         if want != got {
@@ -92,12 +94,9 @@ impl Simulator {
         self.run_batch(&Run { inputs, batch: &batch, n_steps, held: &held, states: StateKey::Run }, sink)
     }
 
-    /// Runs like [`Simulator::predict_steps`], but gives what probes record to `sink`, window by window of one minibatch
+    /// Runs like [`Core::predict_steps`], but gives what probes record to `sink`, window by window of one minibatch
     /// after the other.
-    ///
-    /// # Errors
-    /// As [`Simulator::predict_steps`], and those of `sink`.
-    pub fn predict_with(&mut self, inputs: &Data, n_steps: usize, sink: &mut Sink<'_>) -> Result<()> {
+    pub(crate) fn predict_with(&mut self, inputs: &Data, n_steps: usize, sink: &mut Sink<'_>) -> Result<()> {
         self.check_run(n_steps, inputs)?;
         let held = self.held_inputs(inputs);
         let all: Vec<usize> = (0..inputs.examples()?.unwrap_or(self.minibatch)).collect();
@@ -109,7 +108,7 @@ impl Simulator {
     }
 
     /// Refuses runs without steps, and data that do not fit.
-    pub(super) fn check_run(&self, n_steps: usize, inputs: &Data) -> Result<()> {
+    pub(crate) fn check_run(&self, n_steps: usize, inputs: &Data) -> Result<()> {
         if n_steps == 0 {
             return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
         }
@@ -165,18 +164,18 @@ impl Simulator {
     }
 
     /// Whether a probe reads a parameter: it has one value at the end of a run, and not a row for each step.
-    pub fn is_of_parameter(&self, probe: ProbeId) -> bool {
+    pub(crate) fn is_of_parameter(&self, probe: ProbeId) -> bool {
         self.of_parameter(probe)
     }
 
     /// How many rows a probe records in a run of `n_steps` steps from where the last run ended. A probe on a parameter
     /// has one.
-    pub fn rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
+    pub(crate) fn rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
         self.rows_from(probe, self.steps_done, n_steps)
     }
 
     /// The same for a prediction, which starts anew.
-    pub fn predicted_rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
+    pub(crate) fn predicted_rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
         self.rows_from(probe, 0, n_steps)
     }
 
@@ -187,10 +186,7 @@ impl Simulator {
     }
 
     /// Limits windows to so many steps, or leaves their length to the simulator again. Results do not depend on it.
-    ///
-    /// # Errors
-    /// A limit of no steps.
-    pub fn limit_windows(&mut self, steps: Option<usize>) -> Result<()> {
+    pub(crate) fn limit_windows(&mut self, steps: Option<usize>) -> Result<()> {
         if steps == Some(0) {
             return Err(Error::invalid("the limit of windows", "it is 0 steps, but must be at least 1"));
         }
@@ -200,10 +196,7 @@ impl Simulator {
 
     /// Limits what is submitted to an adapter at once to so many dispatches, or leaves that to the engine again, which cuts
     /// what took longer than a quarter of a second before. Results do not depend on it.
-    ///
-    /// # Errors
-    /// A limit of no dispatches.
-    pub fn limit_submissions(&mut self, dispatches: Option<usize>) -> Result<()> {
+    pub(crate) fn limit_submissions(&mut self, dispatches: Option<usize>) -> Result<()> {
         if dispatches == Some(0) {
             let problem = "it is 0 dispatches, but must be at least 1";
             return Err(Error::invalid("the limit of submissions", problem));
@@ -230,7 +223,7 @@ impl Simulator {
     }
 
     /// The longest window up to that of `key` that fits into the device and the budget. It is planned, not tried.
-    pub(super) fn fitting_window(&self, mut key: PlanKey) -> Result<(PlanKey, Planned)> {
+    pub(crate) fn fitting_window(&self, mut key: PlanKey) -> Result<(PlanKey, PlannedProgram)> {
         let room = if self.device.kind() == DeviceKind::Cpu { CACHE_BYTES } else { WINDOW_BYTES };
         loop {
             let steps = key.dims.steps;
@@ -251,9 +244,9 @@ impl Simulator {
     }
 
     /// Most steps of a window of runs of this kind, which is `of` with no steps.
-    pub(super) fn most_steps(&self, of: &PlanKey) -> usize {
+    pub(crate) fn most_steps(&self, of: &PlanKey) -> usize {
         let unknown = if self.loops && self.device.kind() != DeviceKind::Cpu { FIRST } else { WINDOW };
-        let known = self.paces.peek(of).copied();
+        let known = self.window_lengths.peek(of).copied();
         let most = self.window_limit.unwrap_or_else(|| known.unwrap_or(unknown));
         if self.step_by_step.is_empty() { most } else { 1 }
     }
@@ -265,28 +258,27 @@ impl Simulator {
         run: &Run<'_>,
         (first, data_first): (u64, usize),
     ) -> Result<Vec<Array3<f32>>> {
-        let Some(loaded) = self.plans.remove(key) else { return Ok(Vec::new()) };
+        let loaded = self.forward(key)?;
         let start = Instant::now();
-        let result: Result<Vec<Array3<f32>>> = (|| {
-            let rows = run.rows(first, data_first);
-            self.upload(&loaded, &rows)?;
-            self.submit_restorable(&loaded, key.states, &rows)?;
-            (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first)).collect()
-        })();
-        self.plans.insert(key.clone(), loaded);
+        let rows = run.rows(first, data_first);
+        self.upload(&loaded, &rows)?;
+        self.submit_restorable(&loaded, key.states, &rows)?;
+        let outputs = (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first));
+        let outputs = outputs.collect::<Result<_>>()?;
         if self.loops && self.device.kind() != DeviceKind::Cpu {
             let of = PlanKey { dims: Dims { steps: 0, ..key.dims }, ..key.clone() };
-            let most = pace(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
-            self.paces.insert(of, most);
-            self.paces.limit(KNOWN);
+            let most =
+                next_window_length(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
+            self.window_lengths.insert(of, most);
+            self.window_lengths.limit(KNOWN);
         }
-        result
+        Ok(outputs)
     }
 }
 
 /// Most steps of the next window, after one of `steps` steps took so many seconds: a power of two, so that few programs
 /// are made. Grows only where there is room to spare, so that it does not go to and fro.
-fn pace(most: usize, steps: usize, seconds: f64) -> usize {
+fn next_window_length(most: usize, steps: usize, seconds: f64) -> usize {
     let in_time = |limit: f64| {
         let fit = (limit * steps as f64 / seconds.max(1e-9)).min(8.0 * steps as f64) as usize;
         1 << fit.clamp(1, LONGEST).ilog2()
@@ -300,13 +292,17 @@ mod tests {
 
     #[test]
     fn windows_shrink_on_a_slow_device_and_grow_on_a_fast_one() {
-        assert_eq!(pace(64, 64, 6.4), 2, "0.1 s a step: two steps stay under 0.25 s");
-        assert_eq!(pace(64, 64, 64.0), 1, "at least one step, however long it takes");
-        assert_eq!(pace(16, 16, 0.001), 128, "at most eight times as long as what was seen");
-        assert_eq!(pace(128, 128, 0.001), LONGEST);
-        assert_eq!(pace(64, 64, 0.2), 64, "neither too long nor short enough for twice the steps");
+        assert_eq!(next_window_length(64, 64, 6.4), 2, "0.1 s a step: two steps stay under 0.25 s");
+        assert_eq!(next_window_length(64, 64, 64.0), 1, "at least one step, however long it takes");
+        assert_eq!(next_window_length(16, 16, 0.001), 128, "at most eight times as long as what was seen");
+        assert_eq!(next_window_length(128, 128, 0.001), LONGEST);
         assert_eq!(
-            pace(256, 3, 0.01),
+            next_window_length(64, 64, 0.2),
+            64,
+            "neither too long nor short enough for twice the steps"
+        );
+        assert_eq!(
+            next_window_length(256, 3, 0.01),
             256,
             "a short rest at the end of a run says nothing about long windows"
         );

@@ -7,9 +7,9 @@ use std::sync::{Condvar, Mutex, PoisonError, mpsc};
 use faer::Mat;
 use ndarray::Array2;
 
-use super::{Cache, Key, Method, Solution, Solver, check_system, mat};
-use crate::allowance::Allowance;
+use crate::engine::allowance::Allowance;
 use crate::error::{Error, Result};
+use crate::solve::{Cache, Key, Method, Solution, Solver, check_system, mat};
 
 /// Activities (points × neurons) and targets (points × size).
 pub type System = (Array2<f64>, Array2<f64>);

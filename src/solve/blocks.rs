@@ -3,9 +3,9 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
-use super::{Job, Method, Solution, Solver, lstsq, silent_as_largest};
-use crate::allowance::Allowance;
+use crate::engine::allowance::Allowance;
 use crate::error::{Error, Result};
+use crate::solve::{Job, Method, Solution, Solver, lstsq, silent_as_largest};
 
 /// Bytes of the activities of a block; a system within them is solved whole.
 const BLOCK: usize = 64 << 20;
@@ -103,6 +103,6 @@ impl Job<'_> {
             |k: usize| -> f64 { (0..n).map(|i| x[(i, k)] * (right[(i, k)] + penalty[i] * x[(i, k)])).sum() };
         let rest = |(k, squares): (usize, f64)| ((squares - explained(k)).max(0.0) / m as f64).sqrt();
         let rmse = squares.into_iter().enumerate().map(rest).collect();
-        Ok(Solution { decoders: super::array(&x), rmse })
+        Ok(Solution { decoders: crate::solve::array(&x), rmse })
     }
 }

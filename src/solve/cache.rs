@@ -12,10 +12,10 @@ use std::time::SystemTime;
 use etcetera::BaseStrategy;
 use ndarray::Array2;
 
-use super::{Solution, Solver};
 use crate::error::{Error, Result};
 use crate::io::atomic::NewFile;
 use crate::io::temporary::sweep;
+use crate::solve::{Solution, Solver};
 
 /// The environment variable that names another directory, or is `off`.
 const VARIABLE: &str = "NENGO_WGPU_CACHE";

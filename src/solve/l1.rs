@@ -2,8 +2,8 @@
 
 use faer::{Mat, MatRef};
 
-use super::lstsq;
 use crate::error::Result;
+use crate::solve::lstsq;
 
 /// Passes end when no decoder changes by more than this share of the largest one.
 const TOLERANCE: f64 = 1e-10;

@@ -87,7 +87,7 @@ pub enum Method {
     /// Nothing is solved: the decoders are these, or all zero.
     NoSolver {
         /// neurons × size
-        #[serde(default, with = "crate::rows::option", skip_serializing_if = "Option::is_none")]
+        #[serde(default, with = "crate::solve::rows::option", skip_serializing_if = "Option::is_none")]
         values: Option<Array2<f64>>,
     },
 }

@@ -22,6 +22,7 @@ mod l1;
 mod lstsq;
 mod method;
 mod nnls;
+pub(crate) mod rows;
 
 use faer::{Mat, MatRef};
 use ndarray::{Array2, ArrayView2};

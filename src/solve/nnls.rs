@@ -2,8 +2,8 @@
 
 use faer::{Col, ColRef, Mat, MatRef};
 
-use super::lstsq;
 use crate::error::{Error, Result};
+use crate::solve::lstsq;
 
 /// The x of at least 0 of the least |A x - y|, for each column of Y.
 pub(super) fn each_column(what: &str, a: MatRef<'_, f64>, y: MatRef<'_, f64>) -> Result<Mat<f64>> {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::program::{NETWORK, bad, command, files_in, good, log, project, wait_for};
-use nengo_wgpu::network::NetworkSpec;
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Device, Options, Simulator};
 
 #[test]

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use nengo_wgpu::build::gradient::gradient;
+use nengo_wgpu::builder::gradient::gradient;
 use nengo_wgpu::engine::{ALIGN, BufferRef, DeviceKind, Family, Target};
 use nengo_wgpu::graph::reference::evaluate;
 use nengo_wgpu::graph::{Dims, Graph, Scope, Source, Tensor, Type, ValueId};

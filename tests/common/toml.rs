@@ -1,7 +1,9 @@
 //! Files as text, and what is wrong with them.
 #![allow(dead_code)]
 
-use nengo_wgpu::network::{Network, NetworkSpec};
+use nengo_wgpu::toml::NetworkSpec;
+
+use nengo_wgpu::network::Network;
 use nengo_wgpu::{Device, Error, Simulator};
 
 pub fn parse(toml: &str) -> Result<NetworkSpec, Error> {

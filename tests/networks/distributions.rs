@@ -4,7 +4,7 @@ use std::f64::consts::PI;
 
 use ndarray::{Array2, Axis, array};
 use nengo_wgpu::network::{Distribution, Fan, Spread};
-use nengo_wgpu::read;
+use nengo_wgpu::toml::read;
 use proptest::prelude::*;
 
 fn draw(distribution: &Distribution, n: usize, d: usize) -> Array2<f64> {

@@ -3,14 +3,15 @@
 use ndarray::{Array2, array};
 use nengo_wgpu::network::library::Product;
 use nengo_wgpu::network::{
-    Connection, Decoding, Distribution, Ensemble, Function, Init, Layer, LearningRule, Network, NetworkSpec,
-    Neurons, Node, ObjectId, Transform,
+    Connection, Decoding, Distribution, Ensemble, Function, Init, Layer, LearningRule, Network, Neurons,
+    Node, ObjectId, Transform,
 };
-use nengo_wgpu::op::neuron::{
+use nengo_wgpu::neuron::{
     AdaptiveLif, AdaptiveLifRate, Izhikevich, LeakyRelu, LifRate, NeuronType, RectifiedLinear, Sigmoid,
     SoftLifRate, Tanh,
 };
 use nengo_wgpu::solve::{Method, Solver};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Device, Simulator};
 
 fn constant(net: &mut Network, name: &str, values: &[f32]) -> ObjectId {

@@ -6,7 +6,7 @@ use nengo_wgpu::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Init, Network, Node, Noise, ObjectId, Target,
     Transform,
 };
-use nengo_wgpu::op::neuron::{LifRate, RectifiedLinear};
+use nengo_wgpu::neuron::{LifRate, RectifiedLinear};
 use nengo_wgpu::solve::{Method, Solver};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Device, Fit, Simulator};

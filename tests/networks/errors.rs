@@ -3,13 +3,13 @@
 use crate::common::devices;
 use ndarray::{Array2, Array3, array};
 use nengo_wgpu::engine::Target;
+use nengo_wgpu::expr::function::Surrogate;
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::network::{
     Bound, Connection, Function, Init, Layer, Network, Neurons, Node, Parameters, Synapse, TensorNode,
     Transform,
 };
-use nengo_wgpu::op::function::Surrogate;
-use nengo_wgpu::op::neuron::{AdaptiveLif, Izhikevich, LifRate, NeuronType, Spiking};
+use nengo_wgpu::neuron::{AdaptiveLif, Izhikevich, LifRate, NeuronType, Spiking};
 use nengo_wgpu::train::{
     Backprop, Clip, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Training,
 };

@@ -3,9 +3,9 @@
 use crate::common::devices;
 use ndarray::{Array2, s};
 use nengo_wgpu::network::{
-    Connection, Ensemble, Function, Init, Layer, LearningRule, Network, NetworkSpec, Node, ObjectId, Process,
-    Transform,
+    Connection, Ensemble, Function, Init, Layer, LearningRule, Network, Node, ObjectId, Process, Transform,
 };
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 

@@ -7,12 +7,13 @@ use ndarray::linalg::Dot;
 use ndarray::{Array1, Array2, Array3, Axis, s};
 use nengo_wgpu::graph::{State, Tensor, Type};
 use nengo_wgpu::network::{
-    Connection, ConnectionId, Distribution, Ensemble, Init, LearningRule, Network, NetworkSpec, Neurons,
-    Node, ObjectId, Synapse, Target, Transform,
+    Connection, ConnectionId, Distribution, Ensemble, Init, LearningRule, Network, Neurons, Node, ObjectId,
+    Synapse, Target, Transform,
 };
-use nengo_wgpu::op::neuron::RectifiedLinear;
+use nengo_wgpu::neuron::RectifiedLinear;
 use nengo_wgpu::op::{Delay, Learn};
 use nengo_wgpu::solve::Solver;
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
 

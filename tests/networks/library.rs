@@ -10,7 +10,7 @@ use nengo_wgpu::network::{
     Connection, Init, Network, Node, ProbeId, Process, Target, Vocabulary, benchmarks, bind, involution,
     similarity, superpose, unbind,
 };
-use nengo_wgpu::op::neuron::{LifRate, RectifiedLinear};
+use nengo_wgpu::neuron::{LifRate, RectifiedLinear};
 use nengo_wgpu::{Data, Device, Simulator};
 
 /// A network of rate neurons, which answer without the noise of spikes.
@@ -276,7 +276,7 @@ fn a_wrong_pointer_is_told_with_its_column() {
 #[test]
 fn benchmark_networks_run_and_stay_finite_on_every_device() {
     let relu = RectifiedLinear { amplitude: 1.0 };
-    let lif = nengo_wgpu::op::neuron::NeuronType::lif;
+    let lif = nengo_wgpu::neuron::NeuronType::lif;
     for net in [
         benchmarks::cconv(5, 8, relu).unwrap(),
         benchmarks::integrator(6, 10, lif()).unwrap(),

@@ -2,11 +2,11 @@
 
 use nengo_wgpu::network::library::Product;
 use nengo_wgpu::network::{
-    Connection, Decoding, Ensemble, Function, Layer, LearningRule, Network, NetworkSpec, Node, ProbeSettings,
-    Target,
+    Connection, Decoding, Ensemble, Function, Layer, LearningRule, Network, Node, ProbeSettings, Target,
 };
-use nengo_wgpu::op::neuron::{LifRate, NeuronType, RectifiedLinear};
+use nengo_wgpu::neuron::{LifRate, NeuronType, RectifiedLinear};
 use nengo_wgpu::solve::Method;
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Data, Device, Simulator};
 
 const NESTED: &str = r#"

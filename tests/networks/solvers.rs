@@ -282,7 +282,7 @@ fn systems_without_an_answer_are_refused_by_name() {
 
 #[test]
 fn files_write_solvers_as_names_and_tables() {
-    let read = |text: &str| nengo_wgpu::read::toml::<Solver>(text, "a.toml".as_ref());
+    let read = |text: &str| nengo_wgpu::toml::read::toml::<Solver>(text, "a.toml".as_ref());
     let solver = |method: Method| Solver::from(method);
     for (text, wanted) in [
         ("", Solver::default()),

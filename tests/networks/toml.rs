@@ -287,7 +287,7 @@ fn ensembles_from_toml_are_those_built_by_calls() {
     let mut net = Network::new(3);
     net.config.connection.synapse = Some(0.005.into());
     net.config.solver = nengo_wgpu::solve::Method::LstsqL2 { reg: 0.05 }.into();
-    net.config.ensemble.neuron_type = Some(nengo_wgpu::op::neuron::LifRate::default().into());
+    net.config.ensemble.neuron_type = Some(nengo_wgpu::neuron::LifRate::default().into());
     net.config.ensemble.radius = Some(1.5);
     let x = net.node("x", Node::Constant(vec![0.5, -0.4])).unwrap();
     let a = Ensemble::new(200, 2).intercepts(Distribution::Uniform(-0.9, 0.9));

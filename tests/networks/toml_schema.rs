@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::panic::catch_unwind;
 
 use nengo_wgpu::Error;
-use nengo_wgpu::network::NetworkSpec;
-use nengo_wgpu::read::{Key, Kind, Schema, Variant};
+use nengo_wgpu::toml::NetworkSpec;
+use nengo_wgpu::toml::read::{Key, Kind, Schema, Variant};
 
 /// Values of every type, one of which each key does not take.
 const SLIPS: [&str; 14] = [

@@ -6,10 +6,10 @@ use nengo_wgpu::network::library::{
     Thalamus,
 };
 use nengo_wgpu::network::{
-    Connection, Decoding, Ensemble, Init, Layer, LearningRule, Network, NetworkSpec, Neurons, Node, Target,
-    Transform,
+    Connection, Decoding, Ensemble, Init, Layer, LearningRule, Network, Neurons, Node, Target, Transform,
 };
-use nengo_wgpu::op::neuron::{LifRate, RectifiedLinear};
+use nengo_wgpu::neuron::{LifRate, RectifiedLinear};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
 

@@ -126,7 +126,8 @@ fn the_gradient_uses_the_mask_of_the_forward_pass() {
         let input = x * w;
         let y = input.dropout(0.5, random(&case, 4, 4));
         let loss = y.sum_all();
-        let adjoints = nengo_wgpu::build::gradient::gradient(&case.scope, loss, &[input.id], |_| "x".into());
+        let adjoints =
+            nengo_wgpu::builder::gradient::gradient(&case.scope, loss, &[input.id], |_| "x".into());
         let adjoint = adjoints.unwrap()[0].unwrap();
         vec![y.id, input.id, adjoint.id]
     };

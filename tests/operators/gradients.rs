@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use crate::common::{Case, check_gradients, dims};
-use nengo_wgpu::build::gradient::gradient;
-use nengo_wgpu::engine::cpu::gemm::Form;
+use nengo_wgpu::builder::gradient::gradient;
+use nengo_wgpu::engine::cpu::form::Form;
+use nengo_wgpu::expr::Unary;
 use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::convolution::{self, Convolution};
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::pool::{Of, Pool, PoolAdjoint};
 use nengo_wgpu::op::scan::Scan;
-use nengo_wgpu::op::{Delay, Matmul, Pattern, SparseWeights, Unary, Window};
+use nengo_wgpu::op::{Delay, Matmul, Pattern, SparseWeights, Window};
 use nengo_wgpu::train::Loss;
 
 /// For each extent, as [`of_type`].

@@ -4,12 +4,11 @@
 use crate::common::{check, devices, dims, problem, uniform};
 use ndarray::Array2;
 use nengo_wgpu::graph::Type;
-use nengo_wgpu::network::{
-    Connection, Convolution, Init, Network, NetworkSpec, Node, Padding, Pool, Transform,
-};
+use nengo_wgpu::network::{Connection, Convolution, Init, Network, Node, Padding, Pool, Transform};
 use nengo_wgpu::op::convolution::Form;
 use nengo_wgpu::op::pool::{Of, PoolAdjoint};
 use nengo_wgpu::op::{self, Window};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use crate::common::{Case, Ready, build, check, compare, devices, dims, targets};
-use nengo_wgpu::engine::cpu::gemm;
+use nengo_wgpu::engine::cpu::form;
 use nengo_wgpu::engine::{Command, DeviceKind, Target};
+use nengo_wgpu::expr::real::{Real, Var};
+use nengo_wgpu::expr::step::Step;
 use nengo_wgpu::graph::{Dims, State, Tensor, Type};
 use nengo_wgpu::op::convolution::Form;
 use nengo_wgpu::op::cross_entropy::CrossEntropyAdjoint;
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::pool::{Of, PoolAdjoint};
-use nengo_wgpu::op::real::{Real, Var};
 use nengo_wgpu::op::scan::{Emits, Scan};
 use nengo_wgpu::op::softmax::SoftmaxAdjoint;
 use nengo_wgpu::op::sparse::SparseWeights;
-use nengo_wgpu::op::step::Step;
 use nengo_wgpu::op::{Convolution, Learn, Matmul, Pattern, Pool, Window};
 use nengo_wgpu::{Error, Result};
 
@@ -80,7 +80,7 @@ fn sums(k: usize) -> Vec<Sum> {
         (
             "dense, transposed",
             wide,
-            |c, k| c.scope.apply(Matmul::dense(gemm::Form::Nn), &[x(c, Type::example(k)), w(c, k, 3)]),
+            |c, k| c.scope.apply(Matmul::dense(form::Form::Nn), &[x(c, Type::example(k)), w(c, k, 3)]),
             |k| k * P,
         ),
         (
@@ -88,7 +88,7 @@ fn sums(k: usize) -> Vec<Sum> {
             long,
             |c, _| {
                 let (a, b) = (x(c, Type::sequence(2)), of(c, Type::sequence(3), W));
-                c.scope.apply(Matmul::dense(gemm::Form::Tn), &[a, b])
+                c.scope.apply(Matmul::dense(form::Form::Tn), &[a, b])
             },
             |k| k * P,
         ),
@@ -98,7 +98,7 @@ fn sums(k: usize) -> Vec<Sum> {
             long,
             |c, _| {
                 let (a, b) = (x(c, Type::sequence(2)), of(c, Type::sequence(4), W));
-                c.scope.apply(Matmul { form: gemm::Form::Tn, groups: 2, epilogue: None }, &[a, b])
+                c.scope.apply(Matmul { form: form::Form::Tn, groups: 2, epilogue: None }, &[a, b])
             },
             |k| k * P,
         ),

@@ -1,7 +1,7 @@
 //! Matrix products in every form, with every shader, on an adapter and on the CPU twin against f64.
 
 use crate::common::{Case, Ready, compare, devices, dims, targets};
-use nengo_wgpu::engine::cpu::gemm::Form;
+use nengo_wgpu::engine::cpu::form::Form;
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::Matmul;
 use nengo_wgpu::op::filter::lowpass;

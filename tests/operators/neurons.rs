@@ -6,7 +6,8 @@ use ndarray::ArrayD;
 use nengo_wgpu::Device;
 use nengo_wgpu::engine::DeviceKind;
 use nengo_wgpu::graph::{State, Tensor, Type};
-use nengo_wgpu::op::neuron::{LifRate, NeuronType, Setting, SoftLifRate};
+use nengo_wgpu::neuron::{LifRate, NeuronType, SoftLifRate};
+use nengo_wgpu::op::neurons::Setting;
 
 const FILES: [&str; 2] = ["neurons", "neurons_nengodl"];
 

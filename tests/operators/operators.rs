@@ -1,14 +1,15 @@
 //! Every operator on an adapter and on the CPU twin against its formula in f64.
 
 use crate::common::{Case, build, check, devices, dims};
+use nengo_wgpu::expr::Expr;
+use nengo_wgpu::expr::Unary;
 use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::op::convolution::{Convolution, Form};
-use nengo_wgpu::op::expr::Expr;
 use nengo_wgpu::op::filter::lowpass;
 use nengo_wgpu::op::map::{MAX_INPUTS, Map};
 use nengo_wgpu::op::pool::{Of, Pool};
 use nengo_wgpu::op::scan::Scan;
-use nengo_wgpu::op::{Pattern, Reduce, SparseWeights, Unary, Window};
+use nengo_wgpu::op::{Pattern, Reduce, SparseWeights, Window};
 use std::sync::Arc;
 
 /// Rows and columns: one, odd, whole vectors, and around the sizes of tiles.
@@ -218,7 +219,7 @@ fn reductions_to_every_type_agree() {
                 let e = c.feed_of(Type::example(cols), |_, x| x + 0.5);
                 let m = c.parameter(batch, cols).square();
                 let product = Reduce {
-                    expr: Expr::binary(nengo_wgpu::op::Binary::Mul),
+                    expr: Expr::binary(nengo_wgpu::expr::Binary::Mul),
                     to: Type::fixed(1, cols),
                     scale: 0.5,
                 };

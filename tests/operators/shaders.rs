@@ -6,15 +6,15 @@ use crate::common::{devices, dims};
 use naga::{AddressSpace, StorageAccess};
 use nengo_wgpu::engine::shader::{STEMS, validate};
 use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
+use nengo_wgpu::expr::real::Real;
+use nengo_wgpu::expr::step::Step;
 use nengo_wgpu::graph::{Dims, Tensor, Type};
 use nengo_wgpu::op::Noise;
-use nengo_wgpu::op::accumulate::accumulate;
 use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::norm::{NormBindings, Of, norms};
-use nengo_wgpu::op::real::Real;
 use nengo_wgpu::op::scan::{Emits, Scan};
-use nengo_wgpu::op::step::Step;
-use nengo_wgpu::op::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
+use nengo_wgpu::optim::accumulate::accumulate;
+use nengo_wgpu::optim::norm::{NormBindings, Of, norms};
+use nengo_wgpu::optim::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
 
 /// A graph with every operator, and its gradient.
 fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
@@ -28,7 +28,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let filter = lowpass(0.5, 0.5, false);
         let y = (x.dot(c.parameter(n, n)) + c.parameter(1, n)).sigmoid().dropout(0.5, random);
         let state = c.scope.open(std::sync::Arc::new(lowpass(0.5, 0.5, true)), y.ty());
-        let step = Step::new(2, |x| vec![x[0] * x[1], (x[0] + x[1]).unary(nengo_wgpu::op::Unary::Tanh)]);
+        let step = Step::new(2, |x| vec![x[0] * x[1], (x[0] + x[1]).unary(nengo_wgpu::expr::Unary::Tanh)]);
         let states = vec![nengo_wgpu::graph::State::at("s", 0.5)];
         let (emits, name) = (Emits::Result, "steps");
         let y = y.dot(c.parameter(n, n).transpose(1));
@@ -68,7 +68,7 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         .into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
-        let adjoints = nengo_wgpu::build::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
+        let adjoints = nengo_wgpu::builder::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
         let adjoints = adjoints.into_iter().map(|a| a.unwrap().id);
         let change = [nengo_wgpu::graph::State::at("change", 0.0)];
         let learn = nengo_wgpu::op::Learn { rows: 2, cols: n, decays: true, based: true, change };

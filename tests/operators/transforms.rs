@@ -2,7 +2,8 @@
 
 use crate::common::{devices, problem, uniform};
 use ndarray::{Array2, Array3};
-use nengo_wgpu::network::{Connection, Init, Network, NetworkSpec, Node, Slice, Sparse, Synapse, Transform};
+use nengo_wgpu::network::{Connection, Init, Network, Node, Slice, Sparse, Synapse, Transform};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Simulator};
 

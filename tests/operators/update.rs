@@ -3,8 +3,8 @@
 use crate::common::{devices, targets, uniform};
 use nengo_wgpu::Device;
 use nengo_wgpu::engine::{Binding, BufferRef, Command, Family, Recording};
-use nengo_wgpu::op::norm::{NormBindings, Of, norms};
-use nengo_wgpu::op::update::{
+use nengo_wgpu::optim::norm::{NormBindings, Of, norms};
+use nengo_wgpu::optim::update::{
     ClipMode, EpsilonAt, Hyper, LINE, Rule, Segment, Segments, UpdateBindings, update,
 };
 

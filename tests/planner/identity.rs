@@ -6,12 +6,13 @@ use std::sync::Arc;
 use crate::common::{devices, dims};
 use ndarray::array;
 use nengo_wgpu::engine::{Binding, BufferRef, Command, Dispatch, Recording};
+use nengo_wgpu::expr::Binary;
+use nengo_wgpu::expr::{Expr, Instr};
 use nengo_wgpu::graph::{Adjoint, Lower, Operator, Reference, Scope, Tensor, Type};
 use nengo_wgpu::network::{
     Bound, CallbackFactory, Connection, Ensemble, Network, Node, Parameters, TensorNode,
 };
-use nengo_wgpu::op::expr::{Expr, Instr};
-use nengo_wgpu::op::{Binary, Callback, Map};
+use nengo_wgpu::op::{Callback, Map};
 use nengo_wgpu::{Data, Device, Options, Result, Simulator};
 
 /// An operator that multiplies by a number and does not print it.

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::common::{Case, Ready, compare, devices, dims, targets};
-use nengo_wgpu::build::gradient::gradient;
+use nengo_wgpu::builder::gradient::gradient;
 use nengo_wgpu::engine::{Command, Target};
+use nengo_wgpu::expr::Surrogate;
 use nengo_wgpu::graph::{Dims, State, Tensor, Type, ValueId};
-use nengo_wgpu::op::Surrogate;
+use nengo_wgpu::neuron::{Lif, NeuronType, Spiking};
 use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::neuron::{Lif, NeuronType, Setting, Spiking};
+use nengo_wgpu::op::neurons::Setting;
 use nengo_wgpu::plan::{Plan, Report};
 
 /// Some values, the mean of their squares, and its gradient for all parameters.

@@ -5,7 +5,7 @@ use ndarray::{Array2, Array3};
 use nengo_wgpu::engine::DeviceKind;
 use nengo_wgpu::network::benchmarks;
 use nengo_wgpu::network::{Connection, Init, Layer, Network, Neurons, Node, Synapse, Transform};
-use nengo_wgpu::op::neuron::{Lif, LifRate};
+use nengo_wgpu::neuron::{Lif, LifRate};
 use nengo_wgpu::train::{Backprop, Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 

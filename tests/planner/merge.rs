@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use crate::common::{Case, Ready, devices, dims, uniform};
 use ndarray::{Array2, Array3};
-use nengo_wgpu::build::gradient::gradient;
+use nengo_wgpu::builder::gradient::gradient;
 use nengo_wgpu::engine::ALIGN;
+use nengo_wgpu::expr::Unary;
 use nengo_wgpu::graph::{Tensor, Type, ValueId};
 use nengo_wgpu::network::{
     Connection, Ensemble, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform,
 };
+use nengo_wgpu::neuron::Lif;
+use nengo_wgpu::op::Matmul;
 use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::neuron::Lif;
-use nengo_wgpu::op::{Matmul, Unary};
 use nengo_wgpu::plan::merge::{Merged, merge};
 use nengo_wgpu::plan::report::{StageKind, StageReport};
 use nengo_wgpu::train::{Loss, Objective, Training};

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use crate::common::{Case, Ready, devices, dims};
 use ndarray::{Array2, Array3};
-use nengo_wgpu::build::gradient::gradient;
+use nengo_wgpu::builder::gradient::gradient;
 use nengo_wgpu::engine::{Command, DeviceKind};
+use nengo_wgpu::expr::Unary;
 use nengo_wgpu::graph::{Extent, Tensor, Type};
 use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Node, Synapse, Transform};
+use nengo_wgpu::op::Delay;
 use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::{Delay, Unary};
 use nengo_wgpu::plan::report::{StageKind, StageReport};
 use nengo_wgpu::plan::{Plan, Report, Stage};
 use nengo_wgpu::{Data, Device, Error, Options, Simulator};

@@ -2,15 +2,15 @@
 
 use crate::common::devices;
 use ndarray::{Array2, Array3, s};
+use nengo_wgpu::expr::Unary;
+use nengo_wgpu::expr::real::{Real, Var};
+use nengo_wgpu::expr::step::Step;
 use nengo_wgpu::graph::{State, Tensor};
 use nengo_wgpu::network::{
     Activation, Bound, Connection, Init, Layer, Network, Node, Parameters, Sparse, Synapse, TensorNode,
     Transform,
 };
-use nengo_wgpu::op::Unary;
-use nengo_wgpu::op::real::{Real, Var};
 use nengo_wgpu::op::scan::{Emits, Scan};
-use nengo_wgpu::op::step::Step;
 use nengo_wgpu::train::{Backprop, Clip, Loss, Metric, Objective, Optimiser, Over, Penalty, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, MemoryEstimate, Options, Simulator};
 
@@ -500,7 +500,7 @@ fn gradients_pass_their_own_check_and_spikes_are_not_compared() {
 
         fn call<'s>(&self, _: Tensor<'s>, x: Tensor<'s>, _: &Bound<'s>) -> Tensor<'s> {
             x.unary(if self.0 {
-                Unary::Spike(nengo_wgpu::op::Surrogate::FastSigmoid(2.0).bump())
+                Unary::Spike(nengo_wgpu::expr::Surrogate::FastSigmoid(2.0).bump())
             } else {
                 Unary::Tanh
             })

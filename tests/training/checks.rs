@@ -3,17 +3,18 @@
 use crate::common::devices;
 use ndarray::{Array2, Array3, array};
 use nengo_wgpu::engine::Dispatch;
+use nengo_wgpu::expr::Expr;
+use nengo_wgpu::expr::Unary;
 use nengo_wgpu::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
 use nengo_wgpu::network::{
     Activation, Bound, Connection, Convolution, Ensemble, Function, Init, Layer, Network, Neurons, Node,
     ObjectId, Parameters, Pool, Sparse, Synapse, TensorNode, Transform,
 };
-use nengo_wgpu::op::expr::Expr;
-use nengo_wgpu::op::neuron::{
+use nengo_wgpu::neuron::{
     AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear,
     Sigmoid, SoftLifRate, Spiking, Tanh,
 };
-use nengo_wgpu::op::{Map, Unary};
+use nengo_wgpu::op::Map;
 use nengo_wgpu::train::{Loss, Objective, Over, Penalty, Surrogate, Training};
 use nengo_wgpu::{CheckedGradient, Data, Device, Error, Options, Result, Signal, Simulator, Verdict};
 use rand::{RngExt, SeedableRng};

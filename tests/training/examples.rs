@@ -4,8 +4,9 @@ use std::f64::consts::TAU;
 
 use crate::common::devices;
 use ndarray::Axis;
-use nengo_wgpu::network::{NetworkSpec, Synapse, Target};
-use nengo_wgpu::op::neuron::Spiking;
+use nengo_wgpu::network::{Synapse, Target};
+use nengo_wgpu::neuron::Spiking;
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use proptest::prelude::prop_assert;
 use proptest::test_runner::{Config, TestRunner};

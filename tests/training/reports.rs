@@ -2,10 +2,9 @@
 
 use crate::common::{devices, problem};
 use ndarray::Array2;
-use nengo_wgpu::network::{
-    Activation, Connection, Init, Layer, Network, NetworkSpec, Neurons, Node, Target, Transform,
-};
-use nengo_wgpu::op::neuron::NeuronType;
+use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Neurons, Node, Target, Transform};
+use nengo_wgpu::neuron::NeuronType;
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{
     Backprop, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Spiking, Training,
 };

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayD, Axis, Ix2, s};
 use ndarray_npy::NpzReader;
 use nengo_wgpu::network::library::CircularConvolution;
 use nengo_wgpu::network::{Connection, Network, Node, ProbeId};
-use nengo_wgpu::op::neuron::RectifiedLinear;
+use nengo_wgpu::neuron::RectifiedLinear;
 use nengo_wgpu::train::{EpsilonAt, Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
 

@@ -4,10 +4,10 @@ use crate::common::devices;
 use crate::common::golden::Golden;
 use ndarray::{Array2, Array3, Axis, Ix3};
 use nengo_wgpu::network::{
-    Connection, Distribution, Ensemble, Init, Layer, Network, NetworkSpec, Neurons, Node, Synapse, Target,
-    Transform,
+    Connection, Distribution, Ensemble, Init, Layer, Network, Neurons, Node, Synapse, Target, Transform,
 };
-use nengo_wgpu::op::neuron::{Izhikevich, Leaky, Lif, LifRate, NeuronType, RectifiedLinear, SoftLifRate};
+use nengo_wgpu::neuron::{Izhikevich, Leaky, Lif, LifRate, NeuronType, RectifiedLinear, SoftLifRate};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Loss, Objective, Spiking, Surrogate, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use crate::common::devices;
 use ndarray::{Array2, Array3, Axis, array};
-use nengo_wgpu::network::{Connection, Init, Layer, Network, NetworkSpec, Node, Synapse, Target, Transform};
+use nengo_wgpu::network::{Connection, Init, Layer, Network, Node, Synapse, Target, Transform};
+use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{Backprop, Loss, Metric, Objective, Over, Training};
 use nengo_wgpu::{Data, Device, Evaluation, Fit, Options, Progress, Simulator};
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use clap::{Args, ValueEnum};
 use ndarray::Array3;
 use nengo_wgpu::network::{Network, benchmarks};
-use nengo_wgpu::op::neuron::NeuronType;
+use nengo_wgpu::neuron::NeuronType;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
 use serde_json::json;
@@ -119,7 +119,7 @@ impl NetArgs {
 /// A type by the name that it has in files.
 fn neuron_type(name: &str) -> Result<NeuronType> {
     let name = if name == "relu" { "rectified-linear" } else { name };
-    nengo_wgpu::read::name(name, "--neuron-type")
+    nengo_wgpu::toml::read::name(name, "--neuron-type")
 }
 
 /// Runs the benchmark.

@@ -4,10 +4,11 @@ use std::time::Instant;
 
 use nengo_wgpu::engine::BufferRef;
 use nengo_wgpu::graph::{Dims, Scope, Source, State, Type};
-use nengo_wgpu::op::neuron::{
+use nengo_wgpu::neuron::{
     AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, LifRate, NeuronType, RectifiedLinear,
-    Setting, Sigmoid, SoftLifRate, Synaptic, Tanh,
+    Sigmoid, SoftLifRate, Synaptic, Tanh,
 };
+use nengo_wgpu::op::neurons::Setting;
 use nengo_wgpu::plan::{self, Carry, Output, Place, Request};
 use nengo_wgpu::{Device, Result};
 

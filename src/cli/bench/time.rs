@@ -5,12 +5,12 @@ use std::time::Instant;
 use clap::ValueEnum;
 use ndarray::{Array2, Array3, Axis};
 use nengo_wgpu::engine::Family;
+use nengo_wgpu::expr::Surrogate;
 use nengo_wgpu::network::{
     Activation, Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform, Tuning,
     benchmarks,
 };
-use nengo_wgpu::op::Surrogate;
-use nengo_wgpu::op::neuron::{Lif, Spiking};
+use nengo_wgpu::neuron::{Lif, Spiking};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Over, Training};
 use nengo_wgpu::{Data, Error, Fit, Options, Result, Signal, Simulator};
 use serde_json::json;

@@ -1,12 +1,13 @@
 //! Matrix products `C = A·Bᵀ`, `A·B` and `Aᵀ·B` on row-major `f32`, computed block by block so that the threads of a
-//! [`Pool`](super::pool::Pool) can share one: each takes rows or columns of `C`, as [`Gemm::split`] says.
+//! [`Pool`](crate::engine::cpu::pool::Pool) can share one: each takes rows or columns of `C`, as [`Gemm::split`] says.
 //!
 //! The crate `gemm` does the work, one thread at a time (feature `x86-v4`: AVX-512, found at run time), but for products
 //! of few rows or narrow matrices (`small`).
 
 use std::ops::Range;
 
-use super::{math, small};
+use crate::engine::cpu::form::Form;
+use crate::engine::cpu::{math, small};
 
 /// Up to so many rows or columns, `A·Bᵀ` is faster in small tiles, which `gemm` computes by dot products, than by
 /// packing a transposed `B`: 1.3 times at 32 rows, 2 at 16, 6 at 2.
@@ -26,17 +27,6 @@ const PART: usize = 64;
 /// Rows and columns of `C` whose long sums are made together.
 const LONG_ROWS: usize = 64;
 const LONG_COLS: usize = 256;
-
-/// Which operand is read transposed. `C` is `m × n` always.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Form {
-    /// `C = A·Bᵀ` with `A` `m × k` and `B` `n × k`.
-    Nt,
-    /// `C = A·B` with `A` `m × k` and `B` `k × n`.
-    Nn,
-    /// `C = Aᵀ·B` with `A` `k × m` and `B` `k × n`.
-    Tn,
-}
 
 /// How threads divide a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

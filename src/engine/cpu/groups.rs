@@ -2,7 +2,7 @@
 //!
 //! Group by group they would be as many calls as there are groups, each with next to nothing to do.
 
-use super::small::dot;
+use crate::engine::cpu::small::dot;
 
 /// Sums over rows are made of parts of so many rows.
 const ROWS: usize = 64;

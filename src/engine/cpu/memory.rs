@@ -9,8 +9,8 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::gemm::Gemm;
 use crate::engine::Part;
+use crate::engine::cpu::gemm::Gemm;
 
 /// Floats of one cache line, so that buffers start on one.
 #[derive(Clone, Copy)]

@@ -3,6 +3,7 @@
 //! All threads walk through the same list of dispatches. Of each they do their share of the units, then they
 //! meet at a barrier: nothing is forked or joined per operator, and the threads stay awake during a replay.
 
+pub mod form;
 #[allow(unsafe_code, reason = "the gemm crate takes pointers; sizes are checked against the slices first")]
 pub mod gemm;
 pub(crate) mod groups;
@@ -22,11 +23,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use self::memory::{Buffer, Own, View};
 pub use self::pool::{Barrier, Pool, Share};
-use super::{
+use crate::engine::{
     Access, Binding, BufferId, BufferRef, Command, Dispatch, Engine, Kernel, Part, Program, Recording, Split,
     Tile,
 };
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, panic_text};
 
 /// Memory that a thread keeps for the insides of kernels.
 #[derive(Default)]
@@ -196,7 +197,7 @@ impl CpuEngine {
 /// The error for a buffer of `needed` bytes that the system refuses.
 fn no_memory(label: &str, needed: u64) -> Error {
     let hint = "use smaller objects, a smaller minibatch or fewer steps at once";
-    match super::host::memory() {
+    match crate::engine::host::memory() {
         Some(limit) if limit < needed => {
             Error::TooLarge { what: label.into(), needed, limit, device: "cpu".into(), hint: hint.into() }
         }
@@ -344,12 +345,6 @@ impl Engine for CpuEngine {
     fn allocated_bytes(&self) -> u64 {
         self.buffers.iter().flatten().map(|b| 4 * b.len() as u64).sum()
     }
-}
-
-/// What a panic said.
-pub(crate) fn panic_text(cause: &(dyn std::any::Any + Send)) -> &str {
-    let text = cause.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("no message")
 }
 
 /// No written binding may overlap another binding of its dispatch.

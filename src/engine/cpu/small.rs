@@ -3,7 +3,7 @@
 //! Nothing is packed and every element is one chain of sums from the first term to the last (16 chains for a row times a
 //! row), so that it is the same however a product is divided.
 
-use super::gemm::Form;
+use crate::engine::cpu::form::Form;
 
 /// Columns that are summed in registers together.
 const WIDE: usize = 64;

@@ -1,7 +1,7 @@
 //! Long sums: blocks of a few terms in single precision, what they come to in double precision. In single precision alone a
 //! million equal terms lose a thousandth.
 
-use super::math;
+use crate::engine::cpu::math;
 
 /// Terms that are added up in single precision: of so many equal ones, rounding takes no more than a millionth.
 pub const BLOCK: usize = 32;

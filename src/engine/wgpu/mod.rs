@@ -11,8 +11,8 @@ use wgpu as gpu;
 
 pub use replay::WgpuEngine;
 
-use super::device::{Adapter, Checks, DeviceKind};
-use super::turns;
+use crate::engine::adapter::{Adapter, Checks, DeviceKind};
+use crate::engine::turns;
 use crate::error::{Error, Result};
 use pipeline::Pipelines;
 

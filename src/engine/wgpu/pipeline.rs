@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use wgpu as gpu;
 
-use super::Opened;
+use crate::engine::wgpu::Opened;
 use crate::engine::{Access, Checks, Kernel, shader};
 use crate::error::Result;
 

@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use wgpu as gpu;
 
-use super::Opened;
-use super::reports::Reports;
-use super::submission::{self, Call, Cuts, Replay, Step, Submission, Writer};
+use crate::engine::wgpu::Opened;
+use crate::engine::wgpu::reports::Reports;
+use crate::engine::wgpu::submission::{self, Call, Cuts, Replay, Step, Submission, Writer};
 use crate::engine::{Binding, BufferId, BufferRef, Command, Dispatch, Engine, Program, Recording};
 use crate::error::{Error, Result};
 
@@ -374,7 +374,7 @@ impl Engine for WgpuEngine {
 mod tests {
     use super::*;
     use crate::engine::{Checks, Family, Tile};
-    use crate::op::accumulate::accumulate;
+    use crate::optim::accumulate::accumulate;
 
     const LEN: usize = 64;
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use futures::channel::oneshot;
 use wgpu as gpu;
 
-use super::Opened;
+use crate::engine::wgpu::Opened;
 use crate::error::Result;
 
 /// Reports in one buffer.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use wgpu as gpu;
 
-use super::Opened;
-use super::pipeline::Pipeline;
+use crate::engine::wgpu::Opened;
+use crate::engine::wgpu::pipeline::Pipeline;
 use crate::engine::{Binding, BufferId};
 use crate::error::Result;
 

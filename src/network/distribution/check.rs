@@ -2,8 +2,8 @@
 
 use ndarray::Array2;
 
-use super::{Distribution, Fan, Spread};
 use crate::error::{Error, Result};
+use crate::network::distribution::{Distribution, Fan, Spread};
 
 impl Distribution {
     /// Refuses settings out of their range.

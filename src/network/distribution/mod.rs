@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Beta, Distribution as _, Exp1, StandardNormal};
 use rand_pcg::Pcg64Mcg;
 
-use crate::allowance;
+use crate::engine::allowance;
 use crate::error::{Error, Result};
 
 /// A distribution of vectors, under Nengo's names and with Nengo's defaults.
@@ -83,14 +83,14 @@ pub enum Distribution {
     /// One of the rows of `options`, each with the chance that its weight gives, or all with the same.
     Choice {
         /// options × dimensions
-        #[serde(alias = "$short", with = "crate::rows")]
+        #[serde(alias = "$short", with = "crate::solve::rows")]
         options: Array2<f64>,
         /// One for each option; they need not sum to 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weights: Option<Vec<f64>>,
     },
     /// These rows, in their order: there must be as many as are asked for. In files also `values`.
-    #[serde(alias = "values", alias = "$list", with = "crate::rows")]
+    #[serde(alias = "values", alias = "$list", with = "crate::solve::rows")]
     Samples(Array2<f64>),
     /// Each coordinate one of the values `x` or between two of them: `p`, brought to a sum of 1, is added up, and a uniform
     /// number's place among the sums is where the value is interpolated.

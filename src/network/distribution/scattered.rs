@@ -9,8 +9,8 @@ use rand::seq::SliceRandom;
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
-use super::sphere::radius;
 use crate::error::{Error, Result};
+use crate::network::distribution::sphere::radius;
 
 /// Dimensions at most, since the rotation is a matrix of all of them.
 const MAX_DIMENSIONS: usize = 8192;

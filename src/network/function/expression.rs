@@ -386,7 +386,7 @@ impl Parser {
         } else {
             let known = OF_ONE.iter().map(|f| f.0).chain(OF_TWO.iter().map(|f| f.0)).chain([WHERE]);
             let known: Vec<&str> = [self.variables.known(), "pi"].into_iter().chain(known).collect();
-            let (column, hint) = (self.column(from), crate::near::hint(&name, known.iter().copied()));
+            let (column, hint) = (self.column(from), crate::error::near::hint(&name, known.iter().copied()));
             return Err(format!(
                 "there is no '{name}' in column {column}{hint}; there is: {}",
                 known.join(", ")

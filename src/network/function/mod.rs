@@ -7,12 +7,12 @@ mod time;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, guarded};
 use expression::{Expression, Variables};
-pub use time::TimeExpressions;
+pub use time::{TimeExpressions, TimeFunction};
 
 /// A function that a connection computes: of what an ensemble represents, for which decoders are solved, or of any other
-/// signal, exactly; see [`super::Connection::function`].
+/// signal, exactly; see [`crate::network::Connection::function`].
 ///
 /// Made of a closure, or with [`Function::parse`] of text. Its size is found by calling it on zeros.
 #[derive(Clone, serde::Deserialize)]
@@ -82,7 +82,7 @@ impl Function {
     /// A function of a point in the ensemble's space, or of a row of another signal; it gives as many values for each.
     ///
     /// It depends on the point alone: it is one for all examples, and is called in any order and for points that no run
-    /// meets. For a function that keeps something there is [`Node::callback`](super::Node::callback).
+    /// meets. For a function that keeps something there is [`Node::callback`](crate::network::Node::callback).
     pub fn new(f: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static) -> Self {
         Self { text: None, least: 0, body: Body::Closure(Arc::new(f)) }
     }
@@ -138,7 +138,7 @@ impl Function {
             Body::Expressions(parts) => {
                 Ok(parts.iter().map(|p| p.value(|i| x[i], |number| number)).collect())
             }
-            Body::Closure(f) => crate::build::guarded(&format!("the function of {what}"), || f(x)),
+            Body::Closure(f) => guarded(&format!("the function of {what}"), || f(x)),
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::expression::{One, Two, Value};
-use super::{Body, Function, Named};
+use crate::expr::Unary;
 use crate::graph::{Tensor, Type};
-use crate::network::CallbackFactory;
-use crate::op::Unary;
+use crate::network::function::expression::{One, Two, Value};
+use crate::network::function::{Body, Function, Named};
+use crate::op::callback::CallbackFactory;
 
 /// Whole exponents up to this are products; what is beyond is a power.
 const MOST_FACTORS: f64 = 16.0;

@@ -1,16 +1,19 @@
-//! Functions of time as text.
+//! Functions of time: of the user, or as text.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::expression::{Expression, Variables};
 use crate::error::{Error, Result};
-use crate::network::{Node, TimeFunction};
+use crate::network::function::expression::{Expression, Variables};
 
-/// What a node gives over time, as text: an expression of the time `t` in seconds for each value; see [`Node::parse`]. In a
-/// file also a list of texts, whose values follow each other.
+/// A function of time, in seconds, evaluated on the host ahead of a run. It gives the same values whenever it is asked for the
+/// same time: what it gives is one for all examples, and some times may be asked for again.
+pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
+
+/// What a node gives over time, as text: an expression of the time `t` in seconds for each value; see
+/// [`Node::parse`](crate::network::Node::parse). In a file also a list of texts, whose values follow each other.
 #[derive(Clone, Deserialize)]
 #[serde(from = "Vec<Text>")]
 pub struct TimeExpressions(Arc<[Expression]>);
@@ -31,11 +34,10 @@ impl TimeExpressions {
         self.0.len()
     }
 
-    /// The node that gives them.
-    pub fn node(&self) -> Node {
+    /// Their values at a time.
+    pub(crate) fn function(&self) -> TimeFunction {
         let parts = self.0.clone();
-        let values = move |t| parts.iter().map(|p| p.value(|_| t, |number| number) as f32).collect();
-        Node::Function(self.size(), Arc::new(values) as TimeFunction)
+        Arc::new(move |t| parts.iter().map(|p| p.value(|_| t, |number| number) as f32).collect())
     }
 }
 

@@ -3,12 +3,12 @@
 use ndarray::Array2;
 use serde::Deserialize;
 
-use super::{matrix, passthrough, scaled};
 use crate::error::{Error, Result};
+use crate::network::library::{matrix, passthrough, scaled};
 use crate::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse,
 };
-use crate::rows;
+use crate::solve::rows;
 
 /// An ensemble for each known vector, which is active while the input is similar to it and then gives the vector's answer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

@@ -3,8 +3,8 @@
 use ndarray::Array2;
 use serde::Deserialize;
 
-use super::{matrix, passthrough, scaled};
 use crate::error::Result;
+use crate::network::library::{matrix, passthrough, scaled};
 use crate::network::{
     Connection, Decoding, Distribution, Ensemble, Function, Network, Node, ObjectId, Synapse, Transform,
 };

@@ -5,8 +5,8 @@ use std::f64::consts::TAU;
 use ndarray::Array2;
 use serde::Deserialize;
 
-use super::{Product, ProductParts, matrix, passthrough};
 use crate::error::{Error, Result};
+use crate::network::library::{Product, ProductParts, matrix, passthrough};
 use crate::network::{Connection, Network, ObjectId};
 
 /// The circular convolution `c[i] = sum(a[j] b[i - j])` of two vectors; indices wrap around.

@@ -80,9 +80,9 @@ impl InputGatedMemory {
             net.connect(diff, mem, drive)?;
             // Currents far below the threshold silence all neurons of an array.
             let silence = |x| Connection::new().transform(Transform::Dense(Init::Constant(x)));
-            let gate = super::passthrough(net, "gate", 1)?;
+            let gate = crate::network::library::passthrough(net, "gate", 1)?;
             net.connect(gate, net.neurons_of(diff)?, silence(-10.0))?;
-            let reset = super::passthrough(net, "reset", 1)?;
+            let reset = crate::network::library::passthrough(net, "reset", 1)?;
             net.connect(reset, net.neurons_of(mem)?, silence(-3.0))?;
             Ok(InputGatedMemoryParts { input: diff, output: mem, gate, reset })
         })

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{passthrough, scaled};
 use crate::error::Result;
+use crate::network::library::{passthrough, scaled};
 use crate::network::{Connection, Ensemble, Network, ObjectId};
 
 /// An ensemble that represents the integral of its input: its value comes back to it through a synapse, and input is scaled by

@@ -23,8 +23,8 @@ pub use thalamus::{Thalamus, ThalamusParts};
 
 use ndarray::Array2;
 
-use super::{Connection, ConnectionId, Init, Network, Node, ObjectId, Transform};
 use crate::error::Result;
+use crate::network::{Connection, ConnectionId, Init, Network, Node, ObjectId, Transform};
 
 /// A connection without a filter through a number.
 fn scaled(net: &mut Network, pre: ObjectId, post: ObjectId, factor: f64) -> Result<ConnectionId> {

@@ -3,8 +3,8 @@
 use ndarray::array;
 use serde::Deserialize;
 
-use super::passthrough;
 use crate::error::Result;
+use crate::network::library::passthrough;
 use crate::network::{Connection, Ensemble, Init, Network, ObjectId, Transform};
 
 /// A two-dimensional ensemble whose value turns with a frequency; a kick at its input starts it.

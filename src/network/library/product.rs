@@ -4,8 +4,8 @@ use std::f64::consts::{FRAC_1_SQRT_2, SQRT_2};
 
 use serde::Deserialize;
 
-use super::{passthrough, scaled};
 use crate::error::{Error, Result};
+use crate::network::library::{passthrough, scaled};
 use crate::network::{Decoding, Ensemble, Function, Network, ObjectId};
 
 /// The elementwise product of two vectors, from two squares: `a b = ((a + b)² - (a - b)²) / 4` (Gosmann 2015).

@@ -3,11 +3,11 @@
 use ndarray::Array2;
 use serde::Deserialize;
 
-use super::matrix;
 use crate::error::Result;
+use crate::network::library::matrix;
 use crate::network::{Distribution, Ensemble, Init, Network, Node, ObjectId, Transform};
 
-/// An array that is near 1 for the action that [`super::BasalGanglia`] select, and near 0 for the others: a bias of 1, and
+/// An array that is near 1 for the action that [`crate::network::library::BasalGanglia`] select, and near 0 for the others: a bias of 1, and
 /// actions that inhibit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]

@@ -2,9 +2,9 @@
 
 use std::ops::{AddAssign, Range};
 
-use super::{Convolution, ConvolutionKernel, Form};
-use crate::engine::cpu::gemm::{self, Gemm};
-use crate::engine::cpu::{Io, sums};
+use crate::engine::cpu::gemm::Gemm;
+use crate::engine::cpu::{Io, form, sums};
+use crate::op::convolution::{Convolution, ConvolutionKernel, Form};
 
 /// Floats of the patches that are multiplied at once: about what a core's cache holds.
 const BLOCK: usize = 32_768;
@@ -84,7 +84,7 @@ impl ConvolutionKernel {
                     let here = at % places..at % places + range.len();
                     for group in 0..c.groups {
                         c.patches(image, here.clone(), group, &mut patches);
-                        let product = gemm(gemm::Form::Nt, range.len(), n, depth, [depth, depth, c.small]);
+                        let product = gemm(form::Form::Nt, range.len(), n, depth, [depth, depth, c.small]);
                         product.multiply(
                             &patches,
                             &weights[group * n * depth..],
@@ -112,7 +112,7 @@ impl ConvolutionKernel {
                             patches.clear();
                             patches.resize(range.len() * depth, 0.0);
                             let product =
-                                gemm(gemm::Form::Nn, range.len(), depth, n, [c.small, depth, depth]);
+                                gemm(form::Form::Nn, range.len(), depth, n, [c.small, depth, depth]);
                             let small = &small[at * c.small + group * n..];
                             product.multiply(small, &weights[group * n * depth..], &mut patches, false);
                             match many {
@@ -160,7 +160,7 @@ impl ConvolutionKernel {
                     c.patches(image, here.clone(), group, patches);
                     let (lda, ldb) = (c.small, depth);
                     let product =
-                        Gemm { form: gemm::Form::Tn, m: n, n: depth, k: range.len(), lda, ldb, ldc: depth };
+                        Gemm { form: form::Form::Tn, m: n, n: depth, k: range.len(), lda, ldb, ldc: depth };
                     let small = &small[here.start * c.small + group * n..];
                     product.multiply(small, patches, &mut to[group * n * depth..], true);
                 }

@@ -1,8 +1,10 @@
 //! A product as a part of a loop's shader: all rows of a tile in registers, so that each weight is read once.
 
-use super::{Form, Gemm, MatmulKernel, Variant};
+use crate::engine::cpu::form::Form;
+use crate::engine::cpu::gemm::Gemm;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::turns;
+use crate::op::matmul::{MatmulKernel, Variant};
 
 /// Rows of four columns that a lane sums at once; with more of them, values leave the registers.
 const MOST_ROWS: usize = 32;

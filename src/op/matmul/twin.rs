@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use super::{Matmul, MatmulKernel};
-use crate::engine::cpu::gemm::{self, Form, Gemm};
+use crate::engine::cpu::form::Form;
+use crate::engine::cpu::gemm::{self, Gemm};
 use crate::engine::cpu::{Io, groups, math};
 use crate::engine::{Part, Split};
+use crate::expr::Lane;
 use crate::graph::{Extent, Placed};
-use crate::op::expr::Lane;
+use crate::op::matmul::{Matmul, MatmulKernel};
 
 /// Multiplications that take about as long as threads need to meet.
 const LEAST_PRODUCTS: usize = 4096;

@@ -1,8 +1,8 @@
 //! A step of a system as a part of a loop's shader.
 
-use super::ScanKernel;
 use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::turns;
+use crate::op::scan::ScanKernel;
 
 impl ScanKernel {
     /// As `shaders/scan.wgsl`, for one step: states stay in their buffer from one step to the next.

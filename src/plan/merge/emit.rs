@@ -5,10 +5,10 @@ mod sums;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::super::ParameterPlace;
-use super::{Merged, Pack, Placement, Slot, slots};
 use crate::graph::{Graph, Node, NodeId, Operator, Source, State, Type, Value, ValueId};
 use crate::op::{Blocks, Join, Map, Matmul, Pattern, Scan, Slice, Sparse};
+use crate::plan::ParameterPlace;
+use crate::plan::merge::{Merged, Pack, Placement, Slot, slots};
 
 /// Neighbouring columns of a value of the merged graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Emit, Piece};
+use crate::expr::Expr;
 use crate::graph::{Node, NodeId, ValueId};
-use crate::op::expr::Expr;
 use crate::op::{Map, Pattern, Sparse};
+use crate::plan::merge::emit::{Emit, Piece};
 
 impl Emit<'_> {
     /// A sum of many values. Those that are columns of one value are added up at once.

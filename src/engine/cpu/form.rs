@@ -1,0 +1,12 @@
+//! Which operand of a product of matrices is transposed.
+
+/// Which operand is read transposed. `C` is `m × n` always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// `C = A·Bᵀ` with `A` `m × k` and `B` `n × k`.
+    Nt,
+    /// `C = A·B` with `A` `m × k` and `B` `k × n`.
+    Nn,
+    /// `C = Aᵀ·B` with `A` `k × m` and `B` `k × n`.
+    Tn,
+}
