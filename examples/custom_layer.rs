@@ -8,12 +8,11 @@
 
 use std::path::Path;
 
-use nengo_wgpu::graph::Tensor;
 use nengo_wgpu::io::dataset::Dataset;
 use nengo_wgpu::network::{Bound, Init, Layer, Network, Node, Parameters, TensorNode};
 use nengo_wgpu::toml::{DataSpec, Part, SplitSpec};
 use nengo_wgpu::train::{Loss, Metric, Objective, Optimiser, Penalty, Select, Training};
-use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
+use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator, Tensor};
 
 /// A gated layer whose weights have at most this rank.
 struct Gated {

@@ -4,8 +4,7 @@
 //! `cargo run --release --example spa_retrieval [DEVICE]`
 
 use nengo_wgpu::network::library::CircularConvolution;
-use nengo_wgpu::network::{Connection, Distribution, Network, Node, bind};
-use nengo_wgpu::neuron::RectifiedLinear;
+use nengo_wgpu::network::{Connection, Distribution, Network, Node, RectifiedLinear, bind};
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Result, Simulator};
 

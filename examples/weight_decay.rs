@@ -7,10 +7,9 @@
 //!     cargo run --release --example weight_decay [DEVICE]
 
 use ndarray::Array2;
-use nengo_wgpu::graph::Tensor;
 use nengo_wgpu::network::{Bound, Init, Network, Node, Parameters, TensorNode};
 use nengo_wgpu::train::{Loss, Objective, Penalty, Select, Training};
-use nengo_wgpu::{Data, Device, Fit, Result, Simulator};
+use nengo_wgpu::{Data, Device, Fit, Result, Simulator, Tensor};
 
 const N: usize = 10;
 const RATE: f64 = 0.5;

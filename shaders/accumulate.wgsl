@@ -5,7 +5,7 @@
 
 struct Params {
     row0: u32,
-    vectors: u32,  // of four elements
+    vectors: u32,  // number of vectors of four elements
 }
 var<immediate> p: Params;
 

@@ -1,5 +1,5 @@
-// 1 for each row whose largest element (the first of equals) is where the target says, else 0. A lane owns a row; of
-// long rows a workgroup.
+// 1 for each row whose largest element (the first of equals) is at the target's index, else 0. `main`: an invocation
+// owns a row; `main_wide`: a workgroup owns a long row.
 
 #import fold
 
@@ -44,7 +44,7 @@ fn main(
 const LANES = 64u;
 var<workgroup> best_of: array<vec2<u32>, LANES>;
 
-// The place of the larger of two elements; the first of equals.
+// Index of the larger of two elements, the first of equals.
 fn output_place(x: u32, a: u32, b: u32) -> u32 {
     let before = outputs[x + b] == outputs[x + a] && b < a;
     return select(a, b, before || outputs[x + b] > outputs[x + a]);

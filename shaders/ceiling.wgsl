@@ -1,4 +1,4 @@
-// Multiplications and additions in registers, as many as the device can make: eight chains side by side in a lane.
+// Multiplications and additions in registers, at the peak rate of the device: eight independent chains per invocation.
 
 struct Params {
     row0: u32,

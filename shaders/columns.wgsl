@@ -1,13 +1,13 @@
-// Copies a range of columns into a range of columns; what lies outside of the source becomes zero.
+// Copies a range of columns into a range of columns. Columns outside of the source become zero.
 
 #import fold
 
 struct Params {
     row0: u32, rows: u32,
-    cols: u32,       // columns written in each row
+    cols: u32,       // number of columns written in each row
     start: u32, stride: u32,
     to: u32,         // first column written
-    first: u32,      // source column of the first one written; wraps below zero
+    first: u32,      // source column of the first column written; wraps around below zero
     in_start: u32, in_period: u32, in_cols: u32,
 }
 var<immediate> p: Params;

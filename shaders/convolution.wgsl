@@ -1,5 +1,5 @@
-// Convolutions of images in rows, channels last, with weights [small channels, kernel elements * large channels / groups]:
-// "large" is the image that windows slide over, "small" the one that has a point for each window.
+// Convolutions of images in rows, channels last, with weights [small channels, kernel elements * large channels /
+// groups]: "large" is the image that windows slide over, "small" the image with a point for each window.
 
 #import fold
 #import geometry
@@ -13,11 +13,11 @@ struct Params {
     start: u32,
     a_start: u32, a_period: u32,
     b_start: u32, b_period: u32,  // weights; `kernel`: the large image
-    chunk: u32,                   // `kernel`: windows of a chunk, of all rows' windows
+    chunk: u32,                   // `kernel`: windows per chunk, over the windows of all rows
     chunks: u32,
-    first: u32,                   // `_long`: of the terms of each sum
+    first: u32,                   // `_long`: first term of each sum
     end: u32,
-    adds: u32,                    // `_long`, 1: to what is there
+    adds: u32,                    // `_long`: 1 to add to the previous output
 }
 var<immediate> p: Params;
 
@@ -32,7 +32,7 @@ const POINTS = IMAGE.x * IMAGE.y * IMAGE.z;
 const PLACES = WINDOWS.x * WINDOWS.y * WINDOWS.z;
 const DEPTH = AREA * LARGE_GROUP;
 
-// A lane sums over one window for one channel of the small image.
+// An invocation sums over a window, for one channel of the small image.
 @compute @workgroup_size(64)
 fn forward(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -67,7 +67,7 @@ fn forward(
     output[p.start + row * (PLACES * SMALL) + i % (PLACES * SMALL)] = whole(sum);
 }
 
-// A lane sums over the windows that hold one point, for one channel of the large image.
+// An invocation sums over the windows that contain a point, for one channel of the large image.
 @compute @workgroup_size(64)
 fn transposed(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -102,7 +102,7 @@ fn transposed(
     output[p.start + row * (POINTS * LARGE) + i % (POINTS * LARGE)] = whole(sum);
 }
 
-// A lane sums one weight's products over a chunk of all rows' windows.
+// An invocation sums the products of one weight, over a chunk of the windows of all rows.
 @compute @workgroup_size(64)
 fn kernel(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -120,7 +120,7 @@ fn kernel(
     let end = min((chunk + 1u) * p.chunk, p.rows * PLACES);
     var sum = nothing();
     for (var k = chunk * p.chunk; k < end; k++) {
-        // Points before the image wrap around to large numbers, and so are outside as well.
+        // Points before the image wrap around to large numbers, which are outside of it as well.
         let point = unravel(k % PLACES, WINDOWS) * STRIDE + o - BEFORE;
         if all(point < IMAGE) {
             let at = p.b_start + (k / PLACES * POINTS + ravel(point, IMAGE)) * LARGE + large;
@@ -130,7 +130,7 @@ fn kernel(
     output[p.start + i] = whole(sum);
 }
 
-// As `forward` and `transposed`, over some terms of each sum, which are numbered in the order in which those meet them.
+// Variants of `forward` and `transposed` over a range of the terms of each sum, in the same order.
 
 @compute @workgroup_size(64)
 fn forward_long(

@@ -1,6 +1,6 @@
-// Softmax cross-entropy of each row of logits with its target, and its adjoint. A lane owns a row; of long
-// rows a workgroup.
-// A target is a class index (one column) or a weight for each class; NaN counts zero.
+// Softmax cross-entropy of each row of logits with its target, and its adjoint. An invocation owns a
+// row; in `_wide`, a workgroup owns a long row.
+// A target is a class index (one column) or a weight for each class. NaN counts as zero.
 
 #import fold
 #import number
@@ -20,7 +20,7 @@ var<immediate> p: Params;
 @group(0) @binding(2) var<storage, read> targets: array<f32>;
 @group(0) @binding(3) var<storage, read> adjoint: array<f32>;  // backward only
 
-// The weight of class c in a target. Tests for NaN are on bits: a compiler may assume that x == x.
+// Weight of class c in a target. NaN is tested on bits, since a compiler may assume that x == x.
 fn weight(at: u32, c: u32) -> f32 {
     if p.stride1 == 1u && p.cols > 1u {
         return select(0.0, 1.0, targets[at] == f32(c));
@@ -29,7 +29,7 @@ fn weight(at: u32, c: u32) -> f32 {
     return select(w, 0.0, (bitcast<u32>(w) & 0x7fffffffu) > 0x7f800000u);
 }
 
-// What a class adds to the loss; one without weight nothing, however unlikely it is.
+// Term of a class in the loss: zero without weight, even if the surprise is infinite.
 fn term(weight: f32, surprise: f32) -> f32 {
     return select(weight * surprise, 0.0, weight == 0.0);
 }

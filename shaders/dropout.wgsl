@@ -1,5 +1,5 @@
-// output = input / (1 - rate) where a random word says so, else 0. The mask depends on the seed, the training step, the
-// dropout's number, the time step and the element alone, so that the adjoint draws it again instead of keeping it.
+// output = input / (1 - rate), or 0 by a random mask. The mask depends only on the seed, the training step, the number
+// of the dropout, the time step and the element. The adjoint therefore generates it again instead of storing it.
 
 #import fold
 #import philox
@@ -11,7 +11,7 @@ struct Params {
     start: u32,
     in_start: u32,
     block: u32,      // elements of one time step
-    timed: u32,      // 1: a mask for each time step
+    timed: u32,      // 1 for a mask per time step
     stream: u32,
     threshold: u32,  // words below it are dropped
     scale: f32,
@@ -22,7 +22,7 @@ var<immediate> p: Params;
 @group(0) @binding(1) var<storage, read> input: array<f32>;
 @group(0) @binding(2) var<storage, read> random: array<u32>;  // seed (2 words), training step, first time step
 
-// A lane owns the four elements of a time step that one call of philox gives.
+// An invocation owns four elements of a time step, those of one call of philox.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

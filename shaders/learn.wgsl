@@ -1,5 +1,5 @@
-// A product with weights that change: a workgroup owns a row of one example's weights and walks through time. It adds the
-// change of the step before, then multiplies; each lane always meets the same elements.
+// Product with weights that change over time. A workgroup owns a row of an example's weights and loops over time: it
+// adds the change of the previous step, then multiplies. Each invocation accesses the same elements in all steps.
 
 #import fold
 #import number
@@ -52,7 +52,7 @@ fn main(
         let v = p.v_start + (row % p.v_period) * p.cols;
         let u = us[p.u_start + (row % p.u_period) * p.rows + i];
         let c = decay(row, i);
-        // Without a history there is one block.
+        // Without a history there is a single block.
         let now = p.change_start + ((BLOCK * t * BATCH + example) * p.rows + i) * p.cols;
         let next = p.change_start + ((BLOCK * (t + 1u) * BATCH + example) * p.rows + i) * p.cols;
         var sum = nothing();

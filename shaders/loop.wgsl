@@ -1,11 +1,11 @@
-// The operators of a loop, one after the other, through time: a workgroup owns TILE examples, and its lanes wait for
-// each other between operators. What the operators compute is written by their kernels, as for dispatches of their own.
+// A fused loop over time: a workgroup owns TILE examples and runs all operators of a step, with barriers between them.
+// The host generates the operators' functions from their kernels (see src/engine/fused.rs).
 
 #import element
 #import functions
 
 struct Params {
-    first: u32,  // step
+    first: u32,  // first step
     steps: u32,
 }
 var<immediate> p: Params;

@@ -1,5 +1,5 @@
-// output = expression(row, col), element by element. Four columns at once where all operands allow it;
-// eight elements a lane, 64 apart, so that neighbouring lanes touch neighbouring memory.
+// output = expression(row, col), element by element; four columns at a time if all operands allow it. An invocation
+// owns eight elements at a distance of 64, so that neighbouring invocations access neighbouring memory.
 
 #import element
 #import functions
@@ -8,13 +8,13 @@
 struct Params {
     row0: u32,
     rows: u32,
-    width: u32,  // elements of type F in a row
+    width: u32,  // number of elements of type F in a row
     start: u32,
     stride: u32,
 #import operand_members
 }
 var<immediate> p: Params;
-// 0 where the output has the rows of one step of a loop.
+// 0 if the output has the rows of a single step of a loop.
 override MOVES: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read_write> output: array<F>;
@@ -38,7 +38,7 @@ fn main(
     let first = linear(group, groups) * 512u;
     let count = p.rows * p.width;
     let i = first + lane;
-    // Written out: some compilers unroll no loop, and software adapters pay for each branch.
+    // Unrolled by hand: some compilers do not unroll, and branches are expensive on software adapters.
     if first + 512u <= count {
         element(i);
         element(i + 64u);

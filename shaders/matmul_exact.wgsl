@@ -1,5 +1,5 @@
-// Matrix product with long sums: 4 rows of 4 columns to an invocation, 8 of these side by side and 8 above each other. What
-// rounding takes from the sums is added up apart (Kahan 1965, Neumaier 1974).
+// Matrix product with long sums: 4 rows of 4 columns per invocation, 8 x 8 invocations per workgroup. Sums are
+// compensated (Kahan 1965, Neumaier 1974).
 #import matmul_params
 #import operand_a
 #import operand_b
@@ -13,7 +13,7 @@ struct Sums {
     zero: vec4<u32>,
 }
 
-// A zero that no compiler knows: without it some drivers take `(a + b) - a` for b, and nothing for lost.
+// Empty sum. `zero` is unknown to the compiler: otherwise some drivers simplify `(a + b) - a` to b, and `lost` to zero.
 fn nothing() -> Sums {
     return Sums(vec4<f32>(), vec4<f32>(), vec4<u32>(p.row0 >> 31u));
 }
@@ -25,7 +25,7 @@ fn add(sums: ptr<function, Sums>, a: vec4<f32>, b: mat4x4<f32>) {
     (*sums).total = next;
 }
 
-// Of an infinite total nothing is lost. The test is on bits: a compiler may assume that numbers are finite.
+// Corrected total. An infinite one has no correction; tested on bits, since a compiler may assume finite numbers.
 fn whole(sums: Sums) -> vec4<f32> {
     let infinite = vec4<u32>(0x7f800000u);
     return sums.total + select(vec4<f32>(), sums.lost, (bitcast<vec4<u32>>(sums.lost) & infinite) < infinite);

@@ -1,5 +1,5 @@
-// Matrix product without assumptions: 4 rows of 4 columns to an invocation, 8 of these side by side
-// and BANDS above each other. One band suits matrices of few rows.
+// Matrix product for any device: 4 rows of 4 columns per invocation, BANDS x 8 invocations per workgroup. One band
+// suits matrices of few rows.
 #import matmul_params
 #import operand_a
 #import operand_b

@@ -1,6 +1,6 @@
-// Matrix product for software adapters, with subgroups of any size. A workgroup has a tile of 16 x 64,
-// 16 rows of 8 columns to a lane. An adapter of this kind makes a load of its own for every lane even
-// where all read the same element, so few loads count, and a tall tile does not pay.
+// Matrix product for software adapters, with subgroups of any size. A workgroup computes a tile of 16 x 64, with 16
+// rows of 8 columns per invocation. These adapters load separately for each invocation, even if all load the same
+// element, so the number of loads matters and a taller tile does not help.
 #import matmul_params
 #import operand_a
 #import operand_b

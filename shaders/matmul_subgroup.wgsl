@@ -1,6 +1,6 @@
-// Matrix product for software adapters whose subgroups have exactly eight lanes (lavapipe with AVX).
-// A workgroup is one subgroup with a tile of 32 x 32, 32 rows of 4 columns to a lane. Each lane reads
-// 4 rows of A and hands them round, which costs less there than every lane reading every row.
+// Matrix product for software adapters with subgroups of exactly eight invocations (lavapipe with AVX). A workgroup is
+// one subgroup and computes a tile of 32 x 32, with 32 rows of 4 columns per invocation. Each invocation loads 4 rows
+// of A and broadcasts them, which is cheaper there than loading all rows in each.
 #import matmul_params
 #import operand_a
 #import operand_b

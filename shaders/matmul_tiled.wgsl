@@ -1,4 +1,4 @@
-// Matrix product for GPUs: tiles of 64 x 64 x 16 in workgroup memory, 8 x 4 of C in each of 128
+// Matrix product for GPUs: tiles of 64 x 64 x 16 in workgroup memory, with 8 x 4 elements of C in each of 128
 // invocations.
 #import matmul_params
 #import operand_a
@@ -6,11 +6,11 @@
 #import epilogue
 #import result
 
-// Both tiles lie as [k][row or column], four rows or columns to a vector.
+// Tiles of the operands, as [k][row or column], with four rows or columns per vector.
 var<workgroup> tile_a: array<vec4<f32>, 256>;
 var<workgroup> tile_b: array<vec4<f32>, 256>;
 
-// Four steps of k of A, each over four rows. Beyond the `left` steps of k that count there are zeros.
+// Four steps of k of A, each over four rows. Steps from `left` on are zero.
 fn block_a(row: u32, k: u32, left: u32, group: u32) -> mat4x4<f32> {
     let base = p.a0 + group * p.a_group;
     if FORM == TN {
@@ -41,7 +41,7 @@ fn block_b(col: u32, k: u32, left: u32, group: u32) -> mat4x4<f32> {
     return transpose(mat4x4(load_b(at.x, left), load_b(at.y, left), load_b(at.z, left), load_b(at.w, left)));
 }
 
-// Zeros in the steps of k that do not count.
+// Block with zeros in the steps of k from `left` on.
 fn ending(block: mat4x4<f32>, left: u32) -> mat4x4<f32> {
     return mat4x4(
         block[0],
@@ -71,8 +71,8 @@ fn main(
     let row = local / 16u * 8u;
     let col = local % 16u * 4u;
 
-    // The first half of the invocations loads A, the second B, a block of 4 x 4 each: neighbours
-    // along the direction in which the operand is contiguous.
+    // The first half of the invocations loads A, the second half B, a block of 4 x 4 each. Neighbouring invocations
+    // load along the contiguous dimension.
     let i = local % 64u;
     let loads_a = local < 64u;
     let along_k = FORM == NT || (FORM == NN && loads_a);

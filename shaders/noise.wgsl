@@ -1,6 +1,6 @@
-// Random numbers for each step: output = offset + factor * (a standard normal, or a uniform number from 0 up to 1). They
-// depend on the key, the step since the last reset and the element of that step alone, so that a window of any length
-// and a minibatch of any size give the same.
+// Random numbers of each step: output = offset + factor * x, with x standard normal, or uniform in [0, 1). They depend
+// only on the key, the step since the last reset and the element of the step, so that windows of any length and
+// minibatches of any size give the same numbers.
 
 #import fold
 #import philox
@@ -11,7 +11,7 @@ struct Params {
     width: u32,    // elements of a step
     cols: u32,
     start: u32,
-    normal: u32,   // 1: normal, 0: uniform
+    normal: u32,   // 1 for normal, 0 for uniform
     offset: f32,
     factor: f32,
 }
@@ -20,7 +20,7 @@ var<immediate> p: Params;
 @group(0) @binding(0) var<storage, read_write> output: array<f32>;
 @group(0) @binding(1) var<storage, read> clock: array<u32>;  // key (2 words), first step (2 words), first example
 
-// ln x for 0 < x <= 1. The one built into drivers may be off by 5e-7 near 1, where the root of it would be off by 7e-4.
+// ln x for 0 < x <= 1. The built-in log may have an error of 5e-7 near 1, which would give its root an error of 7e-4.
 fn natural_logarithm(x: f32) -> f32 {
     let i = bitcast<i32>(x) - 0x3f3504f3;
     let k = f32(i >> 23u);
@@ -33,8 +33,8 @@ fn natural_logarithm(x: f32) -> f32 {
     return s * (half + series) + k * 9.058001e-6 - half + f + k * 0.6931381;
 }
 
-// Two normal numbers from two words (Box and Muller 1958). The angle's upper two bits are its quadrant; the others go
-// from -pi/4 to pi/4, where short series give cosine and sine.
+// Two normal numbers from two words (Box and Muller 1958). The upper two bits of the angle are its quadrant. The others
+// range from -pi/4 to pi/4, where short series give cosine and sine.
 fn normal_pair(a: u32, b: u32) -> vec2<f32> {
     let radius = sqrt(-2.0 * min(natural_logarithm(f32((a >> 8u) + 1u) * 5.9604645e-8), 0.0));
     let x = (f32((b >> 8u) & 0x3fffffu) * 2.3841858e-7 - 0.5) * 1.5707964;
@@ -51,21 +51,21 @@ fn add_wide(a: vec2<u32>, b: u32) -> vec2<u32> {
     return vec2<u32>(low, a.y + select(0u, 1u, low < b));
 }
 
-// A lane owns the four elements of a step that one call of philox gives.
+// An invocation owns four elements of a step, those of one call of philox.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    // One more than the whole fours: the first and the last may be cut by the minibatch's borders.
+    // The borders of the minibatch may divide the first and the last four.
     let fours = p.width / 4u + 2u;
     let job = linear(group, groups) * 64u + lane;
     if job >= fours * p.steps {
         return;
     }
     let step = p.row0 * p.cols / p.width + job / fours;
-    // Numbers of 64 bits in two words: the first element of the minibatch, the four of this lane, the step.
+    // 64-bit numbers in two words: the first element of the minibatch, the four of this invocation, the step.
     let begin = vec2<u32>(clock[4] * p.cols, multiply_high(clock[4], p.cols));
     let four = add_wide(vec2<u32>(begin.x >> 2u | begin.y << 30u, begin.y >> 2u), job % fours);
     let time = add_wide(vec2<u32>(clock[2], clock[3]), step);

@@ -1,11 +1,11 @@
-// Sum of absolute values and of squares of each segment of the parameters, or of their penalised gradients, and of all
-// of them. Two passes with a fixed order: a partial sum for each line of 64 floats, then one workgroup a segment.
+// Sums of absolute values and of squares of each segment of the parameters, or of their gradients with penalties, and
+// of all segments. Two passes with a fixed order: a partial sum per line of 64 floats, then a workgroup per segment.
 
 #import fold
 #import segments
 #import vector
 
-// Absolute values, and squares.
+// Pair of sums: of absolute values and of squares.
 alias F = vec2<f32>;
 alias U = vec2<u32>;
 #import sums
@@ -14,7 +14,7 @@ struct Params {
     row0: u32,
     lines: u32,
     segments: u32,
-    to: u32,      // first pair of sums that is written
+    to: u32,      // index of the first pair of sums that is written
 }
 var<immediate> p: Params;
 
@@ -63,7 +63,7 @@ fn gradient(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroup
 
 var<workgroup> shared_sums: array<vec2<f32>, 64>;
 
-// A workgroup sums the partials of a segment; the last one those of all.
+// A workgroup sums the partial sums of a segment; the last workgroup those of all segments.
 @compute @workgroup_size(64)
 fn total(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
          @builtin(local_invocation_index) lane: u32) {

@@ -1,4 +1,4 @@
-// Mean or maximum over windows of images in rows, channels last. Points outside of an image count for nothing.
+// Mean or maximum over windows of images in rows, channels last. Points outside of an image do not count.
 
 #import fold
 #import geometry
@@ -13,16 +13,16 @@ struct Params {
     a_start: u32, a_period: u32,
     x_start: u32, x_period: u32,
     y_start: u32, y_period: u32,
-    first: u32,  // `_long`: of the points of a window, or of the windows that hold a point
+    first: u32,  // `_long`: first of the points of a window, or of the windows that contain a point
     end: u32,
-    adds: u32,   // `_long`, 1: to what is there
+    adds: u32,   // `_long`: 1 to combine with the previous output
 }
 var<immediate> p: Params;
 
 @group(0) @binding(0) var<storage, read_write> output: array<f32>;
-@group(0) @binding(1) var<storage, read> a: array<f32>;  // what is pooled; in an adjoint, that of the result
-@group(0) @binding(2) var<storage, read> x: array<f32>;  // what was pooled
-@group(0) @binding(3) var<storage, read> y: array<f32>;  // its result
+@group(0) @binding(1) var<storage, read> a: array<f32>;  // operand; for an adjoint, the adjoint of the result
+@group(0) @binding(2) var<storage, read> x: array<f32>;  // adjoint only: operand of the pooling
+@group(0) @binding(3) var<storage, read> y: array<f32>;  // adjoint only: result of the pooling
 
 const POINTS = IMAGE.x * IMAGE.y * IMAGE.z;
 const PLACES = WINDOWS.x * WINDOWS.y * WINDOWS.z;
@@ -120,7 +120,7 @@ fn average_adjoint(
     output[p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS)] = whole(sum);
 }
 
-// Whether the first point of window q with the value `top` is this one.
+// True if `point` is the first point of window q with the value `top`.
 fn is_first(q: vec3<u32>, point: vec3<u32>, image: u32, top: f32) -> bool {
     let corner = q * STRIDE - BEFORE;
     let first = kernel_from(q);
@@ -172,8 +172,8 @@ fn maximum_adjoint(
     output[p.start + row * (POINTS * CHANNELS) + i % (POINTS * CHANNELS)] = whole(sum);
 }
 
-// As the entry points above, over some of the points of each window or of the windows of each point, which are numbered in
-// the order in which those meet them.
+// Variants of the entry points above over a range of the points of each window, or of the windows of each point, in the
+// same order.
 
 @compute @workgroup_size(64)
 fn average_long(

@@ -1,7 +1,8 @@
-// Sums of expression(row, col) over part of a matrix, with a fixed order and no atomics: the same bits each time.
+// Sums of expression(row, col) over a dimension of a matrix. The order is fixed and there are no atomics, so that
+// results are reproducible to the bit.
 //
-// The matrix is seen as [outer, n, inner] and summed over n. `partial` gives each lane one sum over a chunk of n;
-// `tree` gives a workgroup the sum of all.
+// The matrix is viewed as [outer, n, inner] and summed over n. `partial`: an invocation computes one sum over a chunk
+// of n. `tree`: a workgroup computes the sum of all elements.
 
 #import element
 #import functions
@@ -12,10 +13,10 @@ struct Params {
     row0: u32,
     outer: u32,
     n: u32,
-    inner: u32,     // in columns
-    splits: u32,    // chunks of n
+    inner: u32,     // number of columns
+    splits: u32,    // number of chunks of n
     chunk: u32,
-    limit: u32,     // elements there are; the last row of the view may be incomplete
+    limit: u32,     // number of elements; the last row of the view may be incomplete
     start: u32,
     scale: f32,
 #import operand_members

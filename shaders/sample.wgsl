@@ -1,10 +1,10 @@
-// Rows of every k-th step of a sequence; the phase says how many steps ago the last of them was.
+// Rows of every k-th step of a sequence. The phase is the number of steps since the last of them.
 
 #import fold
 
 struct Params {
     row0: u32,
-    elements: u32,   // of the output
+    elements: u32,   // number of elements of the output
     start: u32,
     in_start: u32,
     step: u32,       // elements of a step: examples times columns
@@ -30,7 +30,7 @@ fn main(
         if i < p.elements {
             let step = first + (i / p.step) * p.every;
             var value = 0.0;
-            // A window may hold one row less than it has room for.
+            // A window may contain one row less than its capacity.
             if step < p.steps {
                 value = input[p.in_start + step * p.step + i % p.step];
             }

@@ -1,5 +1,5 @@
-// A step applied through time: a lane owns columns of one example. What is read, stepped and stored is written by the
-// host from the operator's step. Histories have one block more than there are steps; forward in time block t + 1 follows
+// A step applied over time: an invocation owns columns of an example. The host generates the loads, the step and the
+// stores from the operator. A history has one block more than there are steps: forward in time, block t + 1 is computed
 // from t, backward t from t + 1.
 
 #import element
@@ -35,7 +35,7 @@ fn main(
     let col = element % p.cols;
     let t0 = p.row0 / BATCH;
     let now = t0 + select(0u, p.steps, BACKWARD);
-    // Of states without a history there is one block.
+    // States without a history have a single block.
     let first = p.states_start + BLOCK * now * width + element;
 #import load
     var y = F(0.0);

@@ -1,6 +1,6 @@
-// A linear scan in chunks of time: a lane owns columns of one example in one chunk. Twice over: from zero, to find the
-// state that a chunk's own inputs leave behind, and from where the chunk really starts, to make the outputs. What is
-// loaded, stepped and stored is written by the host.
+// A linear scan in chunks of time: an invocation owns columns of an example in a chunk. It is dispatched twice: from
+// zero states, for the final state due to a chunk's inputs; and from the initial states of the chunks, for the outputs.
+// The host generates the loads, the step and the stores.
 
 #import element
 #import functions

@@ -1,12 +1,13 @@
-// The states with which the chunks of a linear scan start, one after the other: a chunk's own inputs leave what is found
-// in `ends`, and what it started from is multiplied by a power of the step's matrix. A lane owns a column of an example.
+// Initial states of the chunks of a linear scan, one after the other. The final state of a chunk is the part due to its
+// inputs, in `ends`, plus its initial state times a power of the step's matrix. An invocation owns a column of an
+// example.
 
 #import fold
 
 struct Params {
     row0: u32,
     width: u32,
-    now: u32,           // the output before the first step
+    now: u32,           // index of the output before the first step
     states_start: u32,
 }
 var<immediate> p: Params;

@@ -1,4 +1,4 @@
-// Softmax over each row, and its adjoint. A lane owns a row; of long rows a workgroup.
+// Softmax over each row, and its adjoint. An invocation owns a row; in `_wide`, a workgroup owns a long row.
 
 #import fold
 #import number

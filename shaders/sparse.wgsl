@@ -1,5 +1,6 @@
-// Products with a sparse matrix. The table of `main` holds for each of its rows where its entries start (and where the
-// last one's end), then each entry's column, then where its weight lies; that of `weights` rows, then columns.
+// Products with a sparse matrix. The table of `main` has the first entry of each row of the matrix and the end of the
+// last row, then the column of each entry, then the index of its weight. The table of `weights` has the row of each
+// entry, then its column.
 
 #import fold
 #import number
@@ -7,15 +8,15 @@
 
 struct Params {
     row0: u32,
-    rows: u32,       // of the input
-    cols: u32,       // of the output; `weights`: chunks of rows
+    rows: u32,       // rows of the input
+    cols: u32,       // columns of the output; `weights`: number of chunks of rows
     start: u32,
     in_start: u32, in_period: u32, in_cols: u32,
     other_start: u32, other_cols: u32,  // weights; `weights`: adjoint of the output
     entries: u32,
-    chunk: u32,      // rows of a chunk; `main`: entries of each row that are summed
-    first: u32,      // of them in each row
-    adds: u32,       // 1: to what is there
+    chunk: u32,      // `weights`: rows of a chunk; `main`: number of entries of each row that are summed
+    first: u32,      // `main`: first of these entries in each row
+    adds: u32,       // `main`: 1 to add to the previous output
 }
 var<immediate> p: Params;
 
@@ -26,7 +27,7 @@ var<immediate> p: Params;
 
 #import weight
 
-// A lane sums one element of the output: in the order of its entries, so always the same.
+// An invocation sums one element of the output, in the order of its entries, so that results are reproducible.
 @compute @workgroup_size(64)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -53,7 +54,7 @@ fn main(
     output[to] = whole(sum);
 }
 
-// A lane sums one entry's adjoint over a chunk of rows.
+// An invocation sums the adjoint of one entry over a chunk of rows.
 @compute @workgroup_size(64)
 fn weights(
     @builtin(workgroup_id) group: vec3<u32>,

@@ -1,10 +1,10 @@
-// output = each of the groups' blocks of input, transposed.
+// Transposition of each group's block of the input.
 
 #import fold
 
 struct Params {
     row0: u32,
-    rows: u32,   // of a block of the input
+    rows: u32,   // rows of a block of the input
     cols: u32,
     groups: u32,
     start: u32,

@@ -1,4 +1,5 @@
-// One step of an optimiser on all parameters: adds the penalties to the gradient, clips it, and updates.
+// A step of an optimiser on all parameters: adds the penalties to the gradient, clips it, and updates parameters and
+// slots.
 
 #import segments
 #import vector
@@ -6,7 +7,7 @@
 struct Params {
     row0: u32,
     lines: u32,
-    gradient_sum: u32,  // which of the sums is that of the whole gradient
+    gradient_sum: u32,  // index of the sums over the whole gradient
 }
 var<immediate> p: Params;
 
@@ -18,12 +19,12 @@ override RULE: u32 = SGD;
 override NESTEROV: bool = false;
 override AMSGRAD: bool = false;
 override CENTERED: bool = false;
-// Where epsilon is added: 0 to the root (after bias correction), 1 to the root before bias correction, 2 inside it.
+// Place of epsilon: 0 added to the root after the bias correction, 1 added to the root before it, 2 inside of the root.
 override EPSILON_AT: u32 = 0u;
-// Neighbouring vectors that a lane owns, 1 to 16, so that they lie on one line. Graphics processors want one (neighbouring
-// lanes touch neighbouring memory), software adapters many (each lane loads the segment for itself).
+// Neighbouring vectors per invocation, 1 to 16, all on one line. 1 is fast on GPUs, where neighbouring invocations
+// should access neighbouring memory; 16 on software adapters, where each invocation loads the segment separately.
 override VECTORS: u32 = 1u;
-// 0: not at all; 1: each element; 2: by the norm of the whole gradient.
+// Limit of the gradient: 0 none, 1 of each element, 2 of the norm of the whole gradient.
 override CLIP: u32 = 0u;
 
 struct Hyper {
@@ -54,7 +55,7 @@ fn segment(line: u32) -> Segment {
     );
 }
 
-// Numbers this small are noise, and denormals are slow on processors that do not flush them.
+// Zero for numbers below 1e-30, before they become denormal, which is slow on some processors.
 fn flush(x: vec4<f32>) -> vec4<f32> {
     return select(x, vec4<f32>(), abs(x) < vec4<f32>(1e-30));
 }

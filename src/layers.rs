@@ -6,14 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up, as in ARCHITECTURE.md.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 19] = [
     "error",
     "text",
     "io",
     "engine",
     "solve",
-    "graph",
+    "shape",
     "expr",
+    "graph",
     "neuron",
     "op",
     "optim",
@@ -176,13 +177,18 @@ fn uses() -> BTreeMap<Module, BTreeSet<Module>> {
 /// The `use` statement that a text ends in: whether it hands its names on, and its tree.
 fn last_use(text: &str) -> Option<(bool, String)> {
     let lines: Vec<&str> = text.lines().collect();
-    let at = lines.iter().rposition(|line| {
-        let line = line.trim_start();
-        line.starts_with("use ") || (line.starts_with("pub") && line.contains("use "))
-    })?;
+    let is_use = |line: &&str| {
+        let public = line.trim_start().strip_prefix("pub").map(str::trim_start);
+        let scope = public.and_then(|line| line.strip_prefix('(')?.split_once(')'));
+        let line = scope.map_or_else(|| public.unwrap_or(line), |(_, line)| line);
+        line.trim_start().starts_with("use ")
+    };
+    let at = lines.iter().rposition(is_use)?;
     let text = lines[at..].join(" ");
     let (before, tree) = text.trim_start().split_once("use ")?;
-    Some((before.starts_with("pub"), tree.to_string()))
+    // A line of a message may begin with the word as well.
+    let is_path = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_:{},*".contains(c);
+    tree.chars().all(is_path).then(|| (before.starts_with("pub"), tree.to_string()))
 }
 
 #[test]

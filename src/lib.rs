@@ -28,7 +28,27 @@
 //! # }
 //! ```
 //!
-//! # The way data takes
+//! # Modules
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`Simulator`] | runs and training |
+//! | [`network`] | what a user writes: objects, connections, probes, neuron types, solvers |
+//! | [`train`] | objectives, penalties, optimisers, schedules |
+//! | [`tensor`] | values that tensor nodes and custom objectives compute with |
+//! | [`toml`] | networks, data and trainings as files |
+//! | [`io`] | data sets and tables |
+//! | `plot` | pictures, with the feature `plot` |
+//! | [`prelude`] | the names that most programs need, and `ndarray` |
+//!
+//! # Features
+//!
+//! Both are on by default; `default-features = false` leaves the library alone.
+//!
+//! - `cli`: the program `nengo-wgpu`, which also needs `plot`.
+//! - `plot`: the module `plot`, pictures as SVG and PNG.
+//!
+//! # The way of the data
 //!
 //! ```text
 //! Network ──build──▶ Graph ──gradient──▶ Graph ──plan──▶ stages ──record──▶ Recording ──▶ Engine
@@ -36,59 +56,40 @@
 //!  user wrote)        on values)          adjoints)       in time)           dispatches)    its CPU twin)
 //! ```
 //!
-//! One direction; each arrow is a function from plain data to plain data. Only `engine/wgpu/` mentions wgpu.
-//!
-//! | module | what it holds |
-//! |---|---|
-//! | [`toml`] | the file format: networks, data and trainings, and messages in the words of the file |
-//! | [`Simulator`] | the face of runs and training |
-//! | [`train`] | objectives, penalties, optimisers, schedules, and the training that carries them out |
-//! | `sim` | runs: programs, states, data in and out |
-//! | [`builder`] | network → graph, and the gradient of a graph |
-//! | [`network`] | what a user writes |
-//! | [`plan`] | folds and fuses operators, finds what loops in time, places buffers, writes down dispatches |
-//! | [`optim`] | optimisers, schedules and penalties, and their kernels |
-//! | [`op`] | one file per operator: contract, gradient, dispatch, CPU twin; its shader has the same stem |
-//! | [`neuron`] | neuron types as steps in time, their gains and biases |
-//! | [`expr`] | scalar expressions and steps: their derivative, their WGSL, their code for the CPU |
-//! | [`graph`] | values with a shape and an extent, operators on them, and their evaluation in f64 |
-//! | [`solve`] | decoders: solvers on the host, many systems at once, and what is kept of them on disk |
-//! | [`engine`] | kernels, buffers, recordings as plain data; `wgpu/` and `cpu/` replay them |
-//! | [`io`], [`plot`] | files and pictures |
-//!
-//! A module uses what stands below it and nothing above, and no files use each other in a circle: a test reads the `use` lines.
-//! [`error`] is used by all.
+//! One direction; each arrow is a function from plain data to plain data. `ARCHITECTURE.md` in the repository says more.
 //!
 //! # Time
 //!
 //! A run is cut into windows of steps. What does not change in time is computed once, what has no state is computed for
 //! all steps of a window in one dispatch, a filter alone walks through time inside one dispatch, and only operators on a
-//! cycle walk through time together ([`plan::stages`]): on an adapter inside of one kernel that is written of theirs, with a
-//! tile of examples a workgroup ([`plan::fuse`]), or else dispatched step by step. The gradient is planned by the same passes, so the weight
+//! cycle walk through time together. On an adapter they are fused into one generated kernel, one tile of examples per workgroup;
+//! where that is not possible, they are dispatched step by step. The gradient is planned by the same passes, so the weight
 //! gradient of a recurrent connection is one matrix product over the saved history, outside of the loop.
 //!
 //! Training goes back through the whole run at once, or window by window: truncated, or from states that a first pass saved
 //! at the borders, with the same gradient ([`train::Backprop`]). What that takes is planned before anything is allocated
 //! ([`Simulator::memory_estimate`]).
 
-pub mod builder;
-pub mod engine;
-pub mod error;
-pub mod expr;
-pub mod graph;
+mod builder;
+mod engine;
+mod error;
+mod expr;
+mod graph;
 pub mod io;
 #[cfg(test)]
 mod layers;
 pub mod network;
-pub mod neuron;
-pub mod op;
-pub mod optim;
-pub mod plan;
+mod neuron;
+mod op;
+mod optim;
+mod plan;
+#[cfg(feature = "plot")]
 pub mod plot;
+mod shape;
 mod sim;
 mod simulator;
-pub mod solve;
-pub mod text;
+mod solve;
+mod text;
 pub mod toml;
 mod trainer;
 
@@ -102,12 +103,84 @@ pub mod train {
     };
 }
 
+/// Values of a network under construction: what tensor nodes and custom objectives compute with.
+pub mod tensor {
+    pub use crate::expr::Unary;
+    pub use crate::graph::{Dims, Extent, Tensor, Type};
+}
+
+/// Names that most programs need: `use nengo_wgpu::prelude::*;`.
+///
+/// ```
+/// use nengo_wgpu::prelude::*;
+///
+/// # fn main() -> nengo_wgpu::Result<()> {
+/// let mut net = Network::new(0);
+/// let x = net.node("x", Node::Input(2))?;
+/// let y = net.layer("y", Layer::dense(1), x)?;
+/// net.probe("p", y)?;
+/// let mut sim = Simulator::new(&net, &Device::cpu())?;
+/// let output = sim.predict(&Data::new().with("x", array![[1.0, 0.0]]))?;
+/// # Ok(())
+/// # }
+/// ```
+pub mod prelude {
+    pub use crate::network::{
+        Activation, Connection, Distribution, Ensemble, Init, Layer, Network, NeuronType, Neurons, Node,
+        Synapse, Transform,
+    };
+    pub use crate::train::{Loss, Metric, Objective, Optimiser, Penalty, Select, Training};
+    pub use crate::{Data, Device, Error, Fit, Options, Result, Signal, Simulator, Tensor};
+    pub use ndarray::{self, array};
+}
+
+/// Rooms below the public ones, for this crate's tests, benches and program. Not part of the interface: any release may change
+/// them.
+#[doc(hidden)]
+pub mod internals {
+    pub mod builder {
+        pub use crate::builder::*;
+    }
+    pub mod engine {
+        pub use crate::engine::*;
+    }
+    pub mod expr {
+        pub use crate::expr::*;
+    }
+    pub mod graph {
+        pub use crate::graph::*;
+    }
+    pub mod neuron {
+        pub use crate::neuron::*;
+    }
+    pub mod op {
+        pub use crate::op::*;
+    }
+    pub mod optim {
+        pub use crate::optim::*;
+    }
+    pub mod plan {
+        pub use crate::plan::*;
+    }
+    pub mod read {
+        pub use crate::toml::read::*;
+    }
+    pub mod solve {
+        pub use crate::solve::*;
+    }
+    pub mod text {
+        pub use crate::text::*;
+    }
+}
+
 pub use ndarray;
 
-pub use engine::{Checks, Device};
-pub use error::{Error, Result};
+pub use engine::{Adapter, Checks, Device, DeviceKind};
+pub use error::{Error, ErrorKind, Result};
+pub use plan::report::{Report as PlanReport, StageKind, StageReport};
 pub use sim::{Data, EnsembleRates, Options, Outline, OutlinePart, Recorded, Signal, Sink, Window};
 pub use simulator::Simulator;
+pub use tensor::Tensor;
 pub use trainer::{
     CheckedGradient, EarlyStopping, EpochReport, Evaluation, Fit, MemoryEstimate, Progress, StepReport,
     Verdict,

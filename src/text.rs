@@ -1,15 +1,15 @@
-//! Texts of users and of files, made safe to show: in a terminal, a picture or the name of a file.
+//! Makes texts of users and files safe to show in a terminal, a picture or a file name.
 
 use std::collections::{HashMap, HashSet};
 
-/// Characters of a message, at most.
+/// Most characters of a message.
 pub const MOST_OF_MESSAGE: usize = 2000;
 
-/// The text with what is not seen written out: control characters as `\u{1b}`, line ends as `\n`, and characters that turn
-/// the direction of what follows.
+/// Escapes invisible characters: control characters as `\u{1b}`, line ends as `\n`, and characters that change the writing
+/// direction.
 ///
 /// ```
-/// assert_eq!(nengo_wgpu::text::visible("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+/// assert_eq!(nengo_wgpu::internals::text::visible("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
 /// ```
 pub fn visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -27,7 +27,7 @@ fn is_hidden(c: char) -> bool {
     c.is_control() || formats(c) || others(c)
 }
 
-/// The text with its middle left out where it has more than `most` characters.
+/// Replaces the middle of a text that has more than `most` characters.
 pub fn cut(text: &str, most: usize) -> String {
     let n = text.chars().count();
     if n <= most {
@@ -39,11 +39,10 @@ pub fn cut(text: &str, most: usize) -> String {
     format!("{head} … ({} characters left out) … {end}", n - most)
 }
 
-/// The text with long numbers written shorter: those with more digits than tell one number in 64 bits from the next, and
-/// those with many zeros.
+/// Shortens long numbers in a text: numbers with more digits than 64 bits can distinguish, and numbers with many zeros.
 ///
 /// ```
-/// use nengo_wgpu::text::short_numbers;
+/// use nengo_wgpu::internals::text::short_numbers;
 /// assert_eq!(short_numbers("it is 1000000000000000000000, above 0.30000000000000004"), "it is 1e21, above 0.3");
 /// ```
 pub fn short_numbers(text: &str) -> String {
@@ -53,12 +52,12 @@ pub fn short_numbers(text: &str) -> String {
         .join(" ")
 }
 
-/// A word that is such a number, perhaps in brackets or before a comma, with the number shortened.
+/// Shortens a word that is such a number, possibly in brackets or before punctuation.
 fn short_number(word: &str) -> Option<String> {
     let around = |c: char| "()[]{},;:%".contains(c);
     let bare = word.trim_matches(around).trim_end_matches('.');
     let digits = bare.chars().filter(char::is_ascii_digit).count();
-    // Whole numbers up to the largest of 64 bits, as seeds are, stay.
+    // Whole numbers up to the largest 64-bit one, such as seeds, are kept.
     let most = if bare.contains('.') { 16 } else { 20 };
     let plain = bare.trim_start_matches('-').chars().all(|c| c.is_ascii_digit() || c == '.');
     if digits <= most || !plain {
@@ -73,38 +72,38 @@ fn short_number(word: &str) -> Option<String> {
     Some(word.replacen(bare, &short, 1))
 }
 
-/// Gives each of many things a name of its own in files.
+/// Assigns unique file names.
 #[derive(Default)]
 pub struct FileNames {
-    /// Whether they are names in an archive, which may hold more characters and tells capitals from small letters.
+    /// True for names in an archive, which allow more characters and are case-sensitive.
     archive: bool,
-    /// In small letters, since some file systems take capitals for them.
+    /// Names taken, in lower case, since some file systems ignore case.
     taken: HashSet<String>,
-    /// The next number behind a name.
+    /// Next number to append, by name.
     next: HashMap<String, usize>,
 }
 
-/// Characters of a name, at most: at four bytes each, an ending and a number still fit into the 255 bytes of a file's name.
-const MOST_OF_NAME: usize = 50;
+/// Most characters of a name. At four bytes each, an ending and a number still fit into the 255 bytes of a file name.
+const MAX_NAME_CHARS: usize = 50;
 
-/// What may stand behind a name: pictures of one probe.
+/// Endings that may follow a name, for several pictures of one probe.
 const ENDINGS: [&str; 3] = ["", "-raster", "-rates"];
 
 impl FileNames {
-    /// None is taken yet.
+    /// No names are taken yet.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The same for what lies in an archive: there, all that is seen stays, but for slashes.
+    /// Assigns names in an archive, which keep all visible characters except slashes.
     pub fn in_archive() -> Self {
         Self { archive: true, ..Self::default() }
     }
 
-    /// A name for `name` that no other got, nor with the endings `-raster` and `-rates`.
+    /// Assigns a name for `name` that is unique, also with the endings `-raster` and `-rates`.
     ///
-    /// Letters, digits, `-`, `_` and single dots stay, all else becomes `_`; long names are cut, and a number is added where
-    /// the name is taken.
+    /// Letters, digits, `-`, `_` and single dots are kept; other characters become `_`. Long names are cut, and a number is
+    /// appended if a name is taken.
     pub fn add(&mut self, name: &str) -> String {
         let plain = plain(name, if self.archive { stays_in_archive } else { stays });
         let fold = |name: &str| if self.archive { name.to_string() } else { name.to_lowercase() };
@@ -124,24 +123,24 @@ impl FileNames {
     }
 }
 
-/// Characters that every file system takes.
+/// True for characters that every file system accepts.
 fn stays(c: char) -> bool {
     c.is_alphanumeric() || "-_.".contains(c)
 }
 
-/// Characters that lead to no other directory where an archive is unpacked.
+/// True for characters that cannot lead outside the directory where an archive is unpacked.
 fn stays_in_archive(c: char) -> bool {
     !is_hidden(c) && c != '/' && c != '\\'
 }
 
-/// A name that every file system takes.
+/// A name that every file system accepts.
 fn plain(name: &str, stays: fn(char) -> bool) -> String {
     let seen = |c: char| if stays(c) { c } else { '_' };
-    let mut text: String = name.chars().map(seen).take(MOST_OF_NAME).collect();
+    let mut text: String = name.chars().map(seen).take(MAX_NAME_CHARS).collect();
     while text.contains("..") {
         text = text.replace("..", "_.");
     }
-    // Names of devices on Windows, also with an ending.
+    // Device names on Windows, also with an extension.
     let first = text.split('.').next().unwrap_or_default().to_ascii_uppercase();
     let numbered = |kind: &str| first.strip_prefix(kind).is_some_and(|n| n.len() == 1);
     let device = ["CON", "PRN", "AUX", "NUL"].contains(&first.as_str()) || numbered("COM") || numbered("LPT");

@@ -1,10 +1,10 @@
-// Functions of one element. F is f32 or vec4<f32>, chosen where this is imported.
+// Elementwise functions. The importing shader defines F as f32 or vec4<f32>.
 
 fn leaky_relu(x: F, slope: f32) -> F {
     return select(slope * x, x, x > F(0.0));
 }
 
-// 1 above zero, else slope: the derivative of relu and leaky relu.
+// Derivative of relu and leaky relu: 1 above zero, else slope.
 fn step_up(x: F, slope: f32) -> F {
     return select(F(slope), F(1.0), x > F(0.0));
 }
@@ -13,8 +13,8 @@ fn sigmoid(x: F) -> F {
     return 1.0 / (1.0 + exp(-x));
 }
 
-// tanh built into drivers is off by 1e-5 on some. (1 - e) / (1 + e) with e = exp(-2|x|) loses digits near zero, where
-// an odd polynomial (Taylor, to x^9) takes over.
+// Hyperbolic tangent: the built-in tanh has an error of 1e-5 on some drivers. (1 - e) / (1 + e) with e = exp(-2|x|) is
+// inexact near zero, where the Taylor polynomial of degree 9 is used.
 fn tangent(x: F) -> F {
     let a = abs(x);
     let e = exp(-2.0 * a);
@@ -24,7 +24,8 @@ fn tangent(x: F) -> F {
     return select(far, near, a < F(0.3));
 }
 
-// max(x, 0) + ln(1 + e) with e = exp(-|x|). For small e the series e - e^2/2 + e^3/3 keeps the digits that 1 + e loses.
+// ln(1 + exp(x)) = max(x, 0) + ln(1 + e) with e = exp(-|x|). For small e, the series e - e^2/2 + e^3/3 - e^4/4 has no
+// rounding error of 1 + e.
 fn softplus(x: F) -> F {
     let e = exp(-abs(x));
     let small = e * (1.0 - e * (0.5 - e * (0.33333334 - e * 0.25)));
@@ -35,14 +36,14 @@ fn gelu(x: F) -> F {
     return 0.5 * x * (1.0 + tangent(0.7978846 * (x + 0.044715 * x * x * x)));
 }
 
-// 0 or 1 far out, where a square would be infinite.
+// Derivative of gelu. Clamped, since squares of large numbers would be infinite.
 fn gelu_slope(far: F) -> F {
     let x = clamp(far, F(-20.0), F(20.0));
     let t = tangent(0.7978846 * (x + 0.044715 * x * x * x));
     return 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * 0.7978846 * (1.0 + 0.134145 * x * x);
 }
 
-// sin(x - n pi) for results between -pi/2 and pi/2, as on the CPU: drivers may be off by 5e-4.
+// sin(x - n pi) for x - n pi between -pi/2 and pi/2, as in the CPU twin. The built-in sin may have an error of 5e-4.
 fn sine_beside(x: F, n: F) -> F {
     let r = ((x - n * 3.140625) - n * 9.675026e-4) - n * 1.509958e-7;
     let s = r * r;
@@ -50,7 +51,7 @@ fn sine_beside(x: F, n: F) -> F {
     return r + r * s * p;
 }
 
-// -1 where the whole number n is odd, else 1.
+// -1 if the integer n is odd, else 1.
 fn parity(n: F) -> F {
     return 1.0 - 2.0 * (n - 2.0 * floor(0.5 * n));
 }
@@ -65,12 +66,13 @@ fn cosine(x: F) -> F {
     return -parity(n) * sine_beside(x, n + 0.5);
 }
 
-// NaN, for where there is no result: a device may make anything of log(-1). Of bits that the compiler does not know.
+// NaN, for arguments without a result: log(-1) may be anything on a device. Made of the bits of x, so that the compiler
+// cannot assume that it does not occur.
 fn none(x: F) -> F {
     return bitcast<F>((bitcast<U>(x) & U(0x80000000u)) | U(0x7fc00000u));
 }
 
-// Of zero it is minus infinity; a device may give the logarithm of the smallest number.
+// Natural logarithm. At zero it is minus infinity; the built-in log may give a finite number there.
 fn logarithm(x: F) -> F {
     let edge = select(none(x), bitcast<F>(U(0xff800000u)), x == F(0.0));
     return select(edge, log(x), x > F(0.0));
@@ -84,18 +86,19 @@ fn logarithm_one_plus(x: F) -> F {
     return select(none(x), log_one_plus(x), x >= F(-1.0));
 }
 
-// a^b. Of a negative base the sign follows from a whole exponent; with another there is no power.
+// a^b. A negative base needs an integer exponent, whose parity determines the sign; otherwise NaN.
 fn power(a: F, b: F) -> F {
     let size = select(pow(abs(a), b), F(1.0), b == F(0.0));
     let signed = select(none(a), size * parity(b), floor(b) == b);
     return select(size, signed, a < F(0.0));
 }
 
-// On bits: a compiler may assume that x == x.
+// 1 if x is not NaN, else 0. Tested on bits, since a compiler may assume that x == x.
 fn not_nan(x: F) -> F {
     return select(F(1.0), F(0.0), (bitcast<U>(x) & U(0x7fffffffu)) > U(0x7f800000u));
 }
 
+// a - b; 0 where b is NaN, which marks a missing target.
 fn residual(a: F, b: F) -> F {
     return select(a - b, F(0.0), (bitcast<U>(b) & U(0x7fffffffu)) > U(0x7f800000u));
 }
@@ -105,15 +108,15 @@ fn huber(x: F, limit: f32) -> F {
     return select(limit * (a - 0.5 * limit), 0.5 * x * x, a <= F(limit));
 }
 
-// e^x - 1. exp(x) - 1 loses digits near zero, where the polynomial of the CPU twin takes over.
+// exp(x) - 1. Near zero the difference is inexact, and the polynomial of the CPU twin is used.
 fn exp_minus_one(x: F) -> F {
     let r = clamp(x, F(-0.5), F(0.5));
     let p = ((((1.9875691e-4 * r + 1.3982e-3) * r + 8.333452e-3) * r + 4.1665796e-2) * r + 0.16666665) * r + 0.5;
     return select(exp(x) - 1.0, r + r * r * p, abs(x) < F(0.5));
 }
 
-// ln(1 + x) without loss: what the sum 1 + x rounds away is put back as (x - (u - 1)) / u. The logarithm itself is made of
-// the mantissa's series, since a driver's log may be off by 3 ulp and more near 1.
+// ln(1 + x). The rounding error of u = 1 + x is corrected by (x - (u - 1)) / u. The logarithm of u is a series in its
+// mantissa, since the built-in log may have an error of 3 ulp, and more near 1.
 fn log_one_plus(x: F) -> F {
     let u = 1.0 + x;
     let bits = bitcast<I>(u) - I(0x3f3504f3);
@@ -131,12 +134,12 @@ fn log_one_plus(x: F) -> F {
     let odd = z * (0.6666666 + w * 0.28498787);
     let half = 0.5 * f * f;
     let y = s * (half + (odd + even)) + (kf * 9.058001e-6 + c) - half + f + kf * 0.6931381;
-    // Infinity stays, and below -1 there is no logarithm.
+    // Infinity and NaN are returned as they are; -1 gives minus infinity.
     let edge = select(y, x, (bitcast<U>(x) & U(0x7fffffffu)) >= U(0x7f800000u));
     return select(edge, bitcast<F>(U(0xff800000u)), u == F(0.0));
 }
 
-// Where a neuron is silent, a number with a finite inverse; NaN stays.
+// x, but at least 1e-30, so that its inverse is finite also for a silent neuron. NaN remains.
 fn above_zero(x: F) -> F {
     return select(x, F(1e-30), x < F(1e-30));
 }
@@ -150,13 +153,13 @@ fn lif_slope(x: F, b: f32) -> F {
     return select(b / (above + above * above), F(0.0), x <= F(0.0));
 }
 
-// The form of all surrogates of a spike's derivative.
+// Surrogate derivative of a spike: the general form of all surrogates.
 fn bump(u: F, height: f32, fall: f32, p: f32, q: f32) -> F {
     let far = abs(u);
     return height * max(F(0.0), 1.0 - fall * far) / (1.0 + (p + q * far) * far);
 }
 
-// The number of events of Poisson's law with a mean of at most 64 that the share `u` of all draws stays below.
+// Quantile `u` of the Poisson distribution, with a mean of at most 64.
 fn poisson(mean: F, u: F) -> F {
     let m = min(mean, F(64.0));
     var n = F(0.0);

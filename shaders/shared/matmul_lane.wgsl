@@ -1,7 +1,7 @@
-// What the kernels without workgroup memory share: both operands are read in blocks of 4 x 4, and a
-// lane sums whole rows of such blocks in registers.
+// Functions of the kernels without workgroup memory: an invocation reads both operands in blocks of 4 x 4, and sums in
+// registers.
 
-// Where the four vectors of a block of A lie: four rows, or in TN four steps of k.
+// Indices of the four vectors of a block of A: four rows, or four steps of k in TN.
 fn place_a(row: u32, k: u32, group: u32) -> vec4<u32> {
     let base = p.a0 + group * p.a_group;
     let i = vec4(0u, 1u, 2u, 3u);
@@ -11,7 +11,7 @@ fn place_a(row: u32, k: u32, group: u32) -> vec4<u32> {
     return base + (A_MOVES * p.row0 + min(row + i, vec4(p.m - 1u))) * p.lda + k;
 }
 
-// The same of B: four columns in NT, else four steps of k.
+// Indices of the four vectors of a block of B: four columns in NT, else four steps of k.
 fn place_b(col: u32, k: u32, group: u32) -> vec4<u32> {
     let base = p.b0 + group * p.b_group;
     let i = vec4(0u, 1u, 2u, 3u);
@@ -21,7 +21,7 @@ fn place_b(col: u32, k: u32, group: u32) -> vec4<u32> {
     return base + min(col, p.n - 1u) + (k + i) * p.ldb;
 }
 
-// From one block to the next along k.
+// Distance from one block to the next along k.
 fn step_a() -> u32 {
     return select(4u, 4u * p.lda, FORM == TN);
 }
@@ -30,12 +30,12 @@ fn step_b() -> u32 {
     return select(4u * p.ldb, 4u, FORM == NT);
 }
 
-// Four steps of k from `at`, none beyond the last one.
+// Indices of four steps of k from `at` on, clamped to the last one.
 fn steps(at: u32, stride: u32, last: u32) -> vec4<u32> {
     return at + min(vec4(0u, 1u, 2u, 3u), vec4(last)) * stride;
 }
 
-// Four rows of A, each over four steps of k, of which `left` count; the others are zero.
+// Block of four rows of A, each over four steps of k. Steps from `left` on are zero.
 fn block_a(at: vec4<u32>, row: u32, left: u32) -> mat4x4<f32> {
     if FORM == TN {
         let i = steps(at.x, p.lda, left - 1u);
@@ -49,7 +49,7 @@ fn block_a(at: vec4<u32>, row: u32, left: u32) -> mat4x4<f32> {
     return mat4x4(load_a(at.x, left), load_a(at.y, left), load_a(at.z, left), load_a(at.w, left));
 }
 
-// Four steps of k of B, each over four columns. Those that do not count meet zeros of A.
+// Block of four steps of k of B, each over four columns. Steps from `left` on are multiplied by zeros of A.
 fn block_b(at: vec4<u32>, col: u32, left: u32) -> mat4x4<f32> {
     if FORM == NT {
         return transpose(mat4x4(load_b(at.x, left), load_b(at.y, left), load_b(at.z, left), load_b(at.w, left)));
@@ -59,7 +59,7 @@ fn block_b(at: vec4<u32>, col: u32, left: u32) -> mat4x4<f32> {
     return mat4x4(load_b(i.x, cols), load_b(i.y, cols), load_b(i.z, cols), load_b(i.w, cols));
 }
 
-// No fma(): llvmpipe does not fuse it, and pays for it.
+// Multiply-add of a row with a block. Not fma(), which llvmpipe emulates slowly.
 fn mac(sum: vec4<f32>, a: vec4<f32>, b: mat4x4<f32>) -> vec4<f32> {
     return sum + a.x * b[0] + a.y * b[1] + a.z * b[2] + a.w * b[3];
 }

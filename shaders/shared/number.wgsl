@@ -1,3 +1,3 @@
-// Elements one at a time.
+// One element at a time.
 alias F = f32;
 alias U = u32;

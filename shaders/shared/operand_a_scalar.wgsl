@@ -1,5 +1,5 @@
-// A at any offset and stride. Of the four elements from `at`, those from `left` on are zero and
-// are not read; `left` is at least one.
+// A with any offset and stride. load_a returns four elements from `at` on; those from `left` on are zero and are not
+// read. `left` is at least 1.
 @group(0) @binding(0) var<storage, read> a: array<f32>;
 
 fn load_a(at: u32, left: u32) -> vec4<f32> {

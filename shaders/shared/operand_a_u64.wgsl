@@ -1,5 +1,5 @@
-// As operand_a_vec4, in pairs of 64-bit words. llvmpipe checks and moves every word of a load by
-// itself, so half as many words make its loads a good deal cheaper.
+// A with the alignment of operand_a_vec4, loaded as pairs of 64-bit words. llvmpipe checks and moves each word of a
+// load separately, so half as many words make a load much cheaper.
 @group(0) @binding(0) var<storage, read> a: array<vec2<u64>>;
 
 fn load_a(at: u32, left: u32) -> vec4<f32> {

@@ -1,5 +1,5 @@
-// B at any offset and stride. Of the four elements from `at`, those from `left` on are zero and
-// are not read; `left` is at least one.
+// B with any offset and stride. load_b returns four elements from `at` on; those from `left` on are zero and are not
+// read. `left` is at least 1.
 @group(0) @binding(1) var<storage, read> b: array<f32>;
 
 fn load_b(at: u32, left: u32) -> vec4<f32> {

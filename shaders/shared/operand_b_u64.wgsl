@@ -1,5 +1,5 @@
-// As operand_b_vec4, in pairs of 64-bit words. llvmpipe checks and moves every word of a load by
-// itself, so half as many words make its loads a good deal cheaper.
+// B with the alignment of operand_b_vec4, loaded as pairs of 64-bit words. llvmpipe checks and moves each word of a
+// load separately, so half as many words make a load much cheaper.
 @group(0) @binding(1) var<storage, read> b: array<vec2<u64>>;
 
 fn load_b(at: u32, left: u32) -> vec4<f32> {

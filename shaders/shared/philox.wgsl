@@ -1,5 +1,5 @@
-// Philox 4x32-10, a counter-based random number generator (Salmon et al. 2011): the same four words for the same
-// counter and key, in any order, on any device.
+// Philox 4x32-10, a counter-based random number generator (Salmon et al. 2011): the same counter
+// and key give the same four words, in any order, on any device.
 
 fn multiply_high(a: u32, b: u32) -> u32 {
     let a0 = a & 0xffffu;

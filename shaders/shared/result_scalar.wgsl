@@ -1,4 +1,4 @@
-// Results written one at a time, at any offset and stride; the first `left` of the four are stored.
+// C with any offset and stride, stored one element at a time. store4 stores the first `left` of four elements.
 @group(0) @binding(2) var<storage, read_write> c: array<f32>;
 
 fn store1(value: f32, at: u32, row: u32, col: u32) {

@@ -1,4 +1,4 @@
-// A workgroup that owns a row: what its lanes have found is put together by halves.
+// Reductions over a workgroup that owns a row: a tree in workgroup memory.
 
 const LANES = 64u;
 var<workgroup> found: array<f32, LANES>;

@@ -1,11 +1,11 @@
-// Sums of many terms: what rounding takes from the total is added up apart (Kahan 1965, Neumaier 1974).
+// Compensated sums of many terms: rounding errors are summed separately (Kahan 1965, Neumaier 1974).
 struct Sum {
     total: F,
     lost: F,
     zero: U,
 }
 
-// A zero that no compiler knows: without it some drivers take `(a + b) - a` for b, and nothing for lost.
+// Empty sum. `zero` is unknown to the compiler: otherwise some drivers simplify `(a + b) - a` to b, and `lost` to zero.
 fn nothing() -> Sum {
     return Sum(F(), F(), U(p.row0 >> 31u));
 }
@@ -16,7 +16,7 @@ fn add(sum: ptr<function, Sum>, x: F) {
     (*sum).total = next;
 }
 
-// Of an infinite total nothing is lost. The test is on bits: a compiler may assume that numbers are finite.
+// Corrected total. An infinite one has no correction; tested on bits, since a compiler may assume finite numbers.
 fn whole(sum: Sum) -> F {
     let finite = (bitcast<U>(sum.lost) & U(0x7f800000u)) < U(0x7f800000u);
     return sum.total + select(F(), sum.lost, finite);

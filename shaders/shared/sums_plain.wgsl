@@ -1,4 +1,4 @@
-// Sums of few terms.
+// Sums of few terms, without compensation.
 struct Sum {
     total: F,
 }

@@ -1,4 +1,4 @@
-// Four floats as they lie in memory.
+// Vectors of four floats in memory.
 alias V = vec4<f32>;
 
 fn unpack(x: V) -> vec4<f32> {

@@ -1,4 +1,4 @@
-// Four floats as they lie in memory, in pairs of 64-bit words: llvmpipe checks and moves every word of a load by itself,
+// Vectors of four floats in memory, as pairs of 64-bit words. llvmpipe checks and moves each word of a load separately,
 // so half as many words cost half as much.
 alias V = vec2<u64>;
 

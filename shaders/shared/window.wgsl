@@ -1,5 +1,5 @@
-// Windows over images (see src/op/window.rs). The host gives IMAGE, KERNEL, STRIDE, BEFORE, WINDOWS and
-// SPAN, the most windows that hold a point.
+// Windows over images (see src/op/window.rs). The host defines IMAGE, KERNEL, STRIDE, BEFORE, WINDOWS and SPAN, the
+// largest number of windows that contain a point.
 
 fn unravel(i: u32, size: vec3<u32>) -> vec3<u32> {
     return vec3<u32>(i / (size.y * size.z), i / size.z % size.y, i % size.z);
@@ -9,7 +9,7 @@ fn ravel(at: vec3<u32>, size: vec3<u32>) -> u32 {
     return (at.x * size.y + at.y) * size.z + at.z;
 }
 
-// The first kernel element of window q inside the image, and the one after the last.
+// First kernel element of window q inside of the image; `kernel_to`: the end.
 fn kernel_from(q: vec3<u32>) -> vec3<u32> {
     let first = q * STRIDE;
     return max(BEFORE, first) - first;
@@ -19,7 +19,7 @@ fn kernel_to(q: vec3<u32>) -> vec3<u32> {
     return min(max(IMAGE + BEFORE, q * STRIDE) - q * STRIDE, KERNEL);
 }
 
-// The first window that holds a point, and the one after the last.
+// First window that contains a point; `window_to`: the end.
 fn window_from(point: vec3<u32>) -> vec3<u32> {
     let end = point + BEFORE + 1u;
     return (max(end, KERNEL) - KERNEL + STRIDE - 1u) / STRIDE;

@@ -1,17 +1,17 @@
-//! The gradient of a graph, as more operators of the same graph.
+//! Gradients of a graph, as operators in the same graph.
 
 use std::collections::HashMap;
 
 use crate::error::{Error, Result};
 use crate::graph::{Adjoint, Graph, Node, NodeId, Scope, Source, Tensor, ValueId};
 
-/// Adjoints of `loss` (one number) for each of `wanted`; nothing where the loss does not depend on it.
+/// Adjoints of `loss` (a single number) for each of `wanted`; `None` if the loss does not depend on it.
 ///
-/// Operators are walked against their order. The adjoint of an operator that delays is the same operator with time
-/// running the other way, so the graph of a recurrent network's gradient has the same cycles, reversed.
+/// Operators are traversed in reverse order. The adjoint of an operator that delays is the same operator with time reversed,
+/// so the gradient of a recurrent network has the same cycles, reversed.
 ///
 /// # Errors
-/// [`Error::NoGradient`] if an operator on the way has none; `name` gives a value's name for the message.
+/// [`Error::NoGradient`] if an operator on the path has none; `name` supplies a value's name for the message.
 pub fn gradient<'s>(
     scope: &'s Scope,
     loss: Tensor<'s>,
@@ -21,6 +21,7 @@ pub fn gradient<'s>(
     scope.backward(|| adjoints(scope, loss, wanted, name))
 }
 
+/// [`gradient`], within a scope that marks the operators as backward.
 fn adjoints<'s>(
     scope: &'s Scope,
     loss: Tensor<'s>,
@@ -28,33 +29,13 @@ fn adjoints<'s>(
     name: impl Fn(ValueId) -> String,
 ) -> Result<Vec<Option<Tensor<'s>>>> {
     let (depends, order) = scope.read(|graph| {
-        // Forward: which values depend on a wanted one. Cycles make this a search, not one pass.
-        let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
-        for (n, node) in graph.nodes.iter().enumerate() {
-            node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(n));
-        }
-        let mut states: HashMap<NodeId, Vec<ValueId>> = HashMap::new();
-        for (v, value) in graph.values.iter().enumerate() {
-            if let Source::State { node, .. } = value.source {
-                states.entry(node).or_default().push(ValueId(v));
-            }
-        }
-        let mut depends = vec![false; graph.values.len()];
-        let mut stack: Vec<ValueId> = wanted.to_vec();
-        while let Some(value) = stack.pop() {
-            if !std::mem::replace(&mut depends[value.0], true) {
-                for &n in readers.get(&value).into_iter().flatten() {
-                    stack.push(graph.nodes[n].output);
-                    stack.extend(states.get(&NodeId(n)).into_iter().flatten());
-                }
-            }
-        }
+        let depends = dependents(graph, wanted);
         let order = order(graph, loss.id, &depends);
         (depends, order)
     });
     let mut adjoints: HashMap<ValueId, Vec<Tensor<'s>>> = HashMap::new();
     adjoints.insert(loss.id, vec![scope.constant(1.0)]);
-    // Delaying operators first: their inputs' adjoints come from steps that are already done.
+    // Delaying operators first: adjoints of their inputs come from steps that are done already.
     let mut opened = Vec::new();
     for &NodeId(n) in &order {
         let node = scope.read(|g| g.nodes[n].clone());
@@ -99,7 +80,7 @@ fn adjoints<'s>(
         })?;
         for (&input, part) in node.inputs.iter().zip(parts) {
             if let Some(part) = part.filter(|_| depends[input.0]) {
-                // The adjoint of a state has no way into the operator that carries it.
+                // The adjoint of a state cannot enter the operator that carries the state.
                 if let Some(error) = scope.read(|g| state_error(g, input, wanted, &name)) {
                     return Err(error);
                 }
@@ -121,7 +102,32 @@ fn adjoints<'s>(
     Ok(results.collect())
 }
 
-/// An operator by the user's object that it belongs to.
+/// True for each value that depends on a wanted one. Cycles require a search instead of one pass.
+fn dependents(graph: &Graph, wanted: &[ValueId]) -> Vec<bool> {
+    let mut readers: HashMap<ValueId, Vec<usize>> = HashMap::new();
+    for (n, node) in graph.nodes.iter().enumerate() {
+        node.inputs.iter().for_each(|&v| readers.entry(v).or_default().push(n));
+    }
+    let mut states: HashMap<NodeId, Vec<ValueId>> = HashMap::new();
+    for (v, value) in graph.values.iter().enumerate() {
+        if let Source::State { node, .. } = value.source {
+            states.entry(node).or_default().push(ValueId(v));
+        }
+    }
+    let mut depends = vec![false; graph.values.len()];
+    let mut stack: Vec<ValueId> = wanted.to_vec();
+    while let Some(value) = stack.pop() {
+        if !std::mem::replace(&mut depends[value.0], true) {
+            for &n in readers.get(&value).into_iter().flatten() {
+                stack.push(graph.nodes[n].output);
+                stack.extend(states.get(&NodeId(n)).into_iter().flatten());
+            }
+        }
+    }
+    depends
+}
+
+/// Name of an operator, with the user's object that it belongs to.
 fn operator(node: &Node) -> String {
     match &*node.owner {
         "" => format!("the operator {}", node.op.name()),
@@ -129,7 +135,7 @@ fn operator(node: &Node) -> String {
     }
 }
 
-/// The error for `operator`, of node `n`, with what to do about it, and with a wanted value that it depends on.
+/// The error for `operator` at node `n`, with advice and the name of a wanted value that it depends on.
 fn no_gradient(
     graph: &Graph,
     n: usize,
@@ -158,18 +164,18 @@ fn state_error(
     name: &impl Fn(ValueId) -> String,
 ) -> Option<Error> {
     let Source::State { node, index, .. } = graph.values[value.0].source else { return None };
-    let of = graph.node(node);
-    let state = format!("the state '{}' of {}", of.op.states()[index].name, operator(of));
+    let owner = graph.node(node);
+    let state = format!("the state '{}' of {}", owner.op.states()[index].name, operator(owner));
     Some(no_gradient(graph, node.0, (state, ""), wanted, name))
 }
 
-/// The operators between the wanted values and the loss, each after those it reads from in the same step.
+/// The operators between the wanted values and the loss, each after those that it reads within the same step.
 fn order(graph: &crate::graph::Graph, loss: ValueId, depends: &[bool]) -> Vec<NodeId> {
     let mut done = vec![false; graph.nodes.len()];
     let mut order = Vec::new();
     let Some(root) = graph.producer(loss) else { return order };
     let mut pending = vec![root];
-    // Depth first, without recursion; what a delaying operator reads belongs to another step: it is walked later.
+    // Depth first, without recursion. Inputs of a delaying operator belong to another step and are visited later.
     while let Some(root) = pending.pop() {
         let mut stack = vec![(root, false)];
         while let Some((node, ready)) = stack.pop() {

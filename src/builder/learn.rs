@@ -1,8 +1,8 @@
-//! Learning rules: the weights that they change in place of a parameter, and what they are made of.
+//! Learning rules: the weights that they change instead of a parameter, and the signals of their updates.
 //!
-//! What a step brings changes the weights from the next step on, so each signal of a rule comes in one step late: through a
-//! delay, or a filter that delays. Those are opened before anything else is built, and closed in the end; so a rule may depend
-//! on what its own weights do. The same signals without delay are there for probes alone.
+//! A step's update acts from the next step on, so each signal of a rule enters one step late, through a delay or a delaying
+//! filter. These are opened before everything else is built and closed at the end, so a rule may depend on the effect of its
+//! own weights. Undelayed signals exist only for probes.
 
 use std::sync::Arc;
 
@@ -14,40 +14,40 @@ use crate::op::filter::filter;
 use crate::op::learn::CHANGE;
 use crate::op::{Delay, Learn, Pattern};
 
-/// A signal that a rule's change is made of.
+/// A signal that a rule's update depends on.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Signal {
-    /// What connections bring to the rule.
+    /// Error brought by connections.
     Error,
-    /// Activities before the weights.
+    /// Pre activities.
     Pre,
-    /// Activities behind them.
+    /// Post activities.
     Post,
-    /// The threshold of those.
+    /// Threshold of the post activities.
     Theta,
-    /// The input of encoders.
+    /// Input of the encoders.
     Input,
-    /// Of RLS: `P a`.
+    /// `P a` of RLS.
     Product,
-    /// Of RLS: `P a / (1 + aᵀ P a)`.
+    /// `P a / (1 + aᵀ P a)` of RLS.
     Gain,
 }
 
-/// A rule whose network is being built.
+/// A rule under construction.
 #[derive(Clone)]
 pub(super) struct Learning<'s> {
-    /// The connection with the rule.
+    /// Index of its connection.
     link: usize,
     rule: Rule,
-    /// What its change is made of, one step late.
+    /// Signals of its update, one step late.
     late: Vec<(Signal, Tensor<'s>)>,
-    /// The product with the weights that it changes.
+    /// Product with the weights that it changes.
     pub product: Option<Tensor<'s>>,
-    /// Of RLS: [`Signal::Product`] and [`Signal::Gain`] of this step.
+    /// [`Signal::Product`] and [`Signal::Gain`] of this step, for RLS.
     inverse: Option<[Tensor<'s>; 2]>,
 }
 
-/// `W[i, j] += u[i] v[j] - decay[i] W[i, j]`
+/// An update `W[i, j] += u[i] v[j] - decay[i] W[i, j]`.
 struct Change<'s> {
     u: Tensor<'s>,
     v: Tensor<'s>,
@@ -62,7 +62,7 @@ impl Learning<'_> {
 }
 
 impl Rule {
-    /// What its change is made of.
+    /// Signals of its update.
     fn parts(&self) -> &'static [Signal] {
         match self.spec {
             LearningRule::Pes { .. } => &[Signal::Error, Signal::Pre],
@@ -73,7 +73,7 @@ impl Rule {
         }
     }
 
-    /// The filter of a signal.
+    /// Filter of a signal.
     fn synapse(&self, signal: Signal) -> Option<&Synapse> {
         use LearningRule::*;
         match (&self.spec, signal) {
@@ -95,7 +95,7 @@ impl Rule {
         }
     }
 
-    /// Columns of a signal.
+    /// Number of columns of a signal.
     fn cols(&self, network: &Network, signal: Signal) -> Result<usize> {
         let changed = network.place_of(self.changes)?;
         Ok(match signal {
@@ -130,7 +130,7 @@ pub(super) fn open<'s>(network: &Network, scope: &'s Scope, dt: f64) -> Result<V
 }
 
 impl<'s> Builder<'_, 's> {
-    /// Gives the late signals what they come from.
+    /// Closes the late signals with their sources.
     pub(super) fn close_rules(&mut self) -> Result<()> {
         for r in 0..self.rules.len() {
             for (part, late) in self.rules[r].late.clone() {
@@ -165,7 +165,7 @@ impl<'s> Builder<'_, 's> {
         Ok(Some(product))
     }
 
-    /// The change that rule `r` makes of its signals.
+    /// The update of rule `r` for these signals.
     fn change(&self, r: usize, signals: &[(Signal, Tensor<'s>)]) -> Result<Change<'s>> {
         let Learning { link, rule, .. } = &self.rules[r];
         let (link, dt) = (&self.network.links[*link], self.settings.dt);
@@ -185,7 +185,7 @@ impl<'s> Builder<'_, 's> {
                     }
                     error = error.dot(self.parameter(&place.parameter)?);
                     if let Weights::Of(_) = encoders {
-                        // The encoders of an ensemble hold the gain.
+                        // The encoders of an ensemble include the gain.
                         error = error * self.parameter(&format!("{}/gain", self.network.name(link.post)))?;
                     }
                     error = self.behind(link, error)?;
@@ -212,17 +212,17 @@ impl<'s> Builder<'_, 's> {
         })
     }
 
-    /// Of what the neurons behind a connection have, the part that it reaches.
+    /// The part of the post neurons' values `x` that the connection reaches.
     fn behind(&self, link: &Link, x: Tensor<'s>) -> Result<Tensor<'s>> {
         if link.onto_current {
-            // Full weights reach all neurons; the slice is of what these represent.
+            // Full weights reach all neurons; the slice selects dimensions that these represent.
             return Ok(x);
         }
         let post = self.network.object(link.post)?;
         Ok(Columns::new(&link.spec.post, &post.name, post.size_in)?.0.take(x, link.put.1))
     }
 
-    /// A signal of this step, before its filter.
+    /// A signal of this step, unfiltered.
     fn unfiltered(&mut self, r: usize, signal: Signal) -> Result<Tensor<'s>> {
         let network = self.network;
         let (link, rule) = (&network.links[self.rules[r].link], self.rules[r].rule.clone());
@@ -256,7 +256,7 @@ impl<'s> Builder<'_, 's> {
         })
     }
 
-    /// A signal of this step.
+    /// A signal of this step, filtered.
     fn now(&mut self, r: usize, signal: Signal) -> Result<Tensor<'s>> {
         let value = self.unfiltered(r, signal)?;
         let Learning { link, rule, .. } = &self.rules[r];
@@ -271,7 +271,7 @@ impl<'s> Builder<'_, 's> {
         }
     }
 
-    /// [`Signal::Product`] and [`Signal::Gain`] of an RLS rule. `P` changes as weights do: by the product of both of the
+    /// [`Signal::Product`] and [`Signal::Gain`] of an RLS rule. `P` changes like weights do, by the product of both signals of the
     /// step before.
     fn inverse(&mut self, r: usize) -> Result<[Tensor<'s>; 2]> {
         if let Some(inverse) = self.rules[r].inverse {
@@ -296,7 +296,7 @@ impl<'s> Builder<'_, 's> {
         Ok([product, gain])
     }
 
-    /// What a probe reads of the rule of connection `link`.
+    /// The signal that a probe reads of the rule of connection `link`.
     pub(super) fn rule_signal(&mut self, link: usize, name: &str) -> Result<Tensor<'s>> {
         let found = self.rules.iter().position(|r| r.link == link);
         let r = found.ok_or_else(|| Error::unknown("signal", name, []))?;
@@ -311,11 +311,11 @@ impl<'s> Builder<'_, 's> {
         }
     }
 
-    /// The change that a step brings, as one row.
+    /// The update of a step, as one row.
     fn delta(&mut self, r: usize) -> Result<Tensor<'s>> {
         let rule = self.rules[r].rule.clone();
-        let one = |&part: &Signal| Ok((part, self.now(r, part)?));
-        let signals = rule.parts().iter().map(one).collect::<Result<Vec<_>>>()?;
+        let current = |&part: &Signal| Ok((part, self.now(r, part)?));
+        let signals = rule.parts().iter().map(current).collect::<Result<Vec<_>>>()?;
         let Change { u, v, decay } = self.change(r, &signals)?;
         let Place { owner, rows, cols, .. } = self.network.place_of(rule.changes)?;
         let each = |x: Tensor<'s>, index: &dyn Fn(usize) -> usize| {
@@ -332,7 +332,7 @@ impl<'s> Builder<'_, 's> {
         }
     }
 
-    /// The weights that a step uses, as one row.
+    /// The weights used by a step, as one row.
     fn weights(&mut self, r: usize) -> Result<Tensor<'s>> {
         let changes = self.rules[r].rule.changes;
         let product = match changes {
@@ -343,10 +343,10 @@ impl<'s> Builder<'_, 's> {
             }
         };
         let place = self.network.place_of(changes)?;
-        let at = self.network.parameter_index(&place.parameter)?;
-        let parameter = &self.network.parameters[at];
+        let index = self.network.parameter_index(&place.parameter)?;
+        let parameter = &self.network.parameters[index];
         let flat = Type::fixed(1, parameter.rows * parameter.cols);
-        let base = self.scope.source(flat, Source::Parameter(at));
+        let base = self.scope.source(flat, Source::Parameter(index));
         self.scope.set_owner(place.owner);
         Ok(product.state(0, true) + base)
     }

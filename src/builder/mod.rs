@@ -1,4 +1,4 @@
-//! Network → graph: each object becomes operators on values, each connection an input of a sum.
+//! Builds the graph of a network: objects become operators on values, and connections terms of sums.
 
 pub mod gradient;
 mod learn;
@@ -14,79 +14,79 @@ use crate::network::{self, Columns, Network, ObjectId, Product, Slice, Target, W
 use crate::neuron::Spiking;
 use crate::op::filter::filter;
 
-/// What is uploaded into a feed before a run.
+/// Data that is uploaded before a run or window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Feed {
     /// Four words: the seed, the training step, and the first time step of the window.
     Random,
-    /// The part of the run's steps that the window is: one number.
+    /// The window's share of the run's steps: one number.
     Share,
-    /// 1 in the run's last window, 0 in the others: one number.
+    /// 1 in the run's last window, else 0: one number.
     Ends,
-    /// Time in seconds of each step.
+    /// Time of each step, in seconds.
     Time,
     /// Key, first step and first example of a noise: five words.
     Clock(ObjectId),
-    /// The output of a node.
+    /// Output of a node.
     Node(ObjectId),
-    /// Steps done modulo so many: how long ago the last row of probes was that record a row in so many steps.
+    /// Number of finished steps modulo this number, the sampling interval of probes in steps.
     Phase(usize),
-    /// The target of a probe, by its number.
+    /// Target of a probe, by its index.
     Target(usize),
-    /// The targets of a probe that samples, by its number: a row for each step, NaN at those that it does not record, or at all
-    /// but the last that it does.
+    /// Targets of a probe that samples, by its index, with a row for each step. Rows are NaN at steps that it does not record, or
+    /// if the flag is set, at all but the last recorded step.
     Spread(usize, bool),
-    /// 1 at the steps that a probe records that records one in this number, 0 at the others.
+    /// 1 at the steps recorded by probes with this sampling interval in steps, else 0.
     Recorded(usize),
-    /// What the mean over all targets is multiplied by to be that over those that count: one number.
+    /// Factor that turns the mean over all targets into the mean over those that count: one number.
     Counted(Counted),
 }
 
-/// Which of a probe's targets a number counts.
+/// Selection of a probe's targets to count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Counted {
-    /// The probe, by its number.
+    /// Index of the probe.
     pub probe: usize,
-    /// Of the run the last row alone.
+    /// Count only the last row of the run.
     pub last: bool,
-    /// A row counts as one, and counts if one of its targets does.
+    /// Count rows; a row counts if one of its targets does.
     pub by_row: bool,
-    /// They are spread over the steps of the run, see [`Feed::Spread`].
+    /// The targets are spread over the steps of the run, see [`Feed::Spread`].
     pub spread: bool,
 }
 
-/// What a graph is built for.
+/// Settings of a graph.
 pub struct Settings<'a> {
-    /// Examples and steps.
+    /// Numbers of examples and steps.
     pub dims: Dims,
     /// Length of a step in seconds.
     pub dt: f64,
-    /// Dropout is active, and spikes are trained through.
+    /// Build for training: apply dropout, and train through spikes.
     pub training: bool,
-    /// How spikes are trained through.
+    /// Method to train through spikes.
     pub spiking: Spiking,
-    /// Whether an input node's data are held for the run (one row an example) or have a row for each step.
+    /// True for input nodes with one row per example for the whole run, false for those with a row per step.
     pub held: &'a dyn Fn(ObjectId) -> bool,
 }
 
 /// A network's values in a [`Scope`].
 pub struct Built<'s> {
-    /// Its parameters in order.
+    /// Parameters in order.
     pub parameters: Vec<Tensor<'s>>,
-    /// Its probes in order.
+    /// Probes in order.
     pub probes: Vec<Tensor<'s>>,
-    /// What each of the graph's feeds holds.
+    /// Contents of the graph's feeds.
     pub feeds: Vec<Feed>,
-    /// What nodes on the host give: they are called also where nothing reads it.
+    /// Outputs of host callbacks, which are called even if nothing reads them.
     pub callbacks: Vec<Tensor<'s>>,
-    /// Products with weights that learning rules change: they learn also where nothing reads them.
+    /// Products with weights that learning rules change, which learn even if nothing reads them.
     pub learned: Vec<Tensor<'s>>,
 }
 
-/// Builds a network into a scope.
+/// Builds a network in a scope.
 ///
 /// # Errors
-/// A cycle without a delay, or a tensor node that does not fit.
+/// A cycle without a delay, or a tensor node whose output has the wrong shape.
 pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -> Result<Built<'s>> {
     let parameters: Vec<Tensor<'s>> = network
         .parameters
@@ -123,7 +123,7 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
     for (r, learning) in builder.rules.iter().enumerate() {
         builder.changing.entry(learning.changes()).or_insert(r);
     }
-    // What comes through a filter comes from the step before, so cycles of objects end there.
+    // A filter's output depends on the step before, so cycles of objects end there.
     for (i, link) in network.links.iter().enumerate() {
         if let Some(synapse) = &link.spec.synapse {
             scope.set_owner(&link.name);
@@ -132,7 +132,7 @@ pub fn build<'s>(network: &Network, scope: &'s Scope, settings: &Settings<'_>) -
             builder.filtered[i] = Some(filter);
         }
     }
-    // Objects that no probe needs are built too, so that a mistake in them is found; the planner drops them.
+    // Build objects that no probe needs too, to find mistakes in them; the planner drops them.
     for object in 0..network.objects.len() {
         builder.output(ObjectId(object))?;
     }
@@ -160,21 +160,21 @@ struct Builder<'a, 's> {
     settings: &'a Settings<'a>,
     parameters: Vec<Tensor<'s>>,
     outputs: Vec<Option<Tensor<'s>>>,
-    /// What comes into an object; of neurons their current.
+    /// Input of each object; of neurons, their current.
     inputs: Vec<Option<Tensor<'s>>>,
-    /// Currents of an object's neurons.
+    /// Currents of each object's neurons.
     currents: Vec<Option<Tensor<'s>>>,
-    /// Objects whose output is being built: meeting one again closes a cycle.
+    /// Objects whose output is being built; meeting one again is a cycle.
     path: Vec<ObjectId>,
-    /// Whether an object is among them.
+    /// True for each object on the path.
     open: Vec<bool>,
-    /// The connections into each object.
+    /// Indices of the connections into each object.
     into: Vec<Vec<usize>>,
-    /// The parameters of each object, by its name.
+    /// Indices of each object's parameters, by the object's name.
     owned: HashMap<&'a str, Vec<usize>>,
-    /// Feeds that several operators read.
+    /// Feeds shared by several operators.
     shared: HashMap<Feed, Tensor<'s>>,
-    /// The rules that change weights.
+    /// Index of the rule that changes these weights.
     changing: HashMap<Weights, usize>,
     filtered: Vec<Option<Tensor<'s>>>,
     feeds: Vec<Feed>,
@@ -192,7 +192,7 @@ impl<'s> Builder<'_, 's> {
         self.scope.source(ty, Source::Feed(self.feeds.len() - 1))
     }
 
-    /// The feed if it is there already, else a new one.
+    /// The existing feed, or a new one.
     fn shared_feed(&mut self, feed: Feed, ty: Type) -> Tensor<'s> {
         if let Some(&known) = self.shared.get(&feed) {
             return known;
@@ -218,10 +218,10 @@ impl<'s> Builder<'_, 's> {
             }
             Target::State(object, state) => {
                 let output = self.output(*object)?;
-                let of = self.network.object(*object)?;
-                let at = of.population.as_ref().map(|p| p.state(&of.name, state)).transpose()?;
-                let (index, current) = (at.unwrap_or_default(), self.currents[object.0]);
-                // In training the neurons may be others: those of a run give the state.
+                let owner = self.network.object(*object)?;
+                let index = owner.population.as_ref().map(|p| p.state(&owner.name, state)).transpose()?;
+                let (index, current) = (index.unwrap_or_default(), self.currents[object.0]);
+                // Training may replace the neurons; take the state from those of a run.
                 match current.filter(|_| self.settings.training) {
                     Some(current) => self.fire(*object, current, None)?.state(index, true),
                     None => output.state(index, true),
@@ -242,19 +242,19 @@ impl<'s> Builder<'_, 's> {
         })
     }
 
-    /// The dimensions that a probe records of its target's `value`.
+    /// The dimensions of its target's `value` that a probe records.
     fn sliced(&mut self, probe: &network::ProbeSpec, value: Tensor<'s>) -> Result<Tensor<'s>> {
         let Some(size) = self.network.target_size(&probe.target).filter(|_| probe.slice != Slice::All) else {
             return Ok(value);
         };
         let (columns, n) = Columns::new(&probe.slice, &probe.name, size)?;
         self.scope.set_owner(&probe.name);
-        // What is the same in each dimension may be there once.
+        // A value equal in all dimensions may have one column; expand it.
         let ty = value.ty().with_cols(size);
         Ok(columns.take(if value.ty() == ty { value } else { value.expand(ty) }, n))
     }
 
-    /// The sum of what the connections into an object bring.
+    /// Sum of the connections into an object.
     fn input(&mut self, id: ObjectId, size: usize) -> Result<Tensor<'s>> {
         let parts = self.incoming(id, size, |_| true)?;
         self.scope.set_owner(self.network.name(id));
@@ -266,7 +266,7 @@ impl<'s> Builder<'_, 's> {
         Ok(sum)
     }
 
-    /// What the connections into an object bring that are `wanted`, each at its place among `size` columns.
+    /// Outputs of the connections into an object that are `wanted`, each placed among `size` columns.
     fn incoming(
         &mut self,
         into: ObjectId,
@@ -290,7 +290,7 @@ impl<'s> Builder<'_, 's> {
         Ok(parts)
     }
 
-    /// What a connection's transform sends.
+    /// Output of a connection's transform.
     fn transformed(&mut self, i: usize) -> Result<Tensor<'s>> {
         let network = self.network;
         let link = &network.links[i];

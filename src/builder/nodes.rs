@@ -1,4 +1,4 @@
-//! Nodes, functions of signals, and what is decoded of activities.
+//! Nodes, functions of signals, and decoded outputs.
 
 use crate::builder::{Builder, Feed};
 use crate::error::Result;
@@ -8,10 +8,10 @@ use crate::op::blocks::Blocks;
 use crate::op::filter::filter;
 use crate::op::{self, Callback};
 
-/// What the decoders of each ensemble, of which those of `sizes` values lie one below the other, make of its activities.
+/// Applies the decoders of each ensemble to its activities. The decoders are stacked, with `sizes` rows each.
 pub(super) fn decoded<'s>(activities: Tensor<'s>, decoders: Tensor<'s>, sizes: &[usize]) -> Tensor<'s> {
     let n = decoders.ty().cols;
-    // Neighbours of one size are one product in groups.
+    // Neighbours of equal size form one grouped product.
     let runs: Vec<&[usize]> = sizes.chunk_by(|a, b| a == b).collect();
     if runs.len() < 2 {
         return activities.dot_groups(decoders, sizes.len());
@@ -29,7 +29,7 @@ pub(super) fn decoded<'s>(activities: Tensor<'s>, decoders: Tensor<'s>, sizes: &
 }
 
 impl<'s> Builder<'_, 's> {
-    /// What a node gives.
+    /// Output of a node.
     pub(super) fn node(&mut self, id: ObjectId, node: &Node) -> Result<Tensor<'s>> {
         Ok(match node {
             Node::Passthrough(size) => self.input(id, *size)?,
@@ -54,7 +54,7 @@ impl<'s> Builder<'_, 's> {
         })
     }
 
-    /// What the host computes of each row of `x` for the object `owner`.
+    /// Output of a host callback for each row of `x`, for the object `owner`.
     fn on_host(
         &mut self,
         owner: &str,
@@ -87,7 +87,7 @@ impl<'s> Builder<'_, 's> {
         Ok(synapse.map_or(draws, |synapse| draws.filter(&filter(&synapse, false))))
     }
 
-    /// What the function of a connection makes of a signal.
+    /// Applies the function of a connection to a signal.
     pub(super) fn function(
         &mut self,
         link: &network::Link,

@@ -1,4 +1,4 @@
-//! What objects give, each built after those that it reads.
+//! Outputs of objects, each built after those that it reads.
 
 use crate::builder::nodes::decoded;
 use crate::builder::{Builder, Feed};
@@ -10,11 +10,11 @@ use crate::neuron::Spiking;
 use crate::op;
 use crate::op::neurons::Setting;
 
-/// So many objects may wait for each other before those that they read are built first.
-const DEEP: usize = 64;
+/// Recursion depth beyond which an object's inputs are built first, in a loop.
+const MAX_RECURSION: usize = 64;
 
 impl<'s> Builder<'_, 's> {
-    /// The output of an object; built on first use.
+    /// The output of an object, built on first use.
     pub(super) fn output(&mut self, id: ObjectId) -> Result<Tensor<'s>> {
         if let Some(output) = self.outputs[id.0] {
             return Ok(output);
@@ -22,7 +22,7 @@ impl<'s> Builder<'_, 's> {
         if let Kind::Ensemble(_, neurons) = self.network.object(id)?.kind {
             return self.output(neurons);
         }
-        if self.path.len() >= DEEP {
+        if self.path.len() >= MAX_RECURSION {
             self.before(id)?;
         }
         self.enter(id)?;
@@ -66,7 +66,7 @@ impl<'s> Builder<'_, 's> {
                 if y.ty().cols == object.size_out {
                     y
                 } else {
-                    // A mistake inside of the call came first, and is what the user wants to hear of.
+                    // An error inside the call came first, and is more helpful.
                     let left = format!("the declared output of '{}'", object.name);
                     self.scope.fail(Error::shape(left, object.size_out, "what its call gives", y.ty()));
                     self.scope.constant(0.0).expand(Type::fixed(1, object.size_out))
@@ -78,7 +78,7 @@ impl<'s> Builder<'_, 's> {
         Ok(output)
     }
 
-    /// Notes that an object is being built.
+    /// Marks an object as being built; an object that is open already closes a cycle.
     fn enter(&mut self, id: ObjectId) -> Result<()> {
         let open = &mut self.open[id.0];
         if !std::mem::replace(open, true) {
@@ -87,20 +87,20 @@ impl<'s> Builder<'_, 's> {
         }
         let start = self.path.iter().position(|&o| o == id).unwrap_or_default();
         let cycle = self.path[start..].iter().chain([&id]);
-        // Inputs were followed, so the cycle was walked against its direction.
+        // Inputs were followed, so the path runs against the cycle's direction.
         let mut objects: Vec<String> = cycle.map(|o| self.network.name(self.owner(*o)).to_string()).collect();
         objects.reverse();
         Err(Error::CycleWithoutDelay { objects })
     }
 
-    /// Notes that the last object is built.
+    /// Marks the last object as built.
     fn leave(&mut self) {
         if let Some(id) = self.path.pop() {
             self.open[id.0] = false;
         }
     }
 
-    /// Builds what an object reads, and what that reads, the farthest first: long chains do not fit on the stack.
+    /// Builds the inputs of an object and their inputs, the farthest first, since long chains would overflow the stack.
     fn before(&mut self, id: ObjectId) -> Result<()> {
         self.enter(id)?;
         let mut stack = vec![(id, self.reads(id))];
@@ -122,7 +122,7 @@ impl<'s> Builder<'_, 's> {
         Ok(())
     }
 
-    /// The objects whose output an object's own output of the same step follows from, the last first.
+    /// The objects whose output of the same step an object's output depends on, the last first.
     fn reads(&self, id: ObjectId) -> Vec<ObjectId> {
         let mut reads = Vec::new();
         let mut ends = vec![id];
@@ -140,7 +140,7 @@ impl<'s> Builder<'_, 's> {
         reads.into_iter().map(neurons).rev().collect()
     }
 
-    /// The object that a user knows: an ensemble for its neurons.
+    /// The object known to the user: for the neurons of an ensemble, the ensemble.
     fn owner(&self, id: ObjectId) -> ObjectId {
         match self.network.object(id) {
             Ok(network::Object { kind: Kind::EnsembleNeurons(ensemble), .. }) => *ensemble,
@@ -148,8 +148,7 @@ impl<'s> Builder<'_, 's> {
         }
     }
 
-    /// The current of an ensemble's neurons: encoded input, bias, what comes to the neurons times their gain, and what is added
-    /// as it is.
+    /// The current of an ensemble's neurons: encoded input, bias, input to the neurons times their gain, and direct additions.
     fn ensemble_current(&mut self, ensemble: ObjectId, neurons: ObjectId) -> Result<Tensor<'s>> {
         let network = self.network;
         let (name, encoding) = (network.name(ensemble), network.encoding(ensemble)?.0);
@@ -180,7 +179,7 @@ impl<'s> Builder<'_, 's> {
         Ok(current)
     }
 
-    /// The output of an object's neurons for their current.
+    /// The output of an object's neurons for a current.
     fn neurons(&mut self, id: ObjectId, current: Tensor<'s>) -> Result<Tensor<'s>> {
         self.currents[id.0] = Some(current);
         self.fire(id, current, self.settings.training.then_some(self.settings.spiking))
@@ -198,14 +197,14 @@ impl<'s> Builder<'_, 's> {
         let dt = self.settings.dt;
         population.neuron_type.check_dt(&format!("'{}'", object.name), dt)?;
         self.scope.set_owner(&object.name);
-        // A row for each example at least: examples do not share states.
+        // At least one row per example, since examples do not share states.
         let current = if current.ty().extent == Extent::Fixed {
             current.expand(Type::example(current.ty().cols))
         } else {
             current
         };
         let current = if population.scale == 1.0 { current } else { current.scale(population.scale) };
-        // Rates that take the place of spikes draw nothing; the planner drops the draws.
+        // Rates that replace spikes do not use the random numbers; the planner drops them.
         let random = population.neuron_type.is_random().then(|| {
             let clock = self.shared_feed(Feed::Clock(id), Type::fixed(1, op::noise::CLOCK));
             let draws = op::Noise { cols: object.size_out, normal: false, offset: 0.0, factor: 1.0 };
@@ -241,7 +240,7 @@ impl<'s> Builder<'_, 's> {
             },
         };
         if layer.dropout > 0.0 && self.settings.training {
-            // Another mask for each example and step.
+            // Each example and step needs its own mask.
             let rows = if y.ty().extent == Extent::Fixed { y.expand(Type::example(y.ty().cols)) } else { y };
             let random = self.shared_feed(Feed::Random, Type::fixed(1, 4));
             y = rows.dropout(layer.dropout, random);

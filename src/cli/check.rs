@@ -6,18 +6,18 @@ use nengo_wgpu::{Error, Options, Result, Simulator, Verdict};
 
 use super::{DeviceArg, count, first_examples, note, read_spec, say, table};
 
-/// Examples, if nothing is said.
+/// Default number of examples.
 const EXAMPLES: usize = 4;
 
-/// Checks the gradients of the network of a TOML file on a device.
+/// Checks the gradients of a TOML file's network on a device.
 ///
-/// For each trained parameter and each input: the device's gradient against that of the same graph in 64-bit numbers, and
-/// that against central differences of the loss. With the first training examples of [data], or random ones where there is
-/// no [data].
+/// Compares, for each trained parameter and each input, the device's gradient with that of the same graph in 64-bit numbers,
+/// and the latter with central differences of the loss. Uses the first training examples of [data], or random ones without
+/// [data].
 ///
-/// The last line is the verdict in one word, the worst of all gradients. right: they agree. kink: they agree beside a kink,
-/// where the loss has no derivative, as of a ReLU at exactly 0. unclear: rounding to 32 bits changes a gradient by as much as
-/// it is off, so that nothing can be told. wrong: a gradient is wrong; this alone ends with exit code 1.
+/// The last line is a one-word verdict, the worst of all gradients. right: they agree. kink: they agree next to a kink, where
+/// the loss has no derivative, such as a ReLU at exactly 0. unclear: rounding to 32 bits changes a gradient by as much as its
+/// error, so the check is inconclusive. wrong: a gradient is wrong; only this ends with exit code 1.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu check examples/digits.toml --device gpu")]
 pub struct CheckArgs {
@@ -25,24 +25,24 @@ pub struct CheckArgs {
     file: PathBuf,
     #[command(flatten)]
     device: DeviceArg,
-    /// Examples to check on [default: 4, or all where there are fewer]
+    /// Examples to check on [default: 4, or all if there are fewer]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     examples: Option<usize>,
     /// Elements of each gradient to compare with differences
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true, default_value_t = 16)]
     elements: usize,
-    /// Largest error that passes, as a share of the gradient's largest element
+    /// Largest error that passes, relative to the gradient's largest element
     #[arg(long, value_name = "X", default_value_t = 1e-3, allow_negative_numbers = true)]
     tolerance: f64,
-    /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
+    /// Location of the data, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Parameters to check with, as train writes them; without them parameters are as they start
+    /// Parameters to check with, as written by train; initial parameters by default
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
 }
 
-/// Checks.
+/// Runs the check.
 pub fn run(args: &CheckArgs) -> Result<()> {
     if args.tolerance.is_nan() || args.tolerance < 0.0 {
         return Err(Error::invalid(

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use nengo_wgpu::engine::DeviceKind;
-use nengo_wgpu::op::matmul;
+use nengo_wgpu::DeviceKind;
+use nengo_wgpu::internals::op::matmul;
 use nengo_wgpu::{Device, Result};
 
 use super::{DeviceArg, say, table};
 
-/// Lists the devices, and tells which one is taken and what it can do.
+/// Lists the devices, and shows the selected one with its capabilities.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu info --device software")]
 pub struct InfoArgs {
@@ -16,7 +16,7 @@ pub struct InfoArgs {
     device: DeviceArg,
 }
 
-/// Prints adapters, the device that is taken, its limits and its kernels.
+/// Prints adapters, the selected device, its limits and its kernels.
 pub fn run(args: &InfoArgs) -> Result<()> {
     let row = |cells: [&str; 4]| cells.map(String::from).to_vec();
     let mut rows = vec![row(["name", "kind", "interface", "driver"])];
@@ -24,7 +24,7 @@ pub fn run(args: &InfoArgs) -> Result<()> {
         rows.push(row([&a.name, &a.kind.to_string(), &a.backend, &a.driver]));
     }
     say(&format!("devices:\n{}", table(&rows)));
-    // An adapter whose driver refuses to open it must not hide the list.
+    // Show the list even if a driver refuses to open an adapter.
     let auto = Device::select("auto");
     match &auto {
         Ok(device) => say(&format!("auto takes {device}: {}", reason(device.kind()))),
@@ -46,8 +46,6 @@ fn reason(kind: DeviceKind) -> &'static str {
         DeviceKind::Discrete => "a discrete GPU comes first",
         DeviceKind::Integrated => "there is no discrete GPU, and an integrated one comes next",
         DeviceKind::Other => "there is no discrete or integrated GPU, but an adapter of another kind",
-        DeviceKind::Software | DeviceKind::Cpu => {
-            "there is no GPU, and the CPU twin is faster than a software adapter"
-        }
+        _ => "there is no GPU, and the CPU twin is faster than a software adapter",
     }
 }

@@ -1,4 +1,4 @@
-//! `log.jsonl`: an object a line, flushed line by line.
+//! `log.jsonl`: one JSON object per line, flushed after each line.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -8,26 +8,26 @@ use nengo_wgpu::io::atomic::write_atomic;
 use nengo_wgpu::{EpochReport, Error, Evaluation, Result};
 use serde_json::{Map, Value, json};
 
-/// Fields in the order in which they are written.
+/// Fields in the order of output.
 pub type Fields = Vec<(String, Value)>;
 
-/// Whether the log at `path` ends with a summary, as that of a training that came to its end does.
+/// True if the log at `path` ends with a summary, which marks a finished training.
 pub fn is_finished(path: &Path) -> bool {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let last = text.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
     last.is_some_and(|fields| fields["final"] == true)
 }
 
-/// A log file, and the epochs in it.
+/// A log file and its epochs.
 pub struct Log {
     path: PathBuf,
     file: File,
-    /// The epochs' objects, those of a resumed run first.
+    /// Objects of the epochs, those of a resumed run first.
     pub epochs: Vec<Map<String, Value>>,
 }
 
 impl Log {
-    /// Starts a log; keeps the epochs up to `done` of an older one, so that none is there twice.
+    /// Opens a log. Epochs up to `done` of an existing log are kept, so that none is duplicated.
     pub fn open(path: &Path, done: u64) -> Result<Self> {
         let mut kept = String::new();
         let mut epochs = Vec::new();
@@ -37,7 +37,7 @@ impl Log {
                 old => old.map_err(|e| Error::io("read", path, e))?,
             };
             for line in old.lines() {
-                // A killed run may have left half a line; the summary of a finished one is written anew.
+                // A killed run may have left half a line, and a finished one a summary, which is written anew.
                 let Ok(Value::Object(fields)) = serde_json::from_str(line) else { continue };
                 if fields.get("epoch").and_then(Value::as_u64).is_some_and(|epoch| epoch <= done) {
                     kept.push_str(line);
@@ -80,14 +80,14 @@ impl Log {
         self.file.write_all(line.as_bytes()).map_err(|e| Error::io("write", &self.path, e))
     }
 
-    /// Pairs of an epoch and its value under `name`, for those that have one.
+    /// Pairs of epoch and value of the field `name`, for epochs that have it.
     pub fn curve(&self, name: &str) -> Vec<(f64, f64)> {
         let number = |fields: &Map<String, Value>, name: &str| fields.get(name).and_then(Value::as_f64);
         self.epochs.iter().filter_map(|e| Some((number(e, "epoch")?, number(e, name)?))).collect()
     }
 }
 
-/// `part_loss` and `part_metric`.
+/// Fields `part_loss` and `part_metric` of an evaluation.
 pub fn evaluation(part: &str, evaluation: &Evaluation, metrics: &[String]) -> Fields {
     let loss = std::iter::once((format!("{part}_loss"), json!(evaluation.loss)));
     let metrics = metrics.iter().zip(&evaluation.metrics);

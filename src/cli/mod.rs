@@ -1,4 +1,4 @@
-//! What a user types, and what they see.
+//! The command line.
 
 /// [`say`] with a format.
 macro_rules! sayln {
@@ -25,8 +25,8 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use clap::{Parser, Subcommand};
+use nengo_wgpu::internals::text::{MOST_OF_MESSAGE, cut, short_numbers, visible};
 use nengo_wgpu::io::dataset::Dataset;
-use nengo_wgpu::text::{MOST_OF_MESSAGE, cut, short_numbers, visible};
 use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::{Device, Result};
 
@@ -52,7 +52,7 @@ enum Command {
     Bench(bench::BenchArgs),
 }
 
-/// Which device to use.
+/// Device selection.
 #[derive(clap::Args)]
 struct DeviceArg {
     /// auto, gpu, software, cpu or a part of an adapter's name [default: $NENGO_WGPU_DEVICE or auto]
@@ -69,7 +69,7 @@ impl DeviceArg {
     }
 }
 
-/// Does what the command line says; 1 is a failed run, and clap ends the program with 2 for wrong use.
+/// Runs the command line. Exit code 1 is a failed run; clap exits with 2 for wrong use.
 pub fn main() -> ExitCode {
     let command = Cli::parse().command;
     signals::install();
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Reads a file, with its data in another `place` if there is one.
+/// Reads a file; `place` replaces the location of its data.
 fn read_spec(file: &Path, place: Option<&PathBuf>) -> Result<NetworkSpec> {
     let mut spec = NetworkSpec::read(file)?;
     if let Some(place) = place {
@@ -106,28 +106,28 @@ fn read_spec(file: &Path, place: Option<&PathBuf>) -> Result<NetworkSpec> {
     Ok(spec)
 }
 
-/// The first examples, as many as an option says, or all; where there are fewer, this is told.
+/// The first `given` examples, or all; warns if there are fewer.
 fn first_examples(all: Dataset, given: Option<usize>) -> Dataset {
     match given {
         Some(n) if n < all.len() => all.select(&(0..n).collect::<Vec<_>>()),
         Some(n) if n > all.len() => {
-            note(&format!("warning: --examples is {n}, but there are {}, which are all taken", all.len()));
+            note(&format!("warning: --examples is {n}, but there are only {}; all are taken", all.len()));
             all
         }
         _ => all,
     }
 }
 
-/// An option that counts something.
+/// Parses an option that is a count.
 fn count(text: &str) -> std::result::Result<usize, String> {
     let wrong = || "it must be a whole number of at least 1".to_string();
     text.parse().ok().filter(|&n| n > 0).ok_or_else(wrong)
 }
 
-/// Why results could not be printed.
+/// Error of printing results, if any.
 static NOT_SAID: OnceLock<std::io::Error> = OnceLock::new();
 
-/// Prints a result; a reader that has gone away, as in `| head`, is no reason to fail, but a full disk is.
+/// Prints a result. A closed pipe, as in `| head`, is not an error, but a full disk is.
 fn say(text: &str) {
     let mut out = std::io::stdout();
     let lines: Vec<String> = text.split('\n').map(visible).collect();
@@ -137,12 +137,12 @@ fn say(text: &str) {
     }
 }
 
-/// Prints a remark besides the results: one line, of bearable length.
+/// Prints a note on stderr, as one line of limited length.
 fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", cut(&short_numbers(&visible(text)), MOST_OF_MESSAGE));
 }
 
-/// Rows as columns of equal width; the last column is as wide as it is. Long names lose their middle.
+/// Formats rows as columns of equal width, except the last. The middle of long cells is cut.
 fn table(rows: &[Vec<String>]) -> String {
     let cell = |text: &String| cut(&visible(text), 120);
     let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(cell).collect()).collect();

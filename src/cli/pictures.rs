@@ -1,4 +1,4 @@
-//! `--plot`: pictures of a run, and of a training's curves.
+//! `--plot`: pictures of a run and of training curves.
 
 use std::path::PathBuf;
 
@@ -11,18 +11,18 @@ use nengo_wgpu::{Data, Result, Signal, Simulator};
 use super::places::Places;
 use super::record::Record;
 
-/// Where pictures go.
+/// Destination of pictures.
 #[derive(clap::Args)]
 pub struct PlotArgs {
     /// Directory for pictures
     #[arg(long = "plot", value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// What the pictures are written as
+    /// Format of the pictures
     #[arg(long = "plot-format", value_name = "FORMAT", default_value = "svg", requires = "dir")]
     format: Format,
 }
 
-/// Kinds of files.
+/// Picture formats.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     Svg,
@@ -30,19 +30,19 @@ enum Format {
     Both,
 }
 
-/// Most panels of a trace picture (all digits), most neurons whose states are drawn, and most neurons of a raster.
-const MOST_PANELS: usize = 10;
-const MOST_STATES: usize = 12;
-const MOST_NEURONS: usize = 100;
+/// Most panels of a trace picture (enough for all digits), neurons with drawn states, and neurons of a raster.
+const MAX_PANELS: usize = 10;
+const MAX_STATES: usize = 12;
+const MAX_NEURONS: usize = 100;
 
-/// A directory that pictures can be written into.
+/// A directory for pictures.
 pub struct Pictures {
     pub dir: PathBuf,
     extensions: &'static [&'static str],
 }
 
 impl PlotArgs {
-    /// Takes the directory, if there should be pictures: better now than after a long run.
+    /// Creates and locks the directory if pictures are requested, so that problems show before a long run.
     pub fn open(&self, places: &mut Places) -> Result<Option<Pictures>> {
         let Some(dir) = &self.dir else { return Ok(None) };
         places.take(dir)?;
@@ -56,12 +56,12 @@ impl PlotArgs {
 }
 
 impl Pictures {
-    /// Writes a picture as `stem` and the extension of each format.
+    /// Writes a picture as `stem` with the extension of each format.
     pub fn save(&self, stem: &str, picture: &Picture) -> Result<()> {
         self.extensions.iter().try_for_each(|ext| picture.save(self.dir.join(format!("{stem}.{ext}"))))
     }
 
-    /// Writes the pictures of what each probe has recorded of the first of so many examples.
+    /// Writes pictures of each probe's recording of the first of `examples` examples.
     pub fn probes(
         &self,
         sim: &Simulator,
@@ -81,13 +81,13 @@ impl Pictures {
             }
             let dt = every as f64 * sim.dt();
             match network.probe_target(probe) {
-                // A single step has no time to be drawn over.
+                // A single step has no time axis.
                 Some(Target::State(_, state)) if rows.nrows() > 1 => {
-                    let picture = plot::states(name, state, rows, dt, MOST_STATES)?;
+                    let picture = plot::states(name, state, rows, dt, MAX_STATES)?;
                     self.save(&stem, &of_examples(picture, examples))?;
                 }
                 _ => {
-                    // Targets have a row for each that is recorded, or one that is held.
+                    // Targets have a row per recorded row, or one for all.
                     self.output((&stem, name), rows, targets.get(name), dt, examples)?;
                 }
             }
@@ -95,7 +95,7 @@ impl Pictures {
         Ok(())
     }
 
-    /// Writes the trace of an output, and a raster and a histogram of rates where it looks like spikes.
+    /// Writes the trace of an output; also a raster and a histogram of rates if it looks like spikes.
     fn output(
         &self,
         (stem, name): (&str, &str),
@@ -111,20 +111,20 @@ impl Pictures {
             Some(t) => (None, class_of(t.view())),
             None => (None, None),
         };
-        let mut trace = plot::decoded(name, rows, values, dt, MOST_PANELS)?;
+        let mut trace = plot::decoded(name, rows, values, dt, MAX_PANELS)?;
         if let Some(class) = class {
             trace = trace.remark(format!("the target is class {class}"));
         }
         let mut pictures = vec![(stem.to_string(), trace)];
         if plot::looks_like_spikes(rows) {
-            pictures.push((format!("{stem}-raster"), plot::raster(name, rows, dt, MOST_NEURONS)?));
+            pictures.push((format!("{stem}-raster"), plot::raster(name, rows, dt, MAX_NEURONS)?));
             pictures.push((format!("{stem}-rates"), plot::rates(name, rows, dt)?));
         }
         pictures.into_iter().try_for_each(|(stem, picture)| self.save(&stem, &of_examples(picture, examples)))
     }
 }
 
-/// With a remark on which of so many examples is shown.
+/// Adds a remark about the number of examples.
 fn of_examples(picture: Picture, examples: usize) -> Picture {
     match examples {
         1 => picture,
@@ -132,7 +132,7 @@ fn of_examples(picture: Picture, examples: usize) -> Picture {
     }
 }
 
-/// The first example's targets: one that is held, or those of the last `rows` steps.
+/// The first example's targets: one constant row, or those of the last `rows` steps.
 fn of_first(signal: &Signal, rows: usize) -> Option<Array2<f32>> {
     match signal {
         Signal::Held(a) if a.nrows() > 0 => Some(a.slice(s![..1, ..]).to_owned()),
@@ -144,7 +144,7 @@ fn of_first(signal: &Signal, rows: usize) -> Option<Array2<f32>> {
     }
 }
 
-/// The class that a single held number names.
+/// The class given by a single constant target, if it is one.
 fn class_of(target: ArrayView2<'_, f32>) -> Option<u64> {
     let class = *target.first().filter(|_| target.len() == 1)?;
     (class >= 0.0 && class.fract() == 0.0).then_some(class as u64)

@@ -1,4 +1,4 @@
-//! Where results go: tried before anything is computed, and kept from other processes until the end.
+//! Destinations of results, checked before computing and locked against other processes.
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +9,15 @@ use nengo_wgpu::{Error, Result};
 
 use super::log::is_finished;
 
-/// Directories that this process alone writes into.
+/// Directories that only this process writes to.
 #[derive(Default)]
 pub struct Places {
     locks: Vec<(PathBuf, DirectoryLock)>,
-    /// Those that were not there before, each after the one that it is in.
+    /// Directories that did not exist before, parents first.
     made: Vec<PathBuf>,
 }
 
-/// Directories that were made and hold nothing in the end go again.
+/// Removes directories that were created and are still empty.
 impl Drop for Places {
     fn drop(&mut self) {
         self.locks.clear();
@@ -26,7 +26,7 @@ impl Drop for Places {
 }
 
 impl Places {
-    /// Makes a directory, with those that it is in.
+    /// Creates a directory and its parents.
     fn make(&mut self, dir: &Path) -> Result<()> {
         let new: Vec<&Path> =
             dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).collect();
@@ -34,7 +34,7 @@ impl Places {
         std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, e))
     }
 
-    /// Makes a directory, keeps it from other processes until the end of this one, and clears what killed ones have left.
+    /// Creates and locks a directory until this process ends, and removes remnants of killed processes.
     pub fn take(&mut self, dir: &Path) -> Result<()> {
         self.make(dir)?;
         let full = dir.canonicalize().map_err(|e| Error::io("find", dir, e))?;
@@ -45,8 +45,8 @@ impl Places {
         Ok(())
     }
 
-    /// Makes the directory of a file, tries to write there, and clears what killed processes have left. Others may write
-    /// other files into it meanwhile.
+    /// Creates the directory of a file, checks that it is writable, and removes remnants of killed processes. Other processes may
+    /// write other files there.
     pub fn for_file(&mut self, file: &Path) -> Result<()> {
         let dir = directory(file);
         self.make(dir)?;
@@ -55,26 +55,25 @@ impl Places {
     }
 }
 
-/// Files of a training, the one that tells of its end last.
+/// Files of a training; the last one marks its end.
 const FILES: [&str; 4] = ["params.safetensors", "checkpoint.safetensors", "loss.svg", "log.jsonl"];
 
-/// Where the files of a training are.
+/// Directories of a training's files.
 pub struct Home {
-    /// The directory that the user knows.
+    /// The directory given by the user.
     out: PathBuf,
-    /// Where files are until the training is finished: the same, or a directory in it where files of an older training stay
+    /// Directory of the files until the training is finished: `out` itself, or a subdirectory if `out` holds an older training
     /// until then.
     pub work: PathBuf,
 }
 
 impl Home {
-    /// Finds out what is in a directory that this process has taken, and where a training goes that is resumed, that
-    /// overwrites another, or neither.
+    /// Inspects a directory that this process has locked, and chooses where a new, resumed or overwriting training works.
     pub fn open(out: &Path, resume: bool, overwrite: bool, places: &mut Places) -> Result<Self> {
         let beside = out.join("unfinished");
         let (whole, begun) = (Self::at(out, out), Self::at(out, &beside));
         if begun.is_finished() {
-            // The process ended while it put the files in their places.
+            // The process ended while moving the files; finish that.
             begun.settle()?;
         } else if beside.exists() && (overwrite || !begun.has("checkpoint.safetensors")) {
             begun.clear();
@@ -84,7 +83,7 @@ impl Home {
             (true, _) if unfinished => begun,
             (true, _) if whole.has("checkpoint.safetensors") => whole,
             (true, _) => {
-                let problem = "there is no checkpoint to go on from; leave out --resume to start anew";
+                let problem = "there is no checkpoint to continue from; leave out --resume to start anew";
                 return Err(Error::file(out.join("checkpoint.safetensors"), problem));
             }
             (_, true) if whole.is_used() => begun,
@@ -93,7 +92,7 @@ impl Home {
         };
         places.make(&home.work)?;
         sweep(&home.work);
-        // What cannot be replaced in the end is better told now.
+        // Report files that cannot be replaced now instead of at the end.
         let in_the_way = FILES.map(|name| home.out.join(name)).into_iter().find(|path| path.is_dir());
         if let Some(path) = in_the_way {
             return Err(Error::file(path, "cannot be written: this is not a regular file"));
@@ -113,7 +112,7 @@ impl Home {
         is_finished(&self.work.join("log.jsonl"))
     }
 
-    /// Whether the directory holds epochs, a checkpoint or parameters of a training.
+    /// True if the directory holds epochs, a checkpoint or parameters of a training.
     fn is_used(&self) -> bool {
         let epochs = std::fs::metadata(self.work.join("log.jsonl")).is_ok_and(|log| log.len() > 0);
         epochs || self.has("checkpoint.safetensors") || self.has("params.safetensors")
@@ -121,10 +120,10 @@ impl Home {
 
     fn refuse(&self, unfinished: bool) -> Error {
         let problem = if !unfinished && self.is_finished() {
-            "it holds a training that was finished: train on with --resume and more --epochs, replace it with --overwrite, \
+            "it holds a finished training: continue with --resume and more --epochs, replace it with --overwrite, \
              or name another directory with --out"
         } else {
-            "it holds a training that was not finished: go on from it with --resume, start anew with --overwrite, or name \
+            "it holds an unfinished training: continue it with --resume, start anew with --overwrite, or name \
              another directory with --out"
         };
         Error::file(&self.out, problem)
@@ -136,7 +135,7 @@ impl Home {
         let _ = std::fs::remove_dir(&self.work);
     }
 
-    /// The training is finished: its files take the place of older ones. Gives the directory.
+    /// Moves the files of the finished training over older ones; returns the directory.
     pub fn settle(&self) -> Result<&Path> {
         if self.work != self.out {
             for name in FILES.into_iter().filter(|name| self.has(name)) {

@@ -7,29 +7,29 @@ use nengo_wgpu::{Error, Options, Result, Simulator};
 use super::run::n_steps;
 use super::{DeviceArg, count, read_spec, say};
 
-/// Shows what a run of a network would do and cost: what loops in time, dispatches and memory.
+/// Shows the structure and cost of a run: loops over time, dispatches and memory.
 ///
-/// Nothing is run, and nothing is allocated on the device. Without [data] a training step is one on a minibatch.
+/// Runs nothing and allocates nothing on the device. Without [data], a training step is planned for one minibatch.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu plan examples/digits.toml --train --device cpu")]
 pub struct PlanArgs {
     /// The TOML file with the network
     file: PathBuf,
-    /// Steps of the run [default: as run and train take them]
+    /// Steps of the run [default: as for run and train]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     steps: Option<usize>,
     /// Simulated time of the run, in seconds
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, conflicts_with_all = ["steps", "train"])]
     time: Option<f64>,
-    /// Examples at once [default: that of [train], or as run takes them]
+    /// Examples per minibatch [default: that of [train], or as for run]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     minibatch: Option<usize>,
     #[command(flatten)]
     device: DeviceArg,
-    /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
+    /// Location of the data, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR", requires = "train")]
     data: Option<PathBuf>,
-    /// A training step, as [train] describes it, in place of a run
+    /// Plan a training step of [train] instead of a run
     #[arg(long)]
     train: bool,
     /// Print JSON

@@ -1,4 +1,4 @@
-//! How far a training is: a bar in a terminal, a line an epoch elsewhere.
+//! Progress of a training: a bar in a terminal, else one line per epoch.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use nengo_wgpu::{EpochReport, Result, StepReport};
 
 use super::note;
 
-/// Finds the decoders of a network, with a bar in a terminal where that takes longer than a moment.
+/// Solves for the decoders of a network, with a bar in a terminal if that takes longer than a moment.
 pub fn solve(network: &mut Network, quiet: bool) -> Result<()> {
     let bar = ProgressBar::hidden();
     if let Ok(style) = ProgressStyle::with_template("decoders {bar:20} {pos}/{len}  {eta} left") {
@@ -28,7 +28,7 @@ pub fn solve(network: &mut Network, quiet: bool) -> Result<()> {
     result
 }
 
-/// What is shown during a training.
+/// Progress display of a training.
 pub struct Display {
     bar: Option<ProgressBar>,
     quiet: bool,
@@ -36,17 +36,17 @@ pub struct Display {
     metrics: Vec<String>,
     sums: Sums,
     shown: Instant,
-    /// It was said what stands before and after a '/'.
+    /// True once the meaning of '/' was explained.
     explained: bool,
 }
 
-/// Sums over the examples of the epoch so far.
+/// Sums over the examples of the current epoch.
 struct Sums {
     start: Instant,
     steps: u64,
     examples: f64,
     loss: Mean,
-    /// The last one that was looked at.
+    /// Latest penalty.
     penalty: Option<f64>,
     metrics: Vec<Mean>,
 }
@@ -58,7 +58,7 @@ impl Sums {
     }
 }
 
-/// A mean over examples, without the minibatches in which no target counts.
+/// A mean over examples, excluding minibatches without counting targets.
 #[derive(Clone, Default)]
 struct Mean {
     sum: f64,
@@ -79,7 +79,7 @@ impl Mean {
 }
 
 impl Display {
-    /// A display of a training of so many epochs of so many training steps, of which some are over already.
+    /// A display for `epochs` epochs of `steps` training steps; `over` epochs are done.
     pub fn new(quiet: bool, epochs: u64, over: u64, steps: u64, metrics: &[String]) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let bar =
@@ -89,7 +89,7 @@ impl Display {
             if let Ok(style) = style {
                 bar.set_style(style);
             }
-            // The estimate of the time that is left must not count the steps of a run that was resumed.
+            // The estimated time must not include the steps of a resumed run.
             bar.reset_eta();
             bar
         });
@@ -106,7 +106,7 @@ impl Display {
         }
     }
 
-    /// Takes in a step.
+    /// Adds a step.
     pub fn step(&mut self, report: &StepReport) {
         let Some(bar) = &self.bar else { return };
         let examples = report.examples as f64;
@@ -129,7 +129,7 @@ impl Display {
         bar.set_message(text);
     }
 
-    /// Takes in an epoch.
+    /// Adds an epoch.
     pub fn epoch(&mut self, report: &EpochReport) {
         self.sums = Sums::new();
         self.starts(report.epoch + 1);
@@ -150,7 +150,7 @@ impl Display {
         }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -158,7 +158,7 @@ impl Display {
     }
 }
 
-/// A bar over the steps of a run of so many examples; on a terminal alone.
+/// A bar over the steps of a run of `examples` examples; hidden outside terminals.
 pub fn of_run(examples: usize, steps: usize) -> ProgressBar {
     let bar = ProgressBar::new((examples as u64).saturating_mul(steps as u64));
     match ProgressStyle::with_template("{bar:20} {percent:>3} %  {eta} left") {
@@ -167,10 +167,10 @@ pub fn of_run(examples: usize, steps: usize) -> ProgressBar {
     }
 }
 
-/// Columns of a terminal of the usual width.
+/// Usual width of a terminal in columns.
 const COLUMNS: usize = 80;
 
-/// An epoch in one line of [`COLUMNS`]. A value without room is in the log alone; '…' stands for those.
+/// Formats an epoch as one line of [`COLUMNS`]. Values that do not fit are only in the log; '…' replaces them.
 fn line(report: &EpochReport, epochs: u64, names: &[String]) -> String {
     let validation = report.validation.as_ref();
     let of_validation = |i: usize| validation.and_then(|v| v.metrics.get(i).copied());
@@ -190,7 +190,7 @@ fn line(report: &EpochReport, epochs: u64, names: &[String]) -> String {
     text
 }
 
-/// Loss, metrics and penalty, each with its name, and with its value on the validation data where there is one.
+/// Loss, metrics and penalty with their names, and with validation values where available.
 fn values(
     loss: (f64, Option<f64>),
     metrics: impl Iterator<Item = (f64, Option<f64>)>,
@@ -210,7 +210,7 @@ fn rate(examples: f64) -> String {
     if examples < 100.0 { format!("  {}/s", short(examples)) } else { format!("  {examples:.0}/s") }
 }
 
-/// A number of about five digits; no small one looks like 0.
+/// Formats a number with about five digits; small numbers do not round to 0.
 fn short(x: f64) -> String {
     match x.abs() {
         0.0 => "0".into(),

@@ -1,52 +1,51 @@
-//! What `nengo-wgpu run` makes of what probes record, window by window: sums for its table, and files.
+//! Recordings of `nengo-wgpu run`: consumes probe values window by window for a summary table and for files.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use ndarray::{Array3, Axis, s};
+use nengo_wgpu::internals::text::FileNames;
 use nengo_wgpu::io::npy::{NpyFile, NpzFile};
 use nengo_wgpu::io::table::{TableFile, Times};
 use nengo_wgpu::network::ProbeId;
-use nengo_wgpu::text::FileNames;
 use nengo_wgpu::{Error, Recorded, Result, Simulator, Window};
 
 use super::places::Places;
 
-/// Files for what probes record.
+/// File formats of recordings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// A NumPy file of each probe, (examples, rows, size)
+    /// A NumPy file per probe, (examples, rows, size)
     Npy,
     /// One NumPy archive of all probes
     Npz,
-    /// A table of each probe, a line for each example and row
+    /// A table per probe, with a line per example and row
     Csv,
 }
 
-/// Where files go, and as what.
+/// Destination and format of files.
 pub struct Files {
     place: PathBuf,
     format: Format,
     archive: Option<NpzFile>,
 }
 
-/// The open file of a probe's rows.
+/// The open file of a probe.
 enum File {
     Npy(NpyFile),
-    /// A number in the archive.
+    /// Index in the archive.
     Archived(usize),
     Csv(TableFile),
 }
 
 impl Files {
-    /// Takes the directory, or begins the archive. Without a format the name's ending decides.
+    /// Locks the directory, or starts the archive. Without a format, the extension decides.
     pub fn create(out: &Path, format: Option<Format>, places: &mut Places) -> Result<Self> {
         let archive = out.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz"));
         let format = format.unwrap_or(if archive { Format::Npz } else { Format::Npy });
         if archive && format != Format::Npz {
-            let problem =
-                "it names an archive, but this format writes a file of each probe: name a directory";
+            let problem = "it names an archive, but this format writes a file per probe: name a directory";
             return Err(Error::invalid(format!("--out {}", out.display()), problem));
         }
         let archive = match format {
@@ -62,7 +61,7 @@ impl Files {
         Ok(Self { place: out.into(), format, archive })
     }
 
-    /// Begins what a probe's rows of this size are written into.
+    /// Starts the file for a probe with rows of this size.
     fn begin(&mut self, probe: &Probe, size: usize) -> Result<File> {
         let shape = [probe.examples, probe.rows, size];
         let path = |ending: &str| self.place.join(format!("{}.{ending}", probe.stem));
@@ -73,7 +72,7 @@ impl Files {
         })
     }
 
-    /// Writes a probe's values from this example and row on.
+    /// Writes a probe's values, starting at this example and row.
     fn write(
         &mut self,
         probe: &mut Probe,
@@ -93,7 +92,7 @@ impl Files {
         }
     }
 
-    /// Keeps of what is written the examples and rows that the probe has now.
+    /// Truncates a probe's file to its current examples and rows.
     fn keep(&mut self, probe: &mut Probe) -> Result<()> {
         match (&mut probe.file, &mut self.archive) {
             (Some(File::Npy(file)), _) => file.keep(probe.examples, probe.rows),
@@ -104,15 +103,15 @@ impl Files {
     }
 }
 
-/// What is known of a probe's rows.
+/// State of a probe's recording.
 struct Probe {
     id: ProbeId,
     name: String,
-    /// Name of its files, without an extension.
+    /// Name of its files, without extension.
     stem: String,
     /// Name in an archive.
     member: String,
-    /// (1 for a parameter)
+    /// Number of examples; 1 for a parameter.
     examples: usize,
     rows: usize,
     times: Times,
@@ -123,11 +122,11 @@ struct Probe {
     last: Vec<f32>,
     /// Rows of the first example, if they are kept.
     first: Option<Vec<Array3<f32>>>,
-    /// The latest row of a minibatch, where the last one alone is taken.
+    /// Latest row of a minibatch, if only the last row is recorded.
     latest: Option<Array3<f32>>,
-    /// Rows of the minibatch under way.
+    /// Number of rows written in the current minibatch.
     written: usize,
-    /// The sums at the end of the last whole minibatch.
+    /// Sums at the end of the last complete minibatch.
     settled: (f64, f64, Vec<f32>),
     file: Option<File>,
 }
@@ -162,7 +161,7 @@ impl Probe {
         }
     }
 
-    /// Takes values from this example and row on.
+    /// Adds values, starting at this example and row.
     fn take(
         &mut self,
         files: Option<&mut Files>,
@@ -179,13 +178,13 @@ impl Probe {
         files.map_or(Ok(()), |files| files.write(self, (example, row), values))
     }
 
-    /// A minibatch is over.
+    /// Marks a minibatch as complete.
     fn settle(&mut self) {
         self.written = 0;
         self.settled = (self.sum, self.squares, self.last.clone());
     }
 
-    /// Forgets what is not of the `whole` examples that are over, or the rows to come of those that have `begun`.
+    /// Truncates to the `whole` complete examples, or to the rows so far of those that have `begun`.
     fn end_early(&mut self, whole: usize, begun: usize) {
         if whole > 0 {
             (self.sum, self.squares, self.last) = std::mem::take(&mut self.settled);
@@ -197,7 +196,7 @@ impl Probe {
         }
     }
 
-    /// The last row of a minibatch's run, when the window that has come ends it.
+    /// The last row of a minibatch's run, if this window ends it.
     fn last_of(&mut self, values: Array3<f32>, ends: bool) -> Option<Array3<f32>> {
         // A window may end before a row is due.
         if values.dim().1 > 0 || self.latest.is_none() {
@@ -220,31 +219,31 @@ impl Probe {
     }
 }
 
-/// What of which run is recorded.
+/// Extent of a recording.
 #[derive(Clone, Copy)]
 pub struct Span {
     pub examples: usize,
     pub steps: usize,
-    /// Each example from the start, or from where the simulator stands.
+    /// True if each example starts from the initial state; false if from the simulator's current state.
     pub from_start: bool,
-    /// The last row of each probe alone.
+    /// Record only the last row of each probe.
     pub last: bool,
 }
 
-/// The rows of a run that have been computed.
+/// Extent of a run that has been computed.
 #[derive(Clone, Copy, Default)]
 struct Reached {
-    /// Examples that are over.
+    /// Complete examples.
     whole: usize,
-    /// Examples up to the end of the minibatch under way, and its steps so far.
+    /// Examples up to the end of the current minibatch, and its steps so far.
     begun: usize,
     steps: usize,
 }
 
-/// Takes a run's windows.
+/// Records the windows of a run.
 pub struct Record {
     probes: Vec<Probe>,
-    /// Where a probe is among them.
+    /// Index of each probe.
     index: HashMap<ProbeId, usize>,
     span: Span,
     reached: Reached,
@@ -253,7 +252,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// Prepares the record of a run. Each file gets its final size at once, so that a full disk is an error before the run. No
+    /// Prepares the recording of a run. Each file gets its final size at once, so that a full disk is an error before the run. No
     /// file is named `avoid`.
     pub fn new(sim: &Simulator, span: Span, files: Option<Files>, avoid: Option<&str>) -> Result<Self> {
         let network = sim.network();
@@ -279,22 +278,22 @@ impl Record {
         Ok(record)
     }
 
-    /// Whether each example starts from the states' start, and not where the last run ended.
+    /// True if each example starts from the initial state; false if from the simulator's current state.
     pub fn is_from_start(&self) -> bool {
         self.span.from_start
     }
 
-    /// Examples of the run.
+    /// Number of examples of the run.
     pub fn examples(&self) -> usize {
         self.span.examples
     }
 
-    /// Keeps what is recorded of the first example.
+    /// Keeps the recording of the first example in memory.
     pub fn keep_first(&mut self, keep: bool) {
         self.keep_first = keep;
     }
 
-    /// Probes whose first row is due after the end of the run, and names that files cannot have.
+    /// Warnings about probes without a row within the run, and about names that files cannot have.
     pub fn warnings(&self, sim: &Simulator) -> Vec<String> {
         let none = self.probes.iter().filter(|p| p.rows == 0).map(|p| {
             format!(
@@ -312,12 +311,12 @@ impl Record {
         };
         let renamed = self.probes.iter().filter_map(|p| {
             let name = written(p).filter(|name| *name != p.name)?;
-            Some(format!("what probe '{}' records is written as '{name}'", p.name))
+            Some(format!("the recording of probe '{}' is written as '{name}'", p.name))
         });
         none.chain(renamed).collect()
     }
 
-    /// What probes of objects have recorded of the first example, (1, rows, size), with the stems of their files.
+    /// Recordings of the first example, (1, rows, size), by probes of objects, with the names of their files.
     pub fn first_examples(&mut self) -> Result<Vec<(ProbeId, String, Array3<f32>)>> {
         let mut all = Vec::new();
         for probe in &mut self.probes {
@@ -331,7 +330,7 @@ impl Record {
         Ok(all)
     }
 
-    /// Takes a window.
+    /// Adds a window.
     pub fn take(&mut self, window: Window) -> Result<()> {
         let ends = window.steps.end == self.span.steps;
         for Recorded { probe: id, first_row, values } in window.recorded {
@@ -356,7 +355,8 @@ impl Record {
         Ok(())
     }
 
-    /// Keeps of a run that ended early the examples that are over, or what there is of the first ones; tells how far it came.
+    /// Truncates the recording of a run that ended early to complete examples, or to the rows so far of the first ones. Describes
+    /// how far the run came.
     pub fn end_early(&mut self) -> Result<String> {
         let Reached { whole, begun, steps } = self.reached;
         for probe in &mut self.probes {
@@ -377,7 +377,7 @@ impl Record {
         })
     }
 
-    /// A line for each probe.
+    /// Summary table with a line per probe.
     pub fn table(&self) -> Vec<Vec<String>> {
         let head = ["probe", "examples", "rows", "size", "mean", "norm", "last"].map(String::from).to_vec();
         let row = |p: &Probe| {
@@ -392,7 +392,7 @@ impl Record {
         [head].into_iter().chain(self.probes.iter().map(row)).collect()
     }
 
-    /// Puts the files in their places; says where they are.
+    /// Moves the files to their destination; describes where they are.
     pub fn finish(&mut self) -> Result<Option<String>> {
         let Some(files) = self.files.take() else { return Ok(None) };
         for file in self.probes.iter_mut().filter_map(|probe| probe.file.take()) {

@@ -12,11 +12,11 @@ use super::places::Places;
 use super::record::{Files, Format, Record, Span};
 use super::{DeviceArg, count, first_examples, note, read_spec, say, signals, table};
 
-/// Runs the network of a TOML file and shows what its probes record.
+/// Runs the network of a TOML file and shows the recordings of its probes.
 ///
-/// Input nodes read the test examples of [data], or all examples where there is no test part. --plot draws the trace of
-/// each probe of an output, with its targets, a raster and a histogram of rates where the values are spikes, and the traces
-/// of neurons where a probe reads a state such as their voltage.
+/// Input nodes read the test examples of [data], or all examples if there is no test part. --plot draws the trace of each
+/// probe of an output, with its targets, a raster and a histogram of rates if the values are spikes, and the traces of
+/// neurons if a probe reads a state such as their voltage.
 #[derive(clap::Args)]
 #[command(
     after_help = "Example: nengo-wgpu run examples/digits.toml --params runs/digits/params.safetensors --out answers.npz"
@@ -32,29 +32,29 @@ pub struct RunArgs {
     time: Option<f64>,
     #[command(flatten)]
     device: DeviceArg,
-    /// Parameters to run with, as train writes them; without them parameters are as they start
+    /// Parameters to run with, as written by train; initial parameters by default
     #[arg(long, value_name = "FILE")]
     params: Option<PathBuf>,
-    /// Where to write what probes record: a directory for a file of each probe, or one FILE.npz
+    /// Destination of recordings: a directory for a file per probe, or one FILE.npz
     #[arg(long, value_name = "DIR|FILE.npz")]
     out: Option<PathBuf>,
-    /// Files to write [default: npz for FILE.npz, else npy]
+    /// Format of recordings [default: npz for FILE.npz, else npy]
     #[arg(id = "out-format", long = "format", value_name = "FORMAT", value_enum, requires = "out")]
     format: Option<Format>,
-    /// Keep what each probe records last, and nothing before it
+    /// Keep only the last row of each probe
     #[arg(long)]
     last: bool,
-    /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
+    /// Location of the data, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Examples to run over [default: all]
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     examples: Option<usize>,
-    /// Print too how strongly each ensemble fires over its evaluation points
+    /// Also print the firing rates of each ensemble over its evaluation points
     #[arg(long)]
     rates: bool,
-    /// Write the parameters as they are after the run into a file that --params reads, those among them that learning rules
-    /// have changed. The run is then one of a single example
+    /// Write the parameters after the run, including weights changed by learning rules, to a file that --params reads. Requires a
+    /// run of a single example
     #[arg(long, value_name = "FILE")]
     save_params: Option<PathBuf>,
     #[command(flatten)]
@@ -63,23 +63,22 @@ pub struct RunArgs {
     plot: PlotArgs,
 }
 
-/// From a network that was trained with rates to one that spikes.
+/// Conversion of a network trained with rates to spikes.
 #[derive(clap::Args)]
 struct Conversion {
-    /// Let layers with a ReLU and neurons with rates spike; --params takes the parameters of the network with rates
+    /// Make ReLU layers and rate neurons spike; --params takes the parameters of the network with rates
     #[arg(long)]
     spiking: bool,
-    /// Let neurons that spike get this times their current, and give spikes of 1 / FACTOR the height: more spikes for the same
-    /// value
+    /// Factor on the current of spiking neurons, whose spikes get 1 / FACTOR of their height: more spikes for the same value
     #[arg(long, value_name = "FACTOR")]
     scale_firing_rates: Option<f64>,
-    /// Filter what neurons that spike send by a lowpass, where it is not filtered yet
+    /// Time constant of a lowpass on the output of spiking neurons, if it is not filtered yet
     #[arg(long, value_name = "SECONDS")]
     synapse: Option<f64>,
 }
 
 impl Conversion {
-    /// Converts, if anything is to be.
+    /// Converts the network if any option is given.
     fn apply(&self, network: &mut Network) -> Result<()> {
         if !self.spiking && self.scale_firing_rates.is_none() && self.synapse.is_none() {
             return Ok(());
@@ -94,27 +93,27 @@ impl Conversion {
     }
 }
 
-/// Runs.
+/// Runs the command.
 pub fn run(args: &RunArgs) -> Result<()> {
     let spec = read_spec(&args.file, args.data.as_ref())?;
     let mut network = spec.build()?;
     if network.probe_ids().next().is_none() {
         return Err(Error::invalid(
             "the network",
-            "it has no probe, so nothing would be seen; add a [[probe]]",
+            "it has no probe, so nothing would be recorded; add a [[probe]]",
         ));
     }
     args.conversion.apply(&mut network)?;
     let takes_data = spec.node.iter().any(|n| n.is_input());
     for (option, given) in [("--examples", args.examples.is_some()), ("--data", args.data.is_some())] {
         if given && !takes_data {
-            let problem = "no node takes data, so it would not be read; leave it out, or give a node a size";
+            let problem = "no node takes data, so it would be ignored; leave it out, or give a node a size";
             return Err(Error::invalid(option, problem));
         }
     }
     let examples = if takes_data { Some(read_examples(&spec, args.examples)?) } else { None };
     let device = args.device.open()?;
-    // Better now than after a long run.
+    // Report problems before a long run.
     let mut places = Places::default();
     let files = args.out.as_ref().map(|out| Files::create(out, args.format, &mut places)).transpose()?;
     let pictures = args.plot.open(&mut places)?;
@@ -123,7 +122,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
         one_example(examples.as_ref())?;
     }
     let targets = match &examples {
-        // The first example alone is drawn.
+        // Only the first example is drawn.
         Some(examples) if pictures.is_some() && spec.train.is_some() => {
             spec.signals(&network, &examples.select(&[0]))?.1
         }
@@ -148,10 +147,10 @@ pub fn run(args: &RunArgs) -> Result<()> {
     }
     sim.warnings().iter().for_each(|warning| note(&format!("warning: {warning}")));
     let rates = if args.rates { Some(rates(&mut sim)?) } else { None };
-    // Windows are summed up and written as they come, so a long run takes no more memory than a short one.
+    // Windows are reduced and written as they arrive, so a long run takes no more memory than a short one.
     let examples = inputs.as_ref().map_or(Ok(None), Data::examples)?.unwrap_or(minibatch);
     sim.set_keep_history(!args.last);
-    // What a prediction learns ends with it.
+    // Weights learned in a prediction end with it.
     let from_start = inputs.is_some() && args.save_params.is_none();
     let span = Span { examples, steps, from_start, last: args.last };
     let mut record = Record::new(&sim, span, files, None)?;
@@ -175,7 +174,7 @@ pub fn run(args: &RunArgs) -> Result<()> {
     Ok(())
 }
 
-/// Runs, up to a signal that ends it early: what was recorded until then is kept.
+/// Runs the network. A signal ends it early and keeps the recording so far.
 fn compute(sim: &mut Simulator, inputs: Option<&Data>, steps: usize, record: &mut Record) -> Result<()> {
     let bar = super::progress::of_run(record.examples(), steps);
     let from_start = record.is_from_start();
@@ -206,12 +205,12 @@ fn compute(sim: &mut Simulator, inputs: Option<&Data>, steps: usize, record: &mu
     }
 }
 
-/// Refuses `--save-params` for several examples: each would learn weights of its own.
+/// Rejects `--save-params` for several examples, since each would learn its own weights.
 fn one_example(examples: Option<&Dataset>) -> Result<()> {
     match examples.map(Dataset::len) {
         Some(n) if n > 1 => {
             let problem = format!(
-                "each of the {n} examples would learn weights of its own; say --examples 1, or leave it out"
+                "each of the {n} examples would learn its own weights; use --examples 1, or leave it out"
             );
             Err(Error::invalid("--save-params", problem))
         }
@@ -219,7 +218,7 @@ fn one_example(examples: Option<&Dataset>) -> Result<()> {
     }
 }
 
-/// Writes the parameters with what was learned.
+/// Writes the parameters, including learned weights.
 fn save_parameters(sim: &mut Simulator, file: &Path) -> Result<()> {
     let network = sim.network();
     let learned: Vec<String> = network.learning_connections().map(String::from).collect();
@@ -236,7 +235,7 @@ fn save_parameters(sim: &mut Simulator, file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A row for each ensemble, below their titles.
+/// Table of rates with a row per ensemble.
 fn rates(sim: &mut Simulator) -> Result<Vec<Vec<String>>> {
     let report = sim.rates_report()?;
     if report.is_empty() {

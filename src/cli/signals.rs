@@ -1,4 +1,4 @@
-//! What Ctrl-C and the requests to end do: nothing half-done is left behind.
+//! Handling of Ctrl-C and termination signals: leaves no unfinished files behind.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,18 +10,18 @@ use nengo_wgpu::io::temporary;
 
 use super::note;
 
-/// The first signal that came; 0 before.
+/// The first signal received; 0 before.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
-/// Whether somebody asks [`stopped`] and ends by themselves.
+/// True if the program polls [`stopped`] and ends by itself.
 static ASKED: AtomicBool = AtomicBool::new(false);
-/// Whether [`stopped`] has told somebody.
+/// True once [`stopped`] has returned a signal.
 static SEEN: AtomicBool = AtomicBool::new(false);
-/// How long a signal waits for somebody to ask.
+/// Time until a signal that nobody polls ends the program.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A checkpoint that a training can go on from.
+/// Checkpoint that a training can resume from.
 static CHECKPOINT: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// Ends the program tidily on SIGINT, SIGTERM and SIGHUP from now on.
+/// Installs handlers that end the program cleanly on SIGINT, SIGTERM and SIGHUP.
 #[cfg(unix)]
 pub fn install() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -29,19 +29,19 @@ pub fn install() {
     if !hang_up_is_ignored() {
         signals.push(SIGHUP);
     }
-    // Without a handler the program ends as any other does.
+    // Without a handler, signals end the program as usual.
     if let Ok(mut signals) = signal_hook::iterator::Signals::new(signals) {
         std::thread::spawn(move || signals.forever().for_each(caught));
     }
 }
 
-/// Ends the program tidily on Ctrl-C from now on.
+/// Installs a handler that ends the program cleanly on Ctrl-C.
 #[cfg(not(unix))]
 pub fn install() {
     let _ = ctrlc::set_handler(|| caught(2));
 }
 
-/// Whether the program was started to outlive its terminal, as by `nohup`; as if it was where the system does not tell.
+/// True if the program was started to outlive its terminal, as by `nohup`, or if the system does not report it.
 #[cfg(unix)]
 fn hang_up_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -50,7 +50,7 @@ fn hang_up_is_ignored() -> bool {
     mask.is_none_or(|mask| mask & 1 << (signal_hook::consts::SIGHUP - 1) != 0)
 }
 
-/// Leaves it to who asks, or ends the program at once; at once too if it is asked a second time.
+/// Leaves the end to the poller, or ends the program at once. A second signal always ends it at once.
 fn caught(signal: i32) {
     let first = CAUGHT.compare_exchange(0, signal, Ordering::SeqCst, Ordering::SeqCst).is_ok();
     if first && ASKED.load(Ordering::SeqCst) {
@@ -69,14 +69,14 @@ fn end(signal: i32) {
     temporary::remove_all();
     let checkpoint = CHECKPOINT.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let advice = match checkpoint.filter(|path| path.is_file()) {
-        Some(path) => format!("; --resume goes on from {}", path.display()),
+        Some(path) => format!("; --resume continues from {}", path.display()),
         None => String::new(),
     };
     note(&format!("ended by {}{advice}", name(signal)));
     exit(128 + signal);
 }
 
-/// Without the handlers of drivers, which other threads may still be in.
+/// Exits without the handlers of drivers, which other threads may still be using.
 #[cfg(unix)]
 fn exit(code: i32) {
     signal_hook::low_level::exit(code);
@@ -87,29 +87,29 @@ fn exit(code: i32) {
     std::process::exit(code);
 }
 
-/// Names the checkpoint that a training goes on from, once it is there.
+/// Sets the checkpoint that a training can resume from.
 pub fn can_resume(checkpoint: PathBuf) {
     *CHECKPOINT.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint);
 }
 
-/// From now on a first signal ends nothing by itself: [`stopped`] tells of it.
+/// From now on, a first signal only sets [`stopped`].
 pub fn wait_for_me() {
     ASKED.store(true, Ordering::SeqCst);
 }
 
-/// The signal that came, if one has.
+/// The signal received, if any.
 pub fn stopped() -> Option<i32> {
     let signal = Some(CAUGHT.load(Ordering::SeqCst)).filter(|signal| *signal != 0);
     SEEN.fetch_or(signal.is_some(), Ordering::SeqCst);
     signal
 }
 
-/// What shells are told of a program that a signal ended.
+/// Exit code that shells expect from a program ended by a signal.
 pub fn exit_code(signal: i32) -> ExitCode {
     ExitCode::from(u8::try_from(128 + signal).unwrap_or(1))
 }
 
-/// What users call a signal.
+/// Common name of a signal.
 pub fn name(signal: i32) -> &'static str {
     match signal {
         1 => "SIGHUP",

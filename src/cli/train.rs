@@ -20,10 +20,10 @@ use super::{DeviceArg, count, note, read_spec, say, signals};
 
 /// Trains the network of a TOML file on its data.
 ///
-/// Writes into the output directory: params.safetensors (the trained parameters), checkpoint.safetensors (after each
-/// epoch, to go on from), loss.svg (the curves) and log.jsonl (a line an epoch, and a summary at the end).
-/// --plot draws the curves into another directory as well, and there what each probe records of the first test example
-/// (else of the first one for validation or training) after the training, as run does.
+/// Writes into the output directory: params.safetensors (the trained parameters), checkpoint.safetensors (after each epoch,
+/// for --resume), loss.svg (the curves) and log.jsonl (a line per epoch, and a summary at the end). --plot also draws the
+/// curves into another directory and, after the training, each probe's recording of the first test example (else the first
+/// one for validation or training), as run does.
 #[derive(clap::Args)]
 #[command(after_help = "Example: nengo-wgpu train examples/digits.toml --device gpu --out runs/first")]
 pub struct TrainArgs {
@@ -34,30 +34,30 @@ pub struct TrainArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArg,
-    /// Seed of where parameters start and of the order of examples, instead of the file's
+    /// Seed of initial parameters and of the order of examples, instead of the file's
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
-    /// Epochs to train in all, instead of the file's
+    /// Total number of epochs, instead of the file's
     #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     epochs: Option<usize>,
-    /// Go on from the checkpoint in the output directory, as if the training had never stopped; with more --epochs also from
-    /// a training that was finished
+    /// Continue from the checkpoint in the output directory, with the same result as without the interruption; with more --epochs
+    /// also after a finished training
     #[arg(long)]
     resume: bool,
-    /// Train anew although there is a training in the output directory; its files go when this one is finished
+    /// Train anew although the output directory holds a training; its files are replaced when this one is finished
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Print the result alone
+    /// Print only the result
     #[arg(long)]
     quiet: bool,
-    /// Where the data are, instead of [data]: the directory of IDX files, or a CSV file or its directory
+    /// Location of the data, instead of [data]: the directory of IDX files, or a CSV file or its directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     #[command(flatten)]
     plot: PlotArgs,
 }
 
-/// A network under training, with its files.
+/// A network in training, with its files.
 struct Session {
     sim: Simulator,
     home: Home,
@@ -69,9 +69,9 @@ struct Session {
     steps: usize,
 }
 
-/// Trains.
+/// Runs the command.
 pub fn run(args: &TrainArgs) -> Result<()> {
-    let spec = told_spec(args)?;
+    let spec = spec_with_overrides(args)?;
     let mut network = spec.build()?;
     let train = spec.train()?;
     let splits = spec.load_data()?;
@@ -109,7 +109,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         early_stopping: train.early_stopping,
         checkpoint: Some(checkpoint.clone()),
     };
-    // What is wrong is found before a file is touched.
+    // Find mistakes before touching any file.
     sim.prepare_fit(&inputs, &targets, &fit)?;
     sim.warnings().iter().filter(|_| !args.quiet).for_each(|warning| note(&format!("warning: {warning}")));
     signals::can_resume(checkpoint);
@@ -127,11 +127,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let start = Instant::now();
     let trained = session.train(&inputs, &targets, &fit, args.quiet);
     let seconds = start.elapsed().as_secs_f64();
-    // The curves of a training that failed tell why.
+    // The curves help to explain a training that failed.
     let drawn = session.draw(&args.file, pictures.as_ref());
     let done = trained?;
     let best = session.sim.restore_best()?;
-    // First, since all that follows may fail.
+    // Parameters first, since everything after may fail.
     session.sim.save_parameters(session.home.work.join("params.safetensors"))?;
     drawn?;
     if let Some(pictures) = &pictures {
@@ -145,8 +145,8 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     session.finish(&splits, test.as_ref(), best, done, seconds)
 }
 
-/// The file with what the options say in its place.
-fn told_spec(args: &TrainArgs) -> Result<NetworkSpec> {
+/// The file's settings, overridden by options.
+fn spec_with_overrides(args: &TrainArgs) -> Result<NetworkSpec> {
     let mut spec = read_spec(&args.file, args.data.as_ref())?;
     if let Some(seed) = args.seed {
         spec.seed = seed;
@@ -157,20 +157,17 @@ fn told_spec(args: &TrainArgs) -> Result<NetworkSpec> {
     Ok(spec)
 }
 
-/// `accuracy`, or with the probe's name where several metrics have the same name.
+/// Names of metrics; the probe's name is appended where several metrics have equal names.
 fn metric_names(metrics: &[Metric]) -> Vec<String> {
-    let probe = |metric: &Metric| match metric {
-        Metric::Accuracy(probe) | Metric::MeanError(probe) => probe.clone(),
-    };
     let name = |metric: &Metric| {
         let alone = metrics.iter().filter(|m| m.name() == metric.name()).count() == 1;
-        if alone { metric.name().into() } else { format!("{}_{}", metric.name(), probe(metric)) }
+        if alone { metric.name().into() } else { format!("{}_{}", metric.name(), metric.probe()) }
     };
     metrics.iter().map(name).collect()
 }
 
 impl Session {
-    /// Trains what is left; gives the number of epochs that this took.
+    /// Trains the remaining epochs; returns their number.
     fn train(&mut self, inputs: &Data, targets: &Data, fit: &Fit, quiet: bool) -> Result<usize> {
         let steps = inputs.examples()?.unwrap_or(1).div_ceil(self.minibatch) as u64;
         let done = self.sim.epochs_done();
@@ -187,6 +184,7 @@ impl Session {
                         return ControlFlow::Break(());
                     }
                 }
+                _ => {}
             }
             ControlFlow::Continue(())
         });
@@ -197,7 +195,7 @@ impl Session {
         }
     }
 
-    /// Writes the curves; nothing if no epoch is over yet.
+    /// Writes the curves, if any epoch is done.
     fn draw(&self, file: &Path, pictures: Option<&Pictures>) -> Result<()> {
         if self.log.epochs.is_empty() {
             return Ok(());
@@ -215,7 +213,7 @@ impl Session {
         pictures.map_or(Ok(()), |pictures| pictures.save("loss", &picture))
     }
 
-    /// Draws what probes record of the first of so many examples.
+    /// Draws each probe's recording of the first of `examples` examples.
     fn draw_probes(
         &mut self,
         pictures: &Pictures,
@@ -229,7 +227,7 @@ impl Session {
         pictures.probes(&self.sim, &mut record, targets, examples)
     }
 
-    /// Writes the summary, and tells the result.
+    /// Writes the summary and prints the result.
     fn finish(
         mut self,
         splits: &Splits,

@@ -1,15 +1,16 @@
-//! Adapters: what drivers show, and what is asked of them.
+//! Descriptions of adapters, and the checks their shaders run with.
 
 use std::fmt;
 
-/// What a device is.
+/// Kind of a device, in order of preference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum DeviceKind {
     /// A graphics processor with its own memory.
     Discrete,
     /// A graphics processor that shares the system's memory.
     Integrated,
-    /// An adapter whose kind its driver does not tell, or one inside a virtual machine.
+    /// An adapter of a kind its driver does not report, or one inside a virtual machine.
     Other,
     /// A driver that computes on the CPU: lavapipe, SwiftShader, WARP.
     Software,
@@ -29,27 +30,28 @@ impl fmt::Display for DeviceKind {
     }
 }
 
-/// Whether shaders run with the driver's bounds checks, bounded loops and zeroed workgroup memory.
+/// Run-time checks in shaders: bounds checks, bounded loops and zeroed workgroup memory.
 ///
-/// Kernels never rely on them; the tests turn them on.
+/// Kernels never rely on them. The tests turn them on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Checks {
-    /// Off: the shaders are this crate's own and validated.
+    /// No checks: the shaders are this crate's own and validated. The default.
     #[default]
     Off,
-    /// On.
+    /// All checks.
     On,
 }
 
-/// An adapter that could be chosen, for listings.
+/// An adapter that can be selected, for listings.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Adapter {
-    /// The driver's name of it.
+    /// Name, as the driver reports it.
     pub name: String,
-    /// What it is.
+    /// Kind of device.
     pub kind: DeviceKind,
-    /// The interface: `Vulkan`, `Metal`, `Dx12`; `none` for the CPU twin.
+    /// Graphics API: `Vulkan`, `Metal` or `Dx12`; `none` for the CPU twin.
     pub backend: String,
-    /// The driver and its version.
+    /// Name and version of the driver.
     pub driver: String,
 }

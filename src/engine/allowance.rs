@@ -1,27 +1,32 @@
-//! Memory of the host: how much may be taken at once, and the refusal of what is larger.
+//! The limit on host memory, and the check of a size against it.
 
 use std::fs;
 
 use crate::error::{Error, Result};
 
-/// The environment variable that says how much may be taken at once, as `6 GiB` or a number of bytes.
+/// Environment variable with the limit, as `6 GiB` or a number of bytes.
 const VARIABLE: &str = "NENGO_WGPU_MEMORY";
 
-/// What less than this needs is not asked for.
+/// Sizes below this many bytes are not checked.
 const SMALL: u64 = 64 << 20;
 
-/// What may be taken where the system does not tell what it has.
+/// Limit in bytes where the system does not report its memory.
 const UNKNOWN: u64 = 16 << 30;
 
-/// Bytes that may be taken, and who says so.
+/// A limit on host memory.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Allowance {
+    /// The limit.
     pub bytes: u64,
+    /// Source of the limit, for messages.
     pub by: &'static str,
 }
 
 impl Allowance {
-    /// As `setting` says, else as the environment, else nine tenths of what the system can still give.
+    /// The limit: `setting`, else the environment variable, else nine tenths of the available memory.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the environment variable is not a size.
     pub fn of(setting: Option<u64>) -> Result<Self> {
         if let Some(bytes) = setting {
             return Ok(Self { bytes, by: "the memory setting" });
@@ -32,7 +37,10 @@ impl Allowance {
         Ok(Self { bytes: available().map_or(UNKNOWN, |bytes| bytes / 10 * 9), by: "this machine" })
     }
 
-    /// Refuses what needs more.
+    /// Checks that `needed` bytes are within the limit.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] with `what` and `hint`.
     pub fn check(&self, what: &str, needed: u64, hint: &str) -> Result<()> {
         if needed <= self.bytes {
             return Ok(());
@@ -42,18 +50,18 @@ impl Allowance {
     }
 }
 
-/// What the environment variable allows, if it is set.
+/// Bytes that the environment variable allows; `None` if it is unset or empty.
 pub(crate) fn from_environment() -> Result<Option<u64>> {
     let Some(text) = std::env::var_os(VARIABLE).filter(|text| !text.is_empty()) else { return Ok(None) };
     let text = text.to_string_lossy();
     let wrong = || {
-        let problem = format!("'{text}' is no size of memory; write it as 6 GiB or in bytes");
+        let problem = format!("'{text}' is not a size of memory; write it as 6 GiB or in bytes");
         Error::invalid(format!("the environment variable {VARIABLE}"), problem)
     };
     parse(&text).map(Some).ok_or_else(wrong)
 }
 
-/// Refuses `numbers` numbers of `size` bytes that would not fit into memory, before they are made.
+/// Checks that an array of shape `numbers` with elements of `size` bytes fits into memory, before it is allocated.
 pub(crate) fn check(what: impl Fn() -> String, numbers: [usize; 2], size: u64) -> Result<()> {
     let needed = numbers.iter().fold(size, |all, &n| all.saturating_mul(n as u64));
     if needed < SMALL {
@@ -62,7 +70,8 @@ pub(crate) fn check(what: impl Fn() -> String, numbers: [usize; 2], size: u64) -
     Allowance::of(None)?.check(&what(), needed, "make it smaller, or allow more memory by NENGO_WGPU_MEMORY")
 }
 
-/// A number of bytes with a unit (`kB`, `MB`, `GB`, `KiB`, `MiB`, `GiB`) or without.
+/// Parses a number of bytes with a unit (`B`, `kB`, `KB`, `MB`, `GB`, `KiB`, `MiB`, `GiB`) or without; `None` if
+/// malformed.
 pub(crate) fn parse(text: &str) -> Option<u64> {
     let split = text.find(char::is_alphabetic).unwrap_or(text.len());
     let number: f64 = text[..split].trim().parse().ok()?;
@@ -79,7 +88,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     Some(number * unit).filter(|bytes| (0.0..1e18).contains(bytes)).map(|bytes| bytes as u64)
 }
 
-/// What the system can still give this process; nothing where it does not tell.
+/// Bytes that this process can still allocate; `None` outside of Linux.
 fn available() -> Option<u64> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| -> Option<u64> {
@@ -102,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_of_memory_are_read_with_and_without_units() {
+    fn sizes_are_parsed_with_and_without_units() {
         for (text, bytes) in [
             ("6 GiB", Some(6 << 30)),
             ("1.5kB", Some(1500)),
@@ -115,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_with_both_numbers() {
+    fn error_names_needed_and_allowed_bytes() {
         let allowance = Allowance { bytes: 1000, by: "the memory setting" };
         assert!(allowance.check("it", 1000, "").is_ok());
         let message = allowance.check("it", 1001, "make it smaller").unwrap_err().to_string();

@@ -1,5 +1,5 @@
-//! What a device can do at best: multiplications and additions in registers, and copies of memory. The benchmarks
-//! measure themselves against it.
+//! Peak arithmetic throughput of a device: multiplications and additions in registers. Benchmarks report their share of
+//! it.
 
 use std::ops::Range;
 
@@ -7,20 +7,21 @@ use crate::engine::cpu::Io;
 use crate::engine::shader::Source;
 use crate::engine::{Access, Binding, Dispatch, Kernel, Part, Split, turns};
 
-/// Chains of dependent operations that run side by side in a lane.
+/// Independent chains of operations in a unit of the CPU twin.
 const CHAINS: usize = 16;
-/// The same in the shader.
+/// Independent chains of operations in an invocation of the shader.
 const SHADER_CHAINS: usize = 8;
 /// Invocations on an adapter, or units on the CPU.
 const UNITS: usize = 1 << 14;
-/// Multiplies and adds in registers; writes one float a unit.
+
+/// Kernel that multiplies and adds in registers, and writes one float per unit.
 #[derive(Clone, Copy, Debug)]
 struct Arithmetic {
     rounds: usize,
 }
 
-/// A dispatch of `rounds` rounds on an output of [`arithmetic_len`] floats, and the operations that it makes on an
-/// adapter and on the CPU.
+/// Dispatch of `rounds` rounds with an output of [`arithmetic_len`] floats, and its number of operations on an adapter
+/// and on the CPU.
 pub fn arithmetic(output: Binding, rounds: usize) -> (Dispatch, f64, f64) {
     let per = |floats: usize| 2.0 * (floats * UNITS * rounds) as f64;
     (
@@ -30,7 +31,7 @@ pub fn arithmetic(output: Binding, rounds: usize) -> (Dispatch, f64, f64) {
     )
 }
 
-/// Floats that [`arithmetic`] writes.
+/// Number of floats that [`arithmetic`] writes.
 pub fn arithmetic_len() -> usize {
     UNITS
 }
@@ -67,7 +68,7 @@ impl Kernel for Arithmetic {
     }
 }
 
-/// The twin's chains: registers of the widest kind, enough of them to hide the latency.
+/// Loop of the CPU twin over vector registers, with enough chains to hide the latency.
 struct Chains {
     rounds: usize,
 }
@@ -88,7 +89,7 @@ impl pulp::WithSimd for Chains {
     }
 }
 
-/// Floats of a register in [`Chains`].
+/// Number of floats in a vector register.
 struct Lanes;
 
 impl pulp::WithSimd for Lanes {

@@ -1,4 +1,4 @@
-//! Which processor runs a network, and how one is chosen.
+//! Devices, and their selection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,12 @@ use crate::engine::wgpu::{Opened, WgpuEngine};
 use crate::engine::{Engine, Family, Target};
 use crate::error::{Error, Result};
 
-/// An opened device. Copies share it.
+/// An opened device. Clones share it.
+///
+/// ```
+/// # use nengo_wgpu::Device;
+/// assert_eq!(Device::cpu().with_threads(2).to_string(), "cpu (CPU twin, 2 threads)");
+/// ```
 #[derive(Clone)]
 pub struct Device {
     target: Target,
@@ -18,14 +23,14 @@ pub struct Device {
     threads: usize,
 }
 
-/// Name of the environment variable that chooses a device where the program does not.
+/// Environment variable that [`Device::from_env`] reads.
 pub const DEVICE_VARIABLE: &str = "NENGO_WGPU_DEVICE";
 
-/// Of a graphics processor, whose number of cores no driver tells.
+/// Workgroups that a GPU is assumed to run at once. No driver reports its number of cores.
 const GPU_WORKERS: usize = 32;
 
 impl Device {
-    /// The CPU twin on all cores. Needs no driver and cannot fail.
+    /// The CPU twin on all cores. It needs no driver and cannot fail.
     pub fn cpu() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let target = Target {
@@ -40,7 +45,7 @@ impl Device {
         Self { target, kind: DeviceKind::Cpu, opened: None, threads }
     }
 
-    /// Opens what `NENGO_WGPU_DEVICE` says, or else what `auto` gives.
+    /// Opens the device that `NENGO_WGPU_DEVICE` selects; `auto` if the variable is unset.
     ///
     /// # Errors
     /// As [`Device::select`].
@@ -54,15 +59,15 @@ impl Device {
     /// - `gpu`: a discrete or integrated GPU;
     /// - `software`: lavapipe, SwiftShader or WARP;
     /// - `cpu`: the CPU twin;
-    /// - anything else: the first adapter with this in its name, in any case of letters.
+    /// - anything else: the first adapter whose name contains it, ignoring case.
     ///
     /// # Errors
-    /// [`Error::NoDevice`] with what there is; [`Error::Device`] if the driver refuses to open it.
+    /// [`Error::NoDevice`] with the available devices; [`Error::Device`] if the driver cannot open it.
     pub fn select(selector: &str) -> Result<Self> {
         Self::select_with(selector, Checks::Off)
     }
 
-    /// Like [`Device::select`], with or without checks in shaders.
+    /// Opens a device as [`Device::select`] does, with or without run-time checks in shaders.
     ///
     /// # Errors
     /// As [`Device::select`].
@@ -107,7 +112,7 @@ impl Device {
         Ok(Self { target, kind: adapter.kind, opened: Some(Arc::new(opened)), threads: 1 })
     }
 
-    /// All adapters that a driver shows, and the CPU twin.
+    /// All adapters of all drivers, then the CPU twin.
     pub fn list() -> Vec<Adapter> {
         let cpu = Adapter {
             name: "cpu".into(),
@@ -118,22 +123,22 @@ impl Device {
         crate::engine::wgpu::adapters().into_iter().map(|(a, _)| a).chain([cpu]).collect()
     }
 
-    /// The device's name.
+    /// Name of the device.
     pub fn name(&self) -> &str {
         &self.target.name
     }
 
-    /// What it is.
+    /// Kind of the device.
     pub fn kind(&self) -> DeviceKind {
         self.kind
     }
 
-    /// What kernels are chosen by.
+    /// Properties by which kernels are chosen.
     pub fn target(&self) -> &Target {
         &self.target
     }
 
-    /// Limits in the user's terms, a name and a number each.
+    /// Limits of the device, as names and values.
     pub fn limits(&self) -> Vec<(&'static str, u64)> {
         match &self.opened {
             Some(opened) => opened.limits(),
@@ -141,23 +146,25 @@ impl Device {
         }
     }
 
-    /// Bytes of memory, where a device takes that of this machine and the machine tells it: the CPU twin and software adapters
-    /// on Linux. No driver tells what a graphics processor has.
+    /// Memory in bytes, for devices that use the host's memory: the CPU twin and software adapters on Linux.
+    ///
+    /// `None` for all others: drivers do not report the memory of a GPU.
     pub fn memory(&self) -> Option<u64> {
         matches!(self.kind, DeviceKind::Cpu | DeviceKind::Software)
             .then(crate::engine::host::memory)
             .flatten()
     }
 
-    /// The device as if a kernel could bind no more bytes at once than these, rounded down to whole lines of 256: what runs
-    /// on it then fits an adapter that allows less than this one.
+    /// Lowers the largest binding of a kernel to `bytes`, rounded down to a multiple of 256 and at least 256.
+    ///
+    /// Plans made for this device then also run on an adapter with that limit.
     pub fn with_max_binding(mut self, bytes: u64) -> Self {
         let floats = usize::try_from(bytes / 256 * 64).unwrap_or(usize::MAX);
         self.target.max_binding = self.target.max_binding.min(floats.max(64));
         self
     }
 
-    /// The CPU twin on another number of threads; adapters are not changed.
+    /// Sets the number of threads of the CPU twin, at least 1. Adapters ignore it.
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = threads.max(1);
         if self.kind == DeviceKind::Cpu {
@@ -166,7 +173,7 @@ impl Device {
         self
     }
 
-    /// An engine with its own buffers.
+    /// Creates an engine with its own buffers.
     pub fn engine(&self) -> Box<dyn Engine> {
         match &self.opened {
             Some(opened) => Box::new(WgpuEngine::new(opened.clone())),

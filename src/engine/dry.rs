@@ -1,15 +1,16 @@
-//! An engine that only counts what it would hold: for plans and estimates without a device's memory.
+//! An engine that counts the bytes of its buffers and allocates nothing. For plans and memory estimates.
 
 use crate::engine::{BufferId, Engine, Program, Recording};
 use crate::error::{Error, Result};
 
-/// Counts bytes; nothing is stored and nothing can run.
+/// Counts bytes of buffers. It stores nothing and runs nothing.
 #[derive(Default)]
 pub struct DryEngine {
     buffers: Vec<Option<usize>>,
     programs: usize,
 }
 
+/// Error of every method that would run something.
 fn nothing_runs() -> Error {
     Error::invalid("a simulator that only plans", "it cannot run; make one with Simulator::with")
 }

@@ -1,7 +1,7 @@
-//! One kernel of all kernels of a loop's step: it walks through time inside the shader.
+//! Fusion of all kernels of a loop's step into one kernel that loops over time inside the shader.
 //!
-//! Rows of different examples do not depend on each other, so a workgroup takes a tile of examples through all steps, and
-//! nothing but its own lanes has to wait between two operators. Each kernel writes its part as a [`Fragment`].
+//! Rows of different examples are independent. A workgroup therefore runs all steps for a tile of examples, and a
+//! barrier inside of the workgroup between two operators suffices. Each kernel contributes a [`Fragment`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -10,57 +10,60 @@ use std::ops::Range;
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, BufferRef, Dispatch, Family, Kernel, Split, cpu, turns};
 
-/// How a loop's examples are divided.
+/// Division of a loop's examples among workgroups.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tiling {
-    /// Examples of the minibatch.
+    /// Number of examples in the minibatch.
     pub batch: usize,
-    /// Examples that a workgroup walks through time with.
+    /// Number of examples of a workgroup.
     pub rows: usize,
-    /// Invocations of a workgroup.
+    /// Number of invocations of a workgroup.
     pub lanes: usize,
-    /// The lanes are exactly one subgroup of eight.
+    /// True if the workgroup is exactly one subgroup of eight invocations.
     pub broadcast: bool,
 }
 
-/// What it costs to load or store a number, in additions.
+/// Cost of a load or a store, in additions.
 pub const MEMORY: usize = 16;
 
-/// Where a kernel's part stands in a loop's shader.
+/// Place of a kernel's fragment in a fused shader.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Site {
-    /// Names end in it.
+    /// Number of the fragment, with which its names end.
     pub number: usize,
-    /// How the examples are divided.
+    /// Division of the examples.
     pub tiling: Tiling,
 }
 
-/// A kernel's part of a loop's shader: what it does of one step for a tile of examples.
+/// Part of a fused shader: the work of one kernel in one step, for a tile of examples.
 ///
-/// Its text holds a function `phaseN(lane, example, t)`, with N the site's number: a lane's work of step `t` for the tile
-/// that begins with `example`. Buffers are read and written by functions that take the place `at` in the kernel's binding
-/// `i` and the number of columns `left` from there on: `loadN_i(at, left) -> vec4<f32>`, of which at most the first `left`
-/// elements count; `numberN_i(at) -> f32`; `storeN_i(at, left, value)`.
+/// The text defines a function `phaseN(lane, example, t)`, where N is [`Site::number`]. It does the work of invocation
+/// `lane` in step `t`, for the tile that begins with `example`.
+///
+/// It accesses binding `i` of the kernel through functions that take an index `at` and the number of columns `left`
+/// from there on: `loadN_i(at, left) -> vec4<f32>`, of which at most the first `left` elements are valid;
+/// `numberN_i(at) -> f32`; `storeN_i(at, left, value)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fragment {
-    /// WGSL functions.
+    /// Functions in WGSL.
     pub text: String,
-    /// Whether all loads and stores of four are at multiples of four, a number for each binding.
+    /// For each binding, true if all loads and stores of four elements are at multiples of four.
     pub aligned: Vec<bool>,
-    /// Arithmetic and memory operations for one example, counted as additions.
+    /// Cost of one example, in additions.
     pub work: f64,
-    /// How often a lane's loops turn, at most.
+    /// Loop iterations of an invocation, at most; see [`turns`].
     pub turns: usize,
 }
 
 impl Site {
-    /// Rounds of the loop of [`Site::elementwise`].
+    /// Rounds of the loop that [`Site::elementwise`] writes.
     pub fn rounds(&self, cols: usize) -> usize {
         (cols.div_ceil(4) * self.tiling.rows).div_ceil(self.tiling.lanes)
     }
 
-    /// Loops over the elements of the tile's rows of `cols` columns, four columns at once, with `example`, `row`, `col`
-    /// and the columns `left` from there on.
+    /// Text of a function that runs `body` for the elements of the tile's rows, four of `cols` columns at a time.
+    ///
+    /// `body` may use the example `b`, `row`, `col`, and the number of columns `left` from `col` on.
     pub fn elementwise(&self, cols: usize, body: &str) -> String {
         let Self { number, tiling: Tiling { batch, rows, .. } } = *self;
         let (across, inside) = (cols.div_ceil(4), batch.is_multiple_of(rows));
@@ -78,7 +81,7 @@ impl Site {
     }
 }
 
-/// A buffer as the fused kernel binds it.
+/// A binding of the fused kernel.
 #[derive(Clone, Debug, PartialEq)]
 struct Slot {
     binding: Binding,
@@ -86,26 +89,27 @@ struct Slot {
     aligned: bool,
 }
 
-/// The kernels of a loop's step as one.
+/// All kernels of a loop's step as one kernel.
 #[derive(Clone, Debug)]
 pub struct Fused {
     tiling: Tiling,
     family: Family,
     backward: bool,
     slots: Vec<Slot>,
-    /// Functions of all kernels, with the ones that find their buffers.
+    /// Functions of all fragments, and those by which they access bindings.
     phases: String,
+    /// Calls of one step, with barriers between them.
     step: String,
-    /// Operations for one step of one example.
+    /// Cost of one step of one example, in additions.
     work: f64,
-    /// Turns of all loops of a step, and of the loop over steps.
+    /// Loop iterations of an invocation in one step, with the one of the loop over steps.
     turns: usize,
-    /// First step of a dispatch, and number of steps.
+    /// First step and number of steps of a dispatch.
     window: (usize, usize),
 }
 
 impl Fused {
-    /// One kernel of the calls of a step, where each has a [`Fragment`].
+    /// Fuses the dispatches of a step; `None` if one of them has no [`Fragment`].
     pub fn new(body: &[Dispatch], tiling: Tiling, family: Family, backward: bool) -> Option<Self> {
         let site = |number| Site { number, tiling };
         let fragments: Vec<Fragment> =
@@ -118,7 +122,8 @@ impl Fused {
             .filter(|(_, access)| **access == Access::Write)
             .map(|(binding, _)| binding.buffer)
             .collect();
-        // What is only read may be bound several times, so that one odd size does not cost the others their vectors.
+        // A buffer that is only read may be bound twice, so that an unaligned access leaves the vector loads to the
+        // others.
         let key = |binding: &Binding, aligned: bool| match written.contains(&binding.buffer) {
             true => (binding.buffer, None),
             false => (binding.buffer, Some(aligned)),
@@ -155,27 +160,27 @@ impl Fused {
         Some(Self { tiling, family, backward, slots, phases, step, work, turns, window: (0, 0) })
     }
 
-    /// Operations for one step of one example.
+    /// Cost of one step of one example, in additions.
     pub fn work(&self) -> f64 {
         self.work
     }
 
-    /// How often a lane's loops turn in a step, at most: the turn of the loop over steps is one of them.
+    /// Loop iterations of an invocation in one step, at most, with the one of the loop over steps.
     pub fn turns_of_step(&self) -> usize {
         self.turns
     }
 
-    /// Storage buffers that it binds.
+    /// Number of storage buffers that it binds.
     pub fn buffers(&self) -> usize {
         self.slots.len()
     }
 
-    /// The longest range that it binds, in floats.
+    /// Longest binding, in floats.
     pub fn longest(&self) -> usize {
         self.slots.iter().map(|s| s.binding.len).max().unwrap_or(0)
     }
 
-    /// Dispatches that cover `steps` steps, each at most `most` of them.
+    /// Dispatches that together run `steps` steps, with at most `most` steps in each.
     pub fn dispatches(&self, steps: usize, most: usize) -> Vec<Dispatch> {
         let bindings: Vec<Binding> = self.slots.iter().map(|s| s.binding).collect();
         let one = |done: usize| {
@@ -186,6 +191,7 @@ impl Fused {
         (0..steps).step_by(most).map(one).collect()
     }
 
+    /// Text of all bindings, and of the functions that load and store their elements.
     fn declarations(&self) -> String {
         let mut text = String::new();
         for (i, Slot { access, aligned, .. }) in self.slots.iter().enumerate() {
@@ -221,7 +227,7 @@ impl Fused {
     }
 }
 
-/// The functions by which a kernel finds one of its bindings.
+/// Text of the functions by which a fragment accesses one of its bindings, `distance` floats into binding `slot`.
 fn functions(name: &str, slot: usize, distance: usize, writes: bool) -> String {
     let mut text = format!(
         "fn load{name}(at: u32, left: u32) -> F {{ return load_b{slot}(at + {distance}u, left); }}\n\
@@ -268,7 +274,7 @@ impl Kernel for Fused {
         turns::of(self.window.1, self.turns - 1)
     }
 
-    /// None: the twin replays the loop's own calls.
+    /// No units: the CPU twin replays the dispatches of the loop's body instead.
     fn split(&self, _: usize) -> Split {
         Split { units: 0, grain: 1, parts: Vec::new() }
     }

@@ -1,9 +1,8 @@
-//! What the machine itself has, which no driver tells.
+//! Memory of the host, as Linux reports it.
 
 use std::fs;
 
-/// Bytes of memory that this machine gives to all its processes, or to those of this container; nothing where it does not
-/// tell, as outside of Linux.
+/// Total memory in bytes: the machine's, or the control group's limit if that is smaller. `None` outside of Linux.
 pub fn memory() -> Option<u64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;
     let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -17,7 +16,7 @@ pub fn memory() -> Option<u64> {
 mod tests {
     #[test]
     #[cfg(target_os = "linux")]
-    fn a_machine_with_linux_tells_its_memory() {
+    fn linux_reports_a_plausible_total_memory() {
         let bytes = super::memory().unwrap();
         assert!((1 << 26..1 << 50).contains(&bytes), "{bytes} bytes");
     }

@@ -1,7 +1,7 @@
-//! Kernels, buffers and recordings as plain data, and the two engines that replay them.
+//! Kernels, buffers and recordings as plain data, and the engines that replay them.
 //!
 //! A [`Recording`] is a list of dispatches and copies on numbered buffers. [`wgpu`] replays it on an adapter,
-//! [`cpu`] on this processor's cores with the same bindings. Nothing outside `engine/wgpu/` mentions wgpu.
+//! [`cpu`] on the cores of the CPU with the same bindings. Nothing outside of `engine/wgpu/` mentions wgpu.
 
 mod adapter;
 pub(crate) mod allowance;
@@ -25,164 +25,166 @@ pub use device::Device;
 
 use crate::error::{Error, Result};
 
-/// What kind of processor runs the kernels, and what it allows.
+/// Properties and limits of a device, by which plans choose kernels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
-    /// Decides which kernels are chosen.
+    /// Family of kernels.
     pub family: Family,
-    /// Largest range of a buffer that a kernel may bind, in floats.
+    /// Largest binding of a kernel, in floats.
     pub max_binding: usize,
-    /// Storage buffers that a kernel may bind; all but those of whole loops get by with 8.
+    /// Largest number of bindings of a kernel. All kernels but fused loops need at most 8.
     pub max_buffers: usize,
-    /// Threads of the CPU twin that walk through a loop's tiles side by side; 1 for an adapter.
+    /// Threads of the CPU twin; 1 for an adapter.
     pub threads: usize,
-    /// Turns of all loops of a lane in a dispatch, after which the driver may leave every loop (see [`turns`]).
+    /// Largest number of loop iterations of an invocation in a dispatch; see [`turns`].
     pub max_turns: usize,
-    /// Workgroups of a loop that run at once, as far as one knows.
+    /// Workgroups that run at once; an estimate for a GPU.
     pub workers: usize,
     /// Name of the device, for messages.
     pub name: String,
 }
 
-/// Which family of kernels is fast on a device.
+/// Family of kernels that is fast on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// This processor's cores, through the kernels' CPU twins.
+    /// The cores of the CPU, with the CPU twins of the kernels.
     Cpu,
-    /// A software adapter (lavapipe, SwiftShader, WARP): no shared memory, `vec4` loads.
+    /// A software adapter (lavapipe, SwiftShader, WARP): kernels without workgroup memory, with `vec4` loads.
     Software {
-        /// Lanes that run together; 0 if the driver does not promise a number.
+        /// Size of a subgroup; 0 if it is not fixed.
         subgroup: u32,
-        /// 64-bit integers, with which it loads memory in fewer pieces.
+        /// True if shaders may use 64-bit integers, which make loads cheaper on lavapipe.
         int64: bool,
     },
-    /// A graphics processor: shared-memory tiles.
+    /// A GPU: kernels with tiles in workgroup memory.
     Gpu,
 }
 
-/// How a kernel uses a binding.
+/// Access of a kernel to a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Reads only.
+    /// Read only.
     Read,
-    /// Writes, and may read what it wrote or found.
+    /// Read and write.
     Write,
 }
 
-/// A buffer of a recording: its own, or one that several recordings share.
+/// A buffer of a recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BufferRef {
-    /// Made for this recording alone.
+    /// Index into [`Recording::locals`]: a buffer of this recording alone.
     Local(usize),
-    /// An index into the list given to [`Engine::load`].
+    /// Index into the list given to [`Engine::load`]: a buffer that recordings share.
     Shared(usize),
 }
 
-/// A range of a buffer in floats. `offset` is a multiple of 64 (256 bytes, what the strictest adapter asks).
+/// A range of a buffer, in floats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// The buffer.
     pub buffer: BufferRef,
-    /// First float.
+    /// First float, a multiple of [`ALIGN`].
     pub offset: usize,
     /// Number of floats.
     pub len: usize,
 }
 
-/// Floats to which offsets of bindings are aligned.
+/// Alignment of a binding's offset, in floats: 256 bytes, the largest that an adapter may require.
 pub const ALIGN: usize = 64;
 
-/// The elements of one written binding that a unit of work owns on the CPU: for `o < outer` and `i < inner`
-/// the element `start + o * stride + unit * inner + i`. Units never share elements, so threads can write
-/// their own without locks.
+/// Elements of a written binding that belong to a unit of work on the CPU.
+///
+/// These are `start + o * stride + unit * inner + i` for all `o < outer` and `i < inner`. Units share no element, so
+/// threads write without locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// First element.
+    /// First element of unit 0.
     pub start: usize,
-    /// Repetitions.
+    /// Number of repetitions.
     pub outer: usize,
-    /// Elements from one repetition to the next.
+    /// Elements from the start of one repetition to the next.
     pub stride: usize,
-    /// Consecutive elements of a unit.
+    /// Consecutive elements of a unit in a repetition.
     pub inner: usize,
 }
 
 impl Part {
-    /// `rows` consecutive elements a unit from `start` on.
+    /// `inner` consecutive elements per unit, from `start` on.
     pub fn rows(start: usize, inner: usize) -> Self {
         Self { start, outer: 1, stride: 0, inner }
     }
 }
 
-/// Work that a kernel's CPU twin divides among threads.
+/// Division of a CPU twin's work among threads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Split {
     /// Number of units.
     pub units: usize,
-    /// Units that stay together: threads get multiples of it.
+    /// Smallest number of units that a thread gets; it gets multiples of it.
     pub grain: usize,
-    /// For each binding with [`Access::Write`], in order, which elements a unit owns.
+    /// For each binding with [`Access::Write`], in order, the elements of a unit.
     pub parts: Vec<Part>,
 }
 
-/// A shader, the sizes it is called with, and the same computation on the CPU. Plain data.
+/// A shader with its sizes, and the same computation on the CPU. Plain data.
 pub trait Kernel: Any + fmt::Debug + Send + Sync {
-    /// The shader's text and constants. Kernels with an equal [`shader::Source`] share a pipeline.
+    /// Text and constants of the shader. Kernels with an equal [`shader::Source`] share a pipeline.
     fn source(&self) -> shader::Source;
 
-    /// How each binding is used, in the order of the shader's bindings.
+    /// Access to each binding, in the order of the shader's bindings.
     fn access(&self) -> Vec<Access>;
 
-    /// The words of `var<immediate>`. The first is the row at which a loop's step starts.
+    /// Words of `var<immediate>`. The first is the first row of a loop's step; a replay overwrites it in each step.
     fn params(&self) -> Vec<u32>;
 
-    /// Workgroups.
+    /// Number of workgroups in x, y and z.
     fn grid(&self) -> [u32; 3];
 
-    /// How often the loops of one lane turn in this dispatch, all together and at most: outer times inner turns, see [`turns`].
+    /// Upper bound of the loop iterations of an invocation: outer times inner iterations, over all loops; see
+    /// [`turns`].
     fn turns(&self) -> usize;
 
-    /// How the CPU twin divides the work, given the row at which a loop's step starts.
+    /// Division of the CPU twin's work, in a step that starts at row `row0`.
     fn split(&self, row0: usize) -> Split;
 
-    /// Its part of a kernel that walks through time with a tile of examples; nothing where it has none.
+    /// Its part of a fused loop; `None` if it cannot be fused.
     fn fragment(&self, _: &fused::Site) -> Option<fused::Fragment> {
         None
     }
 
-    /// The CPU twin: computes `units` of the work.
+    /// Computes `units` of the work on the CPU, in a step that starts at row `row0`.
     fn run(&self, io: &mut cpu::Io<'_>, units: Range<usize>, row0: usize);
 }
 
 impl dyn Kernel {
-    /// The shader, its entry point and the workgroups, for listings.
+    /// Shader, entry point and number of workgroups, for listings.
     pub fn label(&self) -> String {
         let source = self.source();
         format!("{} {} {:?}", source.stem, source.entry, self.grid())
     }
 }
 
-/// One call of a kernel.
+/// A call of a kernel.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
-    /// What is computed.
+    /// The kernel.
     pub kernel: Arc<dyn Kernel>,
-    /// On which ranges of which buffers, in the order of the kernel's [`Kernel::access`].
+    /// Its bindings, in the order of [`Kernel::access`].
     pub bindings: Vec<Binding>,
-    /// In a loop, its output has the rows of one step, and does not move.
+    /// True if, in a loop, the output has the rows of a single step, which every step overwrites.
     pub rolls: bool,
 }
 
 impl Dispatch {
-    /// The shader, its entry point and the workgroups, for listings.
+    /// Shader, entry point and number of workgroups, for listings.
     pub fn label(&self) -> String {
         self.kernel.label()
     }
 
-    /// That the loops of its lanes turn no more often than the device walks through, where it is a part of `what`.
+    /// Checks that [`Kernel::turns`] is within the device's `limit`.
     ///
     /// # Errors
-    /// [`Error::TooLong`].
+    /// [`Error::TooLong`], with `what` as the operator.
     pub fn check_turns(&self, limit: usize, device: &str, what: impl Fn() -> String) -> Result<()> {
         let needed = self.kernel.turns();
         if needed <= limit {
@@ -191,7 +193,7 @@ impl Dispatch {
         Err(Error::TooLong { what: what(), needed, limit, device: device.to_string() })
     }
 
-    /// A call of `kernel` on `bindings`.
+    /// Creates a call of `kernel` with `bindings`.
     pub fn new(kernel: impl Kernel, bindings: Vec<Binding>) -> Self {
         Self { kernel: Arc::new(kernel), bindings, rolls: false }
     }
@@ -200,19 +202,19 @@ impl Dispatch {
 /// A step of a [`Recording`].
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// One call.
+    /// A call of a kernel.
     Dispatch(Dispatch),
-    /// The same calls for each time step, with the first row moving by `rows`.
+    /// A loop: the same calls for each time step, with the first row advancing by `rows`.
     Repeat {
-        /// Time steps.
+        /// Number of time steps.
         steps: usize,
-        /// Rows of one step.
+        /// Number of rows of a step.
         rows: usize,
-        /// From the last step to the first.
+        /// True if time runs from the last step to the first.
         backward: bool,
-        /// Parts of the rows that do not depend on each other.
+        /// Independent parts of the rows.
         tiles: Vec<Tile>,
-        /// The same in few dispatches that walk through time themselves, for an adapter; or nothing.
+        /// Dispatches of a kernel that does the same on an adapter ([`fused`]); empty if the loop is not fused.
         fused: Vec<Dispatch>,
     },
     /// Copies a range onto another of the same length.
@@ -224,31 +226,31 @@ pub enum Command {
     },
 }
 
-/// Examples that walk through a loop together.
+/// Examples that run through a loop together.
 #[derive(Clone, Debug)]
 pub struct Tile {
-    /// Their first row in each step.
+    /// First row of the examples in each step.
     pub row: usize,
-    /// The calls of one step.
+    /// Calls of one step.
     pub body: Vec<Dispatch>,
 }
 
-/// What an engine replays: plain data, made once per plan.
+/// A list of commands on buffers: plain data, made once per plan.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
-    /// What it is, for messages and traces.
+    /// Name, for messages and traces.
     pub label: String,
     /// Length in floats and name of each [`BufferRef::Local`].
     pub locals: Vec<(usize, String)>,
-    /// What happens, in order.
+    /// Commands, in order.
     pub commands: Vec<Command>,
 }
 
-/// A buffer of an engine.
+/// Handle of an engine's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub(crate) usize);
 
-/// A loaded recording.
+/// Handle of a loaded recording.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) id: usize,
@@ -256,23 +258,23 @@ pub struct Program {
     pub locals: Vec<BufferId>,
 }
 
-/// Something that holds buffers and replays recordings.
+/// An engine: it owns buffers and replays recordings.
 ///
-/// Everything is queued in order; only [`Engine::read`] and a blocking [`Engine::reports`] wait.
+/// All calls are queued in order. Only [`Engine::read`] and a blocking [`Engine::reports`] wait for their completion.
 pub trait Engine: Send {
-    /// Makes a zeroed buffer of `len` floats.
+    /// Creates a zeroed buffer of `len` floats; `label` is its name in messages.
     ///
     /// # Errors
-    /// [`crate::Error::TooLarge`], or that the device has no memory left.
+    /// [`crate::Error::TooLarge`] if it exceeds a limit or the memory; [`crate::Error::Device`] if no memory is left.
     fn allocate(&mut self, len: usize, label: &str) -> Result<BufferId>;
 
     /// Frees a buffer.
     fn free(&mut self, buffer: BufferId);
 
-    /// Lets `fill` write `len` floats from `offset` on.
+    /// Writes `len` floats from `offset` on. `fill` gets a slice of that length, whose contents are unspecified.
     ///
     /// # Errors
-    /// A lost device.
+    /// [`crate::Error::Device`] if the device is lost.
     fn write_with(
         &mut self,
         buffer: BufferId,
@@ -281,60 +283,65 @@ pub trait Engine: Send {
         fill: &mut dyn FnMut(&mut [f32]),
     ) -> Result<()>;
 
-    /// Reads `len` floats from `offset` on; waits for all that was queued.
+    /// Reads `len` floats from `offset` on. Waits until everything queued has completed.
     ///
     /// # Errors
-    /// A lost device.
+    /// [`crate::Error::Device`] if the device is lost.
     fn read(&mut self, buffer: BufferId, offset: usize, len: usize) -> Result<Vec<f32>>;
 
-    /// Makes pipelines, bind groups and buffers of a recording, once.
+    /// Creates the pipelines, bind groups and buffers of a recording.
     ///
     /// # Errors
-    /// A shader that does not compile, or too little memory.
+    /// [`crate::Error::Shader`] for a shader that does not compile, and those of [`Engine::allocate`].
     fn load(&mut self, recording: &Recording, shared: &[BufferId]) -> Result<Program>;
 
-    /// Frees what [`Engine::load`] made.
+    /// Frees the resources of a program.
     fn unload(&mut self, program: Program);
 
-    /// Replays programs one after another; afterwards keeps a copy of `report` for [`Engine::reports`].
+    /// Replays programs one after another, then copies the first floats of a buffer for [`Engine::reports`]: `report`
+    /// is that buffer and their number.
     ///
-    /// An adapter gets them as one submission, or as several where earlier replays took long.
+    /// An adapter gets one submission, or several if earlier replays took long.
     ///
     /// # Errors
-    /// A lost device.
+    /// [`crate::Error::Device`] if the device is lost.
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()>;
 
-    /// Limits submissions to an adapter to so many dispatches, or leaves that to the engine again. Results do not depend on it.
+    /// Sets the number of dispatches in a submission to an adapter; `None`, the default, chooses it by measured times.
+    /// Results do not depend on it.
     fn limit_submissions(&mut self, _dispatches: Option<usize>) {}
 
-    /// The reports that have arrived since the last call, oldest first; all of them if `wait`.
+    /// Returns the reports that have arrived since the last call, oldest first. With `wait`, waits for all of them.
     ///
     /// # Errors
-    /// A lost device.
+    /// [`crate::Error::Device`] if the device is lost.
     fn reports(&mut self, wait: bool) -> Result<Vec<Vec<f32>>>;
 
-    /// Seconds that each dispatch takes on its own, by its kernel's name: the mean of `repeats` replays of it alone.
-    /// What the buffers hold afterwards is of no use.
+    /// Measures each dispatch of a program: its label, and the mean seconds of `repeats` replays of it alone.
+    ///
+    /// The contents of the buffers are unspecified afterwards.
     ///
     /// # Errors
-    /// A lost device.
+    /// [`crate::Error::Device`] if the device is lost.
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>>;
 
-    /// Bytes of all buffers.
+    /// Total size of all buffers, in bytes.
     fn allocated_bytes(&self) -> u64;
 }
 
 impl dyn Engine {
-    /// Writes `data` from `offset` on.
+    /// Writes `data` from float `offset` on.
     ///
     /// # Errors
-    /// A lost device.
+    /// [`crate::Error::Device`] if the device is lost.
     pub fn write(&mut self, buffer: BufferId, offset: usize, data: &[f32]) -> Result<()> {
         self.write_with(buffer, offset, data.len(), &mut |to| to.copy_from_slice(data))
     }
 }
 
-/// Workgroups for `total` of them in a row: folded into y where x alone would exceed the limit of 65,535.
+/// Grid of at least `total` workgroups, in x, and in y where x alone would exceed the limit of 65,535.
+///
+/// The shaders compute the linear index as `y * grid_x + x`, and ignore the workgroups from `total` on.
 pub fn fold(total: usize) -> [u32; 3] {
     const MAX: usize = 65_535;
     let total = total.max(1);

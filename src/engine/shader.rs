@@ -1,35 +1,35 @@
-//! Shader text: files of `shaders/` with `#import NAME` lines replaced by shared or generated parts.
+//! Shader text: files of `shaders/`, with each line `#import NAME` replaced by a shared or generated part.
 
 use crate::engine::Family;
 use crate::error::{Error, Result};
 
-/// Everything that makes a pipeline: kernels with equal sources share one.
+/// Text, entry point and constants of a pipeline. Kernels with equal sources share a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
-    /// The file's stem.
+    /// Stem of the file's name.
     pub stem: &'static str,
-    /// Text after imports.
+    /// Text with all imports replaced.
     pub text: String,
-    /// Entry point.
+    /// Name of the entry point.
     pub entry: &'static str,
-    /// `override` constants by name, as bits of an f64.
+    /// `override` constants: names, and bits of the `f64` values.
     pub constants: Vec<(&'static str, u64)>,
 }
 
 impl Source {
-    /// The file `stem` with its imports: `generated` parts by name, all others from `shaders/shared/`.
+    /// Assembles `shaders/{stem}.wgsl`. Imports are looked up in `generated`, then in `shaders/shared/`.
     pub fn new(stem: &'static str, entry: &'static str, generated: &[(&str, String)]) -> Self {
         Self { stem, text: assemble(file(stem), generated), entry, constants: Vec::new() }
     }
 
-    /// With an `override` constant.
+    /// Adds an `override` constant.
     pub fn constant(mut self, name: &'static str, value: f64) -> Self {
         self.constants.push((name, value.to_bits()));
         self
     }
 }
 
-/// Terms that are added up as they come: of so many equal ones, rounding takes no more than a millionth.
+/// Longest sum without compensation: with this many equal terms, the rounding error is below 1e-6 of the sum.
 pub const PLAIN: usize = 32;
 
 macro_rules! files {
@@ -58,17 +58,17 @@ files! {
     "shared/vector_f32" "shared/vector_u64" "shared/window"
 }
 
-/// How four floats are loaded fastest on a device: the text for `#import vector`.
+/// Text for `#import vector`: loads and stores of four floats, in the fastest way for `family`.
 pub fn vector(family: Family) -> String {
     part(if matches!(family, Family::Software { int64: true, .. }) { "vector_u64" } else { "vector_f32" })
 }
 
-/// How sums of so many terms are made: the text for `#import sums`.
+/// Name and text for `#import sums`: plain sums up to [`PLAIN`] terms, compensated sums above.
 pub fn sums(terms: usize) -> (&'static str, String) {
     ("sums", part(if terms > PLAIN { "sums_exact" } else { "sums_plain" }))
 }
 
-/// The text of a file in `shaders/shared/`, with its own imports, for a choice that the host makes.
+/// Text of `shaders/shared/{name}.wgsl`, with its imports replaced.
 pub fn part(name: &str) -> String {
     assemble(file(&format!("shared/{name}")), &[])
 }
@@ -91,10 +91,10 @@ fn assemble(text: &str, generated: &[(&str, String)]) -> String {
     out
 }
 
-/// Parses and validates a shader's text as a driver's front end would.
+/// Parses and validates the text of a shader.
 ///
 /// # Errors
-/// [`Error::Shader`] with the place and reason.
+/// [`Error::Shader`] with position and reason.
 pub fn validate(source: &Source) -> Result<naga::Module> {
     let invalid = |problem: String| Error::Shader { name: source.stem.to_string(), problem };
     let module = naga::front::wgsl::parse_str(&source.text)

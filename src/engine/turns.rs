@@ -1,35 +1,37 @@
-//! How often the loops of one lane turn: drivers may allow a number of turns only.
+//! Loop iterations of an invocation, and the limit that a driver may set on them.
 //!
-//! lavapipe leaves every loop of an invocation once its loops have turned 65,535 times in all, and says nothing: sums end early
-//! and neurons stay silent. So each kernel counts its turns at most ([`Kernel::turns`](crate::engine::Kernel::turns)), from the sizes
-//! that it is dispatched with; operators cut what is longer into several dispatches, and what cannot be cut is an error.
+//! lavapipe leaves all loops of an invocation after 65,535 iterations in total and reports no error: sums end early and
+//! neurons stay silent. Therefore each kernel computes an upper bound of its iterations from the sizes of the dispatch
+//! ([`Kernel::turns`](crate::engine::Kernel::turns)). Operators split longer loops into several dispatches. A loop that
+//! cannot be split is an error.
 
-/// What lavapipe allows. Other software adapters (SwiftShader, WARP) name no limit and are held to the same.
+/// Limit of lavapipe. Other software adapters (SwiftShader, WARP) document no limit and get the same one.
 pub const SOFTWARE: usize = 65_535;
 
-/// Graphics processors have no such limit; their kernels count in 32 bits.
+/// Limit of GPUs: none but the 32 bits of a loop counter.
 pub const UNLIMITED: usize = u32::MAX as usize;
 
-/// Loops that are written inside of another one, at most.
+/// Largest number of loops inside of another one.
 const NESTED: usize = 8;
 
-/// Turns of the last look whether to go on, after which a loop is left: the loops inside of it are gone through too, each
-/// once and without effect.
+/// Iterations that the end of a loop adds: one for its last condition, and one without effect for each loop inside of
+/// it.
 fn leaving(inside: usize) -> usize {
     1 + inside.min(NESTED)
 }
 
-/// Turns of a loop of `rounds` rounds with `inside` turns of other loops in each.
+/// Iterations of a loop of `rounds` rounds, each with `inside` iterations of inner loops.
 pub fn of(rounds: usize, inside: usize) -> usize {
     rounds.saturating_mul(inside.saturating_add(1)).saturating_add(leaving(inside))
 }
 
-/// The most rounds of such a loop within `limit` turns; at least one.
+/// Largest number of rounds within `limit` iterations, with `inside` iterations of inner loops in each; at least 1.
 pub fn rounds(limit: usize, inside: usize) -> usize {
     (limit.saturating_sub(leaving(inside)) / inside.saturating_add(1)).max(1)
 }
 
-/// `total` rounds in parts of equal length, as few as `limit` allows: `(first, length)` of each.
+/// Splits `total` rounds into the fewest parts of equal length that keep to `limit`: `(first, length)` of each part.
+/// The last part may be shorter.
 pub fn parts(total: usize, limit: usize, inside: usize) -> impl Iterator<Item = (usize, usize)> {
     let length = total.div_ceil(total.div_ceil(rounds(limit, inside)).max(1)).max(1);
     (0..total).step_by(length).map(move |first| (first, length.min(total - first)))
@@ -40,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_keep_to_the_limit_and_leave_nothing_out() {
+    fn parts_keep_to_the_limit_and_cover_all_rounds() {
         for (total, limit, inside) in
             [(1, 10, 0), (9, 10, 0), (10, 10, 0), (100, 10, 3), (65_534, SOFTWARE, 0)]
         {

@@ -1,52 +1,54 @@
-//! One error type for the whole crate: each variant names what the user wrote and says what to do.
+//! The error type of the crate. Messages name what the user wrote, and say what to do.
 
 mod guard;
+mod kind;
 pub(crate) mod near;
 
 use std::path::PathBuf;
 
 pub(crate) use guard::{guarded, panic_text};
+pub use kind::ErrorKind;
 
-/// A short name for results of this crate.
+/// Result of a function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Everything that can go wrong, in the user's own terms.
+/// Error of a function of this crate. [`Error::kind`] groups the variants.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Two objects, values or arrays do not fit together.
+    /// Shapes of two objects, values or arrays that do not match.
     #[error("shape mismatch: {left} is {left_shape}, but {right} is {right_shape}{hint}")]
     Shape {
         /// The first object, as the user named it.
         left: String,
-        /// Its shape.
+        /// Shape of the first object.
         left_shape: String,
         /// The second object.
         right: String,
-        /// Its shape.
+        /// Shape of the second object.
         right_shape: String,
-        /// What to do about it; empty, or starting with `; `.
+        /// Advice; empty, or starting with `; `.
         hint: String,
     },
     /// A name that no object of the network has.
     #[error("there is no {kind} named '{name}'{hint}; there is: {known}")]
     UnknownName {
-        /// What was looked for: `object`, `parameter`, `state of 'a'`…
+        /// Kind of the named thing: `object`, `parameter`, `state of 'a'`…
         kind: String,
         /// The unknown name.
         name: String,
-        /// The names that exist, joined by commas; of many the first.
+        /// Valid names, joined by commas; of more than 30 the first 30.
         known: String,
-        /// The nearest of them in brackets, or empty.
+        /// Suggestion of the nearest valid name in brackets, or empty.
         hint: String,
     },
-    /// Two objects of one network with the same name.
+    /// Two objects of a network with the same name.
     #[error("two objects are named '{name}'; names must be unique, rename one of them")]
     DuplicateName {
         /// The name.
         name: String,
     },
-    /// A cycle of connections in which no connection delays.
+    /// A cycle of connections without a delay.
     #[error(
         "the cycle {} has no delay, so a step would need its own result; put a synapse on one of its connections",
         objects.join(" -> ")
@@ -60,7 +62,7 @@ pub enum Error {
     Invalid {
         /// The object or setting.
         what: String,
-        /// What is wrong, and what would be right.
+        /// The problem, and what would be valid.
         problem: String,
     },
     /// Decoders that cannot be solved for.
@@ -68,20 +70,20 @@ pub enum Error {
     Solve {
         /// The connection or ensemble.
         what: String,
-        /// Why, and what to do.
+        /// The reason, and what to do.
         problem: String,
     },
-    /// A parameter is on the path of a loss, but an operator on that path has no gradient.
+    /// An operator without a gradient on the path from a loss to a parameter.
     #[error("{parameter} cannot be trained: {operator} on the path from the loss has no gradient{hint}")]
     NoGradient {
         /// The operator, by the object it came from.
         operator: String,
         /// The parameter.
         parameter: String,
-        /// What to do about it; empty, or starting with `; `.
+        /// Advice; empty, or starting with `; `.
         hint: String,
     },
-    /// A TOML file that does not say what it should; the message has line and column.
+    /// An error in a TOML file.
     #[error("{}:{line}:{column}: {message}", path.display())]
     Toml {
         /// The file.
@@ -90,7 +92,7 @@ pub enum Error {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The problem.
         message: String,
     },
     /// A file that cannot be read or written.
@@ -100,15 +102,15 @@ pub enum Error {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A file whose content is not what its format or its use asks for.
+    /// A file whose content does not match its format or its use.
     #[error("{}: {problem}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What is wrong, with the sizes found and expected.
+        /// The problem, with the sizes found and expected.
         problem: String,
     },
     /// A parameter or checkpoint file of another network.
@@ -119,11 +121,11 @@ pub enum Error {
     OtherNetwork {
         /// The file.
         path: PathBuf,
-        /// Keys that this network has and the file has not.
+        /// Keys of the network that the file lacks.
         missing: Vec<String>,
-        /// Keys of the file that this network has not.
+        /// Keys of the file that the network lacks.
         unknown: Vec<String>,
-        /// Keys of both, with both shapes.
+        /// Keys with different shapes, with both shapes.
         shapes: Vec<String>,
     },
     /// A value that is not a finite number.
@@ -135,55 +137,55 @@ pub enum Error {
         value: f32,
         /// The training or time step, from 0.
         step: u64,
-        /// What to do.
+        /// Advice.
         hint: String,
     },
-    /// No device answers to the selector.
+    /// No device matches the selector.
     #[error("no device '{selector}'; there is: {known}")]
     NoDevice {
-        /// What was asked for.
+        /// The selector.
         selector: String,
-        /// The devices there are, joined by commas.
+        /// Available devices, joined by commas.
         known: String,
     },
-    /// Something larger than the device can hold or bind.
+    /// A buffer or value larger than the device can hold or bind.
     #[error("{what} needs {}, but {}; {hint}", bytes(*needed), allowed(device, *limit))]
     TooLarge {
         /// The buffer or value.
         what: String,
         /// Bytes needed.
         needed: u64,
-        /// The device's limit in bytes; 0 where it has none of its own, but no memory was left.
+        /// Limit in bytes; 0 if no memory is left on a device without a limit.
         limit: u64,
         /// The device's name.
         device: String,
-        /// What to do.
+        /// Advice.
         hint: String,
     },
-    /// A loop of a shader that is longer than the device walks through, and that cannot be cut into several dispatches.
+    /// A loop of a shader with more iterations than the device allows, which cannot be split into several dispatches.
     #[error(
-        "{what} needs {needed} turns of a lane's loops, but {device} leaves all loops after {limit}; make it smaller, or \
-         run it on another device (--device cpu has no such limit)"
+        "{what} needs {needed} loop iterations per invocation, but {device} stops all loops after {limit}; make it smaller, \
+         or run it on another device (--device cpu has no such limit)"
     )]
     TooLong {
-        /// The operator and whose it is.
+        /// The operator and its object.
         what: String,
-        /// Turns needed.
+        /// Loop iterations needed.
         needed: usize,
-        /// Turns that the device allows.
+        /// Loop iterations that the device allows.
         limit: usize,
         /// The device's name.
         device: String,
     },
-    /// The device was lost, ran out of memory or refused a command.
+    /// A device that was lost, ran out of memory or rejected a command.
     #[error("device {device}: {problem}")]
     Device {
         /// The device's name.
         device: String,
-        /// What happened.
+        /// The problem.
         problem: String,
     },
-    /// A shader that naga refuses: a fault of this crate or of a generated expression.
+    /// A shader that is not valid: a bug of this crate, or of a generated expression.
     #[error("shader {name} is not valid: {problem}")]
     Shader {
         /// The shader's stem.
@@ -191,17 +193,17 @@ pub enum Error {
         /// naga's message.
         problem: String,
     },
-    /// A callback or a tensor node of the user failed or panicked.
+    /// A callback or tensor node of the user that failed or panicked.
     #[error("{what} failed: {problem}")]
     Callback {
-        /// Which one.
+        /// The callback.
         what: String,
         /// Its message.
         problem: String,
     },
 }
 
-/// A number of bytes; one that overflows a `u64` is told as its bound.
+/// A number of bytes as text. `u64::MAX` stands for a number that overflows.
 fn bytes(needed: u64) -> String {
     match needed {
         u64::MAX => "more than 10^19 bytes".into(),
@@ -209,6 +211,7 @@ fn bytes(needed: u64) -> String {
     }
 }
 
+/// The limit of a device as text.
 fn allowed(device: &str, limit: u64) -> String {
     match limit {
         0 => format!("{device} has not as much memory left"),
@@ -217,12 +220,12 @@ fn allowed(device: &str, limit: u64) -> String {
 }
 
 impl Error {
-    /// A setting that cannot be used as it is.
+    /// Creates [`Error::Invalid`].
     pub fn invalid(what: impl Into<String>, problem: impl Into<String>) -> Self {
         Self::Invalid { what: what.into(), problem: problem.into() }
     }
 
-    /// Two shapes that do not fit.
+    /// Creates [`Error::Shape`] without a hint.
     pub fn shape(
         left: impl Into<String>,
         left_shape: impl std::fmt::Display,
@@ -238,7 +241,7 @@ impl Error {
         }
     }
 
-    /// A name that is not among `known`.
+    /// Creates [`Error::UnknownName`]. The message lists the names in `known`, and suggests the nearest.
     pub fn unknown<'a>(
         kind: impl Into<String>,
         name: &str,
@@ -255,12 +258,12 @@ impl Error {
         Self::UnknownName { kind: kind.into(), name: name.to_string(), known, hint }
     }
 
-    /// A system error on a file.
+    /// Creates [`Error::Io`].
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { action, path: path.into(), source }
     }
 
-    /// A file whose content is wrong.
+    /// Creates [`Error::File`].
     pub fn file(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
         Self::File { path: path.into(), problem: problem.into() }
     }

@@ -1,6 +1,6 @@
 //! Steps as machine code for the CPU twin: the same definition as everywhere, compiled for `f32`.
 //!
-//! Run instruction by instruction (see [`crate::expr`]), a step writes each intermediate result to memory. Compiled as a
+//! Run instruction by instruction (see `expr`), a step writes each intermediate result to memory. Compiled as a
 //! whole it keeps them in registers, which makes neurons several times as fast.
 
 use std::fmt;

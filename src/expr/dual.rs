@@ -159,7 +159,7 @@ impl Neg for Dual {
 pub(super) struct AdjointOf<S>(pub S);
 
 impl<S: System> AdjointOf<S> {
-    /// Whether it is small enough.
+    /// True if it is small enough.
     pub const FITS: bool = S::OPERANDS + 2 * S::STATES < MOST && S::STATES < DIRECTIONS && !S::DELAYED;
 }
 

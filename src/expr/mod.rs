@@ -4,6 +4,7 @@
 //! One form serves three ends: it is differentiated here, written out as WGSL, and run by the CPU twin over
 //! blocks of elements.
 
+mod adjoint;
 pub mod compiled;
 mod dual;
 pub mod function;
@@ -21,9 +22,6 @@ pub use function::{Binary, Surrogate, Unary};
 pub use run::{BLOCK, Lane, Slots};
 pub use step::Step;
 pub use system::System;
-
-use crate::expr::function::Slope;
-use crate::graph::Reference;
 
 /// An instruction; operands are indices of earlier instructions.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +90,7 @@ impl Expr {
         Self { tape: vec![Instr::Input(0), Instr::Input(1), Instr::Binary(f, 0, 1)] }
     }
 
-    /// How often the loops of its functions turn in a shader, for one element or one vector.
+    /// Turns of the loops of its functions in a shader, for one element or one vector.
     pub fn turns(&self) -> usize {
         let of = |instr: &Instr| if let Instr::Binary(f, ..) = instr { f.turns() } else { 0 };
         self.tape.iter().map(of).sum()
@@ -108,7 +106,7 @@ impl Expr {
         Self { tape }
     }
 
-    /// Whether it is [`Expr::sum`] of `n` inputs, in some order.
+    /// True if it is [`Expr::sum`] of `n` inputs, in some order.
     pub fn is_sum(&self, n: usize) -> bool {
         let inputs = self.tape.iter().filter(|i| matches!(i, Instr::Input(_))).count();
         let adds = self.tape.iter().filter(|i| matches!(i, Instr::Binary(Binary::Add, ..))).count();
@@ -116,14 +114,14 @@ impl Expr {
         n > 0 && inputs == n && adds == n - 1 && self.tape.len() == 2 * n - 1
     }
 
-    /// Whether its derivative is that of its value: nothing in it has a surrogate's, or that of something else.
+    /// True if its derivative is that of its value: no function in it has a surrogate.
     pub fn own_derivative(&self) -> bool {
         self.tape
             .iter()
             .all(|i| !matches!(i, Instr::Unary(Unary::Spike(_), _) | Instr::Binary(Binary::Instead, ..)))
     }
 
-    /// Whether it is the element of its only input.
+    /// True if it is the element of its only input.
     pub fn is_identity(&self) -> bool {
         self.tape == [Instr::Input(0)]
     }
@@ -232,168 +230,6 @@ impl Expr {
         (Expr { tape }, results.iter().map(|&r| map[r]).collect())
     }
 
-    /// Adjoint of input `wrt`, as an expression of the inputs, then the output (`n`), then its adjoint (`n + 1`).
-    ///
-    /// The result itself is read back as input `n`, so that a derivative that is a function of the output neither
-    /// computes it again nor keeps the input.
-    pub fn gradient(&self, wrt: usize, n: usize) -> Expr {
-        let mut out = Expr::default();
-        let last = self.tape.len() - 1;
-        let mut map = Vec::with_capacity(self.tape.len());
-        for (at, instr) in self.tape.iter().enumerate() {
-            let whole = at == last && !matches!(instr, Instr::Input(_) | Instr::Constant(_));
-            let instr = if whole { Instr::Input(n) } else { instr.renumber(|r| map[r]) };
-            map.push(out.add(instr));
-        }
-        let dy = out.add(Instr::Input(n + 1));
-        let adjoints = self.accumulate(&mut out, &map, &[(last, dy)]);
-        let result = self.input_adjoint(&mut out, &adjoints, wrt);
-        out.finish(result)
-    }
-
-    /// The adjoint of input `wrt` among those of all instructions.
-    pub(super) fn input_adjoint(&self, out: &mut Expr, adjoints: &[Option<usize>], wrt: usize) -> usize {
-        let place = self.tape.iter().position(|i| *i == Instr::Input(wrt));
-        place.and_then(|at| adjoints[at]).unwrap_or_else(|| out.add(Instr::Constant(0.0)))
-    }
-
-    /// Reverse accumulation: from the adjoints of some instructions those of all before them, appended to `out`, where
-    /// `map` says where the instructions' own results stand.
-    pub(super) fn accumulate(
-        &self,
-        out: &mut Expr,
-        map: &[usize],
-        seeds: &[(usize, usize)],
-    ) -> Vec<Option<usize>> {
-        let mut adjoint: Vec<Option<usize>> = vec![None; self.tape.len()];
-        let add = |out: &mut Expr, adjoint: &mut Vec<Option<usize>>, to: usize, value: usize| {
-            adjoint[to] = Some(match adjoint[to] {
-                Some(old) => out.add(Instr::Binary(Binary::Add, old, value)),
-                None => value,
-            });
-        };
-        seeds.iter().for_each(|&(at, value)| add(out, &mut adjoint, at, value));
-        for at in (0..self.tape.len()).rev() {
-            let Some(dy) = adjoint[at] else { continue };
-            let mut give = |out: &mut Expr, to: usize, value: usize| add(out, &mut adjoint, to, value);
-            let times = |out: &mut Expr, a: usize, b: usize| out.add(Instr::Binary(Binary::Mul, a, b));
-            match self.tape[at] {
-                Instr::Input(_) | Instr::Constant(_) => {}
-                Instr::Unary(f, a) => {
-                    if let Some(slope) = out.slope(f, map[a], map[at]) {
-                        let value = times(out, dy, slope);
-                        give(out, a, value);
-                    }
-                }
-                Instr::Select(c, a, b) => {
-                    let zero = out.add(Instr::Constant(0.0));
-                    let value = out.add(Instr::Select(map[c], dy, zero));
-                    give(out, a, value);
-                    let value = out.add(Instr::Select(map[c], zero, dy));
-                    give(out, b, value);
-                }
-                Instr::Binary(f, a, b) => match f {
-                    Binary::Add => {
-                        give(out, a, dy);
-                        give(out, b, dy);
-                    }
-                    Binary::Sub => {
-                        give(out, a, dy);
-                        let value = out.add(Instr::Unary(Unary::Neg, dy));
-                        give(out, b, value);
-                    }
-                    Binary::Mul => {
-                        let value = times(out, dy, map[b]);
-                        give(out, a, value);
-                        let value = times(out, dy, map[a]);
-                        give(out, b, value);
-                    }
-                    Binary::Div => {
-                        let part = out.add(Instr::Binary(Binary::Div, dy, map[b]));
-                        give(out, a, part);
-                        let part = times(out, part, map[at]);
-                        let value = out.add(Instr::Unary(Unary::Neg, part));
-                        give(out, b, value);
-                    }
-                    Binary::Residual => {
-                        let there = out.add(Instr::Unary(Unary::NotNan, map[b]));
-                        let value = times(out, dy, there);
-                        give(out, a, value);
-                        let value = out.add(Instr::Unary(Unary::Neg, value));
-                        give(out, b, value);
-                    }
-                    Binary::Pow => {
-                        let one = out.add(Instr::Constant(1.0));
-                        let less = out.add(Instr::Binary(Binary::Sub, map[b], one));
-                        let power = out.add(Instr::Binary(Binary::Pow, map[a], less));
-                        let slope = times(out, map[b], power);
-                        let value = times(out, dy, slope);
-                        give(out, a, value);
-                        // Of a base that is not above zero there is no logarithm: the power is then a constant.
-                        let zero = out.add(Instr::Constant(0.0));
-                        let above = out.add(Instr::Binary(Binary::Less, zero, map[a]));
-                        let log = out.add(Instr::Unary(Unary::Log, map[a]));
-                        let slope = times(out, map[at], log);
-                        let value = times(out, dy, slope);
-                        let value = out.add(Instr::Select(above, value, zero));
-                        give(out, b, value);
-                    }
-                    Binary::Max | Binary::Min => {
-                        let (low, high) = if f == Binary::Max { (a, b) } else { (b, a) };
-                        let second = out.add(Instr::Binary(Binary::Less, map[low], map[high]));
-                        let zero = out.add(Instr::Constant(0.0));
-                        let value = out.add(Instr::Select(second, zero, dy));
-                        give(out, a, value);
-                        let value = out.add(Instr::Select(second, dy, zero));
-                        give(out, b, value);
-                    }
-                    Binary::Less | Binary::Poisson => {}
-                    Binary::Instead => give(out, b, dy),
-                },
-            }
-        }
-        adjoint
-    }
-
-    /// The derivative of `f` at input `x` and output `y`; `None` where it is zero.
-    fn slope(&mut self, f: Unary, x: usize, y: usize) -> Option<usize> {
-        let scaled = |out: &mut Expr, f: Unary, of: usize, factor: f32| {
-            let value = out.add(Instr::Unary(f, of));
-            let factor = out.add(Instr::Constant(factor));
-            out.add(Instr::Binary(Binary::Mul, value, factor))
-        };
-        Some(match f.slope() {
-            Slope::Constant(0.0) => return None,
-            Slope::Constant(c) => self.add(Instr::Constant(c)),
-            Slope::OfInput(f, factor) => scaled(self, f, x, factor),
-            Slope::OfOutput(f, factor) => scaled(self, f, y, factor),
-            Slope::Logistic => {
-                let one = self.add(Instr::Constant(1.0));
-                let rest = self.add(Instr::Binary(Binary::Sub, one, y));
-                self.add(Instr::Binary(Binary::Mul, y, rest))
-            }
-            Slope::OnePlus => {
-                let one = self.add(Instr::Constant(1.0));
-                self.add(Instr::Binary(Binary::Add, y, one))
-            }
-            Slope::ReciprocalOnePlus => {
-                let one = self.add(Instr::Constant(1.0));
-                let sum = self.add(Instr::Binary(Binary::Add, x, one));
-                self.add(Instr::Unary(Unary::Reciprocal, sum))
-            }
-            Slope::SquareTimes(f) => {
-                let square = self.add(Instr::Unary(Unary::Square, y));
-                let factor = self.add(Instr::Unary(f, x));
-                self.add(Instr::Binary(Binary::Mul, square, factor))
-            }
-            Slope::OneMinusSquare => {
-                let one = self.add(Instr::Constant(1.0));
-                let square = self.add(Instr::Unary(Unary::Square, y));
-                self.add(Instr::Binary(Binary::Sub, one, square))
-            }
-        })
-    }
-
     /// The body of a WGSL function that returns the result; `input(i)` is the text that gives input `i`.
     pub fn wgsl(&self, input: impl Fn(usize) -> String) -> String {
         self.wgsl_lines(input) + &format!("    return r{};\n", self.tape.len() - 1)
@@ -420,9 +256,9 @@ impl Expr {
         self.references(input, |x| x).last().copied().unwrap_or(0.0)
     }
 
-    /// The same where an operator's reference is asked for, whose results may be rounded.
-    pub(super) fn reference_at(&self, at: &Reference, input: impl Fn(usize) -> f64) -> f64 {
-        self.references(input, |x| at.held(x)).last().copied().unwrap_or(0.0)
+    /// The result in f64, with `held` of each instruction's result: rounding, or none.
+    pub(crate) fn reference_held(&self, held: impl Fn(f64) -> f64, input: impl Fn(usize) -> f64) -> f64 {
+        self.references(input, held).last().copied().unwrap_or(0.0)
     }
 
     /// The results of all instructions in f64, each as it is held.

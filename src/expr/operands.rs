@@ -8,12 +8,12 @@ use crate::engine::cpu::Io;
 use crate::engine::fused::Site;
 use crate::engine::{Family, shader};
 use crate::expr::{Expr, Lane};
-use crate::graph::Operand;
+use crate::shape::Operand;
 
 /// An expression and the operands of its inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operands {
-    /// What is computed for each element.
+    /// Expression of each element.
     pub expr: Expr,
     /// One for each of the expression's inputs; for an epilogue, of those after the first.
     pub list: Vec<Operand>,
@@ -24,22 +24,22 @@ pub struct Operands {
 }
 
 impl Operands {
-    /// Whether an operand's only column stands for several of the result's, and so is loaded by itself.
+    /// True if an operand's only column stands for several of the result's, and so is loaded by itself.
     fn is_narrow(&self, operand: &Operand) -> bool {
         operand.placed.ty.cols == 1 && self.cols > 1
     }
 
-    /// Whether operands that are loaded four elements at once start where that is possible.
+    /// True if operands that are loaded four elements at once start where that is possible.
     pub fn starts_aligned(&self) -> bool {
         self.list.iter().all(|o| self.is_narrow(o) || o.placed.start.is_multiple_of(4))
     }
 
-    /// Whether four neighbouring columns can be loaded at once.
+    /// True if four neighbouring columns can be loaded at once.
     pub fn aligned(&self) -> bool {
         self.cols.is_multiple_of(4) && self.starts_aligned()
     }
 
-    /// Whether rows do not matter: each operand is one number, or has an element for each of the result's.
+    /// True if rows do not matter: each operand is one number, or has an element for each of the result's.
     pub fn is_flat(&self, all_rows: usize) -> bool {
         self.list.iter().all(|o| {
             // Of a result with one column, a number looks like a column: it is repeated by its period.
@@ -120,13 +120,13 @@ impl Operands {
         }
     }
 
-    /// Whether operand `i` is loaded in fours that start at multiples of four.
+    /// True if operand `i` is loaded in fours that start at multiples of four.
     pub fn is_aligned(&self, i: usize) -> bool {
         let operand = &self.list[i];
         self.is_narrow(operand) || [self.cols, operand.placed.start].iter().all(|n| n.is_multiple_of(4))
     }
 
-    /// How many rows of the result from `row` on, at most `most`, are side by side in every operand.
+    /// Number of rows of the result from `row` on, at most `most`, that lie side by side in every operand.
     pub fn rows_at_once(&self, row: usize, most: usize) -> usize {
         let rows = self.list.iter().map(|o| match o.period {
             1 if self.is_narrow(o) => most,

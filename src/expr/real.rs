@@ -1,5 +1,5 @@
 //! The numbers that step functions are written in: one definition serves the CPU twin (`f32`), the host's mathematics and
-//! the reference (`f64`), and, as a [`Var`] that writes down what is done to it, the shader and the derivative.
+//! the reference (`f64`), and, as a [`Var`] that records the operations on it, the shader and the derivative.
 
 use std::cell::RefCell;
 use std::ops::{Add, Div, Mul, Neg, Sub};
@@ -123,7 +123,7 @@ macro_rules! plain {
 plain!(f32, value, value);
 plain!(f64, reference, reference);
 
-/// A number that writes down what is done to it.
+/// A number that records the operations on it.
 #[derive(Clone, Copy)]
 pub enum Var<'t> {
     /// A constant, not yet written down.

@@ -6,7 +6,7 @@ use crate::expr::{Binary, Expr, Instr};
 /// Elements that the CPU twin computes at once: a few such blocks stay in the first-level cache.
 pub const BLOCK: usize = 256;
 
-/// What an input of [`Expr::run`] looks like along a row.
+/// An input of [`Expr::run`] along a row.
 #[derive(Clone, Copy)]
 pub enum Lane<'a> {
     /// An element each.
@@ -142,7 +142,7 @@ fn select(c: Lane<'_>, a: Lane<'_>, b: Lane<'_>, to: &mut [f32]) {
     }
 }
 
-/// Where the results of a tape stand while it runs: a place is used again once its result has been read.
+/// Places of a tape's results while it runs: a place is used again once its result has been read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slots {
     of: Vec<usize>,

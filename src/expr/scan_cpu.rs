@@ -7,7 +7,7 @@ use crate::engine::cpu::Io;
 use crate::expr::operands::Operands;
 use crate::expr::run::Lane;
 use crate::expr::system::{Block, Given, WIDE, Wide};
-use crate::graph::Extent;
+use crate::shape::Extent;
 
 /// Blocks of columns that a compiled step takes through time together: with their states they stay in the first-level cache.
 const INTERLEAVE: usize = 8;
@@ -37,7 +37,7 @@ impl<'a> Line<'a> {
 pub(super) struct Way<'a> {
     /// Their operands.
     pub(super) lines: [Line<'a>; MAX_OPERANDS],
-    /// Where they stand in this thread's part of each block.
+    /// Their places in this thread's part of each block.
     pub(super) place: Range<usize>,
     /// The first step.
     pub(super) t0: usize,
@@ -48,7 +48,7 @@ pub(super) struct Way<'a> {
 /// Operands of a scan at most: with an output and a buffer of states, as many as every adapter can bind.
 pub const MAX_OPERANDS: usize = 6;
 
-/// What a scan reads and writes: binding 0 takes the output, binding 1 the states if there are any, operands follow.
+/// Bindings of a scan: binding 0 takes the output, binding 1 the states if there are any, operands follow.
 #[derive(Clone, Copy)]
 pub struct ScanLoop<'a> {
     /// Its inputs.

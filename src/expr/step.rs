@@ -11,7 +11,6 @@ use crate::expr::function::{Binary, Unary};
 use crate::expr::real::{Real, Var};
 use crate::expr::system::System;
 use crate::expr::{Expr, Instr, Lane, Slots};
-use crate::graph::Reference;
 
 /// A step. Its first result is the output, the others are the next states.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +20,7 @@ pub struct Step {
     slots: Slots,
     /// The same as machine code, where it was written as a [`System`].
     compiled: Option<Compiled>,
-    /// Whether it has an adjoint.
+    /// True if it has an adjoint.
     differentiable: bool,
 }
 
@@ -49,7 +48,7 @@ impl Step {
         Self { differentiable: false, ..self }
     }
 
-    /// Whether it has an adjoint.
+    /// True if it has an adjoint.
     pub fn is_differentiable(&self) -> bool {
         self.differentiable
     }
@@ -90,7 +89,7 @@ impl Step {
         self.results.len()
     }
 
-    /// Whether input `i` has any influence.
+    /// True if input `i` has any influence.
     pub fn uses(&self, i: usize) -> bool {
         self.expr.tape.contains(&Instr::Input(i))
     }
@@ -111,7 +110,7 @@ impl Step {
         (used, step)
     }
 
-    /// Without what is there for derivatives alone.
+    /// The step without instructions that only derivatives need.
     pub fn forward(&self) -> Self {
         let mut out = Expr::default();
         let mut map = Vec::with_capacity(self.expr.tape.len());
@@ -161,9 +160,9 @@ impl Step {
         self.all(self.expr.references(input, |x| x))
     }
 
-    /// The same where an operator's reference is asked for, whose results may be rounded.
-    pub(crate) fn reference_at(&self, at: &Reference, input: impl Fn(usize) -> f64) -> Vec<f64> {
-        self.all(self.expr.references(input, |x| at.held(x)))
+    /// The results in f64, with `held` of each instruction's result: rounding, or none.
+    pub(crate) fn reference_held(&self, held: impl Fn(f64) -> f64, input: impl Fn(usize) -> f64) -> Vec<f64> {
+        self.all(self.expr.references(input, held))
     }
 
     fn all(&self, instructions: Vec<f64>) -> Vec<f64> {
@@ -193,8 +192,8 @@ impl Step {
     }
 }
 
-/// What is wrong with a time step, if it is so short beside a time constant that single precision keeps less than two bits of
-/// it where a state is near 1.
+/// Error message for a time step that is too short for a time constant: single precision keeps less than two bits of it where
+/// a state is near 1. `None` for longer steps.
 pub(crate) fn lost_step(dt: f64, what: &str, tau: f64) -> Option<String> {
     let least = tau / (1 << 21) as f64;
     (dt < least).then(|| {

@@ -72,7 +72,7 @@ impl DerefMut for Block {
     }
 }
 
-/// What is compiled: a system, or the adjoint of one.
+/// A system, or the adjoint of one.
 pub(crate) trait Wide: Clone + Send + Sync + 'static {
     /// Number of operands.
     const OPERANDS: usize;

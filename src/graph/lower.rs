@@ -1,48 +1,19 @@
-//! What an operator is given to turn itself into dispatches: where its values lie, and on which device.
+//! Input of an operator's lowering to dispatches: the places of its values, and the device.
 
 use crate::engine::{Binding, BufferRef, Target};
-use crate::graph::{Dims, Type};
-
-/// Where a value lies: a range of a buffer, and the element at which its first row starts in there.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Placed {
-    /// The range of a buffer.
-    pub binding: Binding,
-    /// First element of row 0, counted from the binding's start.
-    pub start: usize,
-    /// Shape and extent of the value.
-    pub ty: Type,
-}
-
-/// An input of a dispatch: rows repeat with a period, a single column stands for all.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Operand {
-    /// Where it lies.
-    pub placed: Placed,
-    /// Row `r` of the output reads row `r % period` of the operand.
-    pub period: usize,
-}
-
-/// Where an operator's states lie, one after the other.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PlacedStates {
-    /// All of them; `start` is the first element of the first.
-    pub placed: Placed,
-    /// Each has a history of `steps + 1` blocks of `batch` rows; else one block, as it is now.
-    pub kept: bool,
-}
+use crate::shape::{Dims, Operand, Placed, PlacedStates, Type};
 
 /// The surroundings of one operator as it is lowered.
 pub struct Lower<'a> {
-    /// Where the inputs lie.
+    /// Places of the inputs.
     pub inputs: Vec<Placed>,
-    /// Where the output lies; for an operator with a state, its whole history of `steps + 1` blocks.
+    /// Place of the output; for an operator with a state, its whole history of `steps + 1` blocks.
     pub output: Placed,
     /// Of the output only the current step's rows exist, so that it does not move with the steps of a loop.
     pub rolls: bool,
-    /// Where the words of [`crate::graph::Operator::tables`] lie.
+    /// Places of the words of [`crate::graph::Operator::tables`].
     pub tables: Vec<Binding>,
-    /// Where its states lie, if it has any.
+    /// Places of its states, if it has any.
     pub states: Option<PlacedStates>,
     /// Size of the run.
     pub dims: Dims,

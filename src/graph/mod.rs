@@ -1,16 +1,19 @@
 //! Operators in single-assignment form on values that have a shape and an extent.
 //!
-//! A [`Value`] is a matrix. How many rows it has depends on its [`Extent`]: a `Fixed` value (a constant or
+//! A [`Value`] is a matrix. Its [`Extent`] gives the number of its rows: a `Fixed` value (a constant or
 //! parameter) has rows of its own, an `Example` value one row per item of the minibatch, and a `Sequence`
 //! value one row per time step and item, row `t * batch + b`. An operator with inputs of several extents gives
-//! the largest of them, so that what does not change in time is not computed at each step.
+//! the largest of them, so that a value that is constant in time is not computed at each step.
 //!
 //! The only way back in time is an operator that [delays](Memory): its output at a step does not depend
 //! on its input at that step. Every cycle must hold one.
 
+mod host;
 mod identity;
 mod lower;
+mod memory;
 pub mod reference;
+mod rewrite;
 mod table;
 mod tensor;
 
@@ -19,90 +22,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use host::{Callback, CallbackFactory, HostFunction};
 pub use identity::Identity;
-pub use lower::{Lower, Operand, Placed, PlacedStates};
+pub use lower::Lower;
+pub use memory::Memory;
+pub use rewrite::{Batchable, Batching, Columns, Fusible, Fusion, Relaid};
 pub use table::Table;
 pub use tensor::{Scope, Tensor};
 
 use crate::engine::Dispatch;
 use crate::error::Result;
-
-/// How often a value exists in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Extent {
-    /// Once.
-    Fixed,
-    /// Once per item of the minibatch.
-    Example,
-    /// Once per time step and item.
-    Sequence,
-}
-
-/// Extent and size of a value. `rows` counts for `Fixed` values only and is 1 for the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Type {
-    /// How often it exists.
-    pub extent: Extent,
-    /// Rows of a fixed matrix; 1 for an example or a step.
-    pub rows: usize,
-    /// Columns.
-    pub cols: usize,
-}
-
-impl Type {
-    /// A matrix that exists once.
-    pub fn fixed(rows: usize, cols: usize) -> Self {
-        Self { extent: Extent::Fixed, rows, cols }
-    }
-
-    /// One row of `cols` per example.
-    pub fn example(cols: usize) -> Self {
-        Self { extent: Extent::Example, rows: 1, cols }
-    }
-
-    /// One row of `cols` per time step and example.
-    pub fn sequence(cols: usize) -> Self {
-        Self { extent: Extent::Sequence, rows: 1, cols }
-    }
-
-    /// The same with another number of columns.
-    pub fn with_cols(self, cols: usize) -> Self {
-        Self { cols, ..self }
-    }
-
-    /// Rows of the whole matrix in a run of `dims`.
-    pub fn total_rows(&self, dims: Dims) -> usize {
-        match self.extent {
-            Extent::Fixed => self.rows,
-            Extent::Example => dims.batch,
-            Extent::Sequence => dims.batch * dims.steps,
-        }
-    }
-
-    /// Elements of the whole matrix in a run of `dims`.
-    pub fn elements(&self, dims: Dims) -> usize {
-        self.total_rows(dims) * self.cols
-    }
-}
-
-impl fmt::Display for Type {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.extent {
-            Extent::Fixed => write!(f, "[{}, {}]", self.rows, self.cols),
-            Extent::Example => write!(f, "[example, {}]", self.cols),
-            Extent::Sequence => write!(f, "[step, example, {}]", self.cols),
-        }
-    }
-}
-
-/// Examples at once and time steps of one window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Dims {
-    /// Items of the minibatch.
-    pub batch: usize,
-    /// Time steps.
-    pub steps: usize,
-}
+pub use crate::shape::{Dims, Extent, Operand, Placed, PlacedStates, Type};
 
 /// A value's place in its graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,7 +42,7 @@ pub struct ValueId(pub(crate) usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) usize);
 
-/// Where a value comes from.
+/// Origin of a value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// A trainable array: its index in the network's parameter table.
@@ -134,8 +64,8 @@ pub enum Source {
     },
 }
 
-/// What an operator carries from step to step besides its output: a row for each example, as wide as
-/// [`Operator::state_cols`] says.
+/// A value that an operator carries from step to step in addition to its output: a row of [`Operator::state_cols`] columns
+/// for each example.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
     /// Its name, for probes.
@@ -161,24 +91,24 @@ impl State {
 pub struct Value {
     /// Shape and extent.
     pub ty: Type,
-    /// Where it comes from.
+    /// Its origin.
     pub source: Source,
 }
 
 /// An operator at its place in the graph.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What it computes.
+    /// Its operator.
     pub op: Arc<dyn Operator>,
-    /// What it reads.
+    /// Its inputs.
     pub inputs: Vec<ValueId>,
-    /// What it makes.
+    /// Its output.
     pub output: ValueId,
     /// The object of the user's network that it belongs to.
     pub owner: Arc<str>,
-    /// The objects that it does the work of, each on as many of its columns, where it is more than one.
+    /// The objects whose work it does, each on an equal share of its columns; empty for one object.
     pub shares: Vec<Arc<str>>,
-    /// It is a part of the gradient, or reads one.
+    /// True for a part of the gradient, or an operator that reads one.
     pub backward: bool,
 }
 
@@ -191,7 +121,7 @@ pub struct Graph {
     pub values: Vec<Value>,
     /// All operators; a [`NodeId`] is an index here.
     pub nodes: Vec<Node>,
-    /// The values of states: by operator, number, and whether after the step.
+    /// Values of states by operator, number, and true for after the step.
     states: HashMap<(NodeId, usize, bool), ValueId>,
 }
 
@@ -211,7 +141,7 @@ impl Graph {
         &self.nodes[id.0]
     }
 
-    /// The node that makes a value, where it is one.
+    /// The operator that makes a value; `None` for a parameter, feed or constant.
     pub fn producer(&self, id: ValueId) -> Option<NodeId> {
         match self.values[id.0].source {
             Source::Node(node) | Source::State { node, .. } => Some(node),
@@ -271,7 +201,7 @@ impl Graph {
         output
     }
 
-    /// The value of a `1 x 1` constant, where it is one.
+    /// The number of a constant; `None` for other values.
     pub fn constant(&self, id: ValueId) -> Option<f32> {
         match self.values[id.0].source {
             Source::Constant(c) => Some(c),
@@ -294,21 +224,21 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// Adjoints of the inputs that `adjoint.wanted` asks for, as new operators.
     ///
     /// # Errors
-    /// `None` where the operator has no gradient.
+    /// `None` if the operator has no gradient.
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>>;
 
-    /// What may be done about it where it has no gradient, for messages: empty, or starting with `; `.
+    /// Advice for the message that it has no gradient: empty, or starting with `; `.
     fn instead_of_gradient(&self) -> &'static str {
         ""
     }
 
-    /// What tells it apart from all other operators. Those with equal identities and the same inputs are computed once; an
-    /// operator without one, as one that calls a function of the user's, is never taken for another, whatever it prints.
+    /// Identity among all operators. Operators with equal identities and the same inputs are computed once. An operator
+    /// without one, such as a call of a user's function, is equal to no other.
     fn identity(&self) -> Option<Identity> {
         None
     }
 
-    /// Whether it carries a state from step to step, and so walks through time in order.
+    /// Its dependence on time. An operator with a state walks through time in order.
     fn memory(&self) -> Memory {
         Memory::None
     }
@@ -327,18 +257,18 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
     /// The output in f64 from inputs in f64: slow and obviously right, for the tests and the gradient check.
     fn reference(&self, at: &Reference) -> Vec<f64>;
 
-    /// In a loop, whether it can write its output, and read its inputs, where only the current step's rows exist.
+    /// True if, in a loop, it can write its output and read its inputs with only the current step's rows of them.
     fn rolls(&self) -> bool {
         false
     }
 
-    /// On the CPU, whether it is a sum over time that a loop can make step by step ([`Lower::total`]), and that is bound by
-    /// memory if it is made at once.
+    /// True for a sum over time that a loop on the CPU can make step by step ([`Lower::total`]), and that is bound by memory
+    /// if it is made at once.
     fn totals(&self, _: &[Type]) -> bool {
         false
     }
 
-    /// What it carries from step to step besides its output.
+    /// Values that it carries from step to step in addition to its output.
     fn states(&self) -> &[State] {
         &[]
     }
@@ -348,14 +278,45 @@ pub trait Operator: Any + fmt::Debug + Send + Sync {
         cols
     }
 
-    /// Whether its gradient is the derivative of its output: not where it is another function's, as of a spike. Only then
-    /// can differences of outputs tell whether it is right.
+    /// True if its gradient is the derivative of its output, so that differences of outputs can check it. False for a
+    /// surrogate, such as that of a spike.
     fn own_derivative(&self) -> bool {
         true
     }
 
     /// For an operator that [delays](Memory): the same operator with time running the other way. It is its adjoint.
     fn reversed(&self) -> Option<Arc<dyn Operator>> {
+        None
+    }
+
+    /// The function that the host calls in this operator's place.
+    fn host_call(&self) -> Option<&Callback> {
+        None
+    }
+
+    /// This operator, if it evaluates an elementwise expression that others can be fused with.
+    fn fuse(&self) -> Option<&dyn Fusible> {
+        None
+    }
+
+    /// This operator, if it can run as one with alike operators.
+    fn batch(&self) -> Option<&dyn Batchable> {
+        None
+    }
+
+    /// The output's columns in order, if each is a column of an input.
+    fn columns(&self, _: &[Type]) -> Option<Vec<Columns>> {
+        None
+    }
+
+    /// Terms behind an element of the output, which is worth computing again if they are few. `None` if a row of the output
+    /// depends on more than the same row of the inputs, or if the operator is never computed again.
+    fn terms(&self, _: &[Type]) -> Option<usize> {
+        None
+    }
+
+    /// The same product on transposed weights, if it reads its weights (input 1) across their rows.
+    fn with_transposed_weights(&self) -> Option<Relaid> {
         None
     }
 }
@@ -367,67 +328,7 @@ impl dyn Operator {
     }
 }
 
-/// How an operator depends on time.
-///
-/// An operator whose output is its state stores its history in `steps + 1` blocks of `batch` rows: forward in time, block
-/// `t + 1` is computed from block `t` and the input of step `t`, and block 0 is the state that a window
-/// starts from. Backward in time, block `t` comes from block `t + 1`, and block `steps` is the start.
-/// A delaying operator's output at step `t` is the block that was there *before* the step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
-    /// Each step for itself.
-    None,
-    /// A state that is carried from one step to the next.
-    State {
-        /// The output at a step does not depend on the input at that step.
-        delays: bool,
-        /// Time runs from the last step to the first (adjoints).
-        backward: bool,
-    },
-    /// The output is that of each step, without delay; what is carried are the operator's [`Operator::states`] alone.
-    Scan {
-        /// Time runs from the last step to the first (adjoints).
-        backward: bool,
-    },
-}
-
-impl Memory {
-    /// The output at a step does not depend on the input at that step.
-    pub fn delays(self) -> bool {
-        matches!(self, Memory::State { delays: true, .. })
-    }
-
-    /// Carries a state.
-    pub fn is_state(self) -> bool {
-        self != Memory::None
-    }
-
-    /// First block of the `steps` blocks that are the output; the history has one more.
-    pub fn output_block(self) -> usize {
-        match self {
-            Memory::None | Memory::Scan { .. } => 0,
-            // Forward, the block before a step is `t`, the one after it `t + 1`; backward it is the other way.
-            Memory::State { delays, backward } => usize::from(delays == backward),
-        }
-    }
-
-    /// Time runs from the last step to the first.
-    pub fn backward(self) -> bool {
-        matches!(self, Memory::State { backward: true, .. } | Memory::Scan { backward: true })
-    }
-
-    /// The block that a window starts from, given the number of steps.
-    pub fn start_block(self, steps: usize) -> usize {
-        if self.backward() { steps } else { 0 }
-    }
-
-    /// The first of the `steps` blocks that a state's history holds as it was before, or after, each step.
-    pub fn state_block(self, after: bool) -> usize {
-        usize::from(after != self.backward())
-    }
-}
-
-/// What an operator's gradient is built from.
+/// Input of [`Operator::gradient`].
 pub struct Adjoint<'s> {
     /// The operator's inputs.
     pub inputs: Vec<Tensor<'s>>,
@@ -455,21 +356,21 @@ pub struct Reference<'a> {
     /// Rows of this evaluation: all rows of a fixed output, else `batch`.
     pub rows: usize,
     /// Each input's rows at this step (fixed: all; example: `batch`; sequence: those of this step, or of all
-    /// steps where the output has a smaller extent).
+    /// steps if the output has a smaller extent).
     pub inputs: Vec<&'a [f64]>,
-    /// What was carried to the step: `batch` rows of the output's columns of the previous output, then those of each
+    /// Values carried to the step: `batch` rows of the output's columns of the previous output, then those of each
     /// state; empty without a memory. The result holds the same after the step.
     pub state: &'a [f64],
-    /// The step, where the output is a sequence; else 0.
+    /// The step if the output is a sequence; else 0.
     pub step: usize,
     /// Examples at once.
     pub dims: Dims,
-    /// Whether results are rounded to 32 bits, so that what cancels inside of an operator is to be as well.
+    /// True if results are rounded to 32 bits; differences inside of an operator are then rounded as well.
     pub single: bool,
 }
 
 impl Reference<'_> {
-    /// A number as a device holds it, where results are rounded.
+    /// A number, rounded to 32 bits if results are.
     pub fn held(&self, x: f64) -> f64 {
         if self.single { f64::from(x as f32) } else { x }
     }

@@ -11,11 +11,11 @@ use crate::graph::{Extent, Graph, Memory, NodeId, Reference, Source, ValueId};
 
 /// The values `wanted` of a graph, each as a whole: row `t * batch + b` of a sequence.
 ///
-/// `source` gives the whole of a parameter or feed. States start where their operators say, outputs at zero.
+/// `source` gives the whole of a parameter or feed. States start at the values of their operators, outputs at zero.
 ///
 /// # Errors
-/// [`Error::CycleWithoutDelay`] where a step needs its own result, [`Error::Shape`] where a source has another size
-/// than its type says.
+/// [`Error::CycleWithoutDelay`] if a step needs its own result, [`Error::Shape`] if a source does not have the size of
+/// its type.
 pub fn evaluate(
     graph: &Graph,
     wanted: &[ValueId],
@@ -24,7 +24,7 @@ pub fn evaluate(
     evaluate_with(graph, wanted, None, source)
 }
 
-/// Random errors of an evaluation, as rounding makes them: they show how much the errors of other arithmetic may matter.
+/// Random errors of an evaluation, like those of rounding: they show the effect of another order of arithmetic.
 #[derive(Clone, Copy, Debug)]
 pub struct Noise<'a> {
     /// Other seeds draw other errors.
@@ -33,7 +33,7 @@ pub struct Noise<'a> {
     pub share: f64,
     /// Feeds that are read with errors: not those that hold classes, keys or words.
     pub feeds: &'a [usize],
-    /// Whether results are rounded to 32 bits, so that what is beyond their range becomes infinite.
+    /// True if results are rounded to 32 bits, so that numbers beyond their range become infinite.
     pub single: bool,
 }
 
@@ -112,7 +112,7 @@ impl Walk<'_> {
         steps.map(|t| (n, first + t)).collect()
     }
 
-    /// Rows of a value at step `t`, or at all steps; what they are made of must be there.
+    /// Rows of a value at step `t`, or at all steps; their cells must have been computed.
     fn rows(&self, value: ValueId, t: Option<usize>) -> Vec<f64> {
         let ty = self.graph.ty(value);
         if self.graph.producer(value).is_some() {
@@ -140,7 +140,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What an operator reads of a value at step `t`.
+    /// Rows of a value that an operator reads at step `t`, with errors.
     fn read(&self, value: ValueId, t: Option<usize>) -> Vec<f64> {
         let mut rows = self.rows(value, t);
         let exact = |noise: &Noise<'_>| match self.graph.values[value.0].source {
@@ -179,7 +179,7 @@ impl Walk<'_> {
         memory.is_state() && block == memory.start_block(self.graph.dims.steps)
     }
 
-    /// What must be there before a cell can be computed.
+    /// Cells that a cell is computed from.
     fn needs(&self, cell: Cell) -> Vec<Cell> {
         if self.is_start(cell) {
             return Vec::new();

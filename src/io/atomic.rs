@@ -1,4 +1,4 @@
-//! Files that are either the old one or the new one, whole, whatever fails in between.
+//! Atomic file writes: whatever fails, the file is either the old or the new one as a whole.
 
 use std::fs::File;
 use std::io::{BufWriter, ErrorKind, Write};
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::io::temporary::Temporary;
 
-/// Writes a file by way of a temporary file in the same directory, which takes its name at the end.
+/// Writes a file by way of a temporary file in the same directory, which is renamed at the end.
 ///
-/// The new content is on the disk before it replaces the old one: a full disk, a crash or an error of `fill`
-/// leaves the old file as it was, and no temporary file behind.
+/// The new content is synced to disk before it replaces the old file. A full disk, a crash or an error of `fill` leaves the
+/// old file unchanged and no temporary file behind.
 ///
 /// # Errors
-/// [`Error::Io`] with the path when `fill`, the disk or the rename fails; [`Error::File`] when something that
-/// is not a regular file (a directory, a device) stands at `path`.
+/// [`Error::Io`] with the path if `fill`, the disk or the rename fails; [`Error::File`] if `path` exists and is not a regular
+/// file (a directory or a device).
 pub fn write_atomic(
     path: impl AsRef<Path>,
     fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
@@ -27,14 +27,14 @@ pub fn write_atomic(
     file.finish()
 }
 
-/// A file under construction beside the place that it takes in the end. Dropped before, it leaves nothing behind.
+/// A file under construction next to its destination. Dropped unfinished, it leaves nothing behind.
 pub struct NewFile {
     file: Temporary,
     path: PathBuf,
 }
 
 impl NewFile {
-    /// Starts a file that will be at `path`.
+    /// Starts a file with the destination `path`.
     ///
     /// # Errors
     /// As [`write_atomic`].
@@ -48,30 +48,30 @@ impl NewFile {
         Ok(Self { file, path: path.into() })
     }
 
-    /// The file as it is so far.
+    /// The temporary file.
     pub fn file(&mut self) -> &mut File {
         self.file.file()
     }
 
-    /// An error of this file, under the name that it will have.
+    /// Wraps an I/O error with the destination's path.
     pub fn error(&self, error: std::io::Error) -> Error {
         Error::io("write", &self.path, error)
     }
 
-    /// Puts the file in its place without waiting for the disk: other processes see the old file or the new one, but
-    /// after a crash of the machine it may be neither.
+    /// Moves the file to its destination without syncing. Other processes see the old or the new file, but after a crash of the
+    /// machine it may be damaged.
     ///
     /// # Errors
-    /// When the rename fails.
+    /// A rename that fails.
     pub fn finish_without_sync(self) -> Result<()> {
         let Self { file, path } = self;
         file.persist(&path).map_err(|e| Error::io("write", &path, e))
     }
 
-    /// Puts the file in its place, when it is on the disk.
+    /// Syncs the file and moves it to its destination.
     ///
     /// # Errors
-    /// When the disk or the rename fails.
+    /// A disk or rename that fails.
     pub fn finish(self) -> Result<()> {
         let Self { mut file, path } = self;
         let end = || {
@@ -83,7 +83,7 @@ impl NewFile {
     }
 }
 
-/// The directory that a file lies in.
+/// Directory of a file's path.
 pub fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -91,8 +91,8 @@ pub fn directory(path: &Path) -> &Path {
     }
 }
 
-/// Makes the rename itself survive a crash. Some network file systems cannot sync a directory: the file is in
-/// place all the same, so that is not an error.
+/// Syncs the directory, so that the rename survives a crash. Some network file systems cannot do this; since the file is in
+/// place anyway, that is not an error.
 fn sync_directory(directory: &Path) -> std::io::Result<()> {
     if cfg!(not(unix)) {
         return Ok(()); // a directory cannot be opened as a file there

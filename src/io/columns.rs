@@ -1,4 +1,4 @@
-//! Tables of examples: which columns are inputs, and what an example should be answered with.
+//! Tables of examples: input columns and target columns.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use crate::error::{Error, Result};
 use crate::io::csv::{Columns, read_csv_with};
 use crate::io::dataset::{Dataset, Wanted, scaled};
 
-/// 32-bit floats hold every integer up to here, so a class index below it is exact.
-const MOST_CLASSES: f32 = (1 << 24) as f32;
+/// Largest number of classes. 32-bit floats represent integers up to here exactly.
+const MAX_CLASSES: f32 = (1 << 24) as f32;
 
 /// The column of a table that holds the class index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,12 +23,12 @@ pub enum LabelColumn {
     Index(usize),
 }
 
-/// What an example should be answered with.
+/// Targets of an example.
 #[derive(Clone, Copy)]
 pub(crate) enum Answers {
     /// A class.
     Class(LabelColumn),
-    /// Numbers in so many columns at the end.
+    /// Numbers in this many columns at the end.
     Numbers(usize),
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn load_csv(
     scale: f32,
     wanted: Option<Wanted<'_>>,
 ) -> Result<Dataset> {
-    // A target of NaN does not count.
+    // NaN marks targets that do not count.
     let gaps = |column: usize, columns: usize| match answers {
         Answers::Class(LabelColumn::First) => column == 0,
         Answers::Class(LabelColumn::Last) => column + 1 == columns,
@@ -51,7 +51,7 @@ pub(crate) fn load_csv(
     };
     let right = |columns: usize| match (wanted, columns.checked_sub(own)) {
         (Some(wanted), Some(inputs @ 1..)) => wanted.check(path, inputs),
-        // There is an error of its own for tables without inputs.
+        // Tables without inputs are reported separately.
         _ => Ok(()),
     };
     let table = read_csv_with(path, Columns { right: &right, gaps: &gaps })?;
@@ -72,7 +72,7 @@ pub(crate) fn load_csv(
     Ok(Dataset { inputs: scaled(path, inputs, scale)?, targets })
 }
 
-/// Inputs, and the class index of each example.
+/// Splits a table into inputs and the class index of each example.
 fn with_label(path: &Path, mut table: Array2<f32>, label: LabelColumn) -> Result<(Array2<f32>, Array2<f32>)> {
     let columns = table.ncols();
     if columns < 2 {
@@ -90,11 +90,11 @@ fn with_label(path: &Path, mut table: Array2<f32>, label: LabelColumn) -> Result
     };
     let targets = table.column(label).to_owned().insert_axis(Axis(1));
     for (row, &value) in targets.iter().enumerate() {
-        let class = (0.0..MOST_CLASSES).contains(&value) && value.fract() == 0.0;
+        let class = (0.0..MAX_CLASSES).contains(&value) && value.fract() == 0.0;
         if !class && !value.is_nan() {
             let problem = format!(
                 "the label of example {} is {value}; labels are class indices, whole numbers from 0 and below \
-                 {MOST_CLASSES} (for numbers to be given, say [data] targets = 1)",
+                 {MAX_CLASSES} (for numbers to be given, say [data] targets = 1)",
                 row + 1
             );
             return Err(Error::file(path, problem));

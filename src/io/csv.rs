@@ -1,4 +1,4 @@
-//! Tables of numbers as comma-separated text, plain or packed with gzip.
+//! Comma-separated tables of numbers, plain or gzipped.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,41 +8,39 @@ use ndarray::Array2;
 use crate::error::{Error, Result};
 use crate::io::Source;
 
-/// Packed text is read up to so many bytes. The length of a plain file is its own limit, but a small gzip file
-/// can unpack to any size.
-const MOST_UNPACKED: u64 = 1 << 32;
+/// Limit on unpacked bytes. A plain file is limited by its own length, but a small gzip file can unpack to any size.
+const MAX_UNPACKED: u64 = 1 << 32;
 
-/// Reads a table of finite numbers.
+/// Reads a table of finite numbers from a CSV file.
 ///
-/// The first line is taken as a header and left out if none of its fields is a number. Blank lines and spaces
-/// around a number do not matter.
+/// The first line is skipped as a header if none of its fields is a number. Blank lines, and spaces around numbers, are
+/// ignored.
 ///
 /// # Errors
-/// [`Error::Io`], also for damaged gzip data; [`Error::File`] with line and column for a field that is not a
-/// finite number in the range of 32-bit floats and for a line with more or fewer fields than those before it,
-/// and for a table without rows.
+/// [`Error::Io`], also for corrupt gzip data; [`Error::File`] with line and column for a field that is not a finite 32-bit
+/// float, for a line with a different number of fields, and for a table without rows.
 pub fn read_csv(path: impl AsRef<Path>) -> Result<Array2<f32>> {
     read_csv_with(path.as_ref(), Columns { right: &|_| Ok(()), gaps: &|_, _| false })
 }
 
-/// What is known of a table's columns.
+/// Expectations about a table's columns.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
-    /// An error where their number is wrong; asked before more than a line is unpacked.
+    /// Rejects a wrong number of columns, before more than one line is unpacked.
     pub right: &'a dyn Fn(usize) -> Result<()>,
-    /// Whether NaN may stand in a column; it gets that column and the number of columns.
+    /// True if a column may contain NaN; arguments are the column's index and the number of columns.
     pub gaps: &'a dyn Fn(usize, usize) -> bool,
 }
 
-/// Reads a table of which something is known.
+/// Reads a table with expectations about its columns.
 pub(super) fn read_csv_with(path: &Path, columns: Columns<'_>) -> Result<Array2<f32>> {
-    read_limited(path, MOST_UNPACKED, columns)
+    read_limited(path, MAX_UNPACKED, columns)
 }
 
 fn read_limited(path: &Path, most_unpacked: u64, columns: Columns<'_>) -> Result<Array2<f32>> {
     let source = Source::open(path)?;
     let limit = if source.gzip { most_unpacked } else { u64::MAX };
-    // With a line feed after the last line, too, the reader always stands just behind a record's line.
+    // A final line feed ensures that the reader always stops right after a record's line.
     let text = source.reader.take(limit).chain(&b"\n"[..]);
     let mut table = ::csv::ReaderBuilder::new()
         .has_headers(false)
@@ -97,7 +95,7 @@ fn read_limited(path: &Path, most_unpacked: u64, columns: Columns<'_>) -> Result
     Array2::from_shape_vec((rows, width), values).map_err(|e| Error::file(path, e.to_string()))
 }
 
-/// A header has no number in it, and is not just commas.
+/// True for a line without numbers that is not only commas.
 fn is_header(line: &::csv::ByteRecord) -> bool {
     let is_number = |field| std::str::from_utf8(field).is_ok_and(|text| text.parse::<f32>().is_ok());
     !line.iter().any(is_number) && line.iter().any(|field| !field.is_empty())
@@ -118,7 +116,7 @@ fn parse(field: &[u8], gap: bool) -> Result<f32, &'static str> {
     }
 }
 
-/// A field as it can be put into a message: not too long, no control characters.
+/// A field for a message: shortened, without control characters.
 fn show(field: &[u8]) -> String {
     let text = String::from_utf8_lossy(&field[..field.len().min(40)]);
     format!("'{}'", text.escape_debug())

@@ -1,4 +1,4 @@
-//! Examples to learn from, and their parts.
+//! Data sets and their parts.
 
 use std::path::Path;
 
@@ -6,33 +6,33 @@ use ndarray::{Array2, Axis};
 
 use crate::error::{Error, Result};
 
-/// Examples: inputs and what a network should answer to them.
+/// Examples: inputs and targets.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dataset {
-    /// Examples × features.
+    /// Inputs, examples × features.
     pub inputs: Array2<f32>,
-    /// Examples × 1: the index of each example's class, from 0; or examples × the numbers that a network should
-    /// give. NaN where a target does not count.
+    /// Targets: class indices from 0, examples × 1; or desired outputs, examples × numbers. NaN marks a target that does not
+    /// count.
     pub targets: Array2<f32>,
 }
 
 impl Dataset {
-    /// The number of examples.
+    /// Number of examples.
     pub fn len(&self) -> usize {
         self.inputs.nrows()
     }
 
-    /// Whether there are no examples.
+    /// True if there are no examples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The numbers that describe one example.
+    /// Number of input values per example.
     pub fn features(&self) -> usize {
         self.inputs.ncols()
     }
 
-    /// The examples with these indices, in this order.
+    /// The examples at these indices, in this order.
     ///
     /// # Panics
     /// If an index is not below [`len`](Self::len).
@@ -41,17 +41,17 @@ impl Dataset {
     }
 }
 
-/// What the examples are for.
+/// Expected size of examples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted<'a> {
-    /// The node that gets them.
+    /// Name of the node that receives them.
     pub node: &'a str,
-    /// The numbers that it takes of each example.
+    /// Number of values that the node takes per example.
     pub numbers: usize,
 }
 
 impl Wanted<'_> {
-    /// Whether examples of a file are of the right size.
+    /// Checks the size of a file's examples.
     pub(super) fn check(&self, path: &Path, numbers: usize) -> Result<()> {
         if numbers == self.numbers {
             return Ok(());
@@ -61,21 +61,20 @@ impl Wanted<'_> {
     }
 }
 
-/// What was read: the parts of a data set.
+/// The parts of a data set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Splits {
-    /// The examples to learn from; never empty.
+    /// Training examples; never empty.
     pub train: Dataset,
-    /// Examples kept back from training to watch it; `None` if none were asked for, and never empty.
+    /// Validation examples; `None` if none were requested, else not empty.
     pub validation: Option<Dataset>,
-    /// Examples that only the finished network sees; `None` if there are no test files and none were asked
-    /// for, and never empty.
+    /// Test examples; `None` if there are no test files and none were requested, else not empty.
     pub test: Option<Dataset>,
-    /// One more than the largest class index in any part; 0 where targets are no classes.
+    /// One more than the largest class index in any part; 0 if targets are not classes.
     pub classes: usize,
 }
 
-/// Inputs times a scale; what is not finite then is an error.
+/// Multiplies inputs by a scale; values that are not finite afterwards are an error.
 pub(super) fn scaled(path: &Path, mut inputs: Array2<f32>, scale: f32) -> Result<Array2<f32>> {
     if !scale.is_finite() || scale == 0.0 {
         return Err(Error::invalid("scale", format!("{scale} is not a finite number other than 0")));

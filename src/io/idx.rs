@@ -1,7 +1,7 @@
-//! IDX files, the format of MNIST and its relatives: plain or packed with gzip.
+//! IDX files, the format of MNIST and its successors, plain or gzipped.
 //!
-//! Two zero bytes, a type byte, the number of dimensions, each dimension as a big-endian 32-bit number, and
-//! then the values in row-major order.
+//! A file consists of two zero bytes, a type byte, the number of dimensions, each dimension as a big-endian 32-bit number, and
+//! the values in row-major order.
 
 use std::io::Read;
 use std::path::Path;
@@ -9,39 +9,39 @@ use std::path::Path;
 use crate::error::{Error, Result};
 use crate::io::Source;
 
-/// The type byte of unsigned bytes, the only type that the data sets in this format use.
+/// Type byte of unsigned bytes, the only type used by data sets in this format.
 const UNSIGNED_BYTE: u8 = 0x08;
 
 /// An array of bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idx {
-    /// The dimensions, at least one; for images: count, height, width.
+    /// Dimensions, at least one; for images: count, height, width.
     pub shape: Vec<usize>,
-    /// The values in row-major order.
+    /// Values in row-major order.
     pub data: Vec<u8>,
 }
 
-/// Reads an IDX file of unsigned bytes; a file packed with gzip is told by its first bytes.
+/// Reads an IDX file of unsigned bytes. Gzip is detected by the first bytes.
 ///
 /// # Errors
-/// [`Error::Io`], also for damaged gzip data; [`Error::File`] for a file that is not IDX, of another type,
-/// or whose values are more or fewer than its dimensions say.
+/// [`Error::Io`], also for corrupt gzip data; [`Error::File`] for a file that is not IDX or of another type, or whose number of
+/// values differs from its dimensions.
 pub fn read_idx(path: impl AsRef<Path>) -> Result<Idx> {
     Packed::open(path.as_ref())?.read()
 }
 
-/// An IDX file of which the header was read.
+/// An IDX file whose header has been read.
 pub(super) struct Packed<'a> {
     path: &'a Path,
     source: Source,
-    /// The dimensions.
+    /// Dimensions.
     pub shape: Vec<usize>,
-    /// Bytes that they need.
+    /// Number of bytes for these dimensions.
     promised: u64,
 }
 
 impl<'a> Packed<'a> {
-    /// Reads the header, and compares the dimensions with the length of the file.
+    /// Reads the header and compares the dimensions with the length of the file.
     pub fn open(path: &'a Path) -> Result<Self> {
         let mut source = Source::open(path)?;
         let shape = read_header(path, &mut source)?;
@@ -70,7 +70,7 @@ impl<'a> Packed<'a> {
 
     /// Reads the values.
     pub fn read(mut self) -> Result<Idx> {
-        // One more than promised is enough to know that there are too many, however many a gzip file unpacks to.
+        // One byte more than promised shows that there are too many, however many a gzip file unpacks to.
         let mut data = Vec::new();
         let read = (&mut self.source.reader).take(self.promised + 1).read_to_end(&mut data);
         read.map_err(|e| Error::io("read", self.path, e))?;
@@ -120,7 +120,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
     use std::io::Write;
 
-    /// The bytes of an IDX file, true or not.
+    /// The bytes of an IDX file, valid or not.
     pub(crate) fn idx_bytes(kind: u8, shape: &[u32], data: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0, 0, kind, shape.len() as u8];
         bytes.extend(shape.iter().flat_map(|side| side.to_be_bytes()));
@@ -180,7 +180,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn too_few_and_too_many_values_are_told_apart() {
+    fn too_few_and_too_many_values_give_different_errors() {
         for pack in [<[u8]>::to_vec, gzip] {
             let message = problem(&pack(&idx_bytes(8, &[2, 3], &[0; 5])));
             assert!(message.contains("[2, 3] need 6 bytes, but 5 follow"), "{message}");

@@ -1,4 +1,4 @@
-//! Images and labels in two IDX files as examples.
+//! Examples from two IDX files: images and labels.
 
 use std::path::{Path, PathBuf};
 
@@ -8,15 +8,15 @@ use crate::error::{Error, Result};
 use crate::io::dataset::{Dataset, Wanted, scaled};
 use crate::io::idx::Packed;
 
-/// The files of images and of their class indices.
+/// Paths of images and of their class indices.
 pub(crate) struct IdxPair {
     pub images: PathBuf,
     pub labels: PathBuf,
 }
 
-/// Reads both files; what `wanted` says is compared before anything is unpacked.
+/// Reads both files; their headers and `wanted` are checked before anything is unpacked.
 pub(crate) fn load_idx(pair: &IdxPair, scale: f32, wanted: Option<Wanted<'_>>) -> Result<Dataset> {
-    // All that the headers tell is compared before anything is unpacked.
+    // Check the headers before unpacking.
     let (images, labels) = (Packed::open(&pair.images)?, Packed::open(&pair.labels)?);
     let (&[count, ref sides @ ..], [labelled]) = (&images.shape[..], &labels.shape[..]) else {
         let problem = format!("labels need 1 dimension, but these are {:?}", labels.shape);
@@ -44,7 +44,7 @@ pub(crate) fn load_idx(pair: &IdxPair, scale: f32, wanted: Option<Wanted<'_>>) -
     Ok(Dataset { inputs: scaled(&pair.images, inputs, scale)?, targets })
 }
 
-/// Refuses images to test with of another size than those to learn from.
+/// Rejects test images of another size than the training images.
 pub(crate) fn check_same_features(
     train_file: &Path,
     train: &Dataset,

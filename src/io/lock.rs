@@ -1,4 +1,4 @@
-//! Directories that one process at a time writes into.
+//! Directory locks: one process at a time writes into a directory.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -9,9 +9,9 @@ use crate::io::temporary::live;
 
 const NAME: &str = ".nengo-wgpu.lock";
 
-/// A directory in use by this process. Dropped, it is free again.
+/// A lock on a directory, released on drop.
 ///
-/// A lock of the operating system is held on a file in it, `.nengo-wgpu.lock`, so that a killed process holds nothing.
+/// It is an operating system lock on the file `.nengo-wgpu.lock` in the directory, so a killed process holds nothing.
 #[derive(Debug)]
 pub struct DirectoryLock {
     directory: PathBuf,
@@ -21,15 +21,15 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Takes a directory that exists. On file systems without locks it is taken as if nobody else used it.
+    /// Locks an existing directory. On file systems without locks it succeeds unconditionally.
     ///
     /// # Errors
-    /// A directory that another process, or another part of this one, has taken; one that cannot be written into.
+    /// A directory locked by another process or another part of this one; a directory that cannot be written.
     pub fn take(directory: impl AsRef<Path>) -> Result<Self> {
         let directory = directory.as_ref();
         let path = directory.join(NAME);
         loop {
-            // A signal that ends the process finds the file listed, or not made yet.
+            // A signal that ends the process finds the file either listed or not created yet.
             let mut live = live();
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false);
@@ -44,7 +44,7 @@ impl DirectoryLock {
                 );
                 return Err(Error::file(directory, problem));
             }
-            // Whoever held it before may have removed the file after it was opened here.
+            // The previous holder may have removed the file after it was opened here.
             if !is_at(&file, &path) {
                 continue;
             }
@@ -57,7 +57,7 @@ impl DirectoryLock {
         }
     }
 
-    /// The directory, as it was named.
+    /// The directory as given.
     pub fn directory(&self) -> &Path {
         &self.directory
     }
@@ -73,7 +73,7 @@ impl Drop for DirectoryLock {
     }
 }
 
-/// Whether an open file is the one at `path`.
+/// True if an open file is the one at `path`.
 #[cfg(unix)]
 fn is_at(file: &File, path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -84,7 +84,7 @@ fn is_at(file: &File, path: &Path) -> bool {
     }
 }
 
-/// (There, a lock's file is never removed.)
+/// On other systems a lock's file is never removed.
 #[cfg(not(unix))]
 fn is_at(_: &File, _: &Path) -> bool {
     true
@@ -103,7 +103,7 @@ mod tests {
         assert!(message.contains(&dir.path().display().to_string()) && message.contains(&id), "{message}");
         drop(lock);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), usize::from(!cfg!(unix)));
-        // What a killed process leaves.
+        // A killed process leaves this behind.
         std::fs::write(dir.path().join(NAME), "1\n").unwrap();
         drop(DirectoryLock::take(dir.path()).unwrap());
         assert!(DirectoryLock::take(dir.path().join("missing")).is_err());

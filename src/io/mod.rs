@@ -1,18 +1,24 @@
-//! Files: parameters, data sets and tables, read with suspicion and written atomically.
+//! Files: parameters, data sets and tables, validated when read and written atomically.
 //!
-//! No size that a file claims is believed before it was compared with the file's real length, and every
-//! error names the file with what was found and what was expected.
+//! Sizes claimed by a file are compared with its real length before use. Every error names the file, what was found and what
+//! was expected.
 
+#[doc(hidden)]
 pub mod atomic;
 pub(crate) mod columns;
 pub mod csv;
 pub mod dataset;
 pub mod idx;
 pub(crate) mod images;
+#[doc(hidden)]
 pub mod lock;
+#[doc(hidden)]
 pub mod npy;
+#[doc(hidden)]
 pub mod params;
+#[doc(hidden)]
 pub mod table;
+#[doc(hidden)]
 pub mod temporary;
 
 use std::fs::File;
@@ -24,12 +30,12 @@ use flate2::bufread::MultiGzDecoder;
 use crate::error::{Error, Result};
 pub use columns::LabelColumn;
 
-/// Deflate writes at most 258 bytes per two bits, so no gzip file unpacks to more than this times its length.
-const MOST_GZIP_EXPANSION: u64 = 1032;
+/// Largest expansion of gzip: Deflate writes at most 258 bytes per two bits.
+const MAX_GZIP_EXPANSION: u64 = 1032;
 
-/// Opens a regular file and gives its length; pipes, devices and directories have no length to check against.
+/// Opens a regular file and returns its length. Pipes, devices and directories have no length to check against.
 fn open(path: &Path) -> Result<(File, u64)> {
-    // Asked before opening, because opening a named pipe waits for a writer.
+    // Check before opening, since opening a named pipe waits for a writer.
     let about = std::fs::metadata(path).map_err(|e| Error::io("read", path, e))?;
     if !about.is_file() {
         return Err(Error::file(path, "this is not a regular file"));
@@ -38,7 +44,7 @@ fn open(path: &Path) -> Result<(File, u64)> {
     Ok((file, about.len()))
 }
 
-/// Bytes of memory that are free on this machine, or that its container allows, where the system tells.
+/// Free memory in bytes on this machine or in its container, where the system reports it.
 fn free_memory() -> Option<u64> {
     let about = std::fs::read_to_string("/proc/meminfo").ok()?;
     let free = about.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -47,7 +53,7 @@ fn free_memory() -> Option<u64> {
     Some(container.trim().parse().map_or(1024 * free, |most: u64| most.min(1024 * free)))
 }
 
-/// Room for `more` numbers, of which the same again is taken when examples are split; an error where memory does not hold them.
+/// Reserves room for `more` numbers, of which splitting the examples needs a second copy. Fails if memory is too small.
 fn reserve(path: &Path, numbers: &mut Vec<f32>, more: usize) -> Result<()> {
     let bytes = 4 * (numbers.len() as u64).saturating_add(more as u64);
     let free = free_memory();
@@ -62,26 +68,26 @@ fn reserve(path: &Path, numbers: &mut Vec<f32>, more: usize) -> Result<()> {
     Ok(())
 }
 
-/// The bytes of a file that may be packed with gzip.
+/// Contents of a file that may be gzipped.
 struct Source {
-    /// The unpacked bytes.
+    /// Reader of the unpacked bytes.
     reader: Box<dyn Read>,
-    /// Whether the file is packed.
+    /// True if the file is gzipped.
     gzip: bool,
-    /// The length of the file as it lies on the disk.
+    /// Length of the file on disk.
     stored: u64,
-    /// No more bytes than this can come out of `reader`.
+    /// Upper bound on the number of unpacked bytes.
     most: u64,
 }
 
 impl Source {
-    /// Opens `path`; gzip is told by its first two bytes, not by the file's name.
+    /// Opens `path`. Gzip is detected by the first two bytes, not by the file's name.
     fn open(path: &Path) -> Result<Self> {
         let (file, stored) = open(path)?;
         let mut file = BufReader::with_capacity(1 << 16, file);
         let gzip = file.fill_buf().map_err(|e| Error::io("read", path, e))?.starts_with(&[0x1f, 0x8b]);
         if gzip {
-            let most = stored.saturating_mul(MOST_GZIP_EXPANSION);
+            let most = stored.saturating_mul(MAX_GZIP_EXPANSION);
             Ok(Self { reader: Box::new(MultiGzDecoder::new(file)), gzip, stored, most })
         } else {
             Ok(Self { reader: Box::new(file), gzip, stored, most: stored })

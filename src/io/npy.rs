@@ -1,7 +1,7 @@
-//! NumPy's files, written part by part: arrays that are larger than the memory.
+//! NumPy files, written block by block for arrays larger than memory.
 //!
-//! The format is that of numpy's `numpy.lib.format`, version 1.0: 32-bit floats, little-endian, in C order. An `.npz`
-//! file is a zip archive of such files, here without compression.
+//! The format is version 1.0 of `numpy.lib.format`: 32-bit floats, little-endian, in C order. An `.npz` file is a zip archive of
+//! such files, here without compression.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -14,10 +14,10 @@ use zip::write::SimpleFileOptions;
 use crate::error::{Error, Result};
 use crate::io::atomic::{NewFile, directory};
 
-/// (examples, rows, size)
+/// Shape of an array: (examples, rows, size).
 pub type Shape = [usize; 3];
 
-/// An `.npy` file under construction. Dropped before it is finished, it leaves nothing behind.
+/// An `.npy` file under construction. Dropped unfinished, it leaves nothing behind.
 pub struct NpyFile {
     file: NewFile,
     path: PathBuf,
@@ -25,10 +25,10 @@ pub struct NpyFile {
 }
 
 impl NpyFile {
-    /// Starts a file of an array of this shape. What is not written stays zero.
+    /// Starts a file for an array of this shape. Elements that are not written are zero.
     ///
     /// # Errors
-    /// A file that cannot be made.
+    /// A file that cannot be created, or a disk that is too small.
     pub fn create(path: impl AsRef<Path>, shape: Shape) -> Result<Self> {
         let path = path.as_ref();
         let mut file = NewFile::create(path)?;
@@ -36,16 +36,16 @@ impl NpyFile {
         Ok(Self { file, path: path.into(), body })
     }
 
-    /// Writes a block of rows, from this example and row on.
+    /// Writes a block of rows, starting at this example and row.
     ///
     /// # Errors
-    /// A block that lies outside of the array, or a disk that is full.
+    /// A block outside the array, or a full disk.
     pub fn write(&mut self, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
         self.body.check(&self.path, example, row, values)?;
         self.body.write(self.file.file(), example, row, values).map_err(|e| self.file.error(e))
     }
 
-    /// Keeps the first `examples` and `rows` alone, as of a run that ended early.
+    /// Truncates the array to its first `examples` and `rows`, after a run that ended early.
     ///
     /// # Errors
     /// A disk that fails.
@@ -54,16 +54,16 @@ impl NpyFile {
         kept.and_then(|()| self.file.file().set_len(self.body.end())).map_err(|e| self.file.error(e))
     }
 
-    /// Puts the file in its place.
+    /// Moves the file to its destination.
     ///
     /// # Errors
-    /// When the disk or the rename fails.
+    /// A disk or rename that fails.
     pub fn finish(self) -> Result<()> {
         self.file.finish()
     }
 }
 
-/// An `.npz` file under construction. Its arrays wait in a temporary file beside it, since an archive is written in one go.
+/// An `.npz` file under construction. Its arrays are kept in a temporary file, since an archive is written sequentially.
 pub struct NpzFile {
     file: NewFile,
     path: PathBuf,
@@ -75,7 +75,7 @@ impl NpzFile {
     /// Starts an archive without arrays.
     ///
     /// # Errors
-    /// A file that cannot be made.
+    /// A file that cannot be created.
     pub fn create(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let file = NewFile::create(path)?;
@@ -83,10 +83,10 @@ impl NpzFile {
         Ok(Self { file, path: path.into(), waiting, arrays: Vec::new() })
     }
 
-    /// Adds an array and gives its number. The name must be one that no other array has.
+    /// Adds an array and returns its index. The name must be unique.
     ///
     /// # Errors
-    /// A disk that is too small for it.
+    /// A disk that is too small.
     pub fn add(&mut self, name: &str, shape: Shape) -> Result<usize> {
         let start = self.arrays.last().map_or(0, |(_, body)| body.end());
         let body = Body::start(&mut self.waiting, start, shape).map_err(|e| self.file.error(e))?;
@@ -94,7 +94,7 @@ impl NpzFile {
         Ok(self.arrays.len() - 1)
     }
 
-    /// Writes a block of rows of an array, from this example and row on.
+    /// Writes a block of rows of an array, starting at this example and row.
     ///
     /// # Errors
     /// As [`NpyFile::write`].
@@ -110,7 +110,7 @@ impl NpzFile {
         body.write(&mut self.waiting, example, row, values).map_err(|e| self.file.error(e))
     }
 
-    /// As [`NpyFile::keep`], of an array.
+    /// Truncates an array like [`NpyFile::keep`].
     ///
     /// # Errors
     /// A disk that fails.
@@ -119,10 +119,10 @@ impl NpzFile {
         body.keep(&mut self.waiting, examples, rows).map_err(|e| self.file.error(e))
     }
 
-    /// Packs the arrays and puts the archive in its place.
+    /// Writes the archive and moves it to its destination.
     ///
     /// # Errors
-    /// When the disk or the rename fails.
+    /// A disk or rename that fails.
     pub fn finish(mut self) -> Result<()> {
         let pack = |to: &mut File, from: &mut File, arrays: &[(String, Body)]| {
             let mut zip = ZipWriter::new(BufWriter::new(to));
@@ -140,18 +140,18 @@ impl NpzFile {
     }
 }
 
-/// An array's place in its file.
+/// Location of an array in its file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Body {
     pub shape: Shape,
-    /// Where its header begins.
+    /// Offset of its header.
     start: u64,
-    /// Bytes of the header.
+    /// Length of the header in bytes.
     header: u64,
 }
 
 impl Body {
-    /// Writes the header at `start`, and makes room for the elements: a disk that is too small is told now.
+    /// Writes the header at `start` and reserves room for the elements, so that a disk that is too small fails early.
     pub fn start(file: &mut File, start: u64, shape: Shape) -> io::Result<Self> {
         let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("{shape:?} floats"));
         let bytes = shape.iter().try_fold(4_u64, |n, &d| n.checked_mul(d as u64)).ok_or_else(too_large)?;
@@ -164,22 +164,22 @@ impl Body {
         Ok(body)
     }
 
-    /// Bytes of header and elements.
+    /// Length of header and elements in bytes.
     fn bytes(&self) -> u64 {
         self.header + 4 * self.shape.iter().product::<usize>() as u64
     }
 
-    /// Where its first element is.
+    /// Offset of its first element.
     pub fn first(&self) -> u64 {
         self.start + self.header
     }
 
-    /// The byte behind its last one.
+    /// Offset after its last element.
     pub fn end(&self) -> u64 {
         self.start + self.bytes()
     }
 
-    /// Keeps the first `examples` and `rows`: their elements move together.
+    /// Truncates to the first `examples` and `rows`, moving their elements together.
     pub fn keep(&mut self, file: &mut File, examples: usize, rows: usize) -> io::Result<()> {
         let [all, most, size] = self.shape;
         let (examples, rows) = (examples.min(all), rows.min(most));
@@ -224,7 +224,7 @@ impl Body {
     }
 }
 
-/// Moves bytes towards the start of a file, part by part.
+/// Moves bytes towards the start of a file, in blocks.
 fn move_bytes(file: &mut File, from: u64, to: u64, count: u64) -> io::Result<()> {
     let mut part = vec![0; count.min(1 << 20) as usize];
     let mut moved = 0;
@@ -239,13 +239,13 @@ fn move_bytes(file: &mut File, from: u64, to: u64, count: u64) -> io::Result<()>
     Ok(())
 }
 
-/// Makes a file reach `bytes` beyond `start`, in zeros that have their place on the disk where the file system can say so.
+/// Extends a file to `bytes` beyond `start` with zeros, allocated on disk where the file system supports it.
 fn make_room(file: &File, start: u64, bytes: u64) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     {
         use rustix::fs::{FallocateFlags, fallocate};
         use rustix::io::Errno;
-        // Other file systems cannot, which is no reason to refuse.
+        // Other file systems cannot allocate, which is not an error.
         if let Err(why @ (Errno::NOSPC | Errno::FBIG | Errno::DQUOT)) =
             fallocate(file, FallocateFlags::empty(), start, bytes)
         {
@@ -256,7 +256,7 @@ fn make_room(file: &File, start: u64, bytes: u64) -> io::Result<()> {
     file.set_len(start + bytes)
 }
 
-/// What stands before the elements; its length is a multiple of 64, and at least `least`.
+/// The header; its length is a multiple of 64 and at least `least`.
 fn header([examples, rows, size]: Shape, least: usize) -> Vec<u8> {
     const PREAMBLE: usize = 10;
     let mut text =
@@ -280,7 +280,7 @@ mod tests {
         Array3::from_shape_fn((3, 10, 2), |(b, t, c)| (100 * b + 10 * t + c) as f32)
     }
 
-    /// Blocks of two and one examples, and of four, four and two rows.
+    /// Writes blocks of two and one examples, and of four, four and two rows.
     fn in_blocks(mut write: impl FnMut(usize, usize, ArrayView3<'_, f32>)) {
         for (examples, first) in [(0..2, 0), (2..3, 2)] {
             for rows in [0..4, 4..8, 8..10] {

@@ -1,7 +1,7 @@
 //! Parameters and checkpoints as safetensors files.
 //!
-//! A checkpoint is the same kind of file with more tensors in it (`optimiser/<slot>/<name>`) and a string of
-//! metadata. The same tensors and metadata always give the same bytes.
+//! A checkpoint is the same kind of file with additional tensors (`optimiser/<slot>/<name>`) and metadata. Equal tensors and
+//! metadata give equal bytes.
 
 mod values;
 
@@ -20,23 +20,23 @@ use values::{read_bytes, read_values};
 /// Tensors by name: shape, and values in row-major order.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
-/// Free text by key.
+/// Metadata: texts by key.
 pub type Metadata = BTreeMap<String, String>;
 
-/// The key that the format keeps for the metadata; no tensor can be named so.
+/// Reserved key of the metadata; no tensor may have this name.
 const METADATA_KEY: &str = "__metadata__";
 
-/// The format's own limit on a header, in bytes.
+/// Limit of the format on the header's length, in bytes.
 const MAX_HEADER: u64 = 100_000_000;
 
-/// An error message lists at most so many keys of a kind.
+/// Most keys of a kind that an error message lists.
 const MAX_LISTED: usize = 20;
 
-/// Writes tensors, each given as name, shape and row-major values, as 32-bit floats; see [`write_atomic`].
+/// Writes tensors (name, shape, row-major values) as 32-bit floats; see [`write_atomic`].
 ///
 /// # Errors
-/// [`Error::Shape`] where values and shape disagree, [`Error::DuplicateName`], [`Error::Invalid`] for a name
-/// that the format reserves, and [`Error::Io`].
+/// [`Error::Shape`] if values and shape disagree, [`Error::DuplicateName`], [`Error::Invalid`] for a reserved name, and
+/// [`Error::Io`].
 pub fn save(
     path: impl AsRef<Path>,
     tensors: &[(&str, Vec<usize>, &[f32])],
@@ -53,10 +53,10 @@ pub fn save(
     })
 }
 
-/// The JSON that describes the tensors, padded with spaces so that the values after it are aligned.
+/// The JSON header that describes the tensors, padded with spaces to align the values after it.
 ///
-/// (The crate `safetensors` can write files too, but it keeps the metadata in a hash map, so that equal
-/// content would give different bytes.)
+/// (The crate `safetensors` can write files too, but keeps the metadata in a hash map, so that equal content would give
+/// different bytes.)
 fn header(tensors: &[(&str, Vec<usize>, &[f32])], metadata: &Metadata) -> Result<Vec<u8>> {
     let mut entries: BTreeMap<&str, Value> = BTreeMap::new();
     if !metadata.is_empty() {
@@ -105,15 +105,15 @@ fn element_count(shape: &[usize]) -> Option<usize> {
 /// 16-bit and 64-bit floats are converted to 32 bits; other types are errors.
 ///
 /// # Errors
-/// [`Error::Io`], or [`Error::File`] for a file that is cut short, too long, not of this format, of another
-/// type, or holds 64-bit values beyond the range of 32 bits.
+/// [`Error::Io`], or [`Error::File`] for a file that is truncated, too long, of another format or another type, or that
+/// contains 64-bit values beyond the range of 32 bits.
 pub fn load(path: impl AsRef<Path>) -> Result<(Tensors, Metadata)> {
     let path = path.as_ref();
     let (mut file, length) = crate::io::open(path)?;
     let header = read_header(path, &mut file, length)?;
     let mut tensors = Tensors::new();
     for name in header.offset_keys() {
-        // The header was checked: tensors follow each other without gaps, up to the file's end.
+        // The checked header guarantees that tensors follow each other without gaps, up to the file's end.
         let Some(info) = header.info(&name) else { continue };
         let values = read_values(path, &mut file, &name, info)?;
         tensors.insert(name, (info.shape.clone(), values));
@@ -122,7 +122,7 @@ pub fn load(path: impl AsRef<Path>) -> Result<(Tensors, Metadata)> {
     Ok((tensors, metadata))
 }
 
-/// Reads and checks everything up to the first value, without allocating more than the file's length.
+/// Reads and checks everything before the first value, without allocating more than the file's length.
 fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<safetensors::tensor::Metadata> {
     let not_one = |why: String| Error::file(path, format!("not a safetensors file: {why}"));
     if length < 8 {
@@ -132,11 +132,11 @@ fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<safeten
     file.read_exact(&mut size).map_err(|e| Error::io("read", path, e))?;
     let size = u64::from_le_bytes(size);
     if size > MAX_HEADER {
-        return Err(not_one(format!("its header is said to have {size} bytes; {MAX_HEADER} are allowed")));
+        return Err(not_one(format!("its header claims {size} bytes; {MAX_HEADER} are allowed")));
     }
     if size > length - 8 {
         let left = length - 8;
-        return Err(not_one(format!("its header is said to have {size} bytes, but only {left} follow")));
+        return Err(not_one(format!("its header claims {size} bytes, but only {left} follow")));
     }
     let text = read_bytes(path, file, size as usize)?;
     let header: safetensors::tensor::Metadata =
@@ -151,17 +151,15 @@ fn read_header(path: &Path, file: &mut impl Read, length: u64) -> Result<safeten
     Ok(header)
 }
 
-/// What is wrong with a header that the format's own reader refuses.
+/// The problem of a header that the format's own reader rejects.
 fn fault(header: &[u8]) -> String {
     let Ok(Value::Object(entries)) = serde_json::from_slice(header) else {
-        return "is damaged: it is no table in JSON".into();
+        return "is damaged: it is not a JSON object".into();
     };
     let mut parts = Vec::new();
     for (name, entry) in entries.iter().filter(|(name, _)| *name != METADATA_KEY) {
         let Ok(info) = TensorInfo::deserialize(entry) else {
-            return format!(
-                "does not say of tensor {name} a type that there is, a shape and two data_offsets"
-            );
+            return format!("lacks a known type, a shape or two data_offsets for tensor {name}");
         };
         parts.push((info.data_offsets, name, info));
     }
@@ -183,15 +181,15 @@ fn fault(header: &[u8]) -> String {
         end = to;
     }
     match entries.get(METADATA_KEY).map(Metadata::deserialize) {
-        Some(Err(_)) => format!("has a {METADATA_KEY} that is no table of texts"),
-        _ => "is damaged: it names something twice".into(),
+        Some(Err(_)) => format!("has a {METADATA_KEY} that is not a table of texts"),
+        _ => "is damaged: it has a duplicate name".into(),
     }
 }
 
-/// Checks that a file holds exactly the tensors that a network expects, by name and shape.
+/// Checks that a file contains exactly the tensors that a network expects, by name and shape.
 ///
 /// # Errors
-/// [`Error::OtherNetwork`] with the missing and unknown names and those of another shape.
+/// [`Error::OtherNetwork`] with the missing and unknown names, and those of another shape.
 pub fn check_keys(path: impl AsRef<Path>, expected: &[(String, Vec<usize>)], found: &Tensors) -> Result<()> {
     let expected: BTreeMap<&str, &[usize]> =
         expected.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
@@ -213,7 +211,7 @@ pub fn check_keys(path: impl AsRef<Path>, expected: &[(String, Vec<usize>)], fou
     }
     if !unknown.is_empty() && unknown.iter().all(|name| name.starts_with("optimiser/")) && missing.is_empty()
     {
-        let problem = "it is a checkpoint, to go on training from; take the params.safetensors beside it";
+        let problem = "it is a checkpoint, for continuing a training; use the params.safetensors next to it";
         return Err(Error::file(path.as_ref(), problem));
     }
     Err(Error::OtherNetwork {
@@ -238,7 +236,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Bytes of a file with this header, and these bytes after it.
+    /// The bytes of a file with this header, followed by `data`.
     fn raw(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
     }
@@ -291,7 +289,7 @@ mod tests {
             let metadata = Metadata::from([("note".into(), note), ("other".into(), "é\"\\\n".into())]);
             let list: Vec<_> = tensors.iter().map(|(n, (s, d))| (n.as_str(), s.clone(), d.as_slice())).collect();
             let bytes = saved(&list, &metadata);
-            // The format's own reader understands it, and equal content gives equal bytes.
+            // The format's own reader accepts it, and equal content gives equal bytes.
             let theirs = safetensors::SafeTensors::deserialize(&bytes).unwrap();
             prop_assert_eq!(theirs.len(), tensors.len());
             prop_assert_eq!(&bytes, &saved(&list, &metadata));
@@ -351,13 +349,13 @@ mod tests {
             assert!(problem(bytes).contains("not a safetensors file"), "{bytes:?}");
         }
         for (header, says) in [
-            ("{\"w\": ", "its header is damaged: it is no table in JSON"),
-            ("[1, 2]", "its header is damaged: it is no table in JSON"),
+            ("{\"w\": ", "its header is damaged: it is not a JSON object"),
+            ("[1, 2]", "its header is damaged: it is not a JSON object"),
             (
                 r#"{"w":{"dtype":"F99","shape":[],"data_offsets":[0,0]}}"#,
-                "does not say of tensor w a type that there is",
+                "lacks a known type, a shape or two data_offsets for tensor w",
             ),
-            (r#"{"__metadata__":{"a":1}}"#, "has a __metadata__ that is no table of texts"),
+            (r#"{"__metadata__":{"a":1}}"#, "has a __metadata__ that is not a table of texts"),
         ] {
             let message = problem(&raw(header, b""));
             assert!(message.contains(says), "{message}");
@@ -399,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn another_network_is_told_by_missing_unknown_and_reshaped_keys() {
+    fn keys_of_another_network_are_listed_as_missing_unknown_or_reshaped() {
         let (found, _) = load_bytes(&example()).unwrap();
         let expect = |keys: &[(&str, &[usize])]| {
             let keys: Vec<_> = keys.iter().map(|(name, shape)| (name.to_string(), shape.to_vec())).collect();

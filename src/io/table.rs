@@ -1,4 +1,4 @@
-//! Tables of what a run records as comma-separated text, written part by part: they may be larger than the memory.
+//! Comma-separated tables of recorded values, written block by block for tables larger than memory.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -10,19 +10,19 @@ use crate::error::Result;
 use crate::io::atomic::{NewFile, directory};
 use crate::io::npy::{Body, Shape};
 
-/// The times of a table's rows.
+/// Times of a table's rows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Times {
-    /// Rows that come before the first one and are not in the table.
+    /// Number of rows before the first one in the table.
     pub before: usize,
-    /// Seconds from one row to the next. The first of all rows is that long after zero, as Nengo's probes give it.
+    /// Seconds between rows. The very first row is at this time, as with Nengo's probes.
     pub interval: f64,
 }
 
-/// A table under construction: a line for each example and row, with its number and time before its values.
+/// A table under construction: a line per example and row, with the example's index and the time before the values.
 ///
-/// Rows come window by window of all examples, but stand in the table example by example. So they wait as numbers in a
-/// temporary file beside it, and become text in the end. Dropped before, it leaves nothing behind.
+/// Rows arrive window by window for all examples, but the table is sorted by example. They are kept as numbers in a temporary
+/// file and converted to text at the end. Dropped unfinished, the table leaves nothing behind.
 pub struct TableFile {
     file: NewFile,
     path: PathBuf,
@@ -32,10 +32,10 @@ pub struct TableFile {
 }
 
 impl TableFile {
-    /// Starts a table of this shape. What is not written is zero.
+    /// Starts a table of this shape. Values that are not written are zero.
     ///
     /// # Errors
-    /// A file that cannot be made.
+    /// A file that cannot be created, or a disk that is too small.
     pub fn create(path: impl AsRef<Path>, shape: Shape, times: Times) -> Result<Self> {
         let path = path.as_ref();
         let file = NewFile::create(path)?;
@@ -48,16 +48,16 @@ impl TableFile {
         Ok(Self { file, path: path.into(), rows, body, times })
     }
 
-    /// Writes a block of rows, from this example and row on.
+    /// Writes a block of rows, starting at this example and row.
     ///
     /// # Errors
-    /// A block that lies outside of the table, or a disk that is full.
+    /// A block outside the table, or a full disk.
     pub fn write(&mut self, example: usize, row: usize, values: ArrayView3<'_, f32>) -> Result<()> {
         self.body.check(&self.path, example, row, values)?;
         self.body.write(&mut self.rows, example, row, values).map_err(|e| self.file.error(e))
     }
 
-    /// Keeps the first `examples` and `rows` alone, as of a run that ended early.
+    /// Truncates the table to its first `examples` and `rows`, after a run that ended early.
     ///
     /// # Errors
     /// A disk that fails.
@@ -65,10 +65,10 @@ impl TableFile {
         self.body.keep(&mut self.rows, examples, rows).map_err(|e| self.file.error(e))
     }
 
-    /// Writes the text and puts the file in its place.
+    /// Writes the text and moves the file to its destination.
     ///
     /// # Errors
-    /// When the disk or the rename fails.
+    /// A disk or rename that fails.
     pub fn finish(mut self) -> Result<()> {
         let Self { file, rows, body, times, .. } = &mut self;
         write_text(file.file(), rows, body, *times).map_err(|e| self.file.error(e))?;
@@ -99,7 +99,7 @@ fn write_text(to: &mut File, rows: &mut File, body: &Body, times: Times) -> std:
     to.flush()
 }
 
-/// Decimals of times: six, or as many more as the interval has, so that no two rows have the same time.
+/// Number of decimals of times: six, or more if the interval needs them to keep times distinct.
 fn decimals(interval: f64) -> usize {
     let whole = |digits: &usize| {
         let units = interval * 10_f64.powi(*digits as i32);
@@ -119,7 +119,7 @@ mod tests {
         Array3::from_shape_fn((3, 10, 2), |(b, t, c)| 0.1 * (100 * b + 10 * t + c) as f32)
     }
 
-    /// The table when rows come in windows of so many, of two examples and then of one.
+    /// The table when rows arrive in windows of `window` steps, of two examples and then of one.
     fn in_windows(path: &Path, window: usize) -> String {
         let mut table = TableFile::create(path, [3, 10, 2], TIMES).unwrap();
         for examples in [0..2, 2..3] {

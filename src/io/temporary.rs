@@ -1,7 +1,7 @@
-//! Temporary files of this program: known by their names, and locked as long as the process that writes them lives.
+//! Temporary files, recognised by their names and locked while the process that writes them lives.
 //!
-//! A process that is killed leaves its temporary files behind, unlocked. [`sweep`] tells them from those in use by the lock,
-//! which the operating system takes back with the process.
+//! A killed process leaves its temporary files unlocked, since the operating system releases the locks. [`sweep`] uses this to
+//! distinguish them from files in use.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,21 +14,21 @@ use tempfile::NamedTempFile;
 const PREFIX: &str = ".nengo-wgpu-";
 const SUFFIX: &str = ".tmp";
 
-/// What this process would leave behind if it ended now. Files come and go while it is held.
+/// Files that this process would leave behind if it ended now. Holding the lock blocks creation and removal.
 static LIVE: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 pub(super) fn live() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A temporary file; dropped, it is gone.
+/// A temporary file, removed on drop.
 pub(super) struct Temporary {
     file: NamedTempFile,
-    /// (Dropped after the file.)
+    /// Dropped after the file.
     _listed: Listed,
 }
 
-/// A path that is in [`LIVE`].
+/// A path listed in [`LIVE`].
 pub(super) struct Listed(PathBuf);
 
 impl Drop for Listed {
@@ -38,12 +38,12 @@ impl Drop for Listed {
 }
 
 impl Temporary {
-    /// Makes one in this directory.
+    /// Creates a file in this directory.
     pub fn create(directory: &Path) -> io::Result<Self> {
         loop {
             let mut live = live();
             let file = builder().tempfile_in(directory)?;
-            // A sweep may have met the file before it was locked, and has taken it for one that was left behind.
+            // A sweep may have met the file before it was locked and taken it for an abandoned one.
             let taken = matches!(file.as_file().try_lock(), Err(TryLockError::WouldBlock));
             if !taken && file.path().exists() {
                 let path = file.path().to_path_buf();
@@ -53,12 +53,12 @@ impl Temporary {
         }
     }
 
-    /// The file.
+    /// The open file.
     pub fn file(&mut self) -> &mut File {
         self.file.as_file_mut()
     }
 
-    /// Gives the file its name.
+    /// Renames the file to `path`.
     pub fn persist(self, path: &Path) -> io::Result<()> {
         let Self { file, _listed } = self;
         let _live = live();
@@ -68,8 +68,8 @@ impl Temporary {
     }
 }
 
-/// Names of ours, and permissions that let others read as far as the umask does (tempfile's own default is the owner alone,
-/// which would surprise whoever shares the result).
+/// A builder with our name pattern, and permissions according to the umask. tempfile's default, readable by the owner only,
+/// would surprise those who share the result.
 fn builder() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX).suffix(SUFFIX);
@@ -81,8 +81,8 @@ fn builder() -> tempfile::Builder<'static, 'static> {
     builder
 }
 
-/// Removes the temporary files that killed processes have left in a directory. Files of processes that live stay, and so
-/// does all that has another name. A directory that cannot be read is left alone.
+/// Removes temporary files that killed processes left in a directory. Files of running processes and other files are kept. A
+/// directory that cannot be read is ignored.
 pub fn sweep(directory: impl AsRef<Path>) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     for entry in entries.flatten() {
@@ -98,10 +98,10 @@ pub fn sweep(directory: impl AsRef<Path>) {
     }
 }
 
-/// Removes what this process has begun and not finished: temporary files, and locks of directories.
+/// Removes the unfinished temporary files and directory locks of this process.
 ///
-/// For a process that is about to end, as when a signal asks it to: a thread that would begin or finish a file afterwards
-/// waits for ever.
+/// Call this when the process is about to end, for example on a signal. Threads that create or finish a file afterwards block
+/// forever.
 pub fn remove_all() {
     let live = live();
     live.iter().for_each(|path| drop(std::fs::remove_file(path)));

@@ -1,7 +1,7 @@
 //! NengoDL's benchmark networks, with its parameters.
 //!
-//! Each has the seed 0, one input node or two, and a probe `p`. NengoDL's nodes give constants where no data are given; here
-//! data are always given.
+//! Each has the seed 0, one or two input nodes, and a probe `p`. NengoDL's nodes give constants when a run has no data; these
+//! networks always need data.
 
 use ndarray::array;
 use rand::{RngExt, SeedableRng};
@@ -15,7 +15,7 @@ use crate::network::{
 };
 use crate::neuron::{NeuronType, RectifiedLinear};
 
-/// A network whose ensembles have gains of ±1 and biases between -1 and 1.
+/// An empty network whose ensembles have gains of ±1 and biases between -1 and 1.
 fn network(neuron_type: NeuronType) -> Network {
     let mut net = Network::new(0);
     net.config.ensemble.neuron_type = Some(neuron_type);
@@ -24,7 +24,7 @@ fn network(neuron_type: NeuronType) -> Network {
     net
 }
 
-/// A circular convolution of vectors of `dimensions`, with `neurons_per_d` neurons for each product.
+/// A circular convolution of two vectors of `dimensions`, with `neurons_per_d` neurons per product.
 ///
 /// # Errors
 /// Sizes of zero.
@@ -39,7 +39,7 @@ pub fn cconv(dimensions: usize, neurons_per_d: usize, neuron_type: impl Into<Neu
     Ok(net)
 }
 
-/// An integrator of `dimensions` ensembles with a dimension and `neurons_per_d` neurons each.
+/// An integrator of `dimensions` one-dimensional ensembles with `neurons_per_d` neurons each.
 ///
 /// # Errors
 /// Sizes of zero.
@@ -58,7 +58,7 @@ pub fn integrator(
     Ok(net)
 }
 
-/// An ensemble of `dimensions` whose decoders learn by PES to give its input.
+/// An ensemble of `dimensions` whose decoders learn its input by PES.
 ///
 /// # Errors
 /// Sizes of zero, or decoders that cannot be solved for.
@@ -78,7 +78,7 @@ pub fn pes(dimensions: usize, neurons_per_d: usize, neuron_type: impl Into<Neuro
     Ok(net)
 }
 
-/// Basal ganglia with `dimensions` actions and `neurons_per_d` neurons in each ensemble.
+/// Basal ganglia with `dimensions` actions and `neurons_per_d` neurons per ensemble.
 ///
 /// # Errors
 /// Sizes of zero, or decoders that cannot be solved for.
@@ -97,9 +97,10 @@ pub fn basal_ganglia(
     Ok(net)
 }
 
-/// `n_ensembles` ensembles of `dimensions`, each connected with `connections_per_ensemble` of them at random. All decoders are
-/// one number, so what an ensemble sends is decoded once for all its connections. NengoDL's are 1, at which the rates of
-/// rectified units grow until they are infinite; these are so small that they do not.
+/// `n_ensembles` ensembles of `dimensions`, each connected to `connections_per_ensemble` of them at random.
+///
+/// All decoders are one constant, and an ensemble's output is decoded once for all its connections. NengoDL uses the
+/// constant 1, at which the rates of rectified units diverge; here it is small enough to keep them bounded.
 ///
 /// # Errors
 /// Sizes of zero, or more connections of an ensemble than there are ensembles.
@@ -141,11 +142,11 @@ pub fn random_network(
     Ok(net)
 }
 
-/// A convolutional network for images of 28 × 28: two convolutions of 32 filters, an average over 2 × 2 points, 128 units and
-/// 10 outputs, all rectified but the last.
+/// A convolutional network for 28 × 28 images: two convolutions of 32 filters, a 2 × 2 average pool, 128 units and 10
+/// outputs. All layers but the last are rectified.
 ///
 /// # Errors
-/// None that sizes could cause.
+/// None with these sizes.
 pub fn mnist() -> Result<Network> {
     let mut net = Network::new(0);
     let image = net.node("inp", Node::Input(28 * 28))?;
@@ -171,10 +172,10 @@ pub fn mnist() -> Result<Network> {
     Ok(net)
 }
 
-/// A Legendre memory unit of 212 units and order 256 over 784 steps, and 10 outputs.
+/// A Legendre memory unit of 212 units and order 256 over a window of 784 steps, with 10 outputs.
 ///
 /// # Errors
-/// None that sizes could cause.
+/// None with these sizes.
 pub fn lmu() -> Result<Network> {
     let mut net = Network::new(0);
     let inp = net.node("inp", Node::Input(1))?;

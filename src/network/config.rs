@@ -1,13 +1,12 @@
-//! What objects are like of which nothing else is said.
+//! Default settings of a network's objects.
 
 use crate::network::{Connection, EnsembleSettings, Synapse};
 use crate::solve::{Cache, Solver};
 
-/// What objects are like that are added from now on and say nothing else; Nengo's defaults at first.
+/// Defaults for objects added from now on, where their own settings are `None`. At first these are Nengo's.
 ///
 /// ```
-/// use nengo_wgpu::network::{Ensemble, Network, Node};
-/// use nengo_wgpu::neuron::{NeuronType, RectifiedLinear};
+/// use nengo_wgpu::network::{Ensemble, Network, NeuronType, Node, RectifiedLinear};
 ///
 /// # fn main() -> nengo_wgpu::Result<()> {
 /// let mut net = Network::new(0);
@@ -22,34 +21,35 @@ use crate::solve::{Cache, Solver};
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Of ensembles.
+    /// Defaults of ensembles.
     pub ensemble: EnsembleSettings,
-    /// To begin connections with: a lowpass of 5 ms, Nengo's default. [`Connection::new`] has no filter, since this crate's
-    /// layers and nodes mostly need none.
+    /// A connection to start from: a lowpass of 5 ms, Nengo's default. It is used only where it is cloned;
+    /// [`Connection::new`] has no filter, since layers and nodes mostly need none.
     pub connection: Connection,
-    /// How decoders are found.
+    /// Default decoder solver.
     pub solver: Solver,
-    /// Whether the parameters are trained of what does not say so itself; true. As in NengoDL, encoders, biases and all weights of
-    /// connections are trained then: dense, sparse, convolutions, vectors, single numbers and decoders. Gains, weights that a
-    /// learning rule changes, and what only a probe decodes of an ensemble are not. See also
+    /// Default for parameters whose object does not set `trainable`; true.
+    ///
+    /// As in NengoDL, this covers encoders, biases and all connection weights: dense, sparse, convolutional, vector, scalar
+    /// and decoders. It excludes gains, weights that a learning rule changes, and decoders that only a probe reads. See also
     /// [`crate::network::Network::set_trainable`].
     pub trainable: bool,
-    /// Of probes that [`crate::network::Network::probe`] adds.
+    /// Defaults of probes added by [`crate::network::Network::probe`].
     pub probe: ProbeSettings,
-    /// Where decoders are kept that were found; the user's directory of caches. What counts is what the whole network says,
-    /// not a network in it.
+    /// Cache of solved decoders; a directory in the user's cache by default. Only the setting of the outermost network
+    /// counts, not one made inside [`crate::network::Network::within`].
     pub cache: Cache,
-    /// Bytes that solving for decoders may take on the host. Without it what the environment variable `NENGO_WGPU_MEMORY` says
-    /// (`6 GiB`), or else nine tenths of what the machine can still give.
+    /// Host memory that solving for decoders may use, in bytes. `None` takes the environment variable `NENGO_WGPU_MEMORY`
+    /// (such as `6 GiB`), or else nine tenths of the memory available.
     pub memory: Option<u64>,
 }
 
-/// What probes of objects are like.
+/// Defaults of probes on objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProbeSettings {
-    /// The filter on what the object gives; none by default.
+    /// Filter on the object's output; none by default.
     pub synapse: Option<Synapse>,
-    /// Seconds from one recorded row to the next, see [`crate::network::Network::probe_every`]; each step by default.
+    /// Seconds between recorded rows, see [`crate::network::Network::probe_every`]; every step by default.
     pub sample_every: Option<f64>,
 }
 

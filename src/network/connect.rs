@@ -11,13 +11,13 @@ use crate::network::{
 };
 
 impl Network {
-    /// Connects two objects. What several connections bring to one object is summed.
+    /// Connects two objects. Inputs from several connections to one object are summed.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both objects, a slice or an index beyond an object, a synapse that makes no sense, a function that
-    /// panics or gives no values, or a learning rule that does not fit.
+    /// [`Error::Shape`] naming both objects; a slice or an index beyond an object; an invalid synapse; a function that panics
+    /// or returns no values; a learning rule that does not fit.
     pub fn connect(&mut self, pre: ObjectId, post: ObjectId, spec: Connection) -> Result<ConnectionId> {
-        // What comes from an array is decoded by its output, ensemble by ensemble.
+        // A connection from an array reads its output, which is decoded ensemble by ensemble.
         let pre = match &self.object(pre)?.kind {
             Kind::Ensemble(encoding, _) if encoding.groups > 1 && spec.decoding == Decoding::default() => {
                 self.object(post)?;
@@ -45,8 +45,8 @@ impl Network {
             }
             Kind::Ensemble(..) => {
                 let problem = format!(
-                    "'{0}' is an array, whose ensembles decode functions by outputs of its own (add_output, in a file \
-                     [[output]]); of the value that it represents, connect from '{0}.output'",
+                    "'{0}' is an array, so functions of its ensembles need an output (add_output, in a file [[output]]); for \
+                     the represented value, connect from '{0}.output'",
                     from.name
                 );
                 return Err(Error::invalid(format!("connection '{name}'"), problem));
@@ -61,27 +61,11 @@ impl Network {
         };
         let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
         let put = (put.scatter(), size_out);
-        let sliced = |name: &str, slice: &Slice| match slice {
-            Slice::All => format!("'{name}'"),
-            slice => format!("'{name}[{slice}]'"),
-        };
         let Between { product, weights, size_out: size } =
             spec.transform.between(&name, size_in, size_out)?;
         if size != size_out {
-            let (way, hint) = match &function {
-                None if size == size_in => ("", "; give the connection a dense transform"),
-                Some(_) if size == size_in => {
-                    (" through its function", "; a dense transform brings it to another size")
-                }
-                _ => (" through its transform", ""),
-            };
-            return Err(Error::Shape {
-                left: format!("the output of {}{way}", sliced(&from.name, &spec.pre)),
-                left_shape: size.to_string(),
-                right: format!("the input of {}", sliced(&to.name, &spec.post)),
-                right_shape: size_out.to_string(),
-                hint: hint.into(),
-            });
+            let ends = [(from.name.as_str(), &spec.pre), (to.name.as_str(), &spec.post)];
+            return Err(size_mismatch(ends, function.is_some(), [size_in, size, size_out]));
         }
         let link =
             Link { name, pre, post, spec, take, put, product, function, onto_current: false, rule: None };
@@ -90,7 +74,7 @@ impl Network {
             && link.function.is_some()
         {
             let problem =
-                "its learning rule changes the weights of activities, so it cannot have a function of them";
+                "its learning rule changes weights of activities, so it cannot apply a function to them";
             return Err(Error::invalid(format!("connection '{}'", link.name), problem));
         }
         self.connect_output(pre)?;
@@ -103,7 +87,7 @@ impl Network {
         })
     }
 
-    /// Takes a link with its rule, and defines the gains that what it brings may be multiplied by.
+    /// Adds a link with its rule, and defines the gains that multiply its output where it leads to an ensemble's neurons.
     fn add_link(&mut self, link: Link, rule: Option<(Rule, usize)>) -> Result<ConnectionId> {
         if let (Kind::EnsembleNeurons(ensemble), false) = (&self.object(link.post)?.kind, link.onto_current) {
             self.define_gain(*ensemble)?;
@@ -111,7 +95,7 @@ impl Network {
         self.links.push(link);
         self.take_rule(rule)
     }
-    /// A connection from an ensemble, whose decoders and transform are one matrix.
+    /// Connects from an ensemble: decoders and transform form one matrix.
     fn connect_decoded(
         &mut self,
         name: String,
@@ -128,7 +112,7 @@ impl Network {
         solver.check(&what)?;
         let dims = indices(&spec.pre, &from.name, d)?;
         let (put, size_out) = Columns::new(&spec.post, &to.name, to.size_in)?;
-        // Given weights are in place of function and transform.
+        // Given weights replace function and transform.
         let transform = match &decoding.weights {
             Some(_) => None,
             None => {
@@ -152,7 +136,7 @@ impl Network {
         if solver.weights {
             let post_dims = indices(&link.spec.post, &to.name, to.size_in)?;
             let Ok((encoding, neurons)) = self.encoding(post).map(|(e, n)| (e.clone(), n)) else {
-                let problem = format!("its solver finds full weights, but '{}' is no ensemble", to.name);
+                let problem = format!("its solver finds full weights, but '{}' is not an ensemble", to.name);
                 return Err(Error::invalid(what, problem));
             };
             if encoding.groups > 1 {
@@ -180,7 +164,7 @@ impl Network {
         })
     }
 
-    /// The matrix that a connection applies to the `size` values that are decoded for it; nothing if there is none.
+    /// The matrix that a connection applies to its `size` decoded values; `None` for the identity.
     fn decoded_transform(
         &self,
         name: &str,
@@ -193,7 +177,7 @@ impl Network {
         let between = spec.transform.between(name, size, size_out)?;
         if between.size_out != size_out {
             return Err(Error::Shape {
-                left: format!("what is decoded of '{from}' for {what}"),
+                left: format!("the decoded output of '{from}' for {what}"),
                 left_shape: format!("{} values", between.size_out),
                 right: format!("the input of '{to}'"),
                 right_shape: format!("{size_out}"),
@@ -206,14 +190,36 @@ impl Network {
             Ok::<_, Error>(init.values(*rows, *cols, seed_of(self.seed, &key)))
         });
         between.product.matrix(size, size_out, values.transpose()?).ok_or_else(|| {
-            let problem = "it decodes and transforms an image; add an output to the ensemble with add_output, in a file \
-                           [[output]], and connect from that";
+            let problem = "it cannot decode an image and transform it; add an output to the ensemble (add_output, in a file \
+                           [[output]]) and connect from that";
             Error::invalid(what, problem)
         })
     }
 }
 
-/// The dimensions that a slice of the object `name` means.
+/// The error of a connection whose output differs in size from the input that it reaches. `sizes` are those before the
+/// transform, after it, and of the input.
+fn size_mismatch(ends: [(&str, &Slice); 2], has_function: bool, sizes: [usize; 3]) -> Error {
+    let [size_in, size, size_out] = sizes;
+    let sliced = |(name, slice): (&str, &Slice)| match slice {
+        Slice::All => format!("'{name}'"),
+        slice => format!("'{name}[{slice}]'"),
+    };
+    let (way, hint) = match has_function {
+        false if size == size_in => ("", "; give the connection a dense transform"),
+        true if size == size_in => (" through its function", "; a dense transform brings it to another size"),
+        _ => (" through its transform", ""),
+    };
+    Error::Shape {
+        left: format!("the output of {}{way}", sliced(ends[0])),
+        left_shape: size.to_string(),
+        right: format!("the input of {}", sliced(ends[1])),
+        right_shape: size_out.to_string(),
+        hint: hint.into(),
+    }
+}
+
+/// Indices that `slice` selects of the object `name`.
 fn indices(slice: &Slice, name: &str, size: usize) -> Result<Vec<usize>> {
     slice.indices(size).map_err(|problem| Error::invalid(format!("'{name}[{slice}]'"), problem))
 }

@@ -1,30 +1,30 @@
-//! How a connection carries a signal.
+//! Settings of a connection.
 
 use crate::network::{Decoding, Distribution, Function, Init, LearningRule, Slice, Synapse, Transform};
 use crate::solve::Solver;
 
-/// How a connection carries a signal.
+/// Settings of a connection: slices, function, transform, filter and learning rule.
 ///
-/// From an ensemble, it carries what is decoded: a function of the represented value. Decoders and transform are one matrix
-/// then, the parameter `CONNECTION/weights`, size_out × neurons.
+/// From an ensemble, a connection carries a decoded function of the represented value. Its decoders and transform then form
+/// one matrix, the parameter `CONNECTION/weights`, size_out × neurons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Connection {
-    /// Which dimensions of the pre object it takes.
+    /// Dimensions taken from the pre object; all by default.
     pub pre: Slice,
-    /// What is decoded, if the pre object is an ensemble; of another, at most a function of its output.
+    /// Function to decode if the pre object is an ensemble. For other objects, at most a function of their output.
     pub decoding: Decoding,
-    /// Which dimensions of the post object it reaches; what comes to one of them more than once is summed.
+    /// Dimensions of the post object that are reached; all by default. A dimension listed more than once gets the sum.
     pub post: Slice,
-    /// What it multiplies by.
+    /// Linear transform; the identity by default.
     pub transform: Transform,
-    /// Its filter; without one it does not delay.
+    /// Filter; without one the connection does not delay.
     pub synapse: Option<Synapse>,
-    /// Whether its weights are trained; as [`crate::network::Config::trainable`] says if not given. On a connection that brings a learning
-    /// rule its error they are not.
+    /// Train the weights; `None` takes [`crate::network::Config::trainable`]. Weights of a connection into a learning
+    /// rule's error input are not trained by default.
     pub trainable: Option<bool>,
-    /// How its weights, or the encoders behind it, change while the network runs.
+    /// Rule that changes the weights, or the post object's encoders, while the network runs.
     pub learning_rule: Option<LearningRule>,
-    /// Its name; `pre->post` if not given.
+    /// Name; `pre->post` by default.
     pub name: Option<String>,
 }
 
@@ -44,91 +44,101 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// Without transform and synapse; [`crate::network::Config::connection`] has Nengo's default synapse.
+    /// A connection without transform and synapse; [`crate::network::Config::connection`] has Nengo's default synapse.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// From these dimensions of the pre object: `0..3`, `-1`, `[2, 0, 1]`, see [`Slice`].
+    /// Takes these dimensions of the pre object: `0..3`, `-1`, `[2, 0, 1]`, see [`Slice`].
     pub fn pre(mut self, slice: impl Into<Slice>) -> Self {
         self.pre = slice.into();
         self
     }
 
-    /// To these dimensions of the post object.
+    /// Leads to these dimensions of the post object.
     pub fn post(mut self, slice: impl Into<Slice>) -> Self {
         self.post = slice.into();
         self
     }
 
-    /// With a function of what an ensemble represents, of the dimensions that [`Connection::pre`] leaves; the transform is
-    /// applied to what it gives.
+    /// Decodes a function of the value an ensemble represents, restricted to the dimensions of [`Connection::pre`]. The
+    /// transform is applied to the function's result.
     ///
-    /// The output of another object goes through the function as it is, without decoders. Named functions and expressions
-    /// ([`Function::parse`]) are computed on the device and trained through. A closure is called on the host for each step and
-    /// example, as that of a [`crate::network::Node::callback`] is: it has no gradient, and in a cycle the network runs one step at a
-    /// time.
+    /// For other objects the function is applied to their output directly, without decoders. Named functions and expressions
+    /// ([`Function::parse`]) are computed on the device and have gradients. A closure is called on the host for each step and
+    /// example, like a [`crate::network::Node::callback`]: it has no gradient, and inside a cycle the network runs one step at
+    /// a time.
     pub fn function(mut self, function: impl Into<Function>) -> Self {
         self.decoding.functions = vec![function.into()];
         self
     }
 
-    /// With another way to find decoders.
+    /// Sets the decoder solver.
     pub fn solver(mut self, solver: impl Into<Solver>) -> Self {
         self.decoding.solver = Some(solver.into());
         self
     }
 
-    /// With other points to find decoders at, in radii of the ensemble.
+    /// Sets the evaluation points of the decoders, in radii of the ensemble.
     pub fn eval_points(mut self, points: impl Into<Distribution>) -> Self {
         self.decoding.eval_points = Some(points.into());
         self
     }
 
-    /// With these weights in place of solved decoders; see [`Decoding::weights`].
+    /// Uses these weights instead of solved decoders; see [`Decoding::weights`].
     pub fn weights(mut self, weights: Init) -> Self {
         self.decoding.weights = Some(weights);
         self
     }
 
-    /// With a transform.
-    pub fn transform(mut self, transform: Transform) -> Self {
-        self.transform = transform;
+    /// With a transform: a number, a number for each dimension, a matrix of size_out × size_in, or any [`Transform`].
+    ///
+    /// ```
+    /// use nengo_wgpu::network::{Connection, Init, Transform};
+    ///
+    /// let negative = Connection::new().transform(-1.0);
+    /// assert_eq!(negative.transform, Transform::Scalar(-1.0));
+    /// let swapped = Connection::new().transform([[0.0, 1.0], [1.0, 0.0]]).named("swapped");
+    /// assert!(matches!(swapped.transform, Transform::Dense(_)));
+    /// let random = Connection::new().transform(Transform::Dense(Init::Glorot));
+    /// ```
+    pub fn transform(mut self, transform: impl Into<Transform>) -> Self {
+        self.transform = transform.into();
         self
     }
 
-    /// With a filter.
+    /// Sets the filter.
     pub fn synapse(mut self, synapse: impl Into<Synapse>) -> Self {
         self.synapse = Some(synapse.into());
         self
     }
 
-    /// With a name of its own.
+    /// Sets the name.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_string());
         self
     }
 
-    /// With a rule by which weights change while the network runs.
+    /// Sets the learning rule, which changes weights while the network runs.
     pub fn learning_rule(mut self, rule: LearningRule) -> Self {
         self.learning_rule = Some(rule);
         self
     }
 
-    /// Trained or not, whatever its network says.
+    /// Trains or freezes the weights, regardless of the network's default.
     pub fn trainable(mut self, trainable: bool) -> Self {
         self.trainable = Some(trainable);
         self
     }
 
-    /// Not trained.
+    /// Freezes the weights.
     pub fn frozen(self) -> Self {
         self.trainable(false)
     }
 
-    /// Whether weights are trained that lead to an object of this name.
+    /// Setting for the weights of a connection to the object of this name; `None` takes the network's default.
     pub(super) fn trained_to(&self, object: &str) -> Option<bool> {
-        // Nothing before a learning rule is trained.
+        // Connections into a learning rule are not trained.
         self.trainable.or(object.ends_with("/learning-rule").then_some(false))
     }
 }

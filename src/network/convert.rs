@@ -1,19 +1,19 @@
-//! From rates to spikes: a network that was trained with rates runs with neurons that spike.
+//! Conversion of a network trained with rates to spiking neurons.
 
 use crate::error::{Error, Result};
 use crate::network::{Activation, Kind, Network, ObjectId, Population, Synapse, Target};
 use crate::neuron::{FromRates, Lif, NeuronType, RectifiedLinear};
 
-/// How [`Network::convert_to_spikes`] goes about it.
+/// Options for [`Network::convert_to_spikes`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct ToSpikes {
-    /// Whether layers with a (leaky) ReLU and neurons with rates get the type that spikes at those rates; true by default.
-    /// Without it, only what spikes already is changed.
+    /// Replace (leaky) ReLU layers and rate neurons by the type that spikes at those rates; true by default. If false, only
+    /// types that already spike are changed.
     pub swap: bool,
-    /// Neurons get their current times this, and give spikes of an amplitude divided by it: more spikes for the same value; 1
-    /// by default. It changes nothing else where the rate is proportional to the current, as that of a ReLU.
+    /// Factor on the neurons' currents; spike amplitudes are divided by it. Larger values give more spikes for the same output.
+    /// Above 0; 1 by default. Values are unchanged only where the rate is proportional to the current, as with a ReLU.
     pub scale: f64,
-    /// The filter of connections from such neurons and of probes of their output, where these have none of their own; none by
+    /// Filter for connections from such neurons, and for probes of their output, that have no filter of their own; none by
     /// default.
     pub synapse: Option<Synapse>,
 }
@@ -25,13 +25,13 @@ impl Default for ToSpikes {
 }
 
 impl Network {
-    /// Lets the neurons of layers and populations spike, as NengoDL's converter does. Ensembles, whose decoders follow from
-    /// their rates, stay as they are. Parameters keep names and values, so that those of the network with rates can be loaded.
+    /// Makes the neurons of layers and populations spike, as NengoDL's converter does.
     ///
-    /// Gives remarks on what spikes cannot stand for.
+    /// Ensembles stay as they are, since their decoders depend on their rates. Parameters keep their names and values, so
+    /// parameters trained with rates can be loaded. Returns warnings about neurons that could not be converted faithfully.
     ///
     /// # Errors
-    /// A scale that is not above 0, a network in which nothing spikes then, or neurons that have no amplitude.
+    /// A scale that is not above 0; a network in which no layer or population spikes; neurons without an amplitude.
     pub fn convert_to_spikes(&mut self, how: &ToSpikes) -> Result<Vec<String>> {
         if !(how.scale.is_finite() && how.scale > 0.0) {
             let problem = format!("it is {}, but must be a number above 0", how.scale);
@@ -60,7 +60,7 @@ impl Network {
                 };
                 if !proportional {
                     remarks.push(format!(
-                        "the rates of '{}' are not proportional to its current: scaled, they stand for other values",
+                        "the rates of '{}' are not proportional to its current: scaling changes the values",
                         object.name
                     ));
                 }
@@ -79,7 +79,7 @@ impl Network {
         Ok(remarks)
     }
 
-    /// Gives an object the neurons that spike at its rates.
+    /// Replaces an object's neurons by the type that spikes at its rates; returns a warning if there is none.
     fn swap_for_spikes(&mut self, id: ObjectId) -> Result<Option<String>> {
         let seed = self.seed;
         let object = &mut self.objects[id.0];
@@ -107,7 +107,7 @@ impl Network {
             _ => return Ok(None),
         };
         let Some(swapped) = swapped else {
-            return Ok(Some(format!("'{}' has no form that spikes: it keeps its rates", object.name)));
+            return Ok(Some(format!("'{}' has no spiking type: it keeps its rates", object.name)));
         };
         object.population = Some(Population::new(&object.name, object.size_out, &swapped, &[], seed)?);
         Ok(None)
@@ -127,7 +127,7 @@ impl Network {
     }
 }
 
-/// The type that spikes at the rates of another.
+/// The type that spikes at the rates of `rate`, if there is one.
 fn spiking(rate: &NeuronType) -> Option<NeuronType> {
     Some(match rate {
         NeuronType::RectifiedLinear(p) => NeuronType::SpikingRectifiedLinear(*p),
@@ -140,7 +140,8 @@ fn spiking(rate: &NeuronType) -> Option<NeuronType> {
     })
 }
 
-/// Divides the height of spikes; tells whether the rate is proportional to the current. Nothing for types without amplitude.
+/// Divides the amplitude of spikes. Returns whether the rate is proportional to the current, or `None` for types without
+/// an amplitude.
 fn divide_amplitude(neurons: &mut NeuronType, by: f64) -> Option<bool> {
     match neurons {
         NeuronType::SpikingRectifiedLinear(p) => p.amplitude /= by,

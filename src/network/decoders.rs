@@ -1,4 +1,4 @@
-//! The decoders of a network, all of them found at once.
+//! Solves for all decoders of a network.
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
@@ -11,9 +11,9 @@ use crate::network::encoding::Encoding;
 use crate::network::{Distribution, Function, Init, Kind, Network, ObjectId, seed_of};
 use crate::solve::{Job, Key, Solution, Solver, solve_all};
 
-/// What is solved with the same activities and the same method.
+/// A least-squares system: targets that share activities and solver.
 struct System<'a> {
-    /// Of the first connection, for messages.
+    /// Name of the first connection, for messages.
     what: &'a str,
     ensemble: ObjectId,
     group: usize,
@@ -24,37 +24,38 @@ struct System<'a> {
 }
 
 impl System<'_> {
-    /// Targets in all.
+    /// Number of targets.
     fn size(&self) -> usize {
         self.columns.iter().map(|c| c.size).sum()
     }
 }
 
-/// Targets: a function of some dimensions.
+/// Targets of one function of some dimensions.
 #[derive(PartialEq)]
 struct Columns<'a> {
     function: Option<&'a Function>,
     dims: &'a [usize],
-    /// A matrix that the function's values go through before they are solved for.
+    /// Matrix applied to the function's values before solving.
     after: Option<&'a Array2<f64>>,
-    /// How many.
+    /// Number of targets.
     size: usize,
 }
 
 impl Network {
-    /// Finds the decoders that no simulator has asked for yet, on all cores; [`crate::Simulator`] does it by itself, but each anew.
+    /// Solves for all decoders that are not solved yet, on all cores. [`crate::Simulator`] does this too, but anew for each
+    /// simulator.
     ///
-    /// Connections that read the same function of the same ensemble, with the same points and solver, are solved once.
+    /// Connections that decode the same function of the same ensemble with the same points and solver share one solution.
     ///
     /// # Errors
-    /// Of the first connection that cannot be solved: neurons that are all silent over the points, a function that panics or
-    /// gives something else than it gave for zeros, a system without an answer, neurons that know no rates, or a system that
-    /// takes more memory than [`crate::network::Config::memory`] allows.
+    /// The error of the first connection that cannot be solved: neurons that are all silent over the points, a function that
+    /// panics or changes its size, a singular system, neurons without rates in Hz, or a system that needs more memory than
+    /// [`crate::network::Config::memory`] allows.
     pub fn solve(&mut self) -> Result<()> {
         self.solve_with(|_, _| {})
     }
 
-    /// The same; `progress` is called with the systems that are solved and the number of all.
+    /// Like [`Network::solve`], calling `progress` with the number of systems solved and the number of all systems.
     ///
     /// # Errors
     /// As [`Network::solve`].
@@ -85,7 +86,7 @@ impl Network {
         Ok(())
     }
 
-    /// Makes all parameters start at these values; ensembles are known by them from then on.
+    /// Sets the initial values of all parameters, and updates the ensembles' encoders and biases from them.
     pub(crate) fn set_starts(&mut self, values: Vec<Array2<f32>>) {
         for (p, values) in self.parameters.iter_mut().zip(values) {
             p.init = Init::Values(values.into_iter().collect());
@@ -107,8 +108,7 @@ impl Network {
         }
     }
 
-    /// Bytes of memory that solving takes for the largest of the systems that no simulator has asked for yet; 0 where there are
-    /// none. What is found in the cache takes none.
+    /// Bytes of memory to solve the largest system that is not solved yet; 0 if all are. Cached solutions need none.
     ///
     /// # Errors
     /// A function that fails at zeros.
@@ -123,7 +123,7 @@ impl Network {
         Ok(all.into_iter().max().unwrap_or(0))
     }
 
-    /// What is to be solved, and for each decode and group the system and which of its results.
+    /// The systems to solve, and for each decode and group the indices of its system and of its columns therein.
     #[allow(clippy::type_complexity)]
     fn systems<'a>(
         &'a self,
@@ -137,7 +137,7 @@ impl Network {
             let (encoding, _) = self.encoding(*ensemble)?;
             let mut own = Vec::with_capacity(encoding.groups);
             for group in 0..encoding.groups {
-                // The ensemble's own points are of unit radius, so that they are always scaled.
+                // The ensemble's own points are of unit radius, so they are always scaled.
                 let points = decoding.eval_points.as_ref();
                 let scale = decoding.scale_eval_points || points.is_none();
                 let function = decode.function(group);
@@ -170,7 +170,7 @@ impl Network {
         Ok((systems, places))
     }
 
-    /// The decoders of each system's columns, each values × neurons.
+    /// Solves for the decoders of each system's columns; each is values × neurons.
     fn solve_systems(
         &self,
         systems: &[System<'_>],
@@ -223,7 +223,7 @@ impl Network {
         })
     }
 
-    /// A hash of what a system follows from; nothing if the cache is off.
+    /// Hash of everything a system's solution depends on; `None` if the cache is off.
     fn key(&self, system: &System<'_>, encoding: &Encoding) -> Result<Option<Key>> {
         if self.config.cache.directory().is_none() {
             return Ok(None);
@@ -244,7 +244,7 @@ impl Network {
             key = match column.function.map(|f| f.text()) {
                 None => key.text("function", "the value itself"),
                 Some(Some(text)) => key.text("function", text),
-                // Nobody can tell one closure from another but by what it gives.
+                // Closures can only be told apart by their values.
                 Some(None) => key.array("values", self.column(system, column, &self.points(system)?)?.view()),
             };
             if let Some(after) = column.after {
@@ -263,7 +263,7 @@ impl Network {
         let encoding = self.encoding(system.ensemble)?.0;
         encoding.rates(system.group, points).ok_or_else(|| {
             let (kind, name) = (encoding.neuron_type.name(), self.name(system.ensemble));
-            let problem = format!("the {kind} of '{name}' know no rates in Hz; give the weights themselves");
+            let problem = format!("the {kind} of '{name}' have no rates in Hz; give the weights directly");
             Error::Solve { what: system.what.to_string(), problem }
         })
     }
@@ -285,7 +285,7 @@ impl Network {
     }
 }
 
-/// A function's values at points, points × values; the points themselves without one.
+/// A function's values at `points`, points × values; the points themselves without a function.
 fn values(what: &str, function: Option<&Function>, points: &Array2<f64>) -> Result<Array2<f64>> {
     let Some(function) = function else { return Ok(points.clone()) };
     let size = function.size_out(what, points.ncols())?;
@@ -295,8 +295,13 @@ fn values(what: &str, function: Option<&Function>, points: &Array2<f64>) -> Resu
         let values = function.values(what, &point)?;
         if values.len() != size {
             let left = format!("the function of {what} at {point:?}");
-            let of = |n| format!("{n} values");
-            return Err(Error::shape(left, of(values.len()), "it at zeros", of(size)));
+            let values_in_words = |n| format!("{n} values");
+            return Err(Error::shape(
+                left,
+                values_in_words(values.len()),
+                "it at zeros",
+                values_in_words(size),
+            ));
         }
         if let Some(bad) = values.iter().find(|x| !x.is_finite()) {
             let problem =
@@ -308,7 +313,7 @@ fn values(what: &str, function: Option<&Function>, points: &Array2<f64>) -> Resu
     Array2::from_shape_vec((points.nrows(), size), all).map_err(|e| Error::invalid(what, e.to_string()))
 }
 
-/// Settings as text that tells them apart.
+/// Settings as JSON, to hash.
 fn json_of(what: &impl serde::Serialize) -> Result<String> {
     serde_json::to_string(what).map_err(|e| Error::invalid("the decoder cache", e.to_string()))
 }

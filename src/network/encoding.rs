@@ -1,4 +1,4 @@
-//! What an ensemble draws: its neurons' encoders, gains and biases.
+//! Encoders, gains and biases drawn for an ensemble.
 
 use std::ops::Range;
 
@@ -10,12 +10,12 @@ use crate::network::init::seed_of;
 use crate::network::{Distribution, Ensemble, EnsembleSettings, Process};
 use crate::neuron::NeuronType;
 
-/// What an ensemble drew, in 64 bits.
+/// The drawn properties of an ensemble, in `f64`.
 #[derive(Clone, Debug)]
 pub(crate) struct Encoding {
-    /// Neurons of each group.
+    /// Neurons per group.
     pub n: usize,
-    /// Dimensions of each group.
+    /// Dimensions per group.
     pub dimensions: usize,
     pub groups: usize,
     pub neuron_type: NeuronType,
@@ -24,10 +24,10 @@ pub(crate) struct Encoding {
     pub encoders: Array2<f64>,
     pub gain: Vec<f64>,
     pub bias: Vec<f64>,
-    /// If gain and bias come from them.
+    /// Intercepts, if gains and biases were computed from them.
     pub intercepts: Option<Vec<f64>>,
-    /// Whether max rates or intercepts were said that count for nothing beside gains and biases.
-    pub unheeded: bool,
+    /// True if max rates or intercepts were given besides gains and biases, and so have no effect.
+    pub tuning_ignored: bool,
     pub eval_points: Distribution,
     pub n_eval_points: usize,
     pub noise: Option<Process>,
@@ -35,14 +35,14 @@ pub(crate) struct Encoding {
 }
 
 impl Encoding {
-    /// `encoders * gain / radius`, the parameter.
+    /// The encoders' parameter, `encoders * gain / radius`.
     pub fn scaled_encoders(&self) -> Array2<f64> {
         let mut scaled = self.encoders.clone();
         scaled.rows_mut().into_iter().zip(&self.gain).for_each(|(mut row, gain)| row *= gain / self.radius);
         scaled
     }
 
-    /// Takes the encoders from the parameter; a neuron without a gain keeps its own.
+    /// Sets the encoders from the parameter; a neuron with zero gain keeps its own.
     pub fn set_scaled_encoders(&mut self, scaled: &[f64]) {
         let rows = self.encoders.rows_mut().into_iter().zip(&self.gain).zip(scaled.chunks(self.dimensions));
         for ((mut row, gain), scaled) in rows.filter(|((_, gain), _)| **gain != 0.0) {
@@ -50,12 +50,12 @@ impl Encoding {
         }
     }
 
-    /// Neurons of a group.
+    /// Indices of a group's neurons.
     pub fn neurons(&self, group: usize) -> Range<usize> {
         group * self.n..(group + 1) * self.n
     }
 
-    /// How many points there are for the decoders of a group.
+    /// Number of evaluation points for a group's decoders.
     pub fn n_points(&self, given: Option<&Distribution>) -> usize {
         match given.unwrap_or(&self.eval_points) {
             Distribution::Samples(samples) => samples.nrows(),
@@ -63,7 +63,7 @@ impl Encoding {
         }
     }
 
-    /// Points for the decoders of a group, points × dimensions; `given` are a connection's own.
+    /// Evaluation points for a group's decoders, points × dimensions; `given` are a connection's own.
     pub fn points(
         &self,
         what: &str,
@@ -91,7 +91,7 @@ impl Encoding {
         currents
     }
 
-    /// How a group's neurons are tuned, in words.
+    /// Advice on a group's tuning, in words.
     pub fn tuned(&self, group: usize) -> String {
         let range = |all: &[f64]| {
             let all = &all[self.neurons(group)];
@@ -101,7 +101,7 @@ impl Encoding {
         };
         match &self.intercepts {
             Some(intercepts) => {
-                format!("their intercepts lie {}; move them to where the points are", range(intercepts))
+                format!("their intercepts lie {}; move them into the range of the points", range(intercepts))
             }
             None => format!(
                 "their gains lie {} and their biases {}; raise them, or move the points",
@@ -111,7 +111,7 @@ impl Encoding {
         }
     }
 
-    /// Rates in Hz of a group's neurons at points; nothing for types that know none.
+    /// Rates in Hz of a group's neurons at points; `None` for types without rates in Hz.
     pub fn rates(&self, group: usize, points: &Array2<f64>) -> Option<Array2<f64>> {
         let mut rates = self.currents(group, points);
         self.neuron_type.rates_in_place(rates.as_slice_mut()?)?;
@@ -120,14 +120,14 @@ impl Encoding {
 }
 
 impl Ensemble {
-    /// Draws what is drawn; `seed` is the network's.
+    /// Draws the random properties; `seed` is the network's.
     pub(super) fn draw(&self, name: &str, config: &EnsembleSettings, seed: u64) -> Result<Encoding> {
         let Self { n_neurons: n, dimensions, n_ensembles: groups, .. } = *self;
         let invalid = |problem: String| Err(Error::invalid(format!("ensemble '{name}'"), problem));
         if n == 0 || dimensions == 0 || groups == 0 {
-            let of = if groups == 1 { String::new() } else { format!(" in {groups} ensembles") };
+            let array = if groups == 1 { String::new() } else { format!(" in {groups} ensembles") };
             return invalid(format!(
-                "it has {n} neurons and {dimensions} dimensions{of}; each must be at least 1"
+                "it has {n} neurons and {dimensions} dimensions{array}; each must be at least 1"
             ));
         }
         let most = n.checked_mul(groups).and_then(|all| all.checked_mul(dimensions));
@@ -162,7 +162,7 @@ impl Ensemble {
             }
         }
         let (gain, bias, intercepts) = place.tuning(&neuron_type, &settings)?;
-        let unheeded =
+        let tuning_ignored =
             intercepts.is_none() && (settings.max_rates.is_some() || settings.intercepts.is_some());
         let clipped = dimensions.saturating_mul(500).clamp(750, 2500);
         Ok(Encoding {
@@ -179,22 +179,22 @@ impl Ensemble {
             gain,
             bias,
             intercepts,
-            unheeded,
+            tuning_ignored,
         })
     }
 }
 
-/// Where the numbers of an ensemble come from.
+/// The sizes and seed that an ensemble's properties are drawn with.
 struct Draws<'a> {
     name: &'a str,
     n: usize,
     groups: usize,
-    /// A seed, and what is before the names of what is drawn.
+    /// Seed, and prefix of the names of drawn properties.
     seed: (u64, &'a str),
 }
 
 impl Draws<'_> {
-    /// A row for each neuron of all groups. Each group draws for itself, since some distributions are evenly spread; given rows
+    /// A row for each neuron of all groups. Each group draws separately, since some distributions are evenly spread. Given rows
     /// are for all neurons, or for those of each group.
     fn draw(&self, part: &str, from: &Distribution, d: usize) -> Result<Array2<f64>> {
         let Self { name, n, groups, seed: (seed, prefix) } = *self;
@@ -218,7 +218,7 @@ impl Draws<'_> {
         Ok(self.draw(part, from, 1)?.into_iter().collect())
     }
 
-    /// Gains, biases, and the intercepts if they come from some.
+    /// Gains, biases, and intercepts if those were computed from them.
     #[allow(clippy::type_complexity)]
     fn tuning(
         &self,
@@ -235,7 +235,7 @@ impl Draws<'_> {
                 let (gain, bias) = neuron_type.gain_bias(&what, &rates, &intercepts)?;
                 Ok((gain, bias, Some(intercepts)))
             }
-            _ => Err(Error::invalid(what, "it has a gain or a bias without the other; give it both or none")),
+            _ => Err(Error::invalid(what, "gain and bias belong together; give it both or none")),
         }
     }
 }

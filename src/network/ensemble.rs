@@ -4,11 +4,11 @@ use crate::error::{Error, Result};
 use crate::network::{Distribution, Init, Process};
 use crate::neuron::NeuronType;
 
-/// `n_neurons` neurons that represent a vector of `dimensions`; or several such ensembles side by side.
+/// An ensemble of `n_neurons` neurons that represents a vector of `dimensions`, or an array of such ensembles.
 ///
-/// With the vector x, the current of a neuron with the encoder e is `gain / radius * (e · x) + bias`. What others read of an
-/// ensemble is decoded: see [`crate::network::Connection::function`] and [`crate::network::Network::add_output`]. Its parameters are
-/// `NAME/encoders` (neurons × dimensions, gain and radius in them) and `NAME/bias`.
+/// For the represented vector x, a neuron with encoder e has the current `gain / radius * (e · x) + bias`. Other objects read
+/// decoded functions of it: see [`crate::network::Connection::function`] and [`crate::network::Network::add_output`]. Its
+/// parameters are `NAME/encoders` (neurons × dimensions, including gain and radius) and `NAME/bias`.
 ///
 /// ```
 /// use nengo_wgpu::network::{Connection, Ensemble, Network, Node};
@@ -30,50 +30,51 @@ pub struct Ensemble {
     pub n_neurons: usize,
     /// Dimensions of each ensemble.
     pub dimensions: usize,
-    /// How many ensembles there are side by side, each with dimensions and neurons of its own.
+    /// Number of ensembles in the array, each with dimensions and neurons of its own.
     pub n_ensembles: usize,
-    /// The rest; what is not said is as [`crate::network::Config::ensemble`] says, else as in Nengo.
+    /// Other settings; `None` takes [`crate::network::Config::ensemble`], then Nengo's default.
     pub settings: EnsembleSettings,
-    /// Seed of its own, in place of one from the network's seed and its name.
+    /// Seed; derived from the network's seed and the name by default.
     pub seed: Option<u64>,
-    /// How states of the neurons start that do not start as Nengo's do, by name.
+    /// Initial values of neuron states, by name, that replace Nengo's defaults.
     pub states: Vec<(String, Init)>,
-    /// Whether the encoders are trained; as [`crate::network::Config::trainable`] says if not given.
+    /// Train the encoders; `None` takes [`crate::network::Config::trainable`].
     pub train_encoders: Option<bool>,
-    /// Whether the biases are trained, likewise.
+    /// Train the biases; `None` takes [`crate::network::Config::trainable`].
     pub train_bias: Option<bool>,
 }
 
-/// What ensembles are like. Nothing means Nengo's default, which each field tells.
+/// Settings of ensembles. `None` selects Nengo's default, listed per field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EnsembleSettings {
-    /// What neurons make of their current; [`NeuronType::lif`].
+    /// Neuron type; [`NeuronType::lif`] by default.
     pub neuron_type: Option<NeuronType>,
-    /// Length of the vectors that are represented well; 1.
+    /// Length of the longest vectors that are represented well; 1 by default.
     pub radius: Option<f64>,
-    /// The direction to which each neuron answers most; [`Distribution::ScatteredHypersphere`], on the surface.
+    /// Preferred direction of each neuron; [`Distribution::ScatteredHypersphere`] on the surface by default.
     pub encoders: Option<Distribution>,
-    /// Encoders are brought to length 1; true.
+    /// Normalise encoders to length 1; true by default.
     pub normalize_encoders: Option<bool>,
-    /// Rate in Hz where the encoder's direction meets the radius; uniform between 200 and 400.
+    /// Rate in Hz at a vector of length `radius` along the encoder; uniform between 200 and 400 by default.
     pub max_rates: Option<Distribution>,
-    /// Where along its encoder, in radii, a neuron begins to fire; uniform between -1 and 0.9.
+    /// Point along the encoder, in radii, at which a neuron begins to fire; uniform between -1 and 0.9 by default.
     pub intercepts: Option<Distribution>,
-    /// Factor on the encoded value, only with `bias`. The two count more than max rates and intercepts, whichever of them the
-    /// ensemble or its network says, as in Nengo; [`crate::network::Network::warnings`] tells of what then counts for nothing.
+    /// Factor on the encoded value; requires `bias`. As in Nengo, gains and biases take precedence over max rates and
+    /// intercepts, whether the ensemble or its network sets them. [`crate::network::Network::warnings`] reports settings that
+    /// have no effect.
     pub gain: Option<Distribution>,
-    /// Current without input, only with `gain`.
+    /// Current at zero input; requires `gain`.
     pub bias: Option<Distribution>,
-    /// Where decoders are solved for, in radii; [`Distribution::ScatteredHypersphere`], in the ball.
+    /// Points to solve decoders at, in radii; [`Distribution::ScatteredHypersphere`] in the ball by default.
     pub eval_points: Option<Distribution>,
-    /// How many points are drawn; `max(500 d clipped to 750 … 2500, 2 n)` for d dimensions and n neurons.
+    /// Number of points to draw; `max(500 d clipped to 750 … 2500, 2 n)` for d dimensions and n neurons by default.
     pub n_eval_points: Option<usize>,
-    /// Added to the neurons' currents; none. Noise and white signals get the ensemble's number of neurons.
+    /// Noise added to the neurons' currents; none by default. Noise and white signals take their size from the ensemble.
     pub noise: Option<Process>,
 }
 
 impl EnsembleSettings {
-    /// These, and what they do not say as the others say it.
+    /// These settings, with those of `others` where they are `None`.
     pub fn or(self, others: &Self) -> Self {
         Self {
             neuron_type: self.neuron_type.or_else(|| others.neuron_type.clone()),
@@ -90,7 +91,7 @@ impl EnsembleSettings {
         }
     }
 
-    /// Refuses what makes no sense in any ensemble; `what` is whose settings they are.
+    /// Rejects settings that are invalid for any ensemble; `what` names their owner in the error.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         let invalid = |problem: String| Err(Error::invalid(what, problem));
         if let Some(radius) = self.radius.filter(|radius| !(radius.is_finite() && *radius > 0.0)) {
@@ -111,14 +112,14 @@ impl EnsembleSettings {
         for (part, from) in drawn {
             from.as_ref().map_or(Ok(()), |from| from.check(&format!("the {part} of {what}")))?;
         }
-        // The ensemble says how many neurons the noise is for.
+        // The size of the noise follows from the ensemble.
         let noise = self.noise.clone().map(|noise| noise.with_size(1));
         noise.map_or(Ok(()), |noise| noise.check(&format!("the noise of {what}")))
     }
 }
 
 impl Ensemble {
-    /// One ensemble.
+    /// A single ensemble.
     pub fn new(n_neurons: usize, dimensions: usize) -> Self {
         Self {
             n_neurons,
@@ -133,96 +134,96 @@ impl Ensemble {
     }
 
     /// Nengo's EnsembleArray: `n_ensembles` ensembles of `n_neurons` neurons and one dimension each, as one object with
-    /// `n_ensembles` dimensions. They run as one product of matrices in groups.
+    /// `n_ensembles` dimensions. They are computed as one grouped matrix product.
     pub fn array(n_neurons: usize, n_ensembles: usize) -> Self {
         Self { n_ensembles, ..Self::new(n_neurons, 1) }
     }
 
-    /// With so many dimensions in each ensemble of an array.
+    /// Sets the dimensions of each ensemble of an array.
     pub fn ens_dimensions(self, dimensions: usize) -> Self {
         Self { dimensions, ..self }
     }
 
-    /// With another neuron type.
+    /// Sets the neuron type.
     pub fn neuron_type(mut self, neuron_type: impl Into<NeuronType>) -> Self {
         self.settings.neuron_type = Some(neuron_type.into());
         self
     }
 
-    /// With another radius.
+    /// Sets the radius, above 0.
     pub fn radius(mut self, radius: f64) -> Self {
         self.settings.radius = Some(radius);
         self
     }
 
-    /// With other encoders: a distribution, or an array of neurons × dimensions.
+    /// Sets the encoders: a distribution, or an array of neurons × dimensions.
     pub fn encoders(mut self, encoders: impl Into<Distribution>) -> Self {
         self.settings.encoders = Some(encoders.into());
         self
     }
 
-    /// With encoders as long as they are given.
+    /// Keeps the encoders' lengths as they are given.
     pub fn unnormalized(mut self) -> Self {
         self.settings.normalize_encoders = Some(false);
         self
     }
 
-    /// With other highest rates in Hz.
+    /// Sets the highest rates in Hz.
     pub fn max_rates(mut self, rates: impl Into<Distribution>) -> Self {
         self.settings.max_rates = Some(rates.into());
         self
     }
 
-    /// With other intercepts, in radii.
+    /// Sets the intercepts, in radii.
     pub fn intercepts(mut self, intercepts: impl Into<Distribution>) -> Self {
         self.settings.intercepts = Some(intercepts.into());
         self
     }
 
-    /// With these gains and biases, in place of max rates and intercepts.
+    /// Sets gains and biases, instead of max rates and intercepts.
     pub fn gain_bias(mut self, gain: impl Into<Distribution>, bias: impl Into<Distribution>) -> Self {
         self.settings.gain = Some(gain.into());
         self.settings.bias = Some(bias.into());
         self
     }
 
-    /// With other points to solve decoders at, in radii.
+    /// Sets the evaluation points of decoders, in radii.
     pub fn eval_points(mut self, points: impl Into<Distribution>) -> Self {
         self.settings.eval_points = Some(points.into());
         self
     }
 
-    /// With so many points to solve decoders at.
+    /// Sets the number of evaluation points.
     pub fn n_eval_points(mut self, n: usize) -> Self {
         self.settings.n_eval_points = Some(n);
         self
     }
 
-    /// With noise on the currents.
+    /// Adds noise to the currents.
     pub fn noise(mut self, noise: impl Into<Process>) -> Self {
         self.settings.noise = Some(noise.into());
         self
     }
 
-    /// With a seed of its own: ensembles alike with the same seed are equal.
+    /// Sets the seed. Ensembles with equal settings and seed are equal.
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
         self
     }
 
-    /// With another start of a state of its neurons.
+    /// Sets the initial values of a neuron state.
     pub fn state(mut self, name: &str, start: Init) -> Self {
         self.states.push((name.into(), start));
         self
     }
 
-    /// With encoders and biases that are trained or not, whatever the network says.
+    /// Trains or freezes encoders and biases, regardless of the network's default.
     pub fn trainable(mut self, trainable: bool) -> Self {
         (self.train_encoders, self.train_bias) = (Some(trainable), Some(trainable));
         self
     }
 
-    /// Without trained encoders and biases.
+    /// Freezes encoders and biases.
     pub fn frozen(self) -> Self {
         self.trainable(false)
     }

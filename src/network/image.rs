@@ -1,4 +1,4 @@
-//! Convolutions and pooling as a user describes them: images in, images out.
+//! Convolutions and pooling of images.
 
 use serde::Deserialize;
 
@@ -7,42 +7,42 @@ use crate::op;
 use crate::op::convolution::Form;
 use crate::op::window::Window;
 
-/// What happens at the edges of an image.
+/// Treatment of an image's edges.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Padding {
     /// Windows lie inside the image: `(size - kernel) / stride + 1` of them, rounded down.
     #[default]
     Valid,
-    /// `size / stride` windows, rounded up: the image is thought to have zeros around it, on both sides as many, or one
-    /// more behind.
+    /// `size / stride` windows, rounded up. Zeros surround the image, as many on both sides, or one more at the end.
     Same,
 }
 
-/// A convolution of images of one to three dimensions, as `nengo.Convolution` with its channels last.
+/// A convolution of images of one to three dimensions, like `nengo.Convolution` with channels last.
 ///
-/// Its parameter `CONNECTION/weights` has a row for each filter: `[n_filters, kernel elements * channels / groups]`, the
-/// channels last in a row. Nengo's kernel, reshaped to `[-1, n_filters]`, is its transpose.
+/// Its parameter `CONNECTION/weights` has a row per filter: `[n_filters, kernel elements * channels / groups]`, with channels
+/// last in a row. It is the transpose of Nengo's kernel reshaped to `[-1, n_filters]`.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Convolution {
-    /// Channels of the result.
+    /// Channels of the output.
     pub n_filters: usize,
-    /// Size of the image and, last, its channels: `[28, 28, 1]`. One row of the pre object's output is such an image.
+    /// Size of the image, then its channels: `[28, 28, 1]`. One row of the pre object's output is one image.
     pub input_shape: Vec<usize>,
-    /// Size of the kernel; 3 in each dimension if not given.
+    /// Size of the kernel; 3 in each dimension by default.
     #[serde(default)]
     pub kernel_size: Option<Vec<usize>>,
-    /// Steps of the kernel; 1 in each dimension if not given.
+    /// Strides of the kernel; 1 in each dimension by default.
     #[serde(default)]
     pub strides: Option<Vec<usize>>,
-    /// What happens at the edges.
+    /// Treatment of the edges; [`Padding::Valid`] by default.
     #[serde(default)]
     pub padding: Padding,
-    /// Groups of channels with kernels of their own.
+    /// Number of channel groups, each with its own kernels; 1 by default.
     #[serde(default = "one")]
     pub groups: usize,
-    /// How the weights start. The fan-in of [`Init::He`] and [`Init::Glorot`] is what meets in one sum.
+    /// Initial weights; [`Init::Glorot`] by default. The fan-in of [`Init::He`] and [`Init::Glorot`] is the number of terms in
+    /// one sum.
     #[serde(default = "glorot")]
     pub init: Init,
 }
@@ -56,56 +56,56 @@ fn glorot() -> Init {
 }
 
 impl Convolution {
-    /// `n_filters` kernels of 3 in each dimension over images of `input_shape`, channels last.
+    /// `n_filters` kernels of size 3 in each dimension, over images of `input_shape` with channels last.
     pub fn new(n_filters: usize, input_shape: impl Into<Vec<usize>>) -> Self {
         let (input_shape, padding) = (input_shape.into(), Padding::Valid);
         let (kernel_size, strides) = (None, None);
         Self { n_filters, input_shape, kernel_size, strides, padding, groups: 1, init: Init::Glorot }
     }
 
-    /// With kernels of another size.
+    /// Sets the kernel size.
     pub fn kernel_size(mut self, size: impl Into<Vec<usize>>) -> Self {
         self.kernel_size = Some(size.into());
         self
     }
 
-    /// With other steps.
+    /// Sets the strides.
     pub fn strides(mut self, strides: impl Into<Vec<usize>>) -> Self {
         self.strides = Some(strides.into());
         self
     }
 
-    /// With another rule for the edges.
+    /// Sets the treatment of the edges.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
         self
     }
 
-    /// With groups of channels.
+    /// Sets the number of channel groups.
     pub fn groups(mut self, groups: usize) -> Self {
         self.groups = groups;
         self
     }
 
-    /// With another start of the weights.
+    /// Sets the initial weights.
     pub fn init(mut self, init: Init) -> Self {
         self.init = init;
         self
     }
 
-    /// Size and channels of the result, as `input_shape`.
+    /// Size and channels of the output, in the form of `input_shape`.
     ///
     /// # Errors
-    /// What does not fit.
+    /// A description of sizes that do not fit.
     pub fn output_shape(&self) -> Result<Vec<usize>, String> {
         let operator = self.operator()?;
         Ok(shape(operator.window.windows, self.n_filters, self.input_shape.len()))
     }
 
-    /// Size and channels of the result of the transposed convolution, as `input_shape`.
+    /// Size and channels of the transposed convolution's output, in the form of `input_shape`.
     ///
     /// # Errors
-    /// What does not fit.
+    /// A description of sizes that do not fit.
     pub fn output_shape_transposed(&self) -> Result<Vec<usize>, String> {
         let operator = self.transposed()?;
         Ok(shape(operator.window.image, self.n_filters, self.input_shape.len()))
@@ -130,9 +130,8 @@ impl Convolution {
         Ok(op::Convolution { window, large, small, groups, form })
     }
 
-    /// The same description as a transposed convolution: the adjoint of the convolution that makes an image of
-    /// `input_shape` of its result, the smallest of which it does: `(size - 1) * stride + 1` large, and with
-    /// [`Padding::Valid`] `kernel - 1` larger, as in Nengo.
+    /// The transposed convolution: the adjoint of the convolution that maps its output to an image of `input_shape`. Of all
+    /// such outputs it is the smallest: `(size - 1) * stride + 1`, plus `kernel - 1` with [`Padding::Valid`], as in Nengo.
     pub(super) fn transposed(&self) -> Result<op::Convolution, String> {
         let (axes, small) = self.axes()?;
         let sizes = axes.map(|a| {
@@ -146,7 +145,7 @@ impl Convolution {
         Ok(op::Convolution { window, large, small, groups, form })
     }
 
-    /// How the weights of an operator start.
+    /// Initial weights of an operator.
     pub(super) fn start(&self, operator: &op::Convolution) -> Init {
         let op::Convolution { window, large, small, groups, form } = *operator;
         let (to_small, to_large) = (window.area() * large / groups, window.area() * small / groups);
@@ -157,62 +156,62 @@ impl Convolution {
     }
 }
 
-/// One value for each window over an image and each of its channels.
+/// Pooling: one value for each window and channel of an image.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Pool {
-    /// What stands for a window; of a mean, only the points inside of the image count.
+    /// Reduction of a window. A mean counts only the points inside the image.
     pub of: PoolOf,
-    /// Size of the image and, last, its channels.
+    /// Size of the image, then its channels.
     pub input_shape: Vec<usize>,
-    /// Size of the windows; 2 in each dimension if not given.
+    /// Size of the windows; 2 in each dimension by default.
     #[serde(default)]
     pub pool_size: Option<Vec<usize>>,
-    /// Steps of the windows; their size if not given.
+    /// Strides of the windows; their size by default.
     #[serde(default)]
     pub strides: Option<Vec<usize>>,
-    /// What happens at the edges.
+    /// Treatment of the edges; [`Padding::Valid`] by default.
     #[serde(default)]
     pub padding: Padding,
 }
 
-/// What stands for a window.
+/// Reduction of a window: mean or maximum.
 pub type PoolOf = op::pool::Of;
 
 impl Pool {
-    /// Means of windows of 2 in each dimension over images of `input_shape`, channels last.
+    /// Means over windows of size 2 in each dimension, for images of `input_shape` with channels last.
     pub fn average(input_shape: impl Into<Vec<usize>>) -> Self {
         let (input_shape, of) = (input_shape.into(), PoolOf::Average);
         Self { of, input_shape, pool_size: None, strides: None, padding: Padding::Valid }
     }
 
-    /// Maxima of such windows.
+    /// Maxima over such windows.
     pub fn max(input_shape: impl Into<Vec<usize>>) -> Self {
         Self { of: PoolOf::Max, ..Self::average(input_shape) }
     }
 
-    /// With windows of another size.
+    /// Sets the window size.
     pub fn pool_size(mut self, size: impl Into<Vec<usize>>) -> Self {
         self.pool_size = Some(size.into());
         self
     }
 
-    /// With other steps.
+    /// Sets the strides.
     pub fn strides(mut self, strides: impl Into<Vec<usize>>) -> Self {
         self.strides = Some(strides.into());
         self
     }
 
-    /// With another rule for the edges.
+    /// Sets the treatment of the edges.
     pub fn padding(mut self, padding: Padding) -> Self {
         self.padding = padding;
         self
     }
 
-    /// Size and channels of the result, as `input_shape`.
+    /// Size and channels of the output, in the form of `input_shape`.
     ///
     /// # Errors
-    /// What does not fit.
+    /// A description of sizes that do not fit.
     pub fn output_shape(&self) -> Result<Vec<usize>, String> {
         let op::Pool { window, channels, .. } = self.operator()?;
         Ok(shape(window.windows, channels, self.input_shape.len()))
@@ -237,7 +236,7 @@ struct Axis {
     stride: usize,
 }
 
-/// The dimensions of an image, missing ones of size 1 first, and its channels.
+/// The dimensions of an image, padded in front with dimensions of size 1, and its channels.
 fn axes(
     input: &[usize],
     kernel: Option<&[usize]>,
@@ -272,12 +271,12 @@ fn axes(
     Ok((axes, *channels))
 }
 
-/// The windows over an image of `large` channels that give one of `small` channels.
+/// The windows over an image of `large` channels whose output has `small` channels.
 fn window(axes: [Axis; 3], padding: Padding, large: usize, small: usize) -> Result<Window, String> {
     let mut window = Window {
         image: axes.map(|a| a.size),
         kernel: axes.map(|a| a.kernel),
-        // Longer steps than the image are all the same.
+        // Strides beyond the image are all equivalent.
         stride: axes.map(|a| a.stride.min(a.size)),
         before: [0; 3],
         windows: [1; 3],
@@ -295,7 +294,7 @@ fn window(axes: [Axis; 3], padding: Padding, large: usize, small: usize) -> Resu
             ));
         }
     }
-    // What 32-bit indices cannot reach, no device could hold.
+    // Images beyond 32-bit indices fit no device.
     let size = |sizes: [usize; 3], n: usize| sizes.iter().try_fold(n, |a, &b| a.checked_mul(b));
     let weights = size(window.kernel, large).and_then(|n| n.checked_mul(small));
     let all = [size(window.image, large), size(window.windows, small), weights];
@@ -305,7 +304,7 @@ fn window(axes: [Axis; 3], padding: Padding, large: usize, small: usize) -> Resu
     Err("its images or weights are too large".into())
 }
 
-/// The last `n - 1` of three sizes, and the channels.
+/// The last `n - 1` of three sizes, then the channels.
 fn shape(sizes: [usize; 3], channels: usize, n: usize) -> Vec<usize> {
     sizes[4 - n..].iter().copied().chain([channels]).collect()
 }

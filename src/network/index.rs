@@ -1,13 +1,13 @@
-//! Lists whose members are found by name, however many they are.
+//! Lists with members found by name in constant time.
 
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 
 use crate::network::{Link, Object, ParameterDef, ProbeSpec};
 
-/// What has a name, which it keeps.
+/// An object with a fixed name.
 pub(crate) trait Called {
-    /// Its name.
+    /// The name.
     fn called(&self) -> &str;
 }
 
@@ -22,12 +22,12 @@ macro_rules! called {
 }
 called!(Object Link ProbeSpec ParameterDef);
 
-/// A list whose members are found by name.
+/// A list of members found by name.
 #[derive(Clone)]
 pub(crate) struct Index<T> {
     list: Vec<T>,
     places: HashMap<String, usize>,
-    /// By a name that others are numbered after, the last number that was given.
+    /// Last number given by [`Index::numbered`], by base name.
     numbers: HashMap<String, usize>,
 }
 
@@ -38,12 +38,12 @@ impl<T> Default for Index<T> {
 }
 
 impl<T: Called> Index<T> {
-    /// The place of a name.
+    /// The index of a name.
     pub fn place(&self, name: &str) -> Option<usize> {
         self.places.get(name).copied()
     }
 
-    /// The name, or if it is taken the first of `NAME#2`, `NAME#3` and so on that is not.
+    /// The name itself, or if it is taken the first free one of `NAME#2`, `NAME#3` and so on.
     pub fn numbered(&mut self, name: String) -> String {
         if !self.places.contains_key(&name) {
             return name;
@@ -56,7 +56,7 @@ impl<T: Called> Index<T> {
         numbered
     }
 
-    /// Adds a member at the end.
+    /// Appends a member.
     pub fn push(&mut self, member: T) {
         self.places.entry(member.called().to_string()).or_insert(self.list.len());
         self.list.push(member);

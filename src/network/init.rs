@@ -1,4 +1,4 @@
-//! How parameters start.
+//! Initial values of parameters.
 
 use ndarray::Array2;
 use rand::{RngExt, SeedableRng};
@@ -7,17 +7,18 @@ use rand_pcg::Pcg64Mcg;
 use crate::error::{Error, Result};
 use crate::network::Distribution;
 
-/// Distribution or values that a parameter of shape `[rows, cols]` (size_out × size_in) starts from.
+/// Initial values of a parameter of shape `[rows, cols]` (size_out × size_in): a distribution or given values.
 ///
-/// In a file it is written as every [`Distribution`], with `"zeros"`, `"glorot"` and `"he"` for those of here.
+/// A file writes it like any [`Distribution`], plus `"zeros"`, `"glorot"` and `"he"` for the variants defined here.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(from = "Form", rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Init {
     /// All zero.
     Zeros,
-    /// All the same.
+    /// All equal to this number.
     Constant(f32),
-    /// Uniform between two numbers.
+    /// Uniform between the two numbers.
     Uniform(f32, f32),
     /// Normal with a mean and a standard deviation.
     Normal(f32, f32),
@@ -25,16 +26,16 @@ pub enum Init {
     Glorot,
     /// Normal with standard deviation sqrt(2 / size_in) (He et al. 2015).
     He,
-    /// Each one of these, all with the same chance.
+    /// Each value one of these, with equal probability.
     Choice(Vec<f32>),
-    /// These values, row by row.
+    /// These values, in row-major order.
     Values(Vec<f32>),
-    /// Any other: a vector of `cols` numbers for each row. Rows of a single number, as those of a choice, are drawn for each
-    /// value by itself, and so are vectors in a sphere where there is one row: gains, biases and states.
+    /// Any other distribution: a vector of `cols` numbers per row. Distributions of single numbers, such as a choice, are drawn
+    /// for each value separately. So are vectors in a sphere if there is only one row: gains, biases and states.
     Drawn(Distribution),
 }
 
-/// How a file writes it.
+/// Form in a file.
 #[derive(serde::Deserialize)]
 enum Form {
     #[serde(rename = "$word:zeros")]
@@ -97,7 +98,7 @@ impl Init {
             Init::Normal(mean, std) if !(mean.is_finite() && std.is_finite() && *std >= 0.0) => {
                 invalid(format!("normal with mean {mean} and standard deviation {std}"))
             }
-            Init::Choice(values) if values.is_empty() => invalid("it is a choice from nothing".into()),
+            Init::Choice(values) if values.is_empty() => invalid("its choice has no options".into()),
             Init::Choice(values) => match values.iter().find(|x| !x.is_finite()) {
                 Some(bad) => invalid(format!("it may choose {bad}")),
                 None => Ok(()),
@@ -111,7 +112,7 @@ impl Init {
         }
     }
 
-    /// The same for sums of `fan_in` terms over inputs that go to `fan_out` sums, where the shape does not tell them.
+    /// The same for sums of `fan_in` terms over inputs that go to `fan_out` sums, where these do not follow from the shape.
     pub(super) fn for_fans(&self, fan_in: usize, fan_out: usize) -> Self {
         match self {
             Init::Glorot => {
@@ -124,7 +125,7 @@ impl Init {
         }
     }
 
-    /// How many vectors of what size are drawn for a matrix.
+    /// Number and size of the vectors drawn for a matrix.
     fn vectors(distribution: &Distribution, rows: usize, cols: usize) -> (usize, usize) {
         let single = match distribution {
             Distribution::Choice { options: rows, .. } | Distribution::Samples(rows) => rows.ncols() == 1,
@@ -136,7 +137,7 @@ impl Init {
         if single { (rows.saturating_mul(cols), 1) } else { (rows, cols) }
     }
 
-    /// The values, from a seed that belongs to this parameter alone.
+    /// The values in row-major order, drawn from a seed that belongs to this parameter alone.
     pub fn values(&self, rows: usize, cols: usize, seed: u64) -> Vec<f32> {
         let n = rows * cols;
         let mut rng = Pcg64Mcg::seed_from_u64(seed);
@@ -159,7 +160,7 @@ impl Init {
             Init::Values(values) => values.clone(),
             Init::Drawn(distribution) => {
                 let (vectors, size) = Self::vectors(distribution, rows, cols);
-                // What does not fit was refused by the check.
+                // The check has rejected samples that do not fit.
                 let drawn = distribution.sample("a parameter", vectors, size, seed);
                 drawn.map_or_else(|_| vec![0.0; n], |all| all.into_iter().map(|x| x as f32).collect())
             }
@@ -167,18 +168,18 @@ impl Init {
     }
 }
 
-/// A seed that belongs to a name, so that one more parameter changes no other (FNV-1a).
+/// Derives a seed from a name (FNV-1a), so that adding a parameter changes no other.
 pub(crate) fn seed_of(seed: u64, name: &str) -> u64 {
     let start = 0xcbf2_9ce4_8422_2325 ^ seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     name.bytes().fold(start, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
 
-/// Normal numbers.
+/// Normally distributed numbers.
 fn normal(rng: &mut Pcg64Mcg, n: usize, mean: f32, std: f32) -> Vec<f32> {
     (0..n).map(|_| mean + std * standard_normal(rng) as f32).collect()
 }
 
-/// A normal number of mean 0 and standard deviation 1 (Box and Muller 1958).
+/// A standard normal number (Box and Muller 1958).
 pub(super) fn standard_normal(rng: &mut Pcg64Mcg) -> f64 {
     let (u, v) = (1.0 - rng.random::<f64>(), rng.random::<f64>());
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()

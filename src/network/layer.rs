@@ -1,19 +1,20 @@
-//! Layers of deep learning: weights, bias, activation, dropout.
+//! Deep-learning layers: weights, bias, activation, dropout.
 
 use crate::expr::Unary;
 use crate::network::Init;
 use crate::neuron::NeuronType;
 
-/// An elementwise function at the end of a layer.
+/// Activation function of a layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Activation {
     /// `x`
     #[default]
     Identity,
     /// `max(x, 0)`
     Relu,
-    /// `x` above zero, the slope times `x` below.
+    /// `x` for `x > 0`, else `slope * x`.
     LeakyRelu(f32),
     /// `1 / (1 + exp(-x))`
     Sigmoid,
@@ -33,12 +34,12 @@ pub enum Activation {
     Square,
     /// `|x|`
     Abs,
-    /// Over the columns of each row.
+    /// `exp(x) / sum(exp(x))` over the columns of each row.
     Softmax,
 }
 
 impl Activation {
-    /// The elementwise function; nothing for softmax, which is not one.
+    /// The elementwise function; `None` for softmax.
     pub(crate) fn function(self) -> Option<Unary> {
         Some(match self {
             Activation::Identity => Unary::Identity,
@@ -58,29 +59,29 @@ impl Activation {
     }
 }
 
-/// `dropout(activation(W x + b))`; each part may be missing.
+/// A layer `dropout(activation(W x + b))`; each part is optional.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
-    /// Rows of `W`; without it there are no weights, and the output has the input's size.
+    /// Rows of `W`. `None` means no weights; the output then has the input's size.
     pub units: Option<usize>,
-    /// Whether `b` is added (only with weights).
+    /// Add `b`; only with weights.
     pub bias: bool,
-    /// The elementwise function.
+    /// Activation function.
     pub activation: Activation,
-    /// Neurons in place of an activation: `W x + b` is their current.
+    /// Neurons, instead of an activation, with the current `W x + b`.
     pub neurons: Option<NeuronType>,
-    /// Share of outputs that training sets to zero.
+    /// Share of outputs set to zero in training; at least 0, below 1.
     pub dropout: f32,
-    /// How `W` starts.
+    /// Initial values of `W`.
     pub weights_init: Init,
-    /// How `b` starts.
+    /// Initial values of `b`.
     pub bias_init: Init,
-    /// Whether `W` and `b` are trained; as [`crate::network::Config::trainable`] says if not given.
+    /// Train `W` and `b`; `None` takes [`crate::network::Config::trainable`].
     pub trainable: Option<bool>,
 }
 
 impl Layer {
-    /// `W x + b` with `units` outputs; weights start by [`Init::Glorot`], biases at zero.
+    /// `W x + b` with `units` outputs. Weights start from [`Init::Glorot`], biases at zero.
     pub fn dense(units: usize) -> Self {
         Self {
             units: Some(units),
@@ -99,43 +100,43 @@ impl Layer {
         Self { units: None, bias: false, ..Self::dense(0).activation(activation) }
     }
 
-    /// With another activation.
+    /// Sets the activation.
     pub fn activation(mut self, activation: Activation) -> Self {
         self.activation = activation;
         self
     }
 
-    /// With neurons in place of an activation; their states start as those of [`crate::network::Neurons`].
+    /// Uses neurons instead of an activation; their states start like those of [`crate::network::Neurons`].
     pub fn neurons(mut self, neurons: impl Into<NeuronType>) -> Self {
         self.neurons = Some(neurons.into());
         self
     }
 
-    /// With dropout of a share `rate` in training.
+    /// Sets the share of outputs that training drops.
     pub fn dropout(mut self, rate: f32) -> Self {
         self.dropout = rate;
         self
     }
 
-    /// Without `b`.
+    /// Leaves out the bias `b`.
     pub fn no_bias(mut self) -> Self {
         self.bias = false;
         self
     }
 
-    /// With another start of the weights.
+    /// Sets the initial weights.
     pub fn init(mut self, init: Init) -> Self {
         self.weights_init = init;
         self
     }
 
-    /// Trained or not, whatever the network says.
+    /// Trains or freezes the layer, regardless of the network's default.
     pub fn trainable(mut self, trainable: bool) -> Self {
         self.trainable = Some(trainable);
         self
     }
 
-    /// Not trained.
+    /// Freezes the layer.
     pub fn frozen(self) -> Self {
         self.trainable(false)
     }

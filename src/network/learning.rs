@@ -1,4 +1,4 @@
-//! Rules by which a connection's weights change while a network runs.
+//! Learning rules, which change a connection's weights while a network runs.
 
 use crate::error::{Error, Result};
 use crate::network::{
@@ -6,88 +6,96 @@ use crate::network::{
     seed_of,
 };
 
-/// How a connection's weights, decoders or encoders change at each step of a run. `dt` is the length of a step.
+/// Rule that changes a connection's weights, decoders or encoders at each step of a run.
 ///
-/// What a step brings changes the weights from the next step on. Each example has weights of its own, which start as the
-/// parameter says (`CONNECTION/weights`) and go on changing from window to window and from run to run until a reset. Rates
-/// and spikes are in Hz. A rule's own filters do not delay: they see the activities of the same step.
+/// In the formulas `dt` is the length of a step in seconds; rates and spikes are in Hz. A step's change acts from the next
+/// step on. The rule's own filters do not delay: they use the activities of the same step.
 ///
-/// Weights that a rule changes are not trained offline, and no gradient flows through them.
+/// Each example has its own weights. They start at the parameter's values (`CONNECTION/weights`) and keep changing across
+/// windows and runs until a reset. They are not trained offline, and no gradient flows through them.
 ///
-/// Probes read what is named here, and `delta`, the change that a step brings, and `weights`, as the step used them
-/// ([`crate::network::Target::Rule`]).
+/// Probes ([`crate::network::Target::Rule`]) read the signals named at each variant, and also `delta`, the change of a step,
+/// and `weights`, as used by the step.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum LearningRule {
-    /// Prescribed error sensitivity (MacNeil & Eliasmith 2011): `W[i, j] -= learning_rate dt / n e[i] a[j]`, with `n` columns
-    /// of weights, the filtered activities `a` (probe: `activities`) and the error `e` (`error`), the actual value minus the
-    /// wanted one, which connections bring to [`Network::learning_rule_of`]; without one it is zero.
+    /// Prescribed error sensitivity (MacNeil & Eliasmith 2011): `W[i, j] -= learning_rate dt / n e[i] a[j]`.
     ///
-    /// For a connection from an ensemble, or from neurons or a layer through a dense transform. To neurons, the error is in the
-    /// dimensions of the ensemble or node that encodes for them, and goes through these encoders and the neurons' gains.
+    /// `n` is the number of columns of `W`. The probe `activities` reads the filtered activities `a`. The probe `error` reads
+    /// the error `e`: the actual minus the desired value, which connections bring to [`Network::learning_rule_of`], or zero
+    /// without them.
+    ///
+    /// For a connection from an ensemble, or from neurons or a layer through a dense transform. If the post object is neurons,
+    /// the error has the dimensions of the ensemble or node that encodes for them, and passes through its encoders and the
+    /// neurons' gains.
     Pes {
-        /// At least 0.
+        /// Learning rate, at least 0.
         learning_rate: f64,
         /// Filter of the activities.
         pre_synapse: Option<Synapse>,
     },
-    /// Recursive least squares, with the error as in [`LearningRule::Pes`]: `P -= P a (P a)ᵀ s` with `s = 1 / (1 + aᵀ P a)`,
-    /// starting from `P = learning_rate dt / n` times the identity, and `W[i, j] -= s e[i] (P a)[j]` with the `P` before.
-    /// Probes: `error`, `pre_filtered`, and `inv_gamma`, which is `P` as the step used it, row by row.
+    /// Recursive least squares with the error of [`LearningRule::Pes`]: `P -= P a (P a)ᵀ s` with `s = 1 / (1 + aᵀ P a)`,
+    /// and `W[i, j] -= s e[i] (P a)[j]` with the `P` before the step.
     ///
-    /// For a connection from an ensemble, or from neurons or a layer through a dense transform, not to neurons. `P` has n²
-    /// elements.
+    /// `P` has n² elements and starts from `learning_rate dt / n` times the identity. Probes: `error`, `pre_filtered`, and
+    /// `inv_gamma`, which is `P` as used by the step, row by row.
+    ///
+    /// For a connection from an ensemble, or from neurons or a layer through a dense transform, but not to neurons.
     Rls {
-        /// At least 0.
+        /// Learning rate, at least 0.
         learning_rate: f64,
         /// Filter of the activities.
         pre_synapse: Option<Synapse>,
     },
-    /// Bienenstock, Cooper & Munro (1982): `W[i, j] += learning_rate dt b[i] (b[i] - theta[i]) a[j]`, with the filtered
-    /// activities `a` (probe: `pre_filtered`) and `b` (`post_filtered`) of the neurons before and behind, and `theta`
-    /// (`theta`), those behind through another filter.
+    /// Bienenstock, Cooper & Munro (1982): `W[i, j] += learning_rate dt b[i] (b[i] - theta[i]) a[j]`.
+    ///
+    /// `a` (probe `pre_filtered`) and `b` (probe `post_filtered`) are the filtered activities of the pre and post neurons.
+    /// `theta` (probe `theta`) is the post activity through another filter.
     ///
     /// For a connection from neurons to neurons through a dense transform, or from ensemble to ensemble with full weights.
     Bcm {
-        /// At least 0.
+        /// Learning rate, at least 0.
         learning_rate: f64,
-        /// Filter of the activities before.
+        /// Filter of the pre activities.
         pre_synapse: Option<Synapse>,
-        /// Filter of the activities behind.
+        /// Filter of the post activities.
         post_synapse: Option<Synapse>,
-        /// Filter that makes the threshold of the activities behind.
+        /// Filter that turns the post activities into the threshold.
         theta_synapse: Option<Synapse>,
     },
     /// Oja (1982): `W[i, j] += learning_rate dt (b[i] a[j] - beta b[i]² W[i, j])`, with `a` and `b` as in
     /// [`LearningRule::Bcm`].
     Oja {
-        /// At least 0.
+        /// Learning rate, at least 0.
         learning_rate: f64,
-        /// Filter of the activities before.
+        /// Filter of the pre activities.
         pre_synapse: Option<Synapse>,
-        /// Filter of the activities behind.
+        /// Filter of the post activities.
         post_synapse: Option<Synapse>,
-        /// How fast weights are forgotten, at least 0.
+        /// Rate of forgetting, at least 0.
         beta: f64,
     },
-    /// Vector Oja (Voelker, Crawford & Eliasmith 2014): draws the encoders of active neurons to the input. Of neuron `i` with
-    /// encoder `E[i]`: `E[i] += learning_rate dt l b[i] (scale[i] x - E[i])`, with its filtered activity `b[i]` (probe:
-    /// `post_filtered`), the whole input `x` of the node that encodes for the neurons, and the learning signal `l`
-    /// (`learning_signal`), 1 plus what connections bring to [`Network::learning_rule_of`]: -1 stops it.
+    /// Vector Oja (Voelker, Crawford & Eliasmith 2014), which moves the encoders of active neurons towards the input. For
+    /// neuron `i` with encoder `E[i]`: `E[i] += learning_rate dt l b[i] (scale[i] x - E[i])`.
     ///
-    /// For a connection to an ensemble, or to a passthrough node from which one dense connection goes to neurons: its weights are
-    /// the encoders that change (probe: `encoders` or, as Nengo calls them, `scaled_encoders`, in place of `weights`).
+    /// `b[i]` is its filtered activity (probe `post_filtered`), and `x` the whole input of the node that encodes for the
+    /// neurons. `l` (probe `learning_signal`) is 1 plus what connections bring to [`Network::learning_rule_of`]; bringing -1
+    /// stops learning.
+    ///
+    /// For a connection to an ensemble, or to a passthrough node with one dense connection to neurons. The weights of that
+    /// connection are the encoders that change; the probe `encoders`, or Nengo's name `scaled_encoders`, replaces `weights`.
     Voja {
-        /// At least 0.
+        /// Learning rate, at least 0.
         learning_rate: f64,
-        /// Filter of the activities.
+        /// Filter of the post activities.
         post_synapse: Option<Synapse>,
-        /// How long each encoder is for an input of 1: gain / radius where encoders hold them, as in Nengo's scaled encoders; for
-        /// an ensemble times that.
+        /// Length of each encoder for an input of 1: gain / radius where the encoders include both, like Nengo's scaled
+        /// encoders. For an ensemble, a factor on gain / radius.
         scale: Init,
     },
 }
 
-/// A filter as Nengo has it by default.
+/// A lowpass with a time constant in milliseconds.
 fn milliseconds(tau: f64) -> Option<Synapse> {
     Some(Synapse::Lowpass(tau / 1000.0))
 }
@@ -120,7 +128,7 @@ impl LearningRule {
         Self::Voja { learning_rate: 0.01, post_synapse: milliseconds(5.0), scale: Init::Constant(1.0) }
     }
 
-    /// With another learning rate.
+    /// Sets the learning rate.
     pub fn rate(mut self, rate: f64) -> Self {
         use LearningRule::*;
         let (Pes { learning_rate, .. }
@@ -132,7 +140,7 @@ impl LearningRule {
         self
     }
 
-    /// What its kind is called.
+    /// Name of the rule, such as `"PES"`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Pes { .. } => "PES",
@@ -143,7 +151,7 @@ impl LearningRule {
         }
     }
 
-    /// What probes can read of it.
+    /// Names of the signals that probes can read.
     pub fn signals(&self) -> &'static [&'static str] {
         match self {
             Self::Pes { .. } => &["error", "activities", "delta", "weights"],
@@ -156,7 +164,7 @@ impl LearningRule {
         }
     }
 
-    /// Refuses numbers that make no sense.
+    /// Rejects settings out of range.
     fn check(&self, what: &str) -> Result<()> {
         let synapse = |s: &Option<Synapse>| s.as_ref().map_or(Ok(()), |s| s.check(what));
         let (rate, synapses) = match self {
@@ -181,41 +189,41 @@ impl LearningRule {
     }
 }
 
-/// A rule at its place in a network.
+/// A learning rule attached to a connection.
 #[derive(Clone)]
 pub(crate) struct Rule {
     pub spec: LearningRule,
-    /// Where the error or the learning signal comes in.
+    /// Object that receives the error or the learning signal.
     pub input: Option<ObjectId>,
-    /// What changes.
+    /// Matrix that the rule changes.
     pub changes: Weights,
-    /// What encodes for the neurons behind.
+    /// Encoders of the post neurons.
     pub encoders: Option<Weights>,
 }
 
 /// A matrix that a rule may change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Weights {
-    /// Of the connection of this number.
+    /// Weights of the connection with this index.
     Of(usize),
     /// The encoders of an ensemble.
     Encoders(ObjectId),
 }
 
-/// Where such a matrix stands.
+/// Description of such a matrix.
 pub(crate) struct Place<'a> {
-    /// The object or connection that it belongs to.
+    /// Name of the object or connection that owns it.
     pub owner: &'a str,
-    /// Its parameter.
+    /// Name of its parameter.
     pub parameter: String,
     pub rows: usize,
     pub cols: usize,
-    /// What it multiplies, and what it reaches.
+    /// Objects whose signal it multiplies, and that it leads to.
     pub ends: [ObjectId; 2],
 }
 
 impl Network {
-    /// Finds out what the rule of a connection would change, before the connection is made.
+    /// Resolves the learning rule of a connection before it is added: the rule, and the size of its input.
     pub(super) fn attach(&self, link: &Link) -> Result<Option<(Rule, usize)>> {
         let Some(rule) = link.spec.learning_rule.clone() else { return Ok(None) };
         let name = &link.name;
@@ -226,33 +234,9 @@ impl Network {
         let refuse = |problem: String| Err(Error::invalid(&what, problem));
         let own = self.links.len();
         if let LearningRule::Voja { scale, .. } = &rule {
-            let (encoders, n) = match &post.kind {
-                Kind::Ensemble(encoding, neurons) if encoding.groups == 1 => {
-                    (Weights::Encoders(ObjectId(neurons.0 - 1)), encoding.n)
-                }
-                Kind::Node(Node::Passthrough(_)) => {
-                    let (encoders, n) = self.encoders(&what, post, true)?;
-                    (Weights::Of(encoders), n)
-                }
-                _ => {
-                    return refuse(format!(
-                        "Voja changes encoders, but '{}' is neither an ensemble nor a passthrough node that encodes \
-                         for neurons",
-                        post.name
-                    ));
-                }
-            };
-            scale.check(&format!("{name}/scale"), 1, n)?;
-            if self.links.iter().any(|l| l.rule.as_ref().is_some_and(|r| r.changes == encoders)) {
-                let encoders = self.place_of(encoders)?.owner;
-                return refuse(format!(
-                    "another rule changes the weights of '{encoders}' already; leave one of them out"
-                ));
-            }
-            return Ok(Some((
-                Rule { spec: rule, input: None, changes: encoders, encoders: Some(encoders) },
-                1,
-            )));
+            let encoders = self.attach_voja(link, &what, scale)?;
+            let rule = Rule { spec: rule, input: None, changes: encoders, encoders: Some(encoders) };
+            return Ok(Some((rule, 1)));
         }
         if matches!(pre.kind, Kind::Decoded(..)) {
             return refuse(format!(
@@ -280,7 +264,7 @@ impl Network {
                 let found = match post.kind {
                     Kind::EnsembleNeurons(ensemble) if self.encoding(ensemble)?.0.groups > 1 => {
                         return refuse(format!(
-                            "'{}' are an array's, whose encoders are no one matrix; connect to one ensemble",
+                            "'{}' are the neurons of an array, whose encoders are not one matrix; connect to a single ensemble",
                             post.name
                         ));
                     }
@@ -288,13 +272,13 @@ impl Network {
                     _ => Weights::Of(self.encoders(&what, post, false)?.0),
                 };
                 let all = self.place_of(found)?.cols;
-                // Full weights reach the ensemble's dimensions that the connection is to.
+                // Full weights reach the ensemble's dimensions selected by the connection.
                 let reached = if link.onto_current { &link.spec.post } else { &Slice::All };
                 (encoders, size) = (Some(found), Columns::new(reached, &post.name, all)?.1);
             }
             LearningRule::Rls { .. } if to_neurons => {
                 return refuse(format!(
-                    "RLS changes decoders, but '{}' is neurons; take PES, or connect to a node",
+                    "RLS changes decoders, but '{}' is neurons; use PES, or connect to a node",
                     post.name
                 ));
             }
@@ -311,8 +295,37 @@ impl Network {
         Ok(Some((Rule { spec: rule, input: None, changes: Weights::Of(own), encoders }, size)))
     }
 
-    /// Gives the last connection its rule, if it has one, with a place for what comes in; the weights that it changes are not
-    /// trained.
+    /// The encoders that a Voja rule changes.
+    fn attach_voja(&self, link: &Link, what: &str, scale: &Init) -> Result<Weights> {
+        let (name, post) = (&link.name, self.object(link.post)?);
+        let (encoders, n) = match &post.kind {
+            Kind::Ensemble(encoding, neurons) if encoding.groups == 1 => {
+                (Weights::Encoders(ObjectId(neurons.0 - 1)), encoding.n)
+            }
+            Kind::Node(Node::Passthrough(_)) => {
+                let (encoders, n) = self.encoders(what, post, true)?;
+                (Weights::Of(encoders), n)
+            }
+            _ => {
+                let problem = format!(
+                    "Voja changes encoders, but '{}' is neither an ensemble nor a passthrough node that encodes \
+                     for neurons",
+                    post.name
+                );
+                return Err(Error::invalid(what, problem));
+            }
+        };
+        scale.check(&format!("{name}/scale"), 1, n)?;
+        if self.links.iter().any(|l| l.rule.as_ref().is_some_and(|r| r.changes == encoders)) {
+            let encoders = self.place_of(encoders)?.owner;
+            let problem =
+                format!("another rule changes the weights of '{encoders}' already; leave one of them out");
+            return Err(Error::invalid(what, problem));
+        }
+        Ok(encoders)
+    }
+
+    /// Attaches the rule, if any, to the last connection and adds its input object. Freezes the weights that it changes.
     pub(super) fn take_rule(&mut self, rule: Option<(Rule, usize)>) -> Result<ConnectionId> {
         let connection = ConnectionId(self.links.len() - 1);
         let Some((rule, size)) = rule else { return Ok(connection) };
@@ -320,7 +333,7 @@ impl Network {
         if let LearningRule::Voja { scale, .. } = &rule.spec {
             let neurons = self.place_of(rule.changes)?.rows;
             let scale = match rule.changes {
-                // As long as gain and radius make the ensemble's.
+                // In an ensemble, encoders are scaled by gain / radius.
                 Weights::Encoders(ensemble) => {
                     let encoding = self.encoding(ensemble)?.0;
                     let own = scale.values(1, neurons, seed_of(self.seed, &format!("{name}/scale")));
@@ -342,7 +355,7 @@ impl Network {
         Ok(connection)
     }
 
-    /// Where a matrix stands that a rule may change.
+    /// Describes a matrix that a rule may change.
     pub(crate) fn place_of(&self, weights: Weights) -> Result<Place<'_>> {
         Ok(match weights {
             Weights::Of(i) => {
@@ -369,7 +382,8 @@ impl Network {
         })
     }
 
-    /// The one connection that encodes: from the node `object`, if it is one, else to the neurons `object`; and how many neurons.
+    /// Index of the only connection that encodes from the node `object` if `from` is set, else to the neurons `object`, and the
+    /// number of its neurons.
     fn encoders(&self, what: &str, object: &Object, from: bool) -> Result<(usize, usize)> {
         let same = |id: ObjectId| self.objects[id.0].name == object.name;
         let encodes = |l: &Link| {
@@ -388,8 +402,8 @@ impl Network {
             _ => {
                 let way = if from { "from it to neurons" } else { "from a passthrough node to it" };
                 let problem = format!(
-                    "'{}' has {} connections that encode: one without synapse {way}, through a dense transform, must be there \
-                     before the rule",
+                    "'{}' has {} connections that encode; before the rule, exactly one connection {way} with a dense \
+                     transform and without a synapse is needed",
                     object.name,
                     if found.is_empty() { "no".to_string() } else { found.len().to_string() }
                 );
@@ -398,11 +412,10 @@ impl Network {
         }
     }
 
-    /// Where connections bring the error of a PES or RLS rule, or the learning signal of Voja; its name is
-    /// `CONNECTION/learning-rule`.
+    /// The object `CONNECTION/learning-rule` that receives the error of a PES or RLS rule, or the learning signal of Voja.
     ///
     /// # Errors
-    /// A connection of another network, without a rule, or whose rule takes no input.
+    /// A connection of another network; a connection without a rule; a rule without an input.
     pub fn learning_rule_of(&self, connection: ConnectionId) -> Result<ObjectId> {
         let rule = self.rule(connection)?;
         let link = &self.links[connection.0].name;
@@ -414,8 +427,8 @@ impl Network {
 
     /// The rule of a connection.
     pub(crate) fn rule(&self, connection: ConnectionId) -> Result<&Rule> {
-        let of = |problem: &str| Error::invalid("a connection's id", problem);
-        let link = self.links.get(connection.0).ok_or_else(|| of("it is of another network"))?;
+        let unknown = |problem: &str| Error::invalid("a connection's id", problem);
+        let link = self.links.get(connection.0).ok_or_else(|| unknown("it is of another network"))?;
         let none = || Error::invalid(format!("connection '{}'", link.name), "it has no learning rule");
         link.rule.as_ref().ok_or_else(none)
     }

@@ -1,4 +1,4 @@
-//! What is in a network: objects, connections, probes and parameters by name, and what they are.
+//! Access to a network's objects, connections, probes and parameters, by name or id.
 
 use crate::error::{Error, Result};
 use crate::network::{
@@ -6,25 +6,25 @@ use crate::network::{
 };
 
 impl Network {
-    /// The object of a name.
+    /// Finds an object by name.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the names there are.
+    /// [`Error::UnknownName`] with the valid names.
     pub fn find(&self, name: &str) -> Result<ObjectId> {
         let found = self.objects.place(name).map(ObjectId);
         found.ok_or_else(|| Error::unknown("object", name, self.objects.iter().map(|o| o.name.as_str())))
     }
 
-    /// The connection of a name.
+    /// Finds a connection by name.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the names there are.
+    /// [`Error::UnknownName`] with the valid names.
     pub fn find_connection(&self, name: &str) -> Result<ConnectionId> {
         let found = self.links.place(name).map(ConnectionId);
         found.ok_or_else(|| Error::unknown("connection", name, self.links.iter().map(|l| l.name.as_str())))
     }
 
-    /// A connection's name.
+    /// Name of a connection.
     ///
     /// # Errors
     /// An id of another network.
@@ -32,7 +32,7 @@ impl Network {
         Ok(&self.link(connection)?.name)
     }
 
-    /// The objects that a connection leads from and to.
+    /// Pre and post object of a connection.
     ///
     /// # Errors
     /// An id of another network.
@@ -41,12 +41,12 @@ impl Network {
         Ok((link.pre, link.post))
     }
 
-    /// All connections in order.
+    /// Ids of all connections, in order of creation.
     pub fn connection_ids(&self) -> impl Iterator<Item = ConnectionId> + use<> {
         (0..self.links.len()).map(ConnectionId)
     }
 
-    /// Names of the connections that a learning rule changes.
+    /// Names of the connections with a learning rule.
     pub fn learning_connections(&self) -> impl Iterator<Item = &str> {
         self.links.iter().filter(|link| link.rule.is_some()).map(|link| link.name.as_str())
     }
@@ -56,46 +56,46 @@ impl Network {
         self.links.get(connection.0).ok_or_else(other)
     }
 
-    /// The probe of a name.
+    /// Finds a probe by name.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the names there are.
+    /// [`Error::UnknownName`] with the valid names.
     pub fn find_probe(&self, name: &str) -> Result<ProbeId> {
         let found = self.probes.place(name).map(ProbeId);
         found.ok_or_else(|| Error::unknown("probe", name, self.probes.iter().map(|p| p.name.as_str())))
     }
 
-    /// All parameters in order.
+    /// All parameters, in order of creation.
     pub fn parameters(&self) -> &[ParameterDef] {
         &self.parameters
     }
 
-    /// An object's name.
+    /// Name of an object; empty for an id of another network.
     pub fn name(&self, object: ObjectId) -> &str {
         self.objects.get(object.0).map_or("", |o| &o.name)
     }
 
-    /// A probe's name.
+    /// Name of a probe; empty for an id of another network.
     pub fn probe_name(&self, probe: ProbeId) -> &str {
         self.probes.get(probe.0).map_or("", |p| &p.name)
     }
 
-    /// What a probe reads; nothing for an id of another network.
+    /// Target of a probe; `None` for an id of another network.
     pub fn probe_target(&self, probe: ProbeId) -> Option<&Target> {
         self.probes.get(probe.0).map(|p| &p.target)
     }
 
-    /// All probes in order.
+    /// Ids of all probes, in order of creation.
     pub fn probe_ids(&self) -> impl Iterator<Item = ProbeId> + use<> {
         (0..self.probes.len()).map(ProbeId)
     }
 
-    /// Neurons of all objects.
+    /// Total number of neurons.
     pub fn n_neurons(&self) -> usize {
         self.objects.iter().filter(|o| o.population.is_some()).map(|o| o.size_out).sum()
     }
 
-    /// The input nodes: names and sizes.
+    /// Names and sizes of the input nodes.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, usize)> {
         self.objects.iter().filter_map(|object| match object.kind {
             Kind::Node(Node::Input(size)) => Some((object.name.as_str(), size)),
@@ -103,7 +103,7 @@ impl Network {
         })
     }
 
-    /// An object's output dimensions.
+    /// Number of output dimensions of an object.
     ///
     /// # Errors
     /// An id of another network.

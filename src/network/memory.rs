@@ -5,28 +5,28 @@ use ndarray::{Array1, Array2};
 use crate::error::{Error, Result};
 use crate::network::{Activation, Connection, Init, Layer, Network, Node, ObjectId, Synapse, Transform};
 
-/// A recurrent layer beside a memory that keeps a window of its input as coefficients of Legendre polynomials
-/// (Voelker, Kajić and Eliasmith 2019), as in NengoDL's benchmark.
+/// A recurrent layer with a memory of its input's recent window, as coefficients of Legendre polynomials
+/// (Voelker, Kajić and Eliasmith 2019); the unit of NengoDL's benchmark.
 ///
-/// With the input `x`, at each step
+/// For the input `x`, each step computes
 ///
 /// ```text
 /// u = e_x x + e_h h⁻ + e_m m⁻        m = A m⁻ + B u        h = tanh(W_x x + W_h h⁻ + W_m m)
 /// ```
 ///
-/// where `⁻` is the step before. A and B hold a window of `theta` steps and are not trained.
+/// where `⁻` marks values of the step before. A and B represent a window of `theta` steps and are not trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LegendreMemory {
-    /// Size of `h`.
+    /// Size of `h`, at least 1.
     pub units: usize,
-    /// Size of `m`.
+    /// Size of `m`, at least 1.
     pub order: usize,
-    /// Steps that the memory holds.
+    /// Window length in steps, above 0.
     pub theta: f64,
 }
 
 impl LegendreMemory {
-    /// The memory's A (order × order) and B (order), for steps in which its input is held.
+    /// The memory's A (order × order) and B (order), discretised for an input that is constant within a step.
     pub fn system(&self) -> (Array2<f64>, Array1<f64>) {
         let n = self.order;
         let sign = |k: usize| if k.is_multiple_of(2) { 1.0 } else { -1.0 };
@@ -41,10 +41,10 @@ impl LegendreMemory {
 }
 
 impl Network {
-    /// Adds a Legendre memory unit: the objects `NAME`, its output `h`, `NAME-memory` and `NAME-input`.
+    /// Adds a Legendre memory unit as the objects `NAME` (its output `h`), `NAME-memory` and `NAME-input`.
     ///
     /// # Errors
-    /// Names that are taken, or sizes of zero.
+    /// A name that is taken, or a size that is not above 0.
     pub fn legendre_memory(&mut self, name: &str, input: ObjectId, lmu: LegendreMemory) -> Result<ObjectId> {
         let LegendreMemory { units, order, theta } = lmu;
         if order == 0 || units == 0 || !(theta.is_finite() && theta > 0.0) {

@@ -1,5 +1,6 @@
-//! What a user writes: nodes, layers, tensor nodes, connections and probes. A description without buffers or device.
+//! Networks as a user describes them: nodes, layers, tensor nodes, connections and probes, without buffers or a device.
 
+#[doc(hidden)]
 pub mod benchmarks;
 mod config;
 mod connect;
@@ -34,8 +35,13 @@ mod vocabulary;
 
 use std::sync::Arc;
 
+pub use crate::neuron::{
+    AdaptiveLif, AdaptiveLifRate, FromRates, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType,
+    RectifiedLinear, Reset, Sigmoid, SoftLifRate, Synaptic, Tanh,
+};
 pub use crate::op::callback::{CallbackFactory, HostFunction};
 pub use crate::op::discretise::{Discrete, Method, StateSpace};
+pub use crate::solve::{Method as SolverMethod, Solver};
 pub use config::{Config, ProbeSettings};
 pub use connection::Connection;
 pub use convert::ToSpikes;
@@ -72,15 +78,15 @@ pub use vocabulary::{Vocabulary, bind, involution, similarity, superpose, unbind
 use crate::engine::allowance;
 use crate::error::{Error, Result};
 
-/// An object of a network: a node, layer or tensor node.
+/// Id of an object in a network: a node, ensemble, population, layer or tensor node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectId(pub(crate) usize);
 
-/// A connection of a network.
+/// Id of a connection in a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(pub(crate) usize);
 
-/// A probe of a network.
+/// Id of a probe in a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProbeId(pub(crate) usize);
 
@@ -89,12 +95,12 @@ pub(crate) enum Kind {
     Node(Node),
     Layer(Layer),
     Neurons,
-    /// What it drew, and its neurons. As an object it is the represented value; it gives its neurons' output, which decoders
-    /// read.
+    /// Drawn properties and neurons of an ensemble. As an object it is the represented value; its output is that of its
+    /// neurons, which decoders read.
     Ensemble(Arc<Encoding>, ObjectId),
     /// The neurons of an ensemble.
     EnsembleNeurons(ObjectId),
-    /// What is decoded of an ensemble, and how many values of each of an array's.
+    /// Decoded output of an ensemble, with the number of values per ensemble of an array.
     Decoded(ObjectId, Arc<[usize]>),
     Tensor(Arc<dyn TensorNode>),
 }
@@ -105,7 +111,7 @@ pub(crate) struct Object {
     pub kind: Kind,
     pub size_in: usize,
     pub size_out: usize,
-    /// Of neurons, and of a layer that ends in some.
+    /// Neurons, of populations and of layers that end in neurons.
     pub population: Option<Population>,
 }
 
@@ -115,16 +121,16 @@ pub(crate) struct Link {
     pub pre: ObjectId,
     pub post: ObjectId,
     pub spec: Connection,
-    /// Which columns of the pre object it takes, and how many.
+    /// Columns taken from the pre object, and their number.
     pub take: (Columns, usize),
-    /// Where its output goes in the post object's input, and how many columns it has.
+    /// Columns reached in the post object's input, and their number.
     pub put: (Columns, usize),
     pub product: Product,
-    /// What is computed of the signal before the transform, where it is not decoded.
+    /// Function applied before the transform, if the signal is not decoded.
     pub function: Option<Function>,
-    /// Whether it adds to the currents of an ensemble's neurons as it is, not times their gain.
+    /// True if the output is added to the currents of an ensemble's neurons directly, not times their gain.
     pub onto_current: bool,
-    /// What changes weights while the network runs.
+    /// Learning rule, which changes weights while the network runs.
     pub rule: Option<Rule>,
 }
 
@@ -150,21 +156,21 @@ pub struct Network {
     pub(crate) links: Index<Link>,
     pub(crate) probes: Index<ProbeSpec>,
     pub(crate) parameters: Index<ParameterDef>,
-    /// Parameters whose start is not solved for yet.
+    /// Parameters whose initial values are not solved for yet.
     pub(crate) decodes: Vec<Decode>,
     /// Outputs of ensembles that only probes read.
     probed: Vec<ObjectId>,
-    /// What objects are like that say nothing else.
+    /// Defaults for settings that objects leave open.
     pub config: Config,
-    /// What names begin with, see [`Network::within`].
+    /// Prefix of new names, see [`Network::within`].
     prefix: String,
 }
 
-/// Most dimensions of an object: no device holds as many values, and their products with other sizes do not overflow.
-const MOST_DIMENSIONS: usize = 1 << 31;
+/// Most dimensions of an object. No device holds this many values, and their products with other sizes do not overflow.
+const MAX_DIMENSIONS: usize = 1 << 31;
 
 impl Network {
-    /// An empty network; `seed` decides how its parameters start.
+    /// An empty network; `seed` determines the initial values of its parameters.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -179,11 +185,12 @@ impl Network {
         }
     }
 
-    /// A network in this one: objects, connections and probes that `add` makes have names that begin with `NAME.`, and what it
-    /// sets in [`Network::config`] holds for them alone. What exists is found by its whole name.
+    /// Adds a subnetwork: names of objects, connections and probes that `add` creates get the prefix `NAME.`.
+    ///
+    /// Changes that `add` makes to [`Network::config`] end with it. Existing objects are found by their full names.
     ///
     /// # Errors
-    /// Those of `add`, and a name that no object could have.
+    /// Errors of `add`, and an invalid name.
     pub fn within<T>(&mut self, name: &str, add: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         check_name(name)?;
         let (prefix, config) = (self.full(name) + ".", self.config.clone());
@@ -193,7 +200,7 @@ impl Network {
         result
     }
 
-    /// The whole name of something new.
+    /// The full name of a new object.
     fn full(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
@@ -201,7 +208,7 @@ impl Network {
     /// Adds a node.
     ///
     /// # Errors
-    /// A name that is taken, a size of zero, values that are not finite, or a process that makes no sense.
+    /// A name that is taken, a size of zero, values that are not finite, or an invalid process.
     pub fn node(&mut self, name: &str, node: Node) -> Result<ObjectId> {
         let name = &self.full(name);
         let size = node.size();
@@ -227,7 +234,7 @@ impl Network {
     /// Adds a layer and connects `input` to it.
     ///
     /// # Errors
-    /// A name that is taken, no units, or a dropout that is not a share.
+    /// A name that is taken, zero units, or a dropout outside 0 ≤ dropout < 1.
     pub fn layer(&mut self, name: &str, layer: Layer, input: ObjectId) -> Result<ObjectId> {
         let size_in = self.object(input)?.size_out;
         let id = self.unconnected_layer(name, layer, size_in)?;
@@ -235,7 +242,7 @@ impl Network {
         Ok(id)
     }
 
-    /// Adds a layer for inputs of `size_in` dimensions, to be connected with [`Network::connect`].
+    /// Adds a layer for inputs of `size_in` dimensions; connect it with [`Network::connect`].
     ///
     /// # Errors
     /// As [`Network::layer`].
@@ -248,13 +255,12 @@ impl Network {
         let units = layer.units;
         let n = units.unwrap_or(size_in);
         if layer.neurons.is_some() && layer.activation != Activation::Identity {
-            let problem =
-                "it has an activation and neurons; neurons are an activation, so give it one of the two";
+            let problem = "it has both an activation and neurons; give it one of the two";
             return Err(Error::invalid(format!("layer '{name}'"), problem));
         }
         allowance::check(|| format!("the {n} units of layer '{name}'"), [n, 4], 4)?;
-        let of = |neurons| Population::new(name, n, neurons, &[], self.seed);
-        let population = layer.neurons.as_ref().map(of).transpose()?;
+        let population_of = |neurons| Population::new(name, n, neurons, &[], self.seed);
+        let population = layer.neurons.as_ref().map(population_of).transpose()?;
         self.whole_or_nothing(|net| {
             let id = net.add(name, Kind::Layer(layer.clone()), size_in, n)?;
             net.objects[id.0].population = population;
@@ -268,10 +274,10 @@ impl Network {
         })
     }
 
-    /// Adds a population of neurons, to be connected with [`Network::connect`].
+    /// Adds a population of neurons; connect it with [`Network::connect`].
     ///
     /// # Errors
-    /// A name that is taken, no neurons, constants or rates that make no sense, or an unknown state.
+    /// A name that is taken, zero neurons, invalid constants or rates, or an unknown state.
     pub fn neurons(&mut self, name: &str, neurons: Neurons) -> Result<ObjectId> {
         let name = &self.full(name);
         let Neurons { n, train_bias, train_gain, .. } = neurons;
@@ -287,10 +293,10 @@ impl Network {
         })
     }
 
-    /// Adds a tensor node, a layer of the user's own; its parameters are made now, before any loop.
+    /// Adds a tensor node, a user-defined layer. Its parameters are created now, before any loop over time.
     ///
     /// # Errors
-    /// A name that is taken, a size of zero, or what [`TensorNode::pre_build`] gives.
+    /// A name that is taken, a size of zero, or an error of [`TensorNode::pre_build`].
     pub fn tensor_node(
         &mut self,
         name: &str,
@@ -311,7 +317,7 @@ impl Network {
         })
     }
 
-    /// An object or a connection with its parameters, or the network as it was.
+    /// Runs `add`; if it fails, removes the objects, connections and parameters it added.
     fn whole_or_nothing<I>(&mut self, add: impl FnOnce(&mut Self) -> Result<I>) -> Result<I> {
         let (objects, links, parameters) = (self.objects.len(), self.links.len(), self.parameters.len());
         let decodes = self.decodes.len();
@@ -332,17 +338,17 @@ impl Network {
             return Err(Error::invalid(format!("'{name}'"), "it has no dimensions; give it at least 1"));
         }
         let size = size_in.max(size_out);
-        if size > MOST_DIMENSIONS {
-            let problem = format!("it has {size} dimensions, more than {MOST_DIMENSIONS}");
+        if size > MAX_DIMENSIONS {
+            let problem = format!("it has {size} dimensions, more than {MAX_DIMENSIONS}");
             return Err(Error::invalid(format!("'{name}'"), problem));
         }
-        // Its rows on the device, and the copies of them that are read and written.
+        // Its rows on the device, and their copies for reading and writing.
         allowance::check(|| format!("the {size} dimensions of '{name}'"), [size, 4], 4)?;
         self.objects.push(Object { name: name.into(), kind, size_in, size_out, population: None });
         Ok(ObjectId(self.objects.len() - 1))
     }
 
-    /// Adds a parameter; whether it is trained, or nothing where the configuration says so.
+    /// Adds a parameter. `trainable` of `None` takes the configuration's default.
     fn define(
         &mut self,
         name: &str,
@@ -359,7 +365,7 @@ impl Network {
             return Err(Error::invalid(format!("parameter '{name}'"), problem));
         }
         if rows.checked_mul(cols).is_none_or(|n| n > isize::MAX as usize / 4) {
-            let problem = format!("its shape is [{rows}, {cols}], more than any memory holds");
+            let problem = format!("its shape is [{rows}, {cols}], too large for any memory");
             return Err(Error::invalid(format!("parameter '{name}'"), problem));
         }
         allowance::check(|| format!("parameter '{name}' of [{rows}, {cols}]"), [rows, cols], 4)?;
@@ -374,7 +380,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     if name.is_empty() || name.ends_with('.') || name.contains('/') {
         return Err(Error::invalid(
             format!("the name '{name}'"),
-            "a name must not be empty, end in '.' or hold a '/'",
+            "a name must not be empty, end in '.' or contain '/'",
         ));
     }
     Ok(())

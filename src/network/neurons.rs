@@ -6,11 +6,11 @@ use crate::network::init::seed_of;
 use crate::network::{Init, Kind, Network, Object};
 use crate::neuron::NeuronType;
 
-/// `n` neurons with the currents `J = gain * input + bias`; gain and bias are the parameters `NAME/gain` and `NAME/bias`.
+/// A population of `n` neurons with currents `J = gain * input + bias`. Gain and bias are the parameters `NAME/gain` and
+/// `NAME/bias`.
 ///
 /// ```
-/// use nengo_wgpu::network::{Network, Neurons};
-/// use nengo_wgpu::neuron::NeuronType;
+/// use nengo_wgpu::network::{Network, NeuronType, Neurons};
 ///
 /// # fn main() -> nengo_wgpu::Result<()> {
 /// let mut net = Network::new(0);
@@ -21,42 +21,42 @@ use crate::neuron::NeuronType;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Neurons {
-    /// How many.
+    /// Number of neurons.
     pub n: usize,
-    /// What they make of their current.
+    /// Neuron type.
     pub neuron_type: NeuronType,
-    /// Where gains and biases come from.
+    /// Source of gains and biases.
     pub tuning: Tuning,
-    /// How states start that do not start as Nengo's do, by name.
+    /// Initial values of neuron states, by name, that replace Nengo's defaults.
     pub states: Vec<(String, Init)>,
-    /// Whether the biases are trained.
+    /// Train the biases; `None` takes [`crate::network::Config::trainable`].
     pub train_bias: Option<bool>,
-    /// Whether the gains are trained.
+    /// Train the gains; false by default.
     pub train_gain: bool,
 }
 
-/// Where gains and biases come from. What is drawn is drawn from the network's seed and the object's name.
+/// Source of gains and biases. Random values are drawn from the network's seed and the object's name.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Tuning {
-    /// From the rate at an input of 1 in Hz, and the input at which a neuron begins to fire.
+    /// Computed from the rate at an input of 1, and the input at which a neuron begins to fire.
     Rates {
-        /// Highest rates in Hz.
+        /// Rates in Hz at an input of 1.
         max_rates: Init,
-        /// Inputs, below 1.
+        /// Inputs at which neurons begin to fire; below 1.
         intercepts: Init,
     },
-    /// As they are.
+    /// Given directly.
     Given {
         /// Factors on the input.
         gain: Init,
-        /// Currents without input.
+        /// Currents at zero input.
         bias: Init,
     },
 }
 
 impl Tuning {
-    /// Rates between 200 and 400 Hz and intercepts between -1 and 0.9 as in Nengo; a gain of 1 and no bias for types that know
-    /// no rates in Hz.
+    /// Default for a type: as in Nengo, rates uniform between 200 and 400 Hz and intercepts between -1 and 0.9. Types without
+    /// rates in Hz get a gain of 1 and no bias.
     pub fn of(neuron_type: &NeuronType) -> Self {
         match neuron_type {
             NeuronType::Leaky(_) | NeuronType::Synaptic(_) => {
@@ -70,38 +70,38 @@ impl Tuning {
 }
 
 impl Neurons {
-    /// `n` neurons, tuned by [`Tuning::of`] their type, with trained biases.
+    /// `n` neurons with the tuning [`Tuning::of`] their type. Biases are trained by the network's default, gains are not.
     pub fn new(n: usize, neuron_type: impl Into<NeuronType>) -> Self {
         let neuron_type = neuron_type.into();
         let tuning = Tuning::of(&neuron_type);
         Self { n, neuron_type, tuning, states: Vec::new(), train_bias: None, train_gain: false }
     }
 
-    /// With gains and biases from highest rates in Hz and intercepts.
+    /// Sets highest rates in Hz and intercepts, from which gains and biases follow.
     pub fn rates(mut self, max_rates: Init, intercepts: Init) -> Self {
         self.tuning = Tuning::Rates { max_rates, intercepts };
         self
     }
 
-    /// With these gains and biases.
+    /// Sets gains and biases.
     pub fn tuned(mut self, gain: Init, bias: Init) -> Self {
         self.tuning = Tuning::Given { gain, bias };
         self
     }
 
-    /// With another start of a state.
+    /// Sets the initial values of a state.
     pub fn state(mut self, name: &str, start: Init) -> Self {
         self.states.push((name.into(), start));
         self
     }
 
-    /// Without trained biases.
+    /// Freezes gains and biases.
     pub fn frozen(mut self) -> Self {
         (self.train_bias, self.train_gain) = (Some(false), false);
         self
     }
 
-    /// The starts of gains and biases.
+    /// Initial values of gains and biases.
     pub(super) fn gain_bias(&self, name: &str, seed: u64) -> Result<(Init, Init)> {
         let (max_rates, intercepts) = match &self.tuning {
             Tuning::Given { gain, bias } => return Ok((gain.clone(), bias.clone())),
@@ -120,15 +120,15 @@ impl Neurons {
     }
 }
 
-/// How far above the highest rate of a time step is told of, so that rounding is not.
-const ABOVE: f64 = 1.0 + 1e-4;
+/// Tolerance above the highest possible rate before a warning, to ignore rounding.
+const RATE_TOLERANCE: f64 = 1.0 + 1e-4;
 
 impl Network {
-    /// In sentences, which neurons are tuned to fire more often than once in each time step of `dt` seconds, and cannot.
+    /// Warnings about neurons tuned to fire more often than once per time step of `dt` seconds, which they cannot.
     pub(crate) fn rate_warnings(&self, dt: f64) -> Vec<String> {
         let warning = |object: &Object| {
             let (name, neuron_type) = (&object.name, &object.population.as_ref()?.neuron_type);
-            let most = self.highest_rate(object).filter(|most| *most > ABOVE / dt)?;
+            let most = self.highest_rate(object).filter(|most| *most > RATE_TOLERANCE / dt)?;
             let (neurons, limit) = (neuron_type.name(), 1.0 / dt);
             Some(format!(
                 "the {neurons} of '{name}' are tuned to fire at up to {most:.0} Hz, but fire at most once in a time step of \
@@ -139,7 +139,7 @@ impl Network {
         self.objects.iter().filter_map(warning).collect()
     }
 
-    /// The highest rate in Hz at an encoded value of 1, of neurons that fire at most once in a time step, as they start.
+    /// The highest initial rate in Hz at an encoded value of 1, of neurons that fire at most once per time step.
     fn highest_rate(&self, object: &Object) -> Option<f64> {
         let neuron_type = &object.population.as_ref()?.neuron_type;
         if !matches!(neuron_type, NeuronType::Lif(_) | NeuronType::AdaptiveLif(_)) {
@@ -166,7 +166,7 @@ impl Network {
     }
 }
 
-/// Neurons of an object: their type, and their states as they start.
+/// Neurons of an object: their type and initial states.
 #[derive(Clone, Debug)]
 pub(crate) struct Population {
     pub neuron_type: NeuronType,
@@ -176,7 +176,7 @@ pub(crate) struct Population {
 }
 
 impl Population {
-    /// States start as `starts` says, else as the type does, by numbers drawn from the seed and the names.
+    /// States start from `starts`, else from the type's defaults, drawn from the seed and the names.
     pub fn new(
         name: &str,
         n: usize,
@@ -200,7 +200,7 @@ impl Population {
         Ok(Self { neuron_type: neuron_type.clone(), states, scale: 1.0 })
     }
 
-    /// The number of a state of the object `of`.
+    /// Index of a state of the object `of`.
     pub fn state(&self, of: &str, name: &str) -> Result<usize> {
         let found = self.states.iter().position(|s| s.name == name);
         let known = || self.states.iter().map(|s| s.name);

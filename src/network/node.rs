@@ -1,4 +1,4 @@
-//! Signals that come from outside of a network.
+//! Nodes: inputs, signals and functions outside the neural model.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,46 +9,47 @@ use crate::error::Result;
 use crate::network::{Process, TimeExpressions, TimeFunction};
 use crate::op::callback::CallbackFactory;
 
-/// Where a signal comes from that the network does not compute.
+/// Source of a node's output.
 #[derive(Clone)]
+#[non_exhaustive]
 pub enum Node {
-    /// Always the same values.
+    /// The same values at each step.
     Constant(Vec<f32>),
-    /// Values given to each run, this many.
+    /// Input of a run, with this many dimensions.
     Input(usize),
-    /// A row for each time step; a run may not be longer.
+    /// A row per time step; a run may not be longer.
     Array(Array2<f32>),
-    /// A function of time that gives this many values.
+    /// A function of time, with this many dimensions.
     Function(usize, TimeFunction),
-    /// A signal that follows a rule, or noise.
+    /// A signal over time, or noise.
     Process(Process),
-    /// The sum of what comes in, this many values.
+    /// The sum of the node's inputs, with this many dimensions.
     Passthrough(usize),
-    /// A function of time and of what comes in: values in, values out, and the function; see [`Node::callback`].
+    /// A function of time and input: input size, output size and the function; see [`Node::callback`].
     Callback(usize, usize, CallbackFactory),
 }
 
 impl Node {
-    /// A function of time in seconds that gives `size` values.
+    /// A function of time in seconds that returns `size` values.
     pub fn function(size: usize, f: impl Fn(f64) -> Vec<f32> + Send + Sync + 'static) -> Self {
         Self::Function(size, Arc::new(f))
     }
 
-    /// A function of time by an expression of `t`, in seconds, for each value: `"sin(2*pi*t)"`, `"t; max(1 - t, 0)"`.
+    /// A function of time as text, one expression of `t` (in seconds) per value: `"sin(2*pi*t)"`, `"t; max(1 - t, 0)"`.
     ///
-    /// Expressions are those of [`Function::parse`](crate::network::Function::parse), with `t` in place of dimensions.
+    /// The syntax is that of [`Function::parse`](crate::network::Function::parse), with `t` in place of dimensions.
     ///
     /// # Errors
-    /// What is wrong and in which column, with the names there are.
+    /// A syntax error with its column, or an unknown name with the valid names.
     pub fn parse(text: &str) -> Result<Self> {
         TimeExpressions::parse(text).map(|expressions| expressions.node())
     }
 
-    /// A function of time in seconds and of the `size_in` values that come in at a step; it gives `size_out` values. It is
-    /// called on the host for each step and example, the examples of a step one after the other.
+    /// A function of the time in seconds and of `size_in` input values that returns `size_out` values. The host calls it for
+    /// each step and example, one example after the other.
     ///
-    /// Each example has a copy of its own, made before its first step and again when the run is reset. So a function may keep
-    /// what it owns from step to step:
+    /// Each example has its own copy, made before its first step and again on a reset. The function may therefore keep state
+    /// that it owns:
     ///
     /// ```
     /// use std::collections::VecDeque;
@@ -61,11 +62,11 @@ impl Node {
     /// });
     /// ```
     ///
-    /// What is behind an [`Arc`] is one for all examples, and is not reset. See [`Node::callback_with`] for functions that
+    /// State behind an [`Arc`] is shared by all examples and is not reset. See [`Node::callback_with`] for functions that
     /// depend on the example.
     ///
-    /// Outside of cycles it is called for a whole window at once, between two parts of the run. Where its output comes
-    /// back to its input, the network runs one step at a time. It has no gradient, so nothing before it can be trained.
+    /// Outside of cycles it is called for a whole window of steps at once, between two parts of the run. Inside a cycle the
+    /// network runs one step at a time. It has no gradient, so objects before it cannot be trained.
     pub fn callback(
         size_in: usize,
         size_out: usize,
@@ -74,8 +75,8 @@ impl Node {
         Self::Callback(size_in, size_out, Arc::new(move |_| Box::new(f.clone())))
     }
 
-    /// Like [`Node::callback`], with a function for each example, made from the example's number in the data of the run. It
-    /// is made before the example's first step, and again when the run is reset.
+    /// Like [`Node::callback`], with a function per example: `factory` gets the example's index in the data of the run. It is
+    /// called before the example's first step, and again on a reset.
     pub fn callback_with<F>(
         size_in: usize,
         size_out: usize,
@@ -87,7 +88,7 @@ impl Node {
         Self::Callback(size_in, size_out, Arc::new(move |example| Box::new(factory(example))))
     }
 
-    /// Dimensions of the input.
+    /// Number of input dimensions.
     pub(super) fn size_in(&self) -> usize {
         match self {
             Node::Passthrough(n) | Node::Callback(n, ..) => *n,
@@ -95,7 +96,7 @@ impl Node {
         }
     }
 
-    /// A signal that follows a rule, or noise.
+    /// A signal over time, or noise.
     pub fn process(process: impl Into<Process>) -> Self {
         Self::Process(process.into())
     }
@@ -111,7 +112,7 @@ impl Node {
 }
 
 impl TimeExpressions {
-    /// The node that gives them.
+    /// The node that outputs their values.
     pub fn node(&self) -> Node {
         Node::Function(self.size(), self.function())
     }

@@ -1,46 +1,47 @@
-//! Random numbers at each step, drawn on the device.
+//! Noise: random numbers at each step, drawn on the device.
 
 use crate::error::{Error, Result};
 use crate::network::{Discrete, LinearFilter, Synapse};
 use crate::op::discretise::{Method, StateSpace};
 
-/// Random numbers, drawn anew for each step, example and dimension, and filtered or not.
+/// Random numbers, drawn for each step, example and dimension, and optionally filtered.
 ///
-/// A number depends on the seed, the step since the last reset, the example and the dimension alone, so a run gives the
-/// same numbers in one go or in parts, and in minibatches of any size. In training each update draws others.
+/// A number depends only on the seed, the step since the last reset, the example and the dimension. The noise is therefore
+/// the same whether a run is split into parts or not, and for minibatches of any size. In training each update draws other
+/// numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
-    /// Dimensions.
+    /// Number of dimensions.
     pub size: usize,
-    /// What is drawn.
+    /// Distribution of the numbers; standard normal by default.
     pub distribution: Draw,
-    /// Numbers are multiplied by `1 / sqrt(dt)`, so that the power of the filtered noise does not depend on the time
-    /// step.
+    /// Multiply the numbers by `1 / sqrt(dt)`, so that the power of filtered noise does not depend on the time step; true by
+    /// default.
     pub scale: bool,
-    /// What is done with them.
+    /// Filter applied to the numbers.
     pub filter: NoiseFilter,
-    /// Seed of its own; follows from the network's seed and the node's name if not given.
+    /// Seed; derived from the network's seed and the node's name by default.
     pub seed: Option<u64>,
 }
 
-/// What is done with the numbers of a [`Noise`].
+/// Filter of a [`Noise`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum NoiseFilter {
-    /// Nothing: white noise.
+    /// No filter: white noise.
     None,
-    /// A synapse, without a delay.
+    /// A synapse, applied without its delay.
     Synapse(Synapse),
-    /// They are summed up over time: brown noise, a random walk.
+    /// Sum over time: brown noise, a random walk.
     Integral,
 }
 
-/// What random numbers are drawn from.
+/// Distribution of a [`Noise`].
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Draw {
-    /// Uniform from the first number up to the second, which it does not reach.
+    /// Uniform between the first number (inclusive) and the second (exclusive).
     Uniform(f32, f32),
-    /// Normal with a mean and a standard deviation; in files also `gaussian`.
+    /// Normal with this mean and standard deviation; in files also `gaussian`.
     #[serde(alias = "gaussian")]
     Normal(f32, f32),
 }
@@ -57,32 +58,32 @@ impl Noise {
         Self { size, distribution: Draw::default(), scale: true, filter, seed: None }
     }
 
-    /// Standard normal numbers, scaled by `1 / sqrt(dt)`.
+    /// Standard normal white noise, scaled by `1 / sqrt(dt)`.
     pub fn white(size: usize) -> Self {
         Self::with(size, NoiseFilter::None)
     }
 
-    /// White noise through a synapse, which does not delay here.
+    /// White noise through a synapse, applied without its delay.
     pub fn filtered(size: usize, synapse: impl Into<Synapse>) -> Self {
         Self::with(size, NoiseFilter::Synapse(synapse.into()))
     }
 
-    /// The integral of white noise: after t seconds its standard deviation is `sqrt(t)`.
+    /// The integral of white noise. After t seconds its standard deviation is `sqrt(t)`.
     pub fn brown(size: usize) -> Self {
         Self::with(size, NoiseFilter::Integral)
     }
 
-    /// With another distribution.
+    /// Sets the distribution.
     pub fn distribution(self, distribution: Draw) -> Self {
         Self { distribution, ..self }
     }
 
-    /// Not multiplied by `1 / sqrt(dt)`.
+    /// Does not multiply by `1 / sqrt(dt)`.
     pub fn unscaled(self) -> Self {
         Self { scale: false, ..self }
     }
 
-    /// With a seed of its own.
+    /// Sets the seed.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
@@ -106,12 +107,12 @@ impl Noise {
         }
     }
 
-    /// What the numbers are multiplied by.
+    /// Factor on the numbers.
     pub(crate) fn factor(&self, dt: f64) -> f64 {
         if self.scale { 1.0 / dt.sqrt() } else { 1.0 }
     }
 
-    /// The filter at steps of `dt` seconds, where there is one. It sees a step's numbers at that step.
+    /// The filter at steps of `dt` seconds, if there is one. It includes a step's numbers at that step.
     pub(crate) fn discretise(&self, what: &str, dt: f64) -> Result<Option<Discrete>> {
         match &self.filter {
             NoiseFilter::None => Ok(None),

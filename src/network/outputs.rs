@@ -1,4 +1,4 @@
-//! Ensembles in a network, and the outputs that others read of them.
+//! Ensembles of a network, and their decoded outputs.
 
 use std::sync::Arc;
 
@@ -11,12 +11,14 @@ use crate::network::{
 };
 
 impl Network {
-    /// Adds an ensemble, or an array of some. The object stands for the represented value: of an array `dimensions` of the
-    /// first ensemble, then those of the second.
+    /// Adds an ensemble or an array of ensembles.
+    ///
+    /// The object stands for the represented value; for an array, the dimensions of the first ensemble come first, then those
+    /// of the second, and so on.
     ///
     /// # Errors
-    /// A name that is taken, no neurons or dimensions, a radius, rates or intercepts that make no sense, or encoders of
-    /// another shape or without a direction.
+    /// A name that is taken; zero neurons or dimensions; an invalid radius, rates or intercepts; encoders of another shape or
+    /// of length zero.
     pub fn ensemble(&mut self, name: &str, ensemble: Ensemble) -> Result<ObjectId> {
         let name = &self.full(name);
         let encoding = ensemble.draw(name, &self.config.ensemble, self.seed)?;
@@ -44,7 +46,7 @@ impl Network {
         })
     }
 
-    /// Noise on the currents of an ensemble's neurons, as it is.
+    /// Adds noise to the currents of an ensemble's neurons, without their gain.
     fn noise(&mut self, ensemble: &str, neurons: ObjectId, noise: Process) -> Result<()> {
         let what = format!("the noise of ensemble '{ensemble}'");
         noise.check(&what)?;
@@ -69,40 +71,43 @@ impl Network {
         Ok(())
     }
 
-    /// The neurons of an ensemble as an object: what comes to them is multiplied by their gain and added to their current, and
-    /// what they give are their spikes or rates. It is named `ENSEMBLE.neurons`.
+    /// The neurons of an ensemble as an object, `ENSEMBLE.neurons`. Its input is multiplied by the neurons' gain and added to
+    /// their current; its output is their spikes or rates.
     ///
     /// # Errors
-    /// An object that is no ensemble.
+    /// An object that is not an ensemble.
     pub fn neurons_of(&self, ensemble: ObjectId) -> Result<ObjectId> {
         Ok(self.encoding(ensemble)?.1)
     }
 
-    /// What a user should know about how this network was understood, in sentences.
+    /// Warnings about settings that have no effect, in sentences.
     pub fn warnings(&self) -> Vec<String> {
-        let unheeded = |o: &Object| matches!(&o.kind, Kind::Ensemble(encoding, _) if encoding.unheeded);
+        let tuning_ignored =
+            |o: &Object| matches!(&o.kind, Kind::Ensemble(encoding, _) if encoding.tuning_ignored);
         let warning = |name: &str| {
             format!(
                 "ensemble '{name}' has gains and biases, from which max rates and intercepts follow: those that are said \
                  for it or for its network count for nothing"
             )
         };
-        self.objects.iter().filter(|o| unheeded(o)).map(|o| warning(&o.name)).collect()
+        self.objects.iter().filter(|o| tuning_ignored(o)).map(|o| warning(&o.name)).collect()
     }
 
-    /// What an ensemble drew, and its neurons.
+    /// Drawn properties and neurons of an ensemble.
     pub(crate) fn encoding(&self, ensemble: ObjectId) -> Result<(&Arc<Encoding>, ObjectId)> {
         let object = self.object(ensemble)?;
         match &object.kind {
             Kind::Ensemble(encoding, neurons) => Ok((encoding, *neurons)),
-            _ => Err(Error::invalid(format!("'{}'", object.name), "it is no ensemble")),
+            _ => Err(Error::invalid(format!("'{}'", object.name), "it is not an ensemble")),
         }
     }
 
-    /// Adds an output of an ensemble or array: the object `ENSEMBLE.NAME` that gives what is decoded, of an array first that of
-    /// the first ensemble. Its decoders are the parameter `ENSEMBLE.NAME/decoders`, solved for when a simulator is made.
+    /// Adds a decoded output of an ensemble or array, the object `ENSEMBLE.NAME`. For an array the values of the first ensemble
+    /// come first.
     ///
-    /// All connections from an output share its decoders, while each connection from an ensemble has weights of its own.
+    /// The decoders are the parameter `ENSEMBLE.NAME/decoders`, solved for when a simulator is created.
+    ///
+    /// All connections from an output share its decoders, while each connection from an ensemble has its own.
     ///
     /// # Errors
     /// A name that is taken, functions that do not fit, or decoders of another shape.
@@ -133,11 +138,11 @@ impl Network {
         })
     }
 
-    /// The represented value as an object, `ENSEMBLE.output`; made on first use. Connections from arrays and probes of
-    /// ensembles read it. What only a probe reads of an ensemble has decoders that are not trained.
+    /// The represented value as an object, `ENSEMBLE.output`, created on first use. Connections from arrays and probes of
+    /// ensembles read it. Decoders that only a probe reads are not trained.
     ///
     /// # Errors
-    /// An object that is no ensemble.
+    /// An object that is not an ensemble.
     pub fn output_of(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
         match self.existing_output(ensemble)? {
             Some(output) => self.connect_output(output).map(|()| output),
@@ -145,7 +150,7 @@ impl Network {
         }
     }
 
-    /// The same for a probe. An array's output is also there for connections.
+    /// Like [`Network::output_of`], for a probe. Connections may read an array's output too.
     pub(crate) fn probed_output(&mut self, ensemble: ObjectId) -> Result<ObjectId> {
         match self.existing_output(ensemble)? {
             Some(output) => Ok(output),
@@ -165,7 +170,7 @@ impl Network {
         Ok(self.objects.place(&name).filter(|&at| own(&self.objects[at])).map(ObjectId))
     }
 
-    /// Trains the decoders of an output that only probes have read so far.
+    /// Makes the decoders of an output trainable that only probes have read so far.
     pub(super) fn connect_output(&mut self, output: ObjectId) -> Result<()> {
         if let Some(at) = self.probed.iter().position(|o| *o == output) {
             self.probed.swap_remove(at);
@@ -175,7 +180,7 @@ impl Network {
         Ok(())
     }
 
-    /// The gains that what comes to an ensemble's neurons is multiplied by: a parameter that is not trained, made when it is
+    /// Defines the gains that multiply the input of an ensemble's neurons: a parameter that is not trained, created when it is
     /// needed.
     pub(super) fn define_gain(&mut self, ensemble: ObjectId) -> Result<()> {
         let (encoding, _) = self.encoding(ensemble)?;

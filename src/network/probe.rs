@@ -1,19 +1,20 @@
-//! What is recorded.
+//! Probes, which record signals of a network.
 
 use crate::error::{Error, Result};
 use crate::network::{ConnectionId, Network, ObjectId, ProbeId, ProbeSettings, Slice, Synapse};
 
-/// What a probe reads.
+/// Signal that a probe records.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Target {
-    /// The output of an object at each step, through a filter if there is one.
+    /// The output of an object at each step, optionally filtered.
     Output(ObjectId, Option<Synapse>),
-    /// The sum of what comes into an object at each step; of neurons their current `gain * input + bias`.
+    /// The summed input of an object at each step; of neurons, their current `gain * input + bias`.
     Input(ObjectId),
     /// A state of an object's neurons after each step, by its name.
     State(ObjectId, String),
-    /// A signal of a connection's learning rule at each step, by its name (see [`crate::network::LearningRule`]); a matrix as one row,
-    /// row by row.
+    /// A signal of a connection's learning rule at each step, by its name (see [`crate::network::LearningRule`]). A matrix is
+    /// recorded as one row, in row-major order.
     Rule(ConnectionId, String),
     /// A parameter, by its name.
     Parameter(String),
@@ -26,24 +27,24 @@ pub enum Target {
 pub(crate) struct ProbeSpec {
     pub name: String,
     pub target: Target,
-    /// Seconds from one row to the next, if not every step is recorded.
+    /// Seconds between recorded rows; `None` records each step.
     pub every: Option<f64>,
-    /// The dimensions that are recorded.
+    /// Recorded dimensions.
     pub slice: Slice,
 }
 
-/// Most steps from one row to the next: up to here a 32-bit float counts exactly.
-const MOST_BETWEEN: f64 = 16_777_216.0;
+/// Most steps between recorded rows: the largest count that a 32-bit float represents exactly.
+const MAX_BETWEEN: f64 = 16_777_216.0;
 
 impl ProbeSpec {
-    /// Steps of `dt` seconds from one row to the next.
+    /// Number of steps of `dt` seconds between recorded rows.
     pub fn steps_between(&self, dt: f64) -> Result<usize> {
         let Some(every) = self.every else { return Ok(1) };
         let steps = (every / dt).round();
         let what = || format!("probe '{}'", self.name);
-        if steps > MOST_BETWEEN {
+        if steps > MAX_BETWEEN {
             let problem =
-                format!("it samples every {every} s, which is {steps} steps; at most {MOST_BETWEEN}");
+                format!("it samples every {every} s, which is {steps} steps; at most {MAX_BETWEEN}");
             return Err(Error::invalid(what(), problem));
         }
         if steps < 1.0 || (every / dt - steps).abs() > 1e-6 {
@@ -58,12 +59,43 @@ impl ProbeSpec {
 }
 
 impl Target {
+    /// A state of an object's neurons after each step, by its name.
+    ///
+    /// ```
+    /// use nengo_wgpu::network::{Network, Neurons, NeuronType, Target};
+    ///
+    /// # fn main() -> nengo_wgpu::Result<()> {
+    /// let mut net = Network::new(0);
+    /// let a = net.neurons("a", Neurons::new(10, NeuronType::lif()))?;
+    /// net.add_probe("v", Target::state(a, "voltage"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn state(object: ObjectId, name: &str) -> Self {
+        Self::State(object, name.into())
+    }
+
+    /// A signal of a connection's learning rule at each step, by its name.
+    pub fn rule(connection: ConnectionId, name: &str) -> Self {
+        Self::Rule(connection, name.into())
+    }
+
+    /// A parameter, by its name.
+    pub fn parameter(name: &str) -> Self {
+        Self::Parameter(name.into())
+    }
+
+    /// The L2 norm of a parameter, by its name.
+    pub fn norm(name: &str) -> Self {
+        Self::Norm(name.into())
+    }
+
     /// Whether it is of a parameter, and so has no steps.
     pub(crate) fn is_parameter(&self) -> bool {
         matches!(self, Target::Parameter(_) | Target::Norm(_))
     }
 
-    /// The object that it is of.
+    /// The object whose output, input or state is read.
     fn object(&self) -> Option<ObjectId> {
         match self {
             Target::Output(object, _) | Target::State(object, _) | Target::Input(object) => Some(*object),
@@ -73,7 +105,7 @@ impl Target {
 }
 
 impl Network {
-    /// Adds a probe on an object's output, with the filter and the time between rows that [`crate::network::Config::probe`] says.
+    /// Adds a probe on an object's output, with the filter and sampling interval of [`crate::network::Config::probe`].
     ///
     /// # Errors
     /// As [`Network::add_probe`] and [`Network::probe_every`].
@@ -89,47 +121,52 @@ impl Network {
     /// Adds a probe.
     ///
     /// # Errors
-    /// A name that is taken, a parameter that does not exist, or a synapse that makes no sense.
+    /// A name that is taken, a parameter that does not exist, or an invalid synapse.
     pub fn add_probe(&mut self, name: &str, target: Target) -> Result<ProbeId> {
         self.insert_probe(name, target, None)
     }
 
-    /// Adds a probe that records a row every `seconds`, a multiple of the time step: with `k` steps from one row to the
-    /// next those after steps k, 2k, … since the start. Losses and metrics compare these rows, with targets that have a row for
-    /// each; penalties on activities and custom objectives see every step.
+    /// Adds a probe that records a row every `seconds`, a multiple of the time step.
+    ///
+    /// With `k` steps between rows, it records after steps k, 2k, … since the start. Losses and metrics compare these rows to
+    /// targets with one row each; penalties on activities and custom objectives see every step.
     ///
     /// # Errors
-    /// As [`Network::add_probe`], a time that is not above 0, or a parameter, which has no rows in time. Whether it is a
-    /// multiple of the time step is seen when a simulator is made.
+    /// As [`Network::add_probe`]; an interval that is not above 0; a parameter, which has no rows over time. A simulator
+    /// rejects intervals that are not a multiple of its time step.
     pub fn probe_every(&mut self, name: &str, target: Target, seconds: f64) -> Result<ProbeId> {
         let invalid = |problem: String| Err(Error::invalid(format!("probe '{name}'"), problem));
         if !(seconds.is_finite() && seconds > 0.0) {
             return invalid(format!("it samples every {seconds} s, but that must be above 0"));
         }
         if target.is_parameter() {
-            return invalid("it reads a parameter, which gives one value at the end of a run: leave out how often it samples".into());
+            return invalid("it reads a parameter, which is recorded once at the end of a run: leave out the sampling interval".into());
         }
         self.insert_probe(name, target, Some(seconds))
     }
 
-    /// Lets a probe record these dimensions alone of what it reads, as `0..3` of the neurons of an ensemble.
+    /// Restricts a probe to these dimensions of its target, such as neurons `0..3` of an ensemble.
     ///
     /// # Errors
-    /// An id of another network, dimensions that there are not, or a probe of a parameter or a learning rule.
+    /// An id of another network, a slice beyond the object, or a probe of a parameter or a learning rule.
     pub fn slice_probe(&mut self, probe: ProbeId, slice: impl Into<Slice>) -> Result<()> {
         let slice = slice.into();
         let other = || Error::invalid("a probe's id", "it is of another network");
         let spec = self.probes.get(probe.0).ok_or_else(other)?;
         let invalid = |problem: String| Error::invalid(format!("probe '{}'", spec.name), problem);
-        let no_object = || invalid("it reads no object: a slice is for what one gives, gets or holds".into());
-        let of = self.name(spec.target.object().ok_or_else(no_object)?);
+        let no_object = || {
+            invalid(
+                "it reads no object: a slice selects dimensions of an object's output, input or state".into(),
+            )
+        };
+        let object = self.name(spec.target.object().ok_or_else(no_object)?);
         let size = self.target_size(&spec.target).ok_or_else(no_object)?;
-        slice.indices(size).map_err(|problem| invalid(format!("it reads '{of}[{slice}]': {problem}")))?;
+        slice.indices(size).map_err(|problem| invalid(format!("it reads '{object}[{slice}]': {problem}")))?;
         self.probes[probe.0].slice = slice;
         Ok(())
     }
 
-    /// Dimensions of what a probe of an object reads.
+    /// Number of dimensions of an object's target.
     pub(crate) fn target_size(&self, target: &Target) -> Option<usize> {
         match target {
             Target::Output(object, _) | Target::State(object, _) => self.size_out(*object).ok(),
@@ -138,7 +175,7 @@ impl Network {
         }
     }
 
-    /// How many dimensions a probe of an object records; `None` for one of a parameter or a learning rule.
+    /// Number of dimensions that a probe of an object records; `None` for probes of parameters and learning rules.
     pub fn probe_size(&self, probe: ProbeId) -> Option<usize> {
         let spec = self.probes.get(probe.0)?;
         Some(spec.slice.indices(self.target_size(&spec.target)?).ok()?.len())
@@ -149,7 +186,7 @@ impl Network {
         if self.probes.place(name).is_some() {
             return Err(Error::DuplicateName { name: name.into() });
         }
-        // What is read of an ensemble is its decoded output, or a state of its neurons.
+        // Probes of an ensemble read its decoded output, or a state of its neurons.
         let target = match target {
             Target::Output(of, synapse) if self.encoding(of).is_ok() => {
                 Target::Output(self.probed_output(of)?, synapse)
@@ -169,7 +206,7 @@ impl Network {
             Target::Input(object) => {
                 let object = self.object(*object)?;
                 if object.size_in == 0 {
-                    let problem = format!("it probes the input of '{}', which takes none", object.name);
+                    let problem = format!("it probes the input of '{}', which has none", object.name);
                     return Err(Error::invalid(format!("probe '{name}'"), problem));
                 }
             }

@@ -1,4 +1,4 @@
-//! Signals that follow a rule: given inputs one after the other, pieces, and random signals.
+//! Processes: signals over time for nodes. Presented inputs, piecewise signals, white signals and noise.
 
 use std::sync::Arc;
 
@@ -11,69 +11,69 @@ use crate::error::{Error, Result};
 use crate::network::init::standard_normal;
 use crate::network::{Noise, TimeFunction};
 
-/// Where a node's output comes from, if it follows a rule in time.
+/// A signal over time.
 ///
-/// A process that is random is the same in each run of the same seed, see [`Noise`] and [`WhiteSignal`].
+/// Random processes are the same in each run with the same seed, see [`Noise`] and [`WhiteSignal`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Process {
-    /// Each row of `inputs` for `presentation_time` seconds, and again from the first.
+    /// Each row of `inputs` for `presentation_time` seconds, repeating from the first row.
     PresentInput {
-        /// A row for each presentation.
+        /// One row per presentation.
         inputs: Array2<f32>,
-        /// In seconds.
+        /// Seconds per presentation, above 0.
         presentation_time: f64,
     },
-    /// Values at points in time, and what lies between them.
+    /// Values at given times, with an interpolation between them.
     Piecewise {
-        /// In seconds, each later than the one before.
+        /// Times in seconds, in rising order.
         times: Vec<f64>,
-        /// A row for each time.
+        /// One row per time.
         values: Array2<f32>,
-        /// What lies between them.
+        /// Interpolation between the times.
         interpolation: Interpolation,
     },
-    /// A random signal without frequencies above a limit.
+    /// A band-limited random signal.
     WhiteSignal(WhiteSignal),
     /// Random numbers at each step, filtered or not.
     Noise(Noise),
 }
 
-/// What a [`Process::Piecewise`] gives between its times.
+/// Interpolation of a [`Process::Piecewise`] between its times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Interpolation {
-    /// The value of the last time (a step belongs to the time within half a step of it); zero before the first.
+    /// The value of the last time; zero before the first. A step belongs to a time within half a step of it.
     #[default]
     Zero,
-    /// On the line between two values; zero before the first time and after the last.
+    /// Linear interpolation; zero before the first time and after the last.
     Linear,
-    /// The value of the nearest time, of two equally near ones the earlier; zero before the first and after the last.
+    /// The value of the nearest time, the earlier of two equally near; zero before the first time and after the last.
     Nearest,
 }
 
-/// A random signal that repeats after `period` seconds and holds frequencies above 0 and up to `high` only, each with
-/// the same power.
+/// A random signal with period `period` and frequencies above 0 up to `high`, all of equal power.
 ///
-/// The amplitudes of cosine and sine of each frequency are normal; a Fourier transform makes the signal from them.
-/// All examples see the same signal.
+/// The cosine and sine amplitudes of each frequency are normally distributed, and a Fourier transform turns them into the
+/// signal. All examples get the same signal.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WhiteSignal {
-    /// Dimensions, each with a signal of its own.
+    /// Number of dimensions, each with its own signal.
     pub size: usize,
-    /// In seconds, rounded up to an even number of steps.
+    /// Period in seconds, above 0; rounded up to an even number of steps.
     pub period: f64,
-    /// Highest frequency in Hz.
+    /// Highest frequency in Hz, from `1 / period` up to half the step rate.
     pub high: f64,
-    /// Root of the mean square, as an expected value.
+    /// Expected root mean square; 0.5 by default.
     pub rms: f64,
-    /// Each dimension starts where it is nearest to this value.
+    /// Shift each dimension in time to start where it is nearest to this value; `None` does not shift.
     pub y0: Option<f64>,
-    /// Seed of its own; follows from the network's seed and the node's name if not given.
+    /// Seed; derived from the network's seed and the node's name by default.
     pub seed: Option<u64>,
 }
 
 /// Most numbers in the table of a signal.
-const MOST_VALUES: f64 = (1_u64 << 28) as f64;
+const MAX_VALUES: f64 = (1_u64 << 28) as f64;
 
 impl WhiteSignal {
     /// A signal of `size` dimensions with a root mean square of 0.5.
@@ -81,17 +81,17 @@ impl WhiteSignal {
         Self { size, period, high, rms: 0.5, y0: None, seed: None }
     }
 
-    /// With another root mean square.
+    /// Sets the root mean square, at least 0.
     pub fn rms(self, rms: f64) -> Self {
         Self { rms, ..self }
     }
 
-    /// Starting near a value.
+    /// Starts each dimension near a value.
     pub fn y0(self, y0: f64) -> Self {
         Self { y0: Some(y0), ..self }
     }
 
-    /// With a seed of its own.
+    /// Sets the seed.
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
     }
@@ -118,7 +118,7 @@ impl WhiteSignal {
         }
     }
 
-    /// One period: row k is the value at `(k + 1) dt`.
+    /// One period of the signal; row k is the value at time `(k + 1) dt`.
     fn table(&self, what: &str, dt: f64, seed: u64) -> Result<Array2<f32>> {
         let invalid = |problem: String| Error::invalid(what, format!("its white signal {problem}"));
         let half = (self.period / dt / 2.0 - 1e-9).ceil().max(1.0);
@@ -129,7 +129,7 @@ impl WhiteSignal {
                 "goes up to {high} Hz, but steps of {dt} s carry {nyquist} Hz at most"
             )));
         }
-        if 2.0 * half * self.size as f64 > MOST_VALUES {
+        if 2.0 * half * self.size as f64 > MAX_VALUES {
             return Err(invalid(format!("has {} steps a period, too many to keep", 2.0 * half)));
         }
         let half = half as usize;
@@ -172,7 +172,7 @@ impl From<Noise> for Process {
 }
 
 impl Process {
-    /// With so many dimensions, where they do not follow from values.
+    /// Sets the number of dimensions, of processes where it does not follow from values.
     pub(super) fn with_size(mut self, n: usize) -> Self {
         match &mut self {
             Process::Noise(noise) => noise.size = n,
@@ -182,22 +182,22 @@ impl Process {
         self
     }
 
-    /// Shows each row of `inputs` for `presentation_time` seconds.
+    /// Presents each row of `inputs` for `presentation_time` seconds.
     pub fn present_input(inputs: Array2<f32>, presentation_time: f64) -> Self {
         Self::PresentInput { inputs, presentation_time }
     }
 
-    /// A row of `values` from each of `times` (in seconds) on.
+    /// Switches to a row of `values` at each of `times` (in seconds).
     pub fn piecewise(times: &[f64], values: Array2<f32>) -> Self {
         Self::Piecewise { times: times.to_vec(), values, interpolation: Interpolation::Zero }
     }
 
-    /// A row of `values` at each of `times` (in seconds), with an interpolation between them.
+    /// Has a row of `values` at each of `times` (in seconds), with an interpolation between them.
     pub fn interpolated(times: &[f64], values: Array2<f32>, interpolation: Interpolation) -> Self {
         Self::Piecewise { times: times.to_vec(), values, interpolation }
     }
 
-    /// Dimensions of the output.
+    /// Number of output dimensions.
     pub fn size(&self) -> usize {
         match self {
             Process::PresentInput { inputs: values, .. } | Process::Piecewise { values, .. } => {
@@ -250,11 +250,11 @@ impl Process {
         }
     }
 
-    /// The output as a function of the time at the end of a step, in seconds, for steps of `dt` seconds; nothing for
-    /// noise, which the device draws. `seed` is for a process that has none of its own.
+    /// The signal as a function of the time at the end of a step, in seconds, for steps of `dt` seconds. `None` for noise,
+    /// which the device draws. `seed` is used if the process has no seed of its own.
     ///
     /// # Errors
-    /// A signal that steps of this length cannot carry; `what` is named.
+    /// A signal that steps of this length cannot represent; the error names `what`.
     pub fn function(&self, what: &str, dt: f64, seed: u64) -> Result<Option<TimeFunction>> {
         Ok(Some(match self.clone() {
             Process::PresentInput { inputs, presentation_time } => Arc::new(move |t| {
@@ -276,7 +276,7 @@ impl Process {
     }
 }
 
-/// A piecewise signal at time `t`.
+/// Value of a piecewise signal at time `t`.
 fn piece(times: &[f64], values: &Array2<f32>, interpolation: Interpolation, t: f64, dt: f64) -> Vec<f32> {
     let zero = || vec![0.0; values.ncols()];
     if interpolation == Interpolation::Zero {

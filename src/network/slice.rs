@@ -1,4 +1,4 @@
-//! Which dimensions of an object a connection takes or reaches.
+//! Slices: the dimensions of an object that a connection takes or reaches.
 
 use std::fmt;
 use std::ops::{Range, RangeFrom, RangeFull, RangeInclusive, RangeTo};
@@ -9,38 +9,38 @@ use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::op::Pattern;
 
-/// Dimensions of an object, counted as in Python: from 0, negative numbers from the end.
+/// Selection of an object's dimensions, with Python's indices: from 0, negative numbers from the end.
 ///
-/// Made from a number, a range of Rust (`0..3`, `2..`, `-2..`), an array or list of numbers, or from Python's notation:
+/// It converts from a number, a Rust range (`0..3`, `2..`, `-2..`), an array or list of numbers, and from Python's notation:
 /// `"3"`, `"0:3"`, `"-2:"`, `"::-1"`, `"[2, 0, 1]"`. Unlike in Python, a bound beyond the object is an error.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Slice {
     /// All dimensions in order.
     #[default]
     All,
-    /// From `start` to before `stop` in steps of `step`; without a bound, to the end on that side.
+    /// From `start` to before `stop` in steps of `step`. A missing bound extends to the end on its side.
     Range {
         /// First dimension.
         start: Option<i64>,
-        /// The dimension before which it ends.
+        /// End, exclusive.
         stop: Option<i64>,
-        /// From one dimension to the next; negative goes backward.
+        /// Stride; negative strides go backward.
         step: i64,
     },
-    /// These dimensions in this order; some may be there more than once.
+    /// These dimensions in this order, possibly repeated.
     List(Vec<i64>),
 }
 
 impl Slice {
-    /// Every `step`-th dimension from `start` to before `stop`, as Python's `start:stop:step`.
+    /// Every `step`-th dimension from `start` to before `stop`, like Python's `start:stop:step`.
     pub fn stepped(start: Option<i64>, stop: Option<i64>, step: i64) -> Self {
         Self::Range { start, stop, step }
     }
 
-    /// The dimensions that are meant, of `size` there are.
+    /// The selected indices of an object with `size` dimensions.
     ///
     /// # Errors
-    /// What is wrong, with the number and the size: a number beyond the object, a step of zero, or nothing left.
+    /// A message with the number and the size: an index beyond the object, a step of zero, or an empty selection.
     pub fn indices(&self, size: usize) -> Result<Vec<usize>, String> {
         let n = i64::try_from(size).map_err(|_| format!("{size} dimensions are too many"))?;
         let from_end = |i: i64| if i < 0 { i.saturating_add(n) } else { i };
@@ -52,13 +52,13 @@ impl Slice {
                 }
                 list.iter().map(|&i| from_end(i) as usize).collect()
             }
-            Slice::Range { step: 0, .. } => return Err("a step of 0 leads nowhere".into()),
+            Slice::Range { step: 0, .. } => return Err("the step must not be 0".into()),
             &Slice::Range { start, stop, step } => {
                 if let Some(bad) = [start, stop].into_iter().flatten().find(|i| !(-n..=n).contains(i)) {
                     return Err(format!("bound {bad} is outside of its {size} dimensions"));
                 }
                 let (first, last) = if step > 0 { (0, n) } else { (n - 1, -1) };
-                // As in Python, a step back from the end starts at the last dimension.
+                // As in Python, a backward slice without a start begins at the last dimension.
                 let start = start.map_or(first, from_end).min(if step > 0 { n } else { n - 1 });
                 let stop = stop.map_or(last, from_end);
                 let inside = |&i: &i64| if step > 0 { i < stop } else { i > stop };
@@ -89,7 +89,7 @@ impl fmt::Display for Slice {
 impl FromStr for Slice {
     type Err = Error;
 
-    /// Reads Python's notation, without the outer brackets.
+    /// Parses Python's notation, without the outer brackets.
     fn from_str(text: &str) -> Result<Self> {
         let invalid = || {
             let problem = "a slice is a number, start:stop, start:stop:step or a list as [2, 0, 1]; all of these \
@@ -119,7 +119,7 @@ impl From<RangeFull> for Slice {
     }
 }
 
-/// Numbers too large for any object stay so, and do not wrap around to negative ones.
+/// Clamps to `i64`, so that numbers beyond any object do not wrap around to negative ones.
 fn whole(i: i128) -> i64 {
     i.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
 }
@@ -140,7 +140,7 @@ macro_rules! from_numbers {
 
         impl From<RangeInclusive<$number>> for Slice {
             fn from(r: RangeInclusive<$number>) -> Self {
-                // Behind -1, the last dimension, nothing follows; 0 would be the first again.
+                // The end after -1 would be 0, which is the first dimension; leave the end open.
                 let stop = Some(whole(*r.end() as i128)).filter(|&end| end != -1).map(|end| end.saturating_add(1));
                 Self::stepped(Some(whole(*r.start() as i128)), stop, 1)
             }
@@ -174,19 +174,19 @@ macro_rules! from_numbers {
 
 from_numbers! { i32 i64 isize usize }
 
-/// Some of an object's dimensions, as operators.
+/// Selected dimensions, as operators.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Columns {
-    /// All, in order.
+    /// All dimensions in order.
     All,
-    /// Neighbours, from this one on.
+    /// A contiguous range from this dimension on.
     From(usize),
-    /// Any; the pattern selects them.
+    /// Arbitrary dimensions, selected by the pattern.
     List(Arc<Pattern>),
 }
 
 impl Columns {
-    /// What a slice of the object `name` with `size` dimensions means, and how many dimensions it has.
+    /// Resolves a slice of the object `name` with `size` dimensions; also returns the number of dimensions.
     pub fn new(slice: &Slice, name: &str, size: usize) -> Result<(Self, usize)> {
         if *slice == Slice::All {
             return Ok((Self::All, size));
@@ -204,7 +204,7 @@ impl Columns {
         Ok((columns, n))
     }
 
-    /// The columns' pattern, for the way in the other direction.
+    /// The transposed pattern, for [`Columns::place`].
     pub fn scatter(self) -> Self {
         match self {
             Self::List(pattern) => Self::List(Arc::new(pattern.transposed())),
@@ -212,7 +212,7 @@ impl Columns {
         }
     }
 
-    /// `n` of `x`'s columns.
+    /// Selects `n` columns of `x`.
     pub fn take<'s>(&self, x: Tensor<'s>, n: usize) -> Tensor<'s> {
         match self {
             Self::All => x,
@@ -221,7 +221,7 @@ impl Columns {
         }
     }
 
-    /// `x` at its places (see [`Columns::scatter`]) among `size` columns, zeros elsewhere; what meets is summed.
+    /// Places `x` (see [`Columns::scatter`]) among `size` columns with zeros elsewhere. Values at the same place are summed.
     pub fn place<'s>(&self, x: Tensor<'s>, size: usize) -> Tensor<'s> {
         match self {
             Self::All => x,

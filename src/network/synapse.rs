@@ -4,8 +4,8 @@ use crate::error::{Error, Result};
 use crate::expr::step::lost_step;
 use crate::op::discretise::{Discrete, Method, StateSpace};
 
-/// A filter on a connection or probe. It delays by one step: what leaves it at a step depends on what came in up to
-/// the step before. Without a synapse nothing is delayed.
+/// A filter on a connection or probe. It delays by one step: its output at a step depends on inputs up to the step before.
+/// Without a synapse there is no delay.
 ///
 /// ```
 /// use nengo_wgpu::network::{LinearFilter, Synapse};
@@ -15,61 +15,62 @@ use crate::op::discretise::{Discrete, Method, StateSpace};
 /// # let _ = (lowpass, band_pass);
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Synapse {
-    /// First-order lowpass `1 / (tau s + 1)` with this time constant in seconds. With 0 it only delays.
+    /// First-order lowpass `1 / (tau s + 1)` with this time constant in seconds, at least 0. With 0 it is a pure delay.
     Lowpass(f64),
-    /// Second-order lowpass `1 / (tau s + 1)^2` with this time constant in seconds.
+    /// Second-order lowpass `1 / (tau s + 1)^2` with this time constant in seconds, at least 0.
     Alpha(f64),
-    /// Any linear filter that decays.
+    /// Any stable linear filter.
     LinearFilter(LinearFilter),
-    /// A weighted mean of the last inputs, with weights that fall in a line to zero over this many seconds.
+    /// A weighted mean of recent inputs, with weights falling linearly to zero over this many seconds.
     Triangle(f64),
 }
 
-/// A linear filter of any order.
+/// A linear filter of any order up to 64.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LinearFilter {
-    /// What it does.
+    /// The system.
     pub system: System,
-    /// In continuous time; else the system is that of a time step.
+    /// True for a system in continuous time; false for one in time steps.
     pub analog: bool,
-    /// How a system in continuous time is brought to time steps.
+    /// Discretisation method of a system in continuous time.
     pub method: Method,
 }
 
-/// How a linear filter is given.
+/// Representation of a linear system.
 #[derive(Clone, Debug, PartialEq)]
 pub enum System {
-    /// By a transfer function in s (in z, if it is not analog), coefficients from the highest power down.
+    /// Transfer function in s (in z if not analog), with coefficients from the highest power down.
     TransferFunction {
         /// Coefficients of the numerator.
         numerator: Vec<f64>,
         /// Coefficients of the denominator.
         denominator: Vec<f64>,
     },
-    /// By matrices.
+    /// State-space matrices.
     StateSpace(Box<StateSpace>),
 }
 
 impl LinearFilter {
-    /// `numerator / denominator` in s, coefficients from the highest power down: `[1], [tau, 1]` is a lowpass.
+    /// `numerator / denominator` in s, with coefficients from the highest power down: `[1], [tau, 1]` is a lowpass.
     pub fn new(numerator: &[f64], denominator: &[f64]) -> Self {
         let (numerator, denominator) = (numerator.to_vec(), denominator.to_vec());
         let system = System::TransferFunction { numerator, denominator };
         Self { system, analog: true, method: Method::default() }
     }
 
-    /// A system given by its matrices.
+    /// A system given by its state-space matrices.
     pub fn state_space(system: StateSpace) -> Self {
         Self { system: System::StateSpace(Box::new(system)), analog: true, method: Method::default() }
     }
 
-    /// The system is that of a time step already, whatever the step's length is.
+    /// Takes the system as that of a time step, whatever its length.
     pub fn digital(self) -> Self {
         Self { analog: false, ..self }
     }
 
-    /// With another way from continuous time to time steps.
+    /// Sets the discretisation method.
     pub fn method(self, method: Method) -> Self {
         Self { method, ..self }
     }
@@ -78,21 +79,21 @@ impl LinearFilter {
         let system = match &self.system {
             System::TransferFunction { numerator, denominator } => {
                 let coefficients = numerator.len().max(denominator.len());
-                if coefficients > MOST_STATES + 1 {
-                    return Err(format!("it has {coefficients} coefficients, more than {}", MOST_STATES + 1));
+                if coefficients > MAX_STATES + 1 {
+                    return Err(format!("it has {coefficients} coefficients, more than {}", MAX_STATES + 1));
                 }
                 StateSpace::from_transfer_function(numerator, denominator)?
             }
             System::StateSpace(system) => (**system).clone(),
         };
-        if system.order() > MOST_STATES {
-            return Err(format!("it has {} states, more than {MOST_STATES}", system.order()));
+        if system.order() > MAX_STATES {
+            return Err(format!("it has {} states, more than {MAX_STATES}", system.order()));
         }
         system.check()?;
         Ok(system)
     }
 
-    /// The system of a step, stable or not.
+    /// The system at steps of `dt` seconds, stable or not.
     pub(crate) fn at(&self, dt: f64) -> Result<StateSpace, String> {
         let system = self.system()?;
         let system = if self.analog { system.discretise(dt, self.method) } else { system };
@@ -117,21 +118,21 @@ impl From<LinearFilter> for Synapse {
 /// Poles nearer to the unit circle than this count as on it.
 const MARGIN: f64 = 1e-12;
 /// Most states of a linear filter.
-const MOST_STATES: usize = 64;
-/// Most steps that a triangle may look back: each is kept in a register.
-const MOST_TAPS: f64 = 512.0;
+const MAX_STATES: usize = 64;
+/// Most steps of a triangle's window; each is kept in a register.
+const MAX_TAPS: f64 = 512.0;
 
 impl Synapse {
-    /// The filter at steps of `dt` seconds. Lowpass, alpha and linear filters by zero-order hold, unless they say
-    /// another way; a triangle has `t / dt` weights, rounded to even as in NumPy, and one.
+    /// Discretises the filter at steps of `dt` seconds. Lowpass, alpha and linear filters use zero-order hold unless a linear
+    /// filter sets another method. A triangle has `t / dt` weights, rounded to even as in NumPy, plus one.
     ///
     /// # Errors
-    /// A setting that makes no sense, or a linear filter that does not decay; `what` is named.
+    /// A setting out of range, or an unstable linear filter; the error names `what`.
     pub fn discretise(&self, what: &str, dt: f64) -> Result<Discrete> {
         self.check(what)?;
         let invalid = |problem: String| Error::invalid(what, format!("its synapse: {problem}"));
         let lowpass = |tau: f64, denominator: &[f64]| {
-            // What is left of a step's input after the next is below the smallest number.
+            // After one more step, the remainder of an input is below the smallest number.
             if tau * 700.0 <= dt {
                 return Ok(Discrete::Linear(StateSpace::gain(1.0)));
             }
@@ -151,9 +152,9 @@ impl Synapse {
             }
             Synapse::Triangle(t) => {
                 let steps = (t / dt).round_ties_even();
-                if steps > MOST_TAPS {
+                if steps > MAX_TAPS {
                     let problem = format!(
-                        "a triangle of {t} s is {steps} steps long, more than {MOST_TAPS}; take an alpha or a lowpass"
+                        "a triangle of {t} s is {steps} steps long, more than {MAX_TAPS}; take an alpha or a lowpass"
                     );
                     return Err(invalid(problem));
                 }
@@ -164,7 +165,7 @@ impl Synapse {
         }
     }
 
-    /// Refuses what makes no sense at any time step.
+    /// Rejects settings that are invalid at any time step.
     pub(crate) fn check(&self, what: &str) -> Result<()> {
         match self {
             Synapse::Lowpass(tau) | Synapse::Alpha(tau) => check_time(what, "has the time constant", *tau),

@@ -1,4 +1,4 @@
-//! Layers of the user's own: parameters made before the loop, operators applied at each step.
+//! Tensor nodes, user-defined layers: parameters created before the loop, operators applied at each step.
 
 use crate::error::{Error, Result};
 use crate::graph::{Scope, Tensor};
@@ -7,31 +7,31 @@ use crate::network::Init;
 /// A parameter of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterDef {
-    /// `object/name`; the key in a file.
+    /// Name `object/name`; the key in a file.
     pub name: String,
-    /// Rows, size_out for weights.
+    /// Number of rows; size_out for weights.
     pub rows: usize,
-    /// Columns, size_in for weights.
+    /// Number of columns; size_in for weights.
     pub cols: usize,
-    /// How it starts.
+    /// Initial values.
     pub init: Init,
-    /// Whether it is trained.
+    /// True if it is trained.
     pub trainable: bool,
 }
 
-/// The parameters that a tensor node declares.
+/// Parameters that a tensor node declares.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters {
     pub(crate) list: Vec<ParameterDef>,
 }
 
 impl Parameters {
-    /// Declares a trainable parameter of shape `[rows, cols]`.
+    /// Declares a trained parameter of shape `[rows, cols]`.
     pub fn add(&mut self, name: &str, rows: usize, cols: usize, init: Init) {
         self.list.push(ParameterDef { name: name.into(), rows, cols, init, trainable: true });
     }
 
-    /// Declares a parameter that is not trained.
+    /// Declares a parameter of shape `[rows, cols]` that is not trained.
     pub fn add_frozen(&mut self, name: &str, rows: usize, cols: usize, init: Init) {
         self.list.push(ParameterDef { name: name.into(), rows, cols, init, trainable: false });
     }
@@ -40,13 +40,13 @@ impl Parameters {
 /// Parameters as values of the graph under construction.
 pub struct Bound<'s> {
     pub(crate) scope: &'s Scope,
-    /// What the names are relative to: `object/`, or nothing.
+    /// Prefix of names: `object/`, or empty.
     pub(crate) prefix: String,
     pub(crate) values: Vec<(String, Tensor<'s>)>,
 }
 
 impl<'s> Bound<'s> {
-    /// The parameter of this name; a wrong name fails the build, with the names there are.
+    /// The parameter of this name. An unknown name fails the build, reporting the valid names.
     pub fn get(&self, name: &str) -> Tensor<'s> {
         let full = format!("{}{name}", self.prefix);
         if let Some((_, tensor)) = self.values.iter().find(|(n, _)| *n == full) {
@@ -58,14 +58,14 @@ impl<'s> Bound<'s> {
     }
 }
 
-/// A layer made of differentiable operators, in NengoDL's life cycle.
+/// A user-defined layer of differentiable operators, with NengoDL's life cycle.
 ///
-/// [`TensorNode::pre_build`] declares parameters once, before any loop over time; they are buffers of the simulator
-/// like all others, and can be named by penalties, optimiser groups, probes and files. [`TensorNode::call`] says
-/// how the output of a step follows from the input; what does not change in time is not computed at each step.
+/// [`TensorNode::pre_build`] declares parameters once, before any loop over time. They are ordinary parameters, which
+/// penalties, optimiser groups, probes and files can name. [`TensorNode::call`] defines a step's output from its input;
+/// values that do not change over time are computed once, not at each step.
 ///
 /// ```
-/// use nengo_wgpu::graph::Tensor;
+/// use nengo_wgpu::Tensor;
 /// use nengo_wgpu::network::{Bound, Init, Parameters, TensorNode};
 ///
 /// /// `W x`, without a bias.
@@ -86,9 +86,9 @@ pub trait TensorNode: Send + Sync {
     /// Declares the parameters of a node with inputs of `size_in` and outputs of `size_out` dimensions.
     ///
     /// # Errors
-    /// Whatever the node finds wrong with its sizes.
+    /// Sizes that the node does not support.
     fn pre_build(&self, size_in: usize, size_out: usize, parameters: &mut Parameters) -> Result<()>;
 
-    /// The output, of `size_out` columns, for time `t` in seconds (one column) and input `x` (`size_in` columns).
+    /// The output (`size_out` columns) for time `t` in seconds (one column) and input `x` (`size_in` columns).
     fn call<'s>(&self, t: Tensor<'s>, x: Tensor<'s>, parameters: &Bound<'s>) -> Tensor<'s>;
 }

@@ -1,4 +1,4 @@
-//! What is trained of a network, told for what exists.
+//! Selection of trained parameters among existing objects.
 
 use std::collections::HashMap;
 
@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::network::{Link, Network, ObjectId};
 
 impl Network {
-    /// Trains or freezes what has this name: a parameter, an object or connection with its parameters, or a network
-    /// ([`Network::within`]) with all that is in it. It counts for what exists, and more than what was said before.
+    /// Trains or freezes existing parameters by name: a parameter, an object or connection with its parameters, or a network
+    /// ([`Network::within`]) with all its contents. It overrides earlier settings.
     ///
-    /// What a learning rule changes is never trained, and a gain only where it is named itself.
+    /// Weights that a learning rule changes are never trained, and gains only if they are named directly.
     ///
     /// ```
     /// use nengo_wgpu::network::{Connection, Network, Node, library::Product};
@@ -18,7 +18,7 @@ impl Network {
     /// let mut net = Network::new(0);
     /// net.config.trainable = false;
     /// let product = Product::new(50, 2).add(&mut net, "product")?;
-    /// // All of one network but for a number in it.
+    /// // Train one subnetwork except for one number in it.
     /// net.set_trainable("product", true)?;
     /// net.set_trainable("product.input_a->product.sq1", false)?;
     /// let frozen = net.parameters().iter().filter(|p| !p.trainable);
@@ -28,7 +28,7 @@ impl Network {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownName`], or a parameter that a learning rule changes, to be trained.
+    /// [`Error::UnknownName`]; training a parameter that a learning rule changes.
     pub fn set_trainable(&mut self, name: &str, trainable: bool) -> Result<()> {
         let ruled = self.ruled()?;
         if let Ok(at) = self.parameter_index(name) {
@@ -42,7 +42,7 @@ impl Network {
         }
         let inside = format!("{name}.");
         let within = |object: &str| object.starts_with(&inside);
-        // A connection from or to a network is outside of it.
+        // A connection from or to a network lies outside it.
         let between = |link: &Link| {
             let name = |id: ObjectId| self.objects[id.0].name.as_str();
             match link.spec.name {
@@ -72,7 +72,7 @@ impl Network {
         Ok(())
     }
 
-    /// Parameters of learning rules: what they change, and the numbers of theirs.
+    /// Parameters of learning rules: matrices that they change, and their scales.
     fn ruled(&self) -> Result<Vec<String>> {
         let mut ruled = Vec::new();
         for link in &self.links {

@@ -1,54 +1,104 @@
-//! What a connection multiplies by.
+//! Linear transforms of connections.
 
 use std::sync::Arc;
 
-use ndarray::Array2;
+use ndarray::{Array1, Array2};
 
 use crate::error::{Error, Result};
 use crate::graph::Tensor;
-use crate::network::{Convolution, Init, Pool};
+use crate::network::{Convolution, Distribution, Init, Pool};
 use crate::op::{self, Pattern};
 
-/// What a connection multiplies by. `size_in` and `size_out` are the dimensions of its two ends, after slicing.
+/// Linear transform of a connection. `size_in` and `size_out` are the dimensions of its two ends, after slicing.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Transform {
-    /// Nothing.
+    /// The identity.
     Identity,
-    /// One number for all dimensions, which starts here: the parameter `CONNECTION/weights`, `[1, 1]`, trained like any other.
-    ///
-    /// From an ensemble it is a factor of the decoders, which are the parameter then.
+    /// One number for all dimensions, with this initial value: the parameter `CONNECTION/weights`, `[1, 1]`, trained like any
+    /// other. In a connection from an ensemble it is part of the decoders.
     Scalar(f32),
-    /// A number for each dimension.
+    /// One factor per dimension.
     Vector(Init),
     /// A matrix of size_out × size_in.
     Dense(Init),
-    /// A matrix of size_out × size_in of which few elements are not zero.
+    /// A sparse matrix of size_out × size_in.
     Sparse(Sparse),
-    /// Kernels that slide over an image.
+    /// A convolution of an image.
     Convolution(Convolution),
-    /// The adjoint of a convolution, which makes images larger: kernels that are written where the image says.
+    /// The adjoint of a convolution, which enlarges images.
     ///
-    /// Its parameter has a row for each channel of the input, `[channels, kernel elements * n_filters / groups]`, the
-    /// filters last in a row: as Nengo's kernel with the channels moved to the front.
+    /// Its parameter has a row per input channel, `[channels, kernel elements * n_filters / groups]`, with filters last in a
+    /// row. This is Nengo's kernel with the channels moved to the front.
     ConvolutionTranspose(Convolution),
     /// Means or maxima over windows of an image.
     Pool(Pool),
 }
 
-/// The entries of a sparse matrix: entry `k` is at row `rows[k]` (a dimension of the post object) and column `cols[k]`
-/// (one of the pre object).
+/// Entries of a sparse matrix. Entry `k` is at row `rows[k]` (a dimension of the post object) and column `cols[k]` (a
+/// dimension of the pre object).
 ///
-/// Its parameter `CONNECTION/weights`, `[1, entries]`, holds the entries row by row and those of a row by column; entries
-/// at the same place are one, whose given values are summed.
+/// Its parameter `CONNECTION/weights`, `[1, entries]`, holds the entries sorted by row, then by column. Entries at the same
+/// place are merged, and their given values summed.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sparse {
-    /// Each entry's row.
+    /// Row of each entry.
     pub rows: Vec<usize>,
-    /// Each entry's column.
+    /// Column of each entry.
     pub cols: Vec<usize>,
-    /// How the entries start: [`Init::Values`] in the order of `rows` and `cols`.
+    /// Initial values of the entries: [`Init::Values`] in the order of `rows` and `cols`.
     pub init: Init,
+}
+
+/// A number is a [`Transform::Scalar`], a list one number for each dimension, and rows are a matrix of size_out × size_in,
+/// whose shape is compared with the ends of its connection.
+macro_rules! from_numbers {
+    ($($number:ty)*) => {$(
+        impl From<$number> for Transform {
+            fn from(factor: $number) -> Self {
+                Self::Scalar(factor as f32)
+            }
+        }
+
+        impl<const N: usize> From<[$number; N]> for Transform {
+            fn from(factors: [$number; N]) -> Self {
+                Self::Vector(Init::Values(factors.map(|x| x as f32).to_vec()))
+            }
+        }
+
+        impl<const ROWS: usize, const COLS: usize> From<[[$number; COLS]; ROWS]> for Transform {
+            fn from(rows: [[$number; COLS]; ROWS]) -> Self {
+                Array2::from(rows.to_vec()).into()
+            }
+        }
+
+        impl From<Array1<$number>> for Transform {
+            fn from(factors: Array1<$number>) -> Self {
+                Self::Vector(Init::Values(factors.iter().map(|x| *x as f32).collect()))
+            }
+        }
+
+        impl From<Array2<$number>> for Transform {
+            fn from(matrix: Array2<$number>) -> Self {
+                Self::Dense(Distribution::Samples(matrix.mapv(f64::from)).into())
+            }
+        }
+    )*};
+}
+
+from_numbers! { f32 f64 }
+
+impl From<Sparse> for Transform {
+    fn from(sparse: Sparse) -> Self {
+        Self::Sparse(sparse)
+    }
+}
+
+impl From<Pool> for Transform {
+    fn from(pool: Pool) -> Self {
+        Self::Pool(pool)
+    }
 }
 
 /// A transform between two ends whose sizes are known.
@@ -63,21 +113,21 @@ pub(crate) enum Product {
     Pool(op::Pool),
 }
 
-/// What a transform is between two ends.
+/// A transform resolved for two ends.
 pub(crate) struct Between {
-    /// How it is computed.
+    /// Its computation.
     pub product: Product,
     /// Rows, columns and start of its parameter.
     pub weights: Option<(usize, usize, Init)>,
-    /// Dimensions that arrive.
+    /// Number of output dimensions.
     pub size_out: usize,
 }
 
 impl Transform {
-    /// The transform for ends of these sizes; `connection` is for messages. What arrives may not fit the second.
+    /// Resolves the transform for ends of these sizes; `connection` is for messages. The output may differ from `size_out`.
     ///
     /// # Errors
-    /// Numbers that are not finite, or indices outside.
+    /// Numbers that are not finite, or indices out of range.
     pub(crate) fn between(&self, connection: &str, size_in: usize, size_out: usize) -> Result<Between> {
         let invalid = |problem: String| Error::invalid(format!("connection '{connection}'"), problem);
         let image = |shape: &[usize]| {
@@ -117,7 +167,7 @@ impl Transform {
         Ok(Between { product, weights, size_out: self.size_out(size_in).unwrap_or(size_out) })
     }
 
-    /// Dimensions that arrive of `size_in`; nothing where the transform gives as many as are wanted.
+    /// Number of output dimensions for `size_in`; `None` if the transform has as many as requested.
     pub(crate) fn size_out(&self, size_in: usize) -> Option<usize> {
         match self {
             Transform::Identity | Transform::Scalar(_) | Transform::Vector(_) => Some(size_in),
@@ -132,7 +182,7 @@ impl Transform {
 }
 
 impl Sparse {
-    /// Entries row by row, those at one place as one; and how they start.
+    /// Merges entries at the same place and sorts them by row; returns the pattern and the initial values.
     fn compress(&self, size_out: usize, size_in: usize) -> Result<(Pattern, Init), String> {
         let Self { rows, cols, init } = self;
         let lengths = |what: &str, n: usize| {
@@ -162,7 +212,7 @@ impl Sparse {
         }
         let pattern = Pattern::new(size_out, size_in, &places)
             .map_err(|e| format!("its sparse transform does not fit: {e}"))?;
-        // One number in each column and row of a dense matrix would be few; what counts is how many meet in one sum.
+        // The fans count the entries that meet in one sum; in a dense matrix that is a whole row or column.
         let mean = |n: usize| places.len().div_ceil(n);
         let init = match values {
             Some(_) => Init::Values(sums),
@@ -173,7 +223,7 @@ impl Sparse {
 }
 
 impl Product {
-    /// The matrix of size_out × size_in that it is, nothing for identities; an error for transforms of images.
+    /// Its matrix of size_out × size_in; `None` for identities. Image transforms are an error.
     pub fn matrix(
         &self,
         size_in: usize,

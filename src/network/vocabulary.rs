@@ -1,11 +1,11 @@
-//! Semantic pointers: vectors with names, and their algebra (Plate 2003, Eliasmith 2013).
+//! Semantic pointers: named vectors and their algebra (Plate 2003, Eliasmith 2013).
 
 use ndarray::{Array1, Array2};
 
 use crate::error::{Error, Result};
 use crate::network::{Distribution, seed_of};
 
-/// Vectors of one size with names, of length 1 each and mostly unlike each other.
+/// Named vectors of one size and length 1, mostly dissimilar to each other.
 ///
 /// ```
 /// use nengo_wgpu::network::{Vocabulary, bind, similarity, unbind};
@@ -26,24 +26,25 @@ use crate::network::{Distribution, seed_of};
 pub struct Vocabulary {
     dimensions: usize,
     seed: u64,
-    /// Largest similarity of a new vector to those there are.
+    /// Highest similarity of a new vector to existing ones.
     max_similarity: f64,
     vectors: Vec<(String, Array1<f64>)>,
 }
 
-/// How many vectors are tried for one that is unlike the others.
+/// Number of candidates drawn to find a dissimilar vector.
 const TRIES: usize = 100;
 
 impl Vocabulary {
-    /// Without vectors. A vector depends on the seed, its name and the vectors before it.
+    /// An empty vocabulary. Each vector depends on the seed, its name and the vectors before it.
     pub fn new(dimensions: usize, seed: u64) -> Self {
         Self { dimensions, seed, max_similarity: 0.1, vectors: Vec::new() }
     }
 
-    /// Draws a vector of length 1 that is as unlike the others as 100 tries allow, 0.1 or less where possible.
+    /// Draws a vector of length 1 with similarity of at most 0.1 to the others. If 100 candidates do not suffice, takes the
+    /// least similar.
     ///
     /// # Errors
-    /// A name that is taken, or does not begin with a letter and go on with letters, digits and `_`.
+    /// A name that is taken, or does not consist of a letter followed by letters, digits and `_`.
     pub fn add(&mut self, name: &str) -> Result<&Array1<f64>> {
         let what = format!("the vector '{name}'");
         let drawn = Distribution::surface();
@@ -64,15 +65,15 @@ impl Vocabulary {
         self.add_vector(name, vector)
     }
 
-    /// Adds a vector of the user's own.
+    /// Adds a given vector.
     ///
     /// # Errors
-    /// As [`Vocabulary::add`], or another size.
+    /// As [`Vocabulary::add`], or a vector of another size.
     pub fn add_vector(&mut self, name: &str, vector: Array1<f64>) -> Result<&Array1<f64>> {
         let mut chars = name.chars();
         let first = chars.next().is_some_and(char::is_alphabetic);
         if !first || chars.any(|c| !(c.is_alphanumeric() || c == '_')) {
-            let problem = "it must begin with a letter and go on with letters, digits and '_'";
+            let problem = "it must be a letter followed by letters, digits and '_'";
             return Err(Error::invalid(format!("the name '{name}' of a vector"), problem));
         }
         if self.vectors.iter().any(|(n, _)| n == name) {
@@ -86,34 +87,34 @@ impl Vocabulary {
         Ok(&self.vectors[self.vectors.len() - 1].1)
     }
 
-    /// Dimensions of each vector.
+    /// Number of dimensions of each vector.
     pub fn dimensions(&self) -> usize {
         self.dimensions
     }
 
-    /// The names in order.
+    /// Names in order of insertion.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.vectors.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The vectors in order, names × dimensions, as an [`crate::network::library::AssociativeMemory`] takes them.
+    /// Vectors in order of insertion, names × dimensions, as [`crate::network::library::AssociativeMemory`] takes them.
     pub fn matrix(&self) -> Array2<f64> {
         Array2::from_shape_fn((self.vectors.len(), self.dimensions), |(i, j)| self.vectors[i].1[j])
     }
 
-    /// The vector of a name.
+    /// Looks up a vector by name.
     ///
     /// # Errors
-    /// [`Error::UnknownName`] with the names there are.
+    /// [`Error::UnknownName`] with the valid names.
     pub fn get(&self, name: &str) -> Result<&Array1<f64>> {
         let found = self.vectors.iter().find(|(n, _)| n == name).map(|(_, v)| v);
         found.ok_or_else(|| Error::unknown("vector", name, self.names()))
     }
 
-    /// The name that a vector is most similar to, and the similarity.
+    /// The name of the most similar vector, and its similarity.
     ///
     /// # Errors
-    /// Another size, or an empty vocabulary.
+    /// A vector of another size, or an empty vocabulary.
     pub fn most_similar(&self, vector: &Array1<f64>) -> Result<(&str, f64)> {
         if vector.len() != self.dimensions {
             return Err(Error::shape("the vector", vector.len(), "the vocabulary", self.dimensions));
@@ -123,18 +124,18 @@ impl Vocabulary {
             .ok_or_else(|| Error::invalid("the vocabulary", "it has no vectors; add some"))
     }
 
-    /// The vector of an expression over names: `A * B` binds, `A + B` and `A - B` superpose, `~A` is the involution that
-    /// unbinds, numbers scale (`0.5 * A`), and brackets group.
+    /// Evaluates an expression of names: `A * B` binds, `A + B` and `A - B` superpose, `~A` is the involution, which unbinds;
+    /// numbers scale (`0.5 * A`), and parentheses group.
     ///
     /// # Errors
-    /// An unknown name or a mistake, with its column.
+    /// An unknown name, or a syntax error with its column.
     pub fn parse(&self, text: &str) -> Result<Array1<f64>> {
         let chars: Vec<char> = text.chars().collect();
         let mut parser = Parser { vocabulary: self, chars, at: 0, depth: 0 };
         let wrong = |problem: String| Error::invalid(format!("the pointer '{text}'"), problem);
         let value = parser.sum().map_err(wrong)?;
         if let Some(c) = parser.peek() {
-            return Err(wrong(format!("'{c}' in column {} does not belong there", parser.at + 1)));
+            return Err(wrong(format!("unexpected '{c}' in column {}", parser.at + 1)));
         }
         match value {
             Value::Vector(vector) => Ok(vector),
@@ -143,19 +144,19 @@ impl Vocabulary {
     }
 }
 
-/// The circular convolution of two vectors of one size, which binds them: unlike both.
+/// Binds two vectors of equal size by circular convolution. The result is dissimilar to both.
 pub fn bind(a: &Array1<f64>, b: &Array1<f64>) -> Array1<f64> {
     let n = a.len().min(b.len());
     Array1::from_shape_fn(n, |i| (0..n).map(|j| a[j] * b[(i + n - j) % n]).sum())
 }
 
-/// The involution of a vector: element `i` goes to `-i`. Bound to what holds the vector, it takes it out again, nearly.
+/// The involution of a vector: element `i` moves to `-i`. Binding with it approximately inverts a binding.
 pub fn involution(a: &Array1<f64>) -> Array1<f64> {
     let n = a.len();
     Array1::from_shape_fn(n, |i| a[(n - i) % n])
 }
 
-/// What is bound to `b` in `a`, with noise: `a` bound to the involution of `b`.
+/// Unbinds `b` from `a`: binds `a` with the involution of `b`. The result is noisy.
 pub fn unbind(a: &Array1<f64>, b: &Array1<f64>) -> Array1<f64> {
     bind(a, &involution(b))
 }
@@ -165,7 +166,7 @@ pub fn superpose(a: &Array1<f64>, b: &Array1<f64>) -> Array1<f64> {
     a + b
 }
 
-/// The cosine of the angle between two vectors; 0 where one of them is zero.
+/// Cosine of the angle between two vectors; 0 if one of them is zero.
 pub fn similarity(a: &Array1<f64>, b: &Array1<f64>) -> f64 {
     let lengths = (a.dot(a) * b.dot(b)).sqrt();
     if lengths > 0.0 { a.dot(b) / lengths } else { 0.0 }
@@ -184,8 +185,8 @@ struct Parser<'a> {
     depth: usize,
 }
 
-/// Brackets and signs in one another: the parser calls itself for each.
-const DEEPEST: usize = 64;
+/// Deepest nesting of parentheses and signs; the parser is recursive.
+const MAX_DEPTH: usize = 64;
 
 impl Parser<'_> {
     fn peek(&mut self) -> Option<char> {
@@ -227,8 +228,11 @@ impl Parser<'_> {
 
     fn atom(&mut self) -> Result<Value, String> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return Err(format!("it is too deep in column {}; at most {DEEPEST} levels", self.at + 1));
+        if self.depth > MAX_DEPTH {
+            return Err(format!(
+                "it is nested too deeply in column {}; at most {MAX_DEPTH} levels",
+                self.at + 1
+            ));
         }
         let start = self.peek();
         let from = self.at;
@@ -263,7 +267,7 @@ impl Parser<'_> {
                 self.at = taken(&self.chars, from, |c| c.is_ascii_digit() || c == '.');
                 let text: String = self.chars[from..self.at].iter().collect();
                 let number = text.parse();
-                Value::Number(number.map_err(|_| format!("'{text}' in column {} is no number", from + 1))?)
+                Value::Number(number.map_err(|_| format!("'{text}' in column {} is not a number", from + 1))?)
             }
             Some(c) if c.is_alphabetic() => {
                 self.at = taken(&self.chars, from, |c| c.is_alphanumeric() || c == '_');
@@ -271,7 +275,7 @@ impl Parser<'_> {
                 let known = self.vocabulary.get(&name).map_err(|e| format!("{e} (column {})", from + 1))?;
                 Value::Vector(known.clone())
             }
-            Some(c) => return Err(format!("'{c}' in column {} is no name or number", from + 1)),
+            Some(c) => return Err(format!("'{c}' in column {} is not a name or number", from + 1)),
             None => return Err(format!("a name is missing in column {}", from + 1)),
         };
         self.depth -= 1;

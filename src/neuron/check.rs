@@ -1,4 +1,4 @@
-//! Constants that make no sense, and time steps that are too long or too short.
+//! Validation of neurons' constants, and of the time step.
 
 use crate::error::{Error, Result};
 use crate::expr::function::Surrogate;
@@ -6,10 +6,10 @@ use crate::expr::step::lost_step;
 use crate::neuron::{NeuronType, Spiking};
 
 impl NeuronType {
-    /// Refuses constants that make no sense; `what` names whose they are.
+    /// Rejects invalid constants; `what` names the neurons in the error.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the constant.
+    /// [`Error::Invalid`] naming the constant and its valid range.
     pub fn check(&self, what: &str) -> Result<()> {
         let invalid =
             |problem: String| Err(Error::invalid(format!("the {} of {what}", self.name()), problem));
@@ -47,13 +47,13 @@ impl NeuronType {
         }
     }
 
-    /// Refuses a time step that is too long for such neurons, or so short that in single precision nothing would move.
+    /// Rejects a time step that is too long for these neurons, or so short that single precision cannot represent its effect.
     ///
-    /// A neuron with a membrane fires at most once in a step, so the step must not be longer than twice the refractory time.
-    /// Adaptation diverges where steps are longer than its time constant, Izhikevich's equations beyond 2 ms.
+    /// A neuron with a membrane fires at most once per step, so the step must be at most twice the refractory time. Adaptation
+    /// diverges if the step is longer than its time constant, and Izhikevich's equations diverge beyond 2 ms.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with both times.
+    /// [`Error::Invalid`] naming the step and the limit.
     pub fn check_dt(&self, what: &str, dt: f64) -> Result<()> {
         let invalid =
             |problem: String| Err(Error::invalid(format!("the {} of {what}", self.name()), problem));
@@ -154,16 +154,16 @@ impl NeuronType {
 enum Rule {
     Positive,
     NotNegative,
-    /// Not above zero; or, of a share, between 0 and 1.
+    /// At most this limit; with the limit 1, also at least 0.
     NotAbove(f64),
     Finite,
 }
 
 impl Spiking {
-    /// Refuses widths and slopes that make no sense.
+    /// Rejects widths and slopes that are not above 0.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the number.
+    /// [`Error::Invalid`] naming the number.
     pub fn check(&self) -> Result<()> {
         let (name, value) = match *self {
             Spiking::RateSwap | Spiking::Surrogate(Surrogate::StraightThrough) => return Ok(()),

@@ -1,4 +1,4 @@
-//! Spikes made of rates: regularly, by a coin for what is left of a spike, or by Poisson's law.
+//! Spikes from rates: regular, with stochastic rounding, or Poisson.
 
 use crate::expr::function::{Binary, Unary, poisson};
 use crate::expr::real::Real;
@@ -6,20 +6,20 @@ use crate::expr::system::{Block, System, WIDE, each};
 use crate::neuron::rate::Rates;
 use crate::neuron::{Derivative, Through};
 
-/// Adds up the rate; each whole number that is reached is a spike. States: those of the rate, then `voltage`, the part of
-/// the next spike that is there. Several spikes in a step are counted, `amplitude / dt` each.
+/// Integrates the rate; each whole number that the integral reaches is a spike. States: those of the rate, then `voltage`,
+/// the fractional part. A step with several spikes gives `amplitude / dt` for each.
 #[derive(Clone)]
 pub(super) struct Regular<R, D> {
     pub rates: R,
     pub amplitude: f64,
     pub dt: f64,
-    /// Sums below zero are counted from zero down, not from below.
+    /// Count negative integrals from zero down, instead of flooring them.
     pub towards_zero: bool,
     pub derivative: D,
 }
 
 impl<R: Rates, D: Through> Regular<R, D> {
-    /// How far a sum is above the nearest number at which a spike is counted.
+    /// Distance above the nearest number at which a spike is counted.
     #[inline(always)]
     fn above<T: Real>(&self, v: T) -> T {
         let nearest = |x: T| (x + T::number(0.5)).floor();
@@ -44,7 +44,7 @@ impl<R: Rates, D: Through> System for Regular<R, D> {
         let height = T::number(self.amplitude / self.dt);
         match self.derivative.derivative() {
             Derivative::Threshold(surrogate) => {
-                // As the sum grows by so much, so does the count; the same below zero.
+                // The count grows with the integral, with a surrogate for its slope; the same holds below zero.
                 let slope = self.above(v).unary(Unary::SpikeSlope(surrogate)).detach();
                 next[0] = n.with_gradient_of(slope * v) * height;
                 next[base] = (v - n.detach()).flush();
@@ -57,7 +57,8 @@ impl<R: Rates, D: Through> System for Regular<R, D> {
     }
 }
 
-/// Spikes by chance: whole spikes of `rate * dt`, and for what is left one with that chance; or by Poisson's law. Operand 1 is uniform in 0 … 1.
+/// Random spikes: with stochastic rounding, the whole part of `rate * dt` plus one more with the probability of its fractional
+/// part; else Poisson-distributed. Operand 1 is uniform in 0 … 1.
 #[derive(Clone)]
 pub(super) struct Stochastic<R, const POISSON: bool> {
     pub rates: R,
@@ -88,7 +89,7 @@ impl<R: Rates, const POISSON: bool> System for Stochastic<R, POISSON> {
         if !POISSON {
             return each(self, x, next);
         }
-        // All count together until the last has its number.
+        // All lanes iterate until the last has its number.
         each(&Skip(self.rates.clone()), x, next);
         let (rate, mut mean) = (next[0], [0.0; WIDE]);
         for i in 0..WIDE {
@@ -102,23 +103,23 @@ impl<R: Rates, const POISSON: bool> System for Stochastic<R, POISSON> {
 }
 
 impl<R: Rates, const POISSON: bool> Stochastic<R, POISSON> {
-    /// Spikes that are expected in a step.
+    /// Expected number of spikes in a step.
     #[inline(always)]
     fn mean<T: Real>(&self, rate: T) -> T {
         rate.unary(Unary::Abs) * T::number(self.dt)
     }
 
-    /// The output of `n` spikes.
+    /// The output for `n` spikes.
     #[inline(always)]
     fn spikes<T: Real>(&self, n: T, rate: T) -> T {
         let signed = if self.rates.signed() { n * rate.unary(Unary::Sign) } else { n };
-        // Chance has no threshold: what is expected has a derivative.
+        // Random spikes have no threshold; differentiate the expected value.
         let expected = T::number(self.amplitude) * rate;
         (signed * T::number(self.amplitude / self.dt)).with_gradient_of(expected)
     }
 }
 
-/// Rates of a system whose second operand is something else.
+/// Rates of a system with an unused second operand.
 #[derive(Clone)]
 struct Skip<R>(R);
 

@@ -1,4 +1,4 @@
-//! The neurons of snnTorch: decays instead of time constants, spikes of height 1, a reset in the step after the spike.
+//! snnTorch's neurons: decay factors instead of time constants, spikes of height 1, and a reset one step after the spike.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,29 +6,29 @@ use crate::expr::function::Bump;
 use crate::expr::real::Real;
 use crate::expr::system::System;
 
-/// What a spike does to the voltage, in the step after it.
+/// Effect of a spike on the voltage, one step later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reset {
-    /// The threshold is subtracted.
+    /// Subtract the threshold.
     #[default]
     Subtract,
-    /// It becomes zero.
+    /// Set it to zero.
     Zero,
-    /// Nothing.
+    /// None.
     None,
 }
 
-/// `U <- beta U + J`, less the reset if the last `U` was above the threshold; a spike of 1 where `U` is above the threshold
+/// `U <- beta U + J`, with a reset if the last `U` was above the threshold; a spike of 1 if `U` is above the threshold
 /// (Eshraghian et al. 2023). State: `voltage`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Leaky {
-    /// What is left of the voltage after a step, between 0 and 1.
+    /// Decay factor of the voltage per step, between 0 and 1.
     pub beta: f64,
-    /// The voltage above which it fires.
+    /// Threshold of the voltage.
     pub threshold: f64,
-    /// What a spike does to the voltage.
+    /// Effect of a spike on the voltage.
     pub reset: Reset,
 }
 
@@ -38,17 +38,17 @@ impl Default for Leaky {
     }
 }
 
-/// [`Leaky`] driven by a current that decays too: `I <- alpha I + J`, `U <- beta U + I`. States: `current`, `voltage`.
+/// [`Leaky`] with a decaying current: `I <- alpha I + J`, `U <- beta U + I`. States: `current`, `voltage`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Synaptic {
-    /// What is left of the current after a step, between 0 and 1.
+    /// Decay factor of the current per step, between 0 and 1.
     pub alpha: f64,
-    /// What is left of the voltage after a step, between 0 and 1.
+    /// Decay factor of the voltage per step, between 0 and 1.
     pub beta: f64,
-    /// The voltage above which it fires.
+    /// Threshold of the voltage.
     pub threshold: f64,
-    /// What a spike does to the voltage.
+    /// Effect of a spike on the voltage.
     pub reset: Reset,
 }
 
@@ -58,7 +58,7 @@ impl Default for Synaptic {
     }
 }
 
-/// The step of both; without `alpha` the current is the input.
+/// The step of both types; without `alpha` the current is the input.
 #[derive(Clone)]
 pub(super) struct LeakyStep {
     pub neuron: Leaky,
@@ -71,10 +71,10 @@ impl LeakyStep {
     fn fire<T: Real>(&self, current: T, v: T) -> (T, T) {
         let Leaky { beta, threshold, reset } = self.neuron;
         let threshold = T::number(threshold);
-        // A constant for the derivative, as in snnTorch.
+        // A constant for differentiation, as in snnTorch.
         let fired = threshold.less(v).detach();
         let free = T::number(beta) * v + current;
-        // Without a branch, so that the CPU twin's loop over neurons is vectorised.
+        // Branch-free, so that the CPU loop over neurons vectorises.
         let (zeroed, subtracted) = (f64::from(reset == Reset::Zero), f64::from(reset == Reset::Subtract));
         let kept = T::number(1.0) - T::number(zeroed) * fired;
         let v = (free * kept - T::number(subtracted) * (fired * threshold)).flush();

@@ -1,7 +1,7 @@
-//! Leaky integrate-and-fire neurons, with and without adaptation, as rates and as spikes.
+//! Leaky integrate-and-fire neurons with and without adaptation, as rates and as spikes.
 //!
-//! Between spikes the voltage follows `tau_rc dv/dt = J - v`. Above 1 the neuron fires: its voltage is zero for `tau_ref`
-//! from the moment at which it crossed 1 within the step. So it fires at `1 / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))` Hz.
+//! Between spikes the voltage follows `tau_rc dv/dt = J - v`. When it crosses 1 the neuron fires, and the voltage is zero for
+//! `tau_ref` from that moment within the step. The rate is therefore `1 / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))` Hz.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::expr::system::System;
 use crate::neuron::rate::Rates;
 use crate::neuron::{Derivative, Through};
 
-/// The rate of a leaky integrate-and-fire neuron, `amplitude / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))`; zero for `J <= 1`.
+/// Rate of a leaky integrate-and-fire neuron: `amplitude / (tau_ref + tau_rc ln(1 + 1 / (J - 1)))`, or zero for `J <= 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LifRate {
@@ -30,7 +30,7 @@ impl Default for LifRate {
 }
 
 impl LifRate {
-    /// The same with a soft threshold of this width.
+    /// The same neuron with a soft threshold of width `sigma`.
     pub fn soft(self, sigma: f64) -> SoftLifRate {
         let Self { tau_rc, tau_ref, amplitude } = self;
         SoftLifRate { sigma, tau_rc, tau_ref, amplitude }
@@ -54,9 +54,9 @@ pub struct Lif {
     pub tau_rc: f64,
     /// Refractory time in seconds.
     pub tau_ref: f64,
-    /// The lowest voltage; minus infinity for none.
+    /// Lowest voltage; minus infinity for no bound.
     pub min_voltage: f64,
-    /// Factor on the output: a spike is `amplitude / dt` high.
+    /// Factor on the output; a spike has height `amplitude / dt`.
     pub amplitude: f64,
 }
 
@@ -67,27 +67,26 @@ impl Default for Lif {
 }
 
 impl Lif {
-    /// Its rate.
+    /// The rate of this neuron.
     pub fn rate(self) -> LifRate {
         LifRate { tau_rc: self.tau_rc, tau_ref: self.tau_ref, amplitude: self.amplitude }
     }
 }
 
-/// The step of [`Lif`]. Where steps are short beside `tau_rc`, series of `TERMS` terms take the place of exponential and
-/// logarithm, to the last digit, at a third of their cost; 0 for none.
+/// The step of [`Lif`]. If steps are short compared to `tau_rc`, series of `TERMS` terms replace exponential and logarithm at
+/// a third of their cost, exact to the last digit. 0 terms means no series.
 #[derive(Clone)]
 pub(super) struct LifStep<const TERMS: usize, D> {
     pub lif: Lif,
     pub dt: f64,
     pub derivative: D,
-    /// The largest share in [`LifStep::left`].
+    /// Largest argument of the series in [`LifStep::left`].
     farthest: f64,
-    /// What [`LifStep::decay`] is of a whole step.
+    /// [`LifStep::decay`] of a whole step.
     whole: f64,
 }
 
-/// How many terms of a series are enough for a step, beside the membrane's time constant: what is left out is below a
-/// tenth of the last digit.
+/// Number of terms of a series for steps of `dt`. The remainder is below a tenth of the last digit.
 pub(super) fn terms(dt: f64, tau_rc: f64) -> usize {
     match dt / tau_rc {
         steps if steps <= 1.0 / 16.0 => 5,
@@ -96,7 +95,7 @@ pub(super) fn terms(dt: f64, tau_rc: f64) -> usize {
     }
 }
 
-/// `x c[0] + x^2 c[1] + ...`, in pairs of terms that do not wait for each other.
+/// `x c[0] + x^2 c[1] + ...`, in pairs of independent terms.
 #[inline(always)]
 fn series<T: Real>(x: T, c: &[f64]) -> T {
     let square = x * x;
@@ -123,13 +122,13 @@ impl<const TERMS: usize, D: Through> LifStep<TERMS, D> {
             [1.0, 1.0 / 2.0, 1.0 / 6.0, 1.0 / 24.0, 1.0 / 120.0, 1.0 / 720.0, 1.0 / 5040.0];
         let x = time * T::number(-1.0 / self.lif.tau_rc);
         let part = if TERMS > 0 { series(x, &FACTORIALS[..TERMS]) } else { x.exp_m1() };
-        // Most steps are whole. Theirs is a constant, without the rounding that would add up while a neuron charges.
+        // Most times are a whole step. Use an exact constant there, since rounding would add up while a neuron charges.
         time.less(T::number(self.dt)).select(part, T::number(self.whole))
     }
 
-    /// The refractory time that is left after a spike. From the threshold to the end of the step it is
-    /// `-tau_rc ln(1 - above / drive)`, at most a step, for a voltage that is `above` it by so much, and whose current is
-    /// above it by `drive`.
+    /// The refractory time left after a spike. The time from crossing the threshold to the end of the step is
+    /// `-tau_rc ln(1 - above / drive)`, at most a step. `above` is the voltage minus the threshold, and `drive` the current
+    /// minus the threshold.
     #[inline(always)]
     fn left<T: Real>(&self, above: T, drive: T) -> T {
         let (tau_rc, zero) = (self.lif.tau_rc, T::number(0.0));
@@ -151,14 +150,14 @@ impl<const TERMS: usize, D: Through> LifStep<TERMS, D> {
 
     /// Output, next voltage and next refractory time.
     ///
-    /// The reset is a constant for the derivative: of a surrogate's gradient, what goes through it is mostly noise.
+    /// The reset is a constant for differentiation: a surrogate's gradient through it is mostly noise.
     #[inline(always)]
     fn fire<T: Real>(&self, j: T, v: T, refractory: T) -> (T, T, T) {
         let Self { lif, dt, .. } = self;
         let derivative = self.derivative.derivative();
         let (zero, one, step) = (T::number(0.0), T::number(1.0), T::number(*dt));
         let rest = refractory - step;
-        // The part of the step in which the membrane integrates.
+        // Part of the step in which the membrane integrates.
         let active = (step - rest).max(zero).min(step).detach();
         let v = (v - j).mul_add(self.decay(active), v);
         let above = v - one;
@@ -166,7 +165,7 @@ impl<const TERMS: usize, D: Through> LifStep<TERMS, D> {
             Derivative::Threshold(surrogate) => above.spike(surrogate),
             Derivative::Rate(_) => zero.less(above),
         };
-        // While a neuron is silent this would fall without bound, and lose digits.
+        // Bounded: while a neuron is silent this would fall without limit and lose precision.
         let rest = spiked.select(self.left(above, j - one), rest.max(-step)).detach();
         let v = spiked.select(zero, v.max(T::number(lif.min_voltage)).flush());
         let out = spiked * T::number(lif.amplitude / dt);
@@ -189,8 +188,8 @@ impl<const TERMS: usize, D: Through> System for LifStep<TERMS, D> {
     }
 }
 
-/// The rate of an adaptive neuron. State: `adaptation`, which follows the output with `tau_n` and, times `inc_n`, is
-/// subtracted from the current (Koch 1999, chapter 14).
+/// Rate of an adaptive neuron (Koch 1999, chapter 14). State: `adaptation`, which follows the output with the time constant
+/// `tau_n`; `inc_n` times it is subtracted from the current.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AdaptiveLifRate {
@@ -202,7 +201,7 @@ pub struct AdaptiveLifRate {
     pub amplitude: f64,
     /// Time constant of the adaptation in seconds.
     pub tau_n: f64,
-    /// Adaptation for each Hz of the output.
+    /// Adaptation per Hz of the output.
     pub inc_n: f64,
 }
 
@@ -213,13 +212,13 @@ impl Default for AdaptiveLifRate {
 }
 
 impl AdaptiveLifRate {
-    /// The neuron without its adaptation.
+    /// The neuron without adaptation.
     pub fn still(self) -> LifRate {
         LifRate { tau_rc: self.tau_rc, tau_ref: self.tau_ref, amplitude: self.amplitude }
     }
 }
 
-/// An adaptive neuron's rate at a time step.
+/// Rates of an adaptive neuron for a time step.
 #[derive(Clone)]
 pub struct AdaptiveRates {
     /// The neuron.
@@ -245,7 +244,7 @@ fn adapt<T: Real>(n: T, out: T, inc_n: f64, share: f64) -> T {
     (n + T::number(share) * (T::number(inc_n) * out - n)).flush()
 }
 
-/// A spiking neuron with adaptation. States: `voltage`, `refractory_time`, `adaptation`.
+/// Spiking neuron with adaptation. States: `voltage`, `refractory_time`, `adaptation`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AdaptiveLif {
@@ -253,13 +252,13 @@ pub struct AdaptiveLif {
     pub tau_rc: f64,
     /// Refractory time in seconds.
     pub tau_ref: f64,
-    /// The lowest voltage; minus infinity for none.
+    /// Lowest voltage; minus infinity for no bound.
     pub min_voltage: f64,
-    /// Factor on the output: a spike is `amplitude / dt` high.
+    /// Factor on the output; a spike has height `amplitude / dt`.
     pub amplitude: f64,
     /// Time constant of the adaptation in seconds.
     pub tau_n: f64,
-    /// Adaptation for each Hz of the output.
+    /// Adaptation per Hz of the output.
     pub inc_n: f64,
 }
 
@@ -271,13 +270,13 @@ impl Default for AdaptiveLif {
 }
 
 impl AdaptiveLif {
-    /// The neuron without its adaptation.
+    /// The neuron without adaptation.
     pub fn still(self) -> Lif {
         let Self { tau_rc, tau_ref, min_voltage, amplitude, .. } = self;
         Lif { tau_rc, tau_ref, min_voltage, amplitude }
     }
 
-    /// Its rate.
+    /// The rate of this neuron.
     pub fn rate(self) -> AdaptiveLifRate {
         let Self { tau_rc, tau_ref, amplitude, tau_n, inc_n, .. } = self;
         AdaptiveLifRate { tau_rc, tau_ref, amplitude, tau_n, inc_n }
@@ -303,12 +302,12 @@ impl<const TERMS: usize, D: Through> System for AdaptiveLifStep<TERMS, D> {
     }
 }
 
-/// The rate of a leaky integrate-and-fire neuron with a soft threshold (Hunsberger and Eliasmith 2015):
+/// Rate of a leaky integrate-and-fire neuron with a soft threshold (Hunsberger and Eliasmith 2015):
 /// `amplitude / (tau_ref + tau_rc ln(1 + 1 / z))` with `z = sigma ln(1 + exp((J - 1) / sigma))`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct SoftLifRate {
-    /// Width of the threshold: the smaller, the nearer to [`LifRate`].
+    /// Width of the threshold, above 0; smaller values approach [`LifRate`].
     pub sigma: f64,
     /// Time constant of the membrane in seconds.
     pub tau_rc: f64,
@@ -324,7 +323,8 @@ impl Default for SoftLifRate {
     }
 }
 
-/// Below so many widths, `ln(1 + 1/z)` is `-J/sigma - ln(sigma)` to the last digit, and `z` itself would vanish.
+/// Width from the threshold, in units of sigma, below which `ln(1 + 1/z)` equals `-J/sigma - ln(sigma)` to the last digit,
+/// while `z` itself would underflow.
 const FAR: f64 = -20.0;
 
 impl Rates for SoftLifRate {
@@ -332,7 +332,7 @@ impl Rates for SoftLifRate {
     fn rates<T: Real>(&self, j: T, _: &[T], _: &mut [T]) -> T {
         let s = (j - T::number(1.0)) * T::number(1.0 / self.sigma);
         let far = s.less(T::number(FAR));
-        // What is not chosen must be finite as well, for the derivative.
+        // The branch not selected must be finite too, for the derivative.
         let z = T::number(self.sigma) * s.max(T::number(FAR)).unary(Unary::Softplus);
         let near = (T::number(1.0) / z).ln_1p();
         let q = far.select(-s - T::number(self.sigma.ln()), near);

@@ -1,8 +1,8 @@
-//! Neuron types: from an input current to rates or spikes. One file a family, with one definition of a step each.
+//! Neuron types, which turn an input current into rates or spikes. One file per family, with one definition of a step each.
 //!
-//! A step written with [`Real`](crate::expr::real::Real) numbers gives the shader, the CPU twin, the reference in f64 and the
-//! adjoint. Types without a state are elementwise maps, which the planner fuses into what makes their current; the others
-//! are [`Scan`]s. The current of a step acts in that step: neurons do not delay.
+//! A step is written with generic [`Real`](crate::expr::real::Real) numbers, which yield the shader, the CPU code, the
+//! reference in `f64` and the adjoint. Types without state are elementwise maps, which the planner fuses into the
+//! computation of their current; the others are [`Scan`]s. Neurons do not delay: a step's current acts in that step.
 
 mod check;
 mod count;
@@ -27,57 +27,58 @@ use leaky::{LeakyStep, SynapticStep};
 use lif::{AdaptiveLifStep, AdaptiveRates, LifStep, terms};
 use rate::{RateStep, Rates};
 
-/// What a neuron makes of its input current.
+/// Neuron type: turns an input current into rates or spikes.
 ///
-/// Outputs are rates in Hz; a spike is `amplitude / dt` high, so that its mean is the rate. [`Leaky`] and [`Synaptic`], which
-/// know no seconds, have spikes of height 1.
+/// Outputs are rates in Hz. A spike has height `amplitude / dt`, so that its mean over time is the rate. [`Leaky`] and
+/// [`Synaptic`], which have no unit of time, have spikes of height 1.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum NeuronType {
-    /// A line from zero on.
+    /// `amplitude * max(J, 0)`.
     RectifiedLinear(RectifiedLinear),
-    /// Spikes of [`NeuronType::RectifiedLinear`], several in a step if need be. State: `voltage`.
+    /// Spikes at the rates of [`NeuronType::RectifiedLinear`], possibly several per step. State: `voltage`.
     SpikingRectifiedLinear(RectifiedLinear),
-    /// Two lines.
+    /// `amplitude * J` for positive currents, `amplitude * slope * J` for negative ones.
     LeakyRelu(LeakyRelu),
-    /// Spikes of [`NeuronType::LeakyRelu`], negative ones below zero. State: `voltage`.
+    /// Spikes at the rates of [`NeuronType::LeakyRelu`]; negative spikes for negative rates. State: `voltage`.
     SpikingLeakyRelu(LeakyRelu),
-    /// The logistic function.
+    /// Logistic function.
     Sigmoid(Sigmoid),
-    /// The hyperbolic tangent.
+    /// Hyperbolic tangent.
     Tanh(Tanh),
-    /// The rate of [`NeuronType::Lif`].
+    /// Rate of [`NeuronType::Lif`].
     LifRate(LifRate),
-    /// Leaky integrate-and-fire.
+    /// Leaky integrate-and-fire. States: `voltage`, `refractory_time`.
     Lif(Lif),
-    /// The rate of [`NeuronType::Lif`] with a soft threshold.
+    /// Rate of [`NeuronType::Lif`] with a soft threshold.
     SoftLifRate(SoftLifRate),
-    /// The rate of [`NeuronType::AdaptiveLif`].
+    /// Rate of [`NeuronType::AdaptiveLif`]. State: `adaptation`.
     AdaptiveLifRate(AdaptiveLifRate),
-    /// Leaky integrate-and-fire with adaptation.
+    /// Leaky integrate-and-fire with adaptation. States: `voltage`, `refractory_time`, `adaptation`.
     AdaptiveLif(AdaptiveLif),
-    /// Izhikevich's.
+    /// Izhikevich's model. States: `voltage`, `recovery`.
     Izhikevich(Izhikevich),
-    /// Regular spikes of any rate. States: those of the rate, then `voltage`.
+    /// Regular spikes at the rates of another type. States: those of the rate, then `voltage`.
     RegularSpiking(FromRates),
-    /// Spikes of any rate, what is left of a spike by chance.
+    /// Spikes at the rates of another type, with stochastic rounding of the spike count.
     StochasticSpiking(FromRates),
-    /// Spikes of any rate by Poisson's law; at most 64 are expected in a step, higher rates count as that.
+    /// Poisson spikes at the rates of another type. The expected count per step is limited to 64.
     PoissonSpiking(FromRates),
-    /// snnTorch's leaky neuron.
+    /// snnTorch's leaky neuron. State: `voltage`.
     Leaky(Leaky),
-    /// snnTorch's leaky neuron with a decaying current.
+    /// snnTorch's leaky neuron with a decaying current. States: `current`, `voltage`.
     Synaptic(Synaptic),
 }
 
-/// Spikes that are made of the rates of another type.
+/// Spikes at the rates of another type.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FromRates {
-    /// A type without spikes; in a file it may stand for the whole, as `{ poisson-spiking = "rectified-linear" }`.
+    /// A type whose output is a rate. In a file it may stand for the whole table: `{ poisson-spiking = "rectified-linear" }`.
     #[serde(alias = "$short")]
     pub base: Box<NeuronType>,
-    /// Factor on the output: a spike is `amplitude / dt` high.
+    /// Factor on the output; a spike has height `amplitude / dt`; 1 by default.
     #[serde(default = "one")]
     pub amplitude: f64,
 }
@@ -97,36 +98,36 @@ macro_rules! from {
 }
 from!(RectifiedLinear LeakyRelu Sigmoid Tanh LifRate Lif SoftLifRate AdaptiveLifRate AdaptiveLif Izhikevich Leaky Synaptic);
 
-/// How spikes are trained through.
+/// Method to train through spikes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Spiking {
-    /// In training, rates take the place of spikes (Hunsberger and Eliasmith 2016); states do not move.
+    /// Replace spikes by rates in training (Hunsberger and Eliasmith 2016); states do not change.
     #[default]
     RateSwap,
-    /// The same, with [`SoftLifRate`] of this width in place of [`Lif`].
+    /// Like [`Spiking::RateSwap`], with [`SoftLifRate`] of this width, above 0, instead of [`Lif`].
     SmoothRateSwap(f64),
-    /// Spikes, with a surrogate for the derivative of the threshold; resets are constants for it.
+    /// Spikes, with a surrogate for the derivative of the threshold. Resets count as constants.
     Surrogate(Surrogate),
-    /// Spikes, with the derivative of the rate, for [`Lif`] of that with a soft threshold of this width: the soft LIF rate as
-    /// the backward function. In files also `soft-lif`.
+    /// Spikes, with the derivative of the rate. For [`Lif`] that is the rate with a soft threshold of this width, above 0. In
+    /// files also `soft-lif`.
     #[serde(alias = "soft-lif")]
     RateGradient(f64),
 }
 
-/// What stands for the derivative of spikes.
+/// Substitute for the derivative of spikes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Derivative {
-    /// At the threshold, through time.
+    /// Derivative of the threshold, propagated through time.
     Threshold(Bump),
-    /// That of the rate in this step alone.
+    /// Derivative of the rate in this step alone.
     Rate(f64),
 }
 
-/// A [`Derivative`] of which the compiler knows the kind: a choice within a loop over neurons would keep it from being
-/// vectorised.
+/// A [`Derivative`] whose kind is known at compile time. A branch inside a loop over neurons would prevent vectorisation.
 pub(crate) trait Through: Copy + Send + Sync + 'static {
-    /// What it is.
+    /// The derivative.
     fn derivative(self) -> Derivative;
 }
 
@@ -153,27 +154,27 @@ impl Through for OfRate {
 }
 
 impl NeuronType {
-    /// [`Lif`] with the constants that it has by default.
+    /// [`Lif`] with its default constants.
     pub fn lif() -> Self {
         Lif::default().into()
     }
 
-    /// Regular spikes of the rates of `base`.
+    /// Regular spikes at the rates of `base`.
     pub fn regular_spiking(base: impl Into<NeuronType>) -> Self {
         Self::RegularSpiking(FromRates { base: Box::new(base.into()), amplitude: 1.0 })
     }
 
-    /// Spikes of the rates of `base`, what is left of a spike by chance.
+    /// Spikes at the rates of `base`, with stochastic rounding of the spike count.
     pub fn stochastic_spiking(base: impl Into<NeuronType>) -> Self {
         Self::StochasticSpiking(FromRates { base: Box::new(base.into()), amplitude: 1.0 })
     }
 
-    /// Spikes of the rates of `base` by Poisson's law.
+    /// Poisson spikes at the rates of `base`.
     pub fn poisson_spiking(base: impl Into<NeuronType>) -> Self {
         Self::PoissonSpiking(FromRates { base: Box::new(base.into()), amplitude: 1.0 })
     }
 
-    /// What such neurons are called, for messages.
+    /// Name of such neurons in messages.
     pub fn name(&self) -> &'static str {
         match self {
             NeuronType::RectifiedLinear(_) => "rectified linear neurons",
@@ -196,17 +197,17 @@ impl NeuronType {
         }
     }
 
-    /// Whether the output is a rate.
+    /// True if the output is a rate.
     pub fn is_rate(&self) -> bool {
         self.with_rates(1.0, Any).is_some()
     }
 
-    /// Whether it needs random numbers.
+    /// True if the type needs random numbers.
     pub fn is_random(&self) -> bool {
         matches!(self, NeuronType::StochasticSpiking(_) | NeuronType::PoissonSpiking(_))
     }
 
-    /// Names of the states, and the range in which each starts if nothing else is said, evenly spread as in Nengo.
+    /// Names of the states, and the default range of their initial values, evenly spread as in Nengo.
     pub fn states(&self) -> Vec<(&'static str, [f32; 2])> {
         let (any, zero) = ([0.0, 1.0], [0.0, 0.0]);
         match self {
@@ -229,7 +230,7 @@ impl NeuronType {
         }
     }
 
-    /// The type whose rates take the place of spikes in training, and a factor on them; nothing where there is none.
+    /// The type whose rates replace spikes in training, and a factor on them; `None` if there is none.
     pub fn rate_type(&self, smoothing: Option<f64>) -> Option<(NeuronType, f64)> {
         Some(match self {
             NeuronType::SpikingRectifiedLinear(p) => ((*p).into(), 1.0),
@@ -247,7 +248,7 @@ impl NeuronType {
         })
     }
 
-    /// The step at a time step of `dt` seconds.
+    /// The step function for time steps of `dt` seconds.
     pub(crate) fn step(&self, dt: f64, derivative: Derivative) -> Step {
         match derivative {
             Derivative::Threshold(surrogate) => self.step_through(dt, Threshold(surrogate)),
@@ -258,7 +259,7 @@ impl NeuronType {
     fn step_through<D: Through>(&self, dt: f64, derivative: D) -> Step {
         let surrogate = match derivative.derivative() {
             Derivative::Threshold(surrogate) => surrogate,
-            // Types without rates have no other.
+            // Types without rates have only this derivative.
             Derivative::Rate(_) => Surrogate::StraightThrough.bump(),
         };
         let stochastic = |from: &FromRates, poisson| {
@@ -298,7 +299,7 @@ impl NeuronType {
         }
     }
 
-    /// Calls `visit` with the rates of a type that has them for its output.
+    /// Calls `visit` with the rates, for types whose output is a rate; else returns `None`.
     pub(crate) fn with_rates<V: Visit>(&self, dt: f64, visit: V) -> Option<V::Out> {
         Some(match *self {
             NeuronType::RectifiedLinear(p) => visit.visit(p),
@@ -322,12 +323,12 @@ fn adaptive_step<const TERMS: usize, D: Through>(p: &AdaptiveLif, dt: f64, deriv
     Step::of_system(AdaptiveLifStep { lif, tau_n: p.tau_n, inc_n: p.inc_n })
 }
 
-/// Of a base that spikes itself, which [`NeuronType::check`] refuses.
+/// Step for a base that spikes itself, which [`NeuronType::check`] rejects.
 fn silent() -> Step {
     Step::new(1, |x| vec![x[0]]).without_gradient()
 }
 
-/// Something to be done with rates of any type.
+/// An operation on the rates of any type.
 pub(crate) trait Visit {
     type Out;
     fn visit<R: Rates>(self, rates: R) -> Self::Out;

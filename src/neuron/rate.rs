@@ -1,4 +1,4 @@
-//! Neurons whose output is a rate: a function of the current alone, without a state.
+//! Rate neurons without state: functions of the current.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,19 +6,19 @@ use crate::expr::function::Unary;
 use crate::expr::real::Real;
 use crate::expr::system::System;
 
-/// Rates in Hz of a current, in any kind of numbers; a few have states of their own.
+/// Rates in Hz as a function of the current, in any numeric type; some have state.
 pub trait Rates: Clone + Send + Sync + 'static {
     /// Number of states.
     const STATES: usize = 0;
-    /// Whether rates may be below zero.
+    /// True if rates may be negative.
     fn signed(&self) -> bool {
         false
     }
-    /// The rate at the current `j`; `next` takes the states after this step.
+    /// The rate at the current `j`; writes the states after this step to `next`.
     fn rates<T: Real>(&self, j: T, states: &[T], next: &mut [T]) -> T;
 }
 
-/// The output is the rate.
+/// A step whose output is the rate.
 #[derive(Clone)]
 pub(super) struct RateStep<R>(pub R);
 
@@ -33,7 +33,7 @@ impl<R: Rates> System for RateStep<R> {
     }
 }
 
-/// `amplitude * max(J, 0)`
+/// Rectified linear rate, `amplitude * max(J, 0)`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RectifiedLinear {
@@ -54,7 +54,7 @@ impl Rates for RectifiedLinear {
     }
 }
 
-/// `amplitude * J` above zero, `amplitude * slope * J` below.
+/// Leaky rectified linear rate: `amplitude * J` above zero, `amplitude * slope * J` below.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LeakyRelu {
@@ -81,7 +81,7 @@ impl Rates for LeakyRelu {
     }
 }
 
-/// `1 / tau_ref / (1 + exp(-J))`
+/// Logistic rate, `1 / tau_ref / (1 + exp(-J))`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Sigmoid {
@@ -102,7 +102,7 @@ impl Rates for Sigmoid {
     }
 }
 
-/// `tanh(J) / tau_ref`
+/// Hyperbolic tangent rate, `tanh(J) / tau_ref`.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tanh {

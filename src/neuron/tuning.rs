@@ -1,7 +1,7 @@
-//! Gains and biases from the rates that neurons should have, in f64 on the host.
+//! Gains and biases computed from desired rates, in `f64` on the host.
 //!
-//! A neuron gets the current `J = gain * x + bias` for an encoded value `x`. Its rate is `max_rate` at `x = 1` and begins at
-//! `x = intercept` (Eliasmith and Anderson 2003, chapter 4).
+//! A neuron has the current `J = gain * x + bias` for an encoded value `x`. Its rate is `max_rate` at `x = 1`, and it begins to
+//! fire at `x = intercept` (Eliasmith and Anderson 2003, chapter 4).
 
 use crate::error::{Error, Result};
 use crate::expr::function::Surrogate;
@@ -11,14 +11,14 @@ use crate::neuron::rate::Rates;
 use crate::neuron::{LifRate, NeuronType, Visit};
 
 impl NeuronType {
-    /// Gain and bias of each neuron from its highest rate in Hz and its intercept; `what` names whose they are.
+    /// Gain and bias of each neuron, from its highest rate in Hz and its intercept. `what` names the neurons in errors.
     ///
-    /// A [`NeuronType::Sigmoid`] is never silent: its intercept is where it is half-way up. Adaptation and amplitudes are not
-    /// looked at.
+    /// A [`NeuronType::Sigmoid`] is never silent: its intercept is the point of half its highest rate. Adaptation and amplitudes
+    /// are ignored.
     ///
     /// # Errors
-    /// Rates that are not above zero or that such neurons do not reach, intercepts of 1 or more, a gain that would not be
-    /// above zero and finite, or a type whose output is not in Hz.
+    /// Rates that are not above zero or out of reach of the type; intercepts of 1 or more; a gain that is not finite and above
+    /// zero; a type whose output is not in Hz.
     pub fn gain_bias(
         &self,
         what: &str,
@@ -27,9 +27,14 @@ impl NeuronType {
     ) -> Result<(Vec<f64>, Vec<f64>)> {
         let invalid = |problem: String| Err(Error::invalid(what, problem));
         if max_rates.len() != intercepts.len() {
-            let of = |n: usize| format!("{n} values");
+            let values = |n: usize| format!("{n} values");
             let left = format!("the max rates of {what}");
-            return Err(Error::shape(left, of(max_rates.len()), "its intercepts", of(intercepts.len())));
+            return Err(Error::shape(
+                left,
+                values(max_rates.len()),
+                "its intercepts",
+                values(intercepts.len()),
+            ));
         }
         if let Some(bad) = max_rates.iter().find(|x| !(x.is_finite() && **x > 0.0)) {
             return invalid(format!("a max rate is {bad} Hz, but must be above 0"));
@@ -61,7 +66,7 @@ impl NeuronType {
         Ok((gain, bias))
     }
 
-    /// What makes gains positive.
+    /// Advice for gains that are not positive.
     fn gain_advice(&self) -> String {
         match self {
             NeuronType::RegularSpiking(from)
@@ -75,7 +80,7 @@ impl NeuronType {
         }
     }
 
-    /// Gains and biases of rates and intercepts within their ranges.
+    /// Gains and biases for rates and intercepts within their ranges.
     fn gain_bias_of(
         &self,
         what: &str,
@@ -109,7 +114,7 @@ impl NeuronType {
             NeuronType::Izhikevich(p) => return by_search(p, what, max_rates, intercepts),
             NeuronType::Leaky(_) | NeuronType::Synaptic(_) => {
                 let problem = format!(
-                    "its {} know no rates in Hz; give it gains and biases in place of max rates",
+                    "its {} have no rates in Hz; give it gains and biases instead of max rates",
                     self.name()
                 );
                 return Err(Error::invalid(what, problem));
@@ -128,8 +133,8 @@ impl NeuronType {
         })
     }
 
-    /// The steady rate in Hz at the current `j`: of spiking types that of their rate, for those made of rates that of their
-    /// base, without adaptation; of [`Izhikevich`] spikes counted over a second. Nothing for types not in Hz.
+    /// The steady rate in Hz at the current `j`, without adaptation. Spiking types give the rate of their rate type or base;
+    /// [`Izhikevich`] counts spikes over a second. `None` for types not in Hz.
     pub fn rate(&self, j: f64) -> Option<f64> {
         match self {
             NeuronType::Izhikevich(p) => Some(count(p, j)),
@@ -137,7 +142,7 @@ impl NeuronType {
         }
     }
 
-    /// Puts the [rate](NeuronType::rate) in the place of each current; nothing for types not in Hz.
+    /// Replaces each current by its [rate](NeuronType::rate); `None` for types not in Hz.
     pub(crate) fn rates_in_place(&self, currents: &mut [f64]) -> Option<()> {
         match self {
             NeuronType::Izhikevich(p) => currents.iter_mut().for_each(|j| *j = count(p, *j)),
@@ -146,7 +151,7 @@ impl NeuronType {
         Some(())
     }
 
-    /// The rate that is never reached.
+    /// Upper limit of the rate, exclusive.
     fn limit(&self) -> f64 {
         match self {
             NeuronType::Sigmoid(p) => 1.0 / p.tau_ref,
@@ -198,7 +203,7 @@ impl Visit for All<'_> {
     }
 }
 
-/// Spikes in a second at steps of a millisecond, after one step to settle.
+/// Number of spikes in one second of 1 ms steps, after one step to settle.
 fn count(neuron: &Izhikevich, j: f64) -> f64 {
     let dt = 0.001;
     let step = IzhikevichStep { neuron: *neuron, dt, surrogate: Surrogate::StraightThrough.bump() };
@@ -212,10 +217,10 @@ fn count(neuron: &Izhikevich, j: f64) -> f64 {
     total
 }
 
-/// Points of the curve of rates that is searched.
+/// Number of points in the tabulated curve of rates.
 const POINTS: usize = 101;
 
-/// From the curve of rates between the last silent current and the first that reaches all rates.
+/// Gains and biases from a tabulated curve of rates, between the last silent current and the first that reaches all rates.
 fn by_search(
     neuron: &Izhikevich,
     what: &str,
@@ -224,8 +229,8 @@ fn by_search(
 ) -> Result<(Vec<f64>, Vec<f64>)> {
     let most = max_rates.iter().copied().fold(0.0, f64::max);
     let line = |from: f64, to: f64| -> Vec<(f64, f64)> {
-        let at = |i: usize| from + (to - from) * i as f64 / (POINTS - 1) as f64;
-        (0..POINTS).map(|i| (at(i), count(neuron, at(i)))).collect()
+        let current = |i: usize| from + (to - from) * i as f64 / (POINTS - 1) as f64;
+        (0..POINTS).map(|i| (current(i), count(neuron, current(i)))).collect()
     };
     let (mut silent, mut enough, mut range) = (None, None, 10.0);
     for _ in 0..10 {

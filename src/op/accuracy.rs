@@ -1,4 +1,4 @@
-//! Whether each row's largest element is where the target says.
+//! Accuracy: rows whose largest element is that of the target.
 
 use crate::engine::Dispatch;
 use crate::error::Result;

@@ -21,7 +21,7 @@ pub struct Blocks {
 /// The adjoint of [`Blocks`]: the blocks at their places in a matrix of type `whole`, zeros elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]
 pub struct Spread {
-    /// Where they lie.
+    /// Places of the blocks.
     pub blocks: Blocks,
     /// The result's type.
     pub whole: Type,

@@ -1,63 +1,9 @@
-//! A function of the user's that runs on the host, between two parts of a program.
-
-use std::fmt;
-use std::sync::Arc;
+//! A function of the user's that runs on the host, as an operator.
 
 use crate::engine::Dispatch;
 use crate::error::Result;
 use crate::graph::{Adjoint, Extent, Lower, Operator, Reference, Tensor, Type};
-
-/// What a callback computes on the host for one example. Every function of time in seconds and of a row that can be copied
-/// is one: what it keeps from call to call is copied with it.
-pub trait HostFunction: Send {
-    /// The values at a time, in seconds, for the row that comes in.
-    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32>;
-    /// Another one that keeps what this one keeps now.
-    fn copy(&self) -> Box<dyn HostFunction>;
-}
-
-impl<F: FnMut(f64, &[f32]) -> Vec<f32> + Clone + Send + 'static> HostFunction for F {
-    fn call(&mut self, t: f64, x: &[f32]) -> Vec<f32> {
-        self(t, x)
-    }
-
-    fn copy(&self) -> Box<dyn HostFunction> {
-        Box::new(self.clone())
-    }
-}
-
-impl Clone for Box<dyn HostFunction> {
-    fn clone(&self) -> Self {
-        (**self).copy()
-    }
-}
-
-/// Makes the function of an example, by its number in the data, as it is before the first step.
-pub type CallbackFactory = Arc<dyn Fn(usize) -> Box<dyn HostFunction> + Send + Sync>;
-
-/// What a node, or the function of a connection, computes on the host: a row for each step and example from the row of its
-/// input.
-///
-/// Inputs: the row, and time in seconds (one column). It has no dispatch: [`record`](mod@crate::plan::record) cuts
-/// the program here, and the simulator calls the function between the two parts.
-#[derive(Clone)]
-pub struct Callback {
-    /// Whose function it is, for messages: `node 'f'`.
-    pub what: String,
-    /// Columns of its input.
-    pub size_in: usize,
-    /// Columns of its output.
-    pub size_out: usize,
-    /// Makes the function of an example, of time in seconds and a row of the input.
-    pub factory: CallbackFactory,
-}
-
-impl fmt::Debug for Callback {
-    // Two functions are never the same operator, so it says whose it is.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Callback({}, {}, {})", self.what, self.size_in, self.size_out)
-    }
-}
+pub use crate::graph::{Callback, CallbackFactory, HostFunction};
 
 impl Operator for Callback {
     fn name(&self) -> &'static str {
@@ -73,6 +19,10 @@ impl Operator for Callback {
 
     fn gradient<'s>(&self, _: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         None
+    }
+
+    fn host_call(&self) -> Option<&Callback> {
+        Some(self)
     }
 
     fn lower(&self, _: &mut Lower) -> Result<Vec<Dispatch>> {

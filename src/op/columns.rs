@@ -8,7 +8,9 @@ use crate::engine::fused::{Fragment, MEMORY, Site};
 use crate::engine::shader::Source;
 use crate::engine::{Access, Dispatch, Kernel, Part, Split, fold, turns};
 use crate::error::Result;
-use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type};
+use crate::graph::{
+    Adjoint, Columns, Identity, Lower, Operand, Operator, Placed, Reference, Scope, Tensor, Type,
+};
 
 /// Columns `start..start + len`.
 #[derive(Clone, Copy, Debug, PartialEq, Hash)]
@@ -66,6 +68,10 @@ impl Operator for Slice {
         at.each(|_| dy.pad(self.start, at.inputs[0].ty().cols))
     }
 
+    fn columns(&self, _: &[Type]) -> Option<Vec<Columns>> {
+        Some(vec![Columns { input: 0, start: self.start, len: self.len }])
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         Ok(vec![copy(at, 0, self.start as isize, 0..self.len)])
     }
@@ -107,6 +113,15 @@ impl Operator for Join {
     fn gradient<'s>(&self, at: &Adjoint<'s>) -> Option<Vec<Option<Tensor<'s>>>> {
         let dy = at.adjoint.expand(at.output.ty());
         at.each(|i| dy.slice(self.starts[i], at.inputs[i].ty().cols).reduce_to(at.inputs[i].ty()))
+    }
+
+    /// `None` if a column is left free.
+    fn columns(&self, inputs: &[Type]) -> Option<Vec<Columns>> {
+        let mut order: Vec<usize> = (0..inputs.len()).collect();
+        order.sort_by_key(|&i| self.starts[i]);
+        let taken: usize = inputs.iter().map(|ty| ty.cols).sum();
+        let whole = |input: usize| Columns { input, start: 0, len: inputs[input].cols };
+        (taken == self.cols).then(|| order.into_iter().map(whole).collect())
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
@@ -244,7 +259,7 @@ impl Kernel for ColumnsKernel {
     }
 }
 
-/// Among so many joined values a term is looked for a place.
+/// Number of the latest joined values among which a term finds its place.
 const LOOKED_AT: usize = 64;
 
 impl Scope {
@@ -253,6 +268,7 @@ impl Scope {
         let joined = |x: &Tensor<'s>| {
             self.read(|g| {
                 let node = g.node(g.producer(x.id)?);
+                // Only a join's own type says where its gaps are; the terms are all of this family.
                 let join = node.op.downcast::<Join>()?;
                 Some((join.starts.clone(), node.inputs.clone()))
             })

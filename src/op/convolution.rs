@@ -12,7 +12,7 @@ use crate::graph::{Adjoint, Identity, Lower, Operator, Placed, Reference, Tensor
 use crate::op::reduce;
 use crate::op::window::Window;
 
-/// What a [`Convolution`] computes.
+/// Value that a [`Convolution`] computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// The small image from the large one and the weights.
@@ -39,7 +39,7 @@ pub struct Convolution {
     pub small: usize,
     /// Groups of channels, each with weights of its own; they divide both numbers of channels.
     pub groups: usize,
-    /// What is computed.
+    /// Computed value.
     pub form: Form,
 }
 

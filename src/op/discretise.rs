@@ -28,7 +28,7 @@ pub enum Discrete {
     Taps(Vec<f64>),
 }
 
-/// How a system in continuous time is brought to time steps.
+/// Method that turns a system in continuous time into one in time steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Method {
@@ -50,7 +50,7 @@ impl StateSpace {
     /// `C_i = b_i - a_i b_0` and `D = b_0`.
     ///
     /// # Errors
-    /// What is wrong with the coefficients, in words.
+    /// Error message for invalid coefficients.
     pub fn from_transfer_function(numerator: &[f64], denominator: &[f64]) -> Result<Self, String> {
         let list = |values: &[f64]| format!("{values:?}");
         if let Some(bad) = numerator.iter().chain(denominator).find(|x| !x.is_finite()) {
@@ -103,7 +103,7 @@ impl StateSpace {
     /// Refuses matrices whose shapes do not fit together, and numbers that are not finite.
     ///
     /// # Errors
-    /// What is wrong, in words.
+    /// Error message.
     pub fn check(&self) -> Result<(), String> {
         let n = self.order();
         for (name, matrix, rows, cols) in [("A", &self.a, n, n), ("B", &self.b, n, 1), ("C", &self.c, 1, n)] {

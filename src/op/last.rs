@@ -92,7 +92,7 @@ impl Operator for AtLast {
 }
 
 impl Tensor<'_> {
-    /// The last step of a sequence: one row an example. What does not change in time is its own last step.
+    /// The last step of a sequence: one row an example. A value that is constant in time is its own last step.
     pub fn last(self) -> Self {
         if self.ty().extent == Extent::Sequence { self.scope.apply(Last, &[self]) } else { self }
     }

@@ -18,7 +18,7 @@ pub const CHANGE: &str = "change of weights";
 /// `y = W x` with `W = B + D`, after `D[i, j] += u[i] v[j] - c[i] W[i, j]`.
 ///
 /// Inputs: `x` (columns of `W`), `u` (rows), `v` (columns), then the decay `c` (rows) if it decays, then `B` (fixed, rows ×
-/// columns) if it is based on one. The state is `D`, row by row, apart from `B`: what is learned may be far smaller than the
+/// columns) if it is based on one. The state is `D`, row by row, apart from `B`: a change may be far smaller than the
 /// weights, and a sum of both would round it away; and `B` stays a parameter that can be set and saved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Learn {
@@ -140,7 +140,7 @@ struct LearnKernel {
     /// First element of `B`.
     base: Option<usize>,
     output: Placed,
-    /// First element of the change, and whether its history is kept.
+    /// First element of the change, and true if its history is kept.
     change: (usize, bool),
     batch: usize,
     /// Examples that are walked through: all, or those of a tile.

@@ -1,7 +1,9 @@
 //! Elementwise expressions of any number of inputs, with broadcasting of rows and columns: sums, products,
 //! scaling, biases, activations, and whatever the planner fuses of them.
 
+use std::any::TypeId;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::engine::cpu::Io;
 use crate::engine::fused::{Fragment, MEMORY, Site};
@@ -11,13 +13,16 @@ use crate::error::Result;
 use crate::expr::function::{Binary, Unary};
 use crate::expr::operands::Operands;
 use crate::expr::{Expr, Instr, Lane};
-use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{
+    Adjoint, Batchable, Batching, Extent, Fusible, Fusion, Identity, Lower, Operator, Placed, Reference,
+    Tensor, Type,
+};
 
 /// `output = expr(inputs)` for each element. An input may have one row or one column, or a smaller extent:
 /// it is repeated.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Map {
-    /// What is computed.
+    /// Expression of each element.
     pub expr: Expr,
     /// A type that the output is at least as large as, where the inputs alone would give a smaller one.
     pub least: Option<Type>,
@@ -31,11 +36,6 @@ impl Map {
 }
 
 impl Map {
-    /// Whether it is a sum of more values than a kernel reads, which the planner splits.
-    pub(crate) fn is_wide_sum(&self, inputs: usize) -> bool {
-        inputs > MAX_INPUTS && self.expr.is_sum(inputs)
-    }
-
     /// Like [`Operator::lower`], for outputs whose last element is not followed by padding.
     pub(crate) fn lower_exactly(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         self.lower_to(at, false)
@@ -62,6 +62,11 @@ impl Map {
 
 /// The most inputs that a map may have: with the output, 7 of the 8 storage buffers that every adapter has.
 pub const MAX_INPUTS: usize = 6;
+
+/// True for a sum of more inputs than a kernel reads, which the planner splits.
+pub(crate) fn is_wide_sum(expr: &Expr, inputs: usize) -> bool {
+    inputs > MAX_INPUTS && expr.is_sum(inputs)
+}
 
 /// The type of two broadcast together.
 fn join(a: Type, b: Type) -> Option<Type> {
@@ -100,7 +105,7 @@ impl Operator for Map {
         let n = at.inputs.len();
         let all: Vec<Tensor<'s>> = at.inputs.iter().copied().chain([at.output, at.adjoint]).collect();
         let ty = at.output.ty();
-        if self.is_wide_sum(n) {
+        if is_wide_sum(&self.expr, n) {
             let dy = |i: usize| match at.inputs[i].ty() == ty {
                 true => at.adjoint,
                 false => at.adjoint.expand(ty).reduce_to(at.inputs[i].ty()),
@@ -125,13 +130,51 @@ impl Operator for Map {
         self.expr.own_derivative()
     }
 
+    fn fuse(&self) -> Option<&dyn Fusible> {
+        Some(self)
+    }
+
+    fn batch(&self) -> Option<&dyn Batchable> {
+        Some(self)
+    }
+
+    fn terms(&self, _: &[Type]) -> Option<usize> {
+        Some(1)
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         self.lower_to(at, true)
     }
 
     fn reference(&self, at: &Reference) -> Vec<f64> {
         let cols = at.ty.cols;
-        (0..at.rows * cols).map(|e| self.expr.reference_at(at, |i| at.at(i, e / cols, e % cols))).collect()
+        (0..at.rows * cols)
+            .map(|e| self.expr.reference_held(|x| at.held(x), |i| at.at(i, e / cols, e % cols)))
+            .collect()
+    }
+}
+
+impl Fusible for Map {
+    fn fusion(&self) -> Fusion<'_> {
+        Fusion::Elementwise(&self.expr)
+    }
+
+    fn with_expression(&self, expr: Expr, ty: Type) -> Arc<dyn Operator> {
+        Arc::new(Self { expr, least: Some(ty) })
+    }
+}
+
+impl Batchable for Map {
+    fn batching(&self) -> Batching {
+        Batching::Columns { widens: true }
+    }
+
+    fn key(&self) -> Identity {
+        Identity::some(TypeId::of::<Self>(), &self.expr)
+    }
+
+    fn batched(&self, _: &[&dyn Operator], ty: Type, _: usize) -> Arc<dyn Operator> {
+        Arc::new(Self { least: Some(ty), ..self.clone() })
     }
 }
 

@@ -1,10 +1,12 @@
 //! Matrix products in three forms, dense or grouped, with an elementwise expression on each element of the result.
 
 mod fragment;
+mod parts;
 mod twin;
 mod variant;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use variant::family_name;
 use variant::{LONG, Variant};
@@ -18,8 +20,11 @@ use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Split, turns};
 use crate::error::Result;
 use crate::expr::Expr;
 use crate::expr::operands::Operands;
-use crate::graph::{Adjoint, Extent, Identity, Lower, Operator, Placed, Reference, Tensor, Type};
-use crate::op::reduce;
+use crate::graph::{
+    Adjoint, Batchable, Batching, Extent, Fusible, Fusion, Identity, Lower, Operator, Placed, Reference,
+    Relaid, Tensor, Type,
+};
+use crate::op::{Transpose, reduce};
 
 /// A product of two matrices, `groups` of them side by side.
 ///
@@ -37,7 +42,7 @@ pub struct Matmul {
     pub form: Form,
     /// Independent products; each reads columns and rows of its own.
     pub groups: usize,
-    /// What is stored: input 0 is the product, the others are this operator's inputs from the third on.
+    /// Expression that is stored: input 0 is the product, the others are this operator's inputs from the third on.
     pub epilogue: Option<Expr>,
 }
 
@@ -48,11 +53,6 @@ impl Matmul {
     /// A dense product.
     pub fn dense(form: Form) -> Self {
         Self { form, groups: 1, epilogue: None }
-    }
-
-    /// Whether an elementwise expression can be added. Not to the product over rows, which may be made in parts.
-    pub(crate) fn takes_epilogue(&self) -> bool {
-        self.form != Form::Tn
     }
 }
 
@@ -108,6 +108,29 @@ impl Operator for Matmul {
 
     fn own_derivative(&self) -> bool {
         self.epilogue.as_ref().is_none_or(Expr::own_derivative)
+    }
+
+    /// The product over rows may be made in parts, so that no expression can be added to its end.
+    fn fuse(&self) -> Option<&dyn Fusible> {
+        (self.form != Form::Tn).then_some(self)
+    }
+
+    fn batch(&self) -> Option<&dyn Batchable> {
+        (self.form == Form::Nt && self.epilogue.is_none()).then_some(self)
+    }
+
+    fn terms(&self, inputs: &[Type]) -> Option<usize> {
+        match self.form {
+            Form::Nt => Some(inputs[1].cols),
+            Form::Nn => Some(inputs[1].rows / self.groups),
+            Form::Tn => None,
+        }
+    }
+
+    fn with_transposed_weights(&self) -> Option<Relaid> {
+        let product = || Arc::new(Self { form: Form::Nn, ..self.clone() });
+        let copy = Transpose { groups: self.groups };
+        (self.form == Form::Nt).then(|| Relaid { product: product(), copy: Arc::new(copy) })
     }
 
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
@@ -182,9 +205,33 @@ impl Operator for Matmul {
         let value = |e: usize| {
             let (row, col) = (e / at.ty.cols, e % at.ty.cols);
             let product = element(row, col);
-            expr.reference_at(at, |i| if i == 0 { product } else { at.at(1 + i, row, col) })
+            expr.reference_held(|x| at.held(x), |i| if i == 0 { product } else { at.at(1 + i, row, col) })
         };
         (0..at.rows * at.ty.cols).map(value).collect()
+    }
+}
+
+impl Fusible for Matmul {
+    fn fusion(&self) -> Fusion<'_> {
+        Fusion::Epilogue { expr: self.epilogue.as_ref(), first: 2, most: Self::MAX_OPERANDS }
+    }
+
+    fn with_expression(&self, expr: Expr, _: Type) -> Arc<dyn Operator> {
+        Arc::new(Self { epilogue: Some(expr), ..self.clone() })
+    }
+}
+
+impl Batchable for Matmul {
+    fn batching(&self) -> Batching {
+        Batching::Product { groups: self.groups }
+    }
+
+    fn key(&self) -> Identity {
+        Identity::of(self)
+    }
+
+    fn batched(&self, members: &[&dyn Operator], _: Type, fan_out: usize) -> Arc<dyn Operator> {
+        Arc::new(Self { groups: self.groups * members.len() / fan_out, ..self.clone() })
     }
 }
 
@@ -207,56 +254,14 @@ struct MatmulKernel {
     total: Option<usize>,
     batch: usize,
     splits: usize,
-    /// Of several dispatches that make a product together, whether this one adds to what others have made. For adapters alone.
+    /// Of several dispatches that make a product together, true if this one adds to the others' results. For adapters alone.
     part: Option<bool>,
     family: Family,
 }
 
 impl MatmulKernel {
-    /// In one dispatch, or in several of which each adds some terms of the sums; the last one finishes the elements.
-    fn within(self, limit: usize) -> Vec<Self> {
-        let (step, inside) = self.variant().round();
-        let Gemm { form, k, lda, ldb, .. } = self.gemm;
-        if self.turns() <= limit {
-            return vec![self];
-        }
-        let (a_step, b_step) =
-            (if form == Form::Tn { lda } else { 1 }, if form == Form::Nt { 1 } else { ldb });
-        let part = |(first, count): (usize, usize)| {
-            let mut part = self.clone();
-            let first = step * first;
-            part.gemm.k = (step * count).min(k - first);
-            part.a.start += first * a_step;
-            part.b.start += first * b_step;
-            part.part = Some(first > 0);
-            if first + part.gemm.k < k {
-                (part.epilogue.expr, part.epilogue.list) = (Expr::identity(), Vec::new());
-            }
-            part
-        };
-        turns::parts(k.div_ceil(step), limit, inside).map(part).collect()
-    }
-
     fn has_epilogue(&self) -> bool {
         !self.epilogue.expr.is_identity()
-    }
-
-    /// Parts of the sum that are made in parallel, where the result alone has too few tiles for the device, or where a lane's
-    /// loop would turn too often.
-    fn useful_splits(&self, limit: usize) -> usize {
-        let Gemm { form, m, n, k, .. } = self.gemm;
-        if form != Form::Tn || self.family == Family::Cpu {
-            return 1;
-        }
-        let (tile_m, tile_n) = self.variant().tile();
-        let tiles = m.div_ceil(tile_m) * n.div_ceil(tile_n) * self.groups;
-        let (wanted, least) = match self.family {
-            Family::Gpu => (256, 64),
-            _ => (8, 512),
-        };
-        let (step, inside) = self.variant().round();
-        let least_parts = k.div_ceil(step).div_ceil(turns::rounds(limit, inside));
-        (wanted / tiles.max(1)).min(k / least).clamp(1, 64).max(least_parts)
     }
 
     /// Columns that a store writes at once.
@@ -276,7 +281,7 @@ impl MatmulKernel {
         Variant::of(self.family, self.gemm.m, self.gemm.n)
     }
 
-    /// How an operand is loaded: in vectors only where all its distances are whole vectors.
+    /// Way to load an operand: in vectors if all its distances are whole vectors.
     fn load(&self, placed: &Placed, stride: usize, group: usize, contiguous: usize) -> &'static str {
         let group = if self.groups == 1 { 0 } else { group };
         let whole = [placed.start, stride, group, contiguous].iter().all(|x| x.is_multiple_of(4));

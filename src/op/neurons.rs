@@ -6,12 +6,12 @@ use crate::neuron::{Derivative, NeuronType, Spiking};
 use crate::op::map::Map;
 use crate::op::scan::{Emits, Scan};
 
-/// What [`NeuronType::output`] needs besides the current.
+/// Settings of [`NeuronType::output`].
 #[derive(Clone, Copy)]
 pub struct Setting<'a, 's> {
     /// Length of a step in seconds.
     pub dt: f64,
-    /// How spikes are trained through; nothing if they are not.
+    /// Derivative of spikes in training; `None` in runs.
     pub training: Option<Spiking>,
     /// The type's states as they start, in its order.
     pub states: &'a [State],

@@ -20,9 +20,9 @@ pub struct Noise {
     pub cols: usize,
     /// Normal, else uniform.
     pub normal: bool,
-    /// What is added.
+    /// Summand.
     pub offset: f32,
-    /// What is multiplied by.
+    /// Factor.
     pub factor: f32,
 }
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
 use crate::op::window::Window;
 
-/// What stands for a window.
+/// Value of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, Hash)]
 #[serde(rename_all = "kebab-case")]
 pub enum Of {
@@ -27,7 +27,7 @@ pub struct Pool {
     pub window: Window,
     /// Channels of the image, and of the result.
     pub channels: usize,
-    /// What stands for a window.
+    /// Value of a window.
     pub of: Of,
 }
 
@@ -207,12 +207,12 @@ impl PoolKernel {
         turns::parts(self.sizes().iter().product(), limit, self.turns_inside()).map(part).collect()
     }
 
-    /// What the loops of a lane go through: the points of a window, or in an adjoint the windows of a point.
+    /// Range of a lane's loops: the points of a window, or in an adjoint the windows of a point.
     fn sizes(&self) -> [usize; 3] {
         if self.adjoint { self.pool.window.span() } else { self.pool.window.kernel }
     }
 
-    /// Turns for each of them: whether a point is the first of the largest, all points of the window tell.
+    /// Turns for each of them: all points of the window decide if a point is the first of the largest.
     fn turns_inside(&self) -> usize {
         let first = self.adjoint && self.pool.of == Of::Max;
         if first { Window::nested(self.pool.window.kernel, 0) } else { 0 }
@@ -233,7 +233,7 @@ impl PoolKernel {
         &io.read(1 + input)[at..at + placed.ty.cols]
     }
 
-    /// What stands for window `place` of `image`, a channel each.
+    /// Value of window `place` of `image`, one for each channel.
     fn pool(&self, image: &[f32], place: usize, y: &mut [f32]) {
         let Pool { window, channels: n, of } = self.pool;
         if of == Of::Average && window.area() > sums::BLOCK {

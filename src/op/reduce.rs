@@ -1,15 +1,20 @@
 //! Sums over rows, over columns, or over everything, of an elementwise expression.
 
+mod twin;
+
 use std::hash::{Hash, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::engine::cpu::{Io, Work, sums};
+use crate::engine::cpu::Io;
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, Target, fold, turns};
 use crate::error::Result;
+use crate::expr::Expr;
 use crate::expr::operands::Operands;
-use crate::expr::{Expr, Lane};
-use crate::graph::{Adjoint, Extent, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type};
+use crate::graph::{
+    Adjoint, Extent, Fusible, Fusion, Identity, Lower, Operand, Operator, Placed, Reference, Tensor, Type,
+};
 use crate::op::map::Map;
 
 /// `output = scale * sum(expr(inputs))` over the rows or columns that `to` has not.
@@ -18,7 +23,7 @@ use crate::op::map::Map;
 /// to one number. [`Tensor::reduce_to`] composes the rest.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduce {
-    /// What is summed.
+    /// Expression of each term.
     pub expr: Expr,
     /// Type of the result.
     pub to: Type,
@@ -86,6 +91,10 @@ impl Operator for Reduce {
         from.is_ok_and(|from| from.extent == Extent::Sequence && self.to == Type::fixed(1, from.cols))
     }
 
+    fn fuse(&self) -> Option<&dyn Fusible> {
+        Some(self)
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         let types: Vec<Type> = at.inputs.iter().map(|i| i.ty).collect();
         let from = self.source_type(&types).map_err(|e| crate::Error::invalid(self.name(), e))?;
@@ -127,9 +136,20 @@ impl Operator for Reduce {
         for e in 0..rows * from.cols {
             let (row, col) = (e / from.cols, e % from.cols);
             let to = (row % at.rows) * at.ty.cols + if at.ty.cols == 1 { 0 } else { col };
-            sums[to] += f64::from(self.scale) * self.expr.reference_at(at, |i| at.at(i, row, col));
+            sums[to] +=
+                f64::from(self.scale) * self.expr.reference_held(|x| at.held(x), |i| at.at(i, row, col));
         }
         sums
+    }
+}
+
+impl Fusible for Reduce {
+    fn fusion(&self) -> Fusion<'_> {
+        Fusion::Prologue(&self.expr)
+    }
+
+    fn with_expression(&self, expr: Expr, _: Type) -> Arc<dyn Operator> {
+        Arc::new(Self { expr, ..self.clone() })
     }
 }
 
@@ -192,9 +212,9 @@ struct ReduceKernel {
     family: Family,
 }
 
-/// Up to so many terms are one lane's work.
+/// Most terms of one lane.
 const CHUNK: usize = 256;
-/// Up to so many elements are one workgroup's work.
+/// Most elements of one workgroup.
 const TREE: usize = 16_384;
 /// Columns that a long vector is folded into.
 const FOLDED: usize = 256;
@@ -275,30 +295,6 @@ impl ReduceKernel {
     fn rounds(&self) -> usize {
         if self.tree { self.view.limit.div_ceil(64) } else { self.chunk() }
     }
-
-    /// Calls `f(offset, lanes)` for pieces of elements `from..to` that lie in one row.
-    fn pieces<'a>(
-        &self,
-        io: &Io<'a>,
-        from: usize,
-        to: usize,
-        row0: usize,
-        mut f: impl FnMut(usize, &[Lane<'a>]),
-    ) {
-        let cols = self.cols();
-        let mut lanes = [Lane::Splat(0.0); crate::op::map::MAX_INPUTS];
-        let n = self.operands.list.len();
-        let mut at = from;
-        while at < to {
-            let (row, col) = (at / cols, at % cols);
-            let end = to.min((row + 1) * cols);
-            for (i, lane) in lanes.iter_mut().enumerate().take(n) {
-                *lane = self.operands.lane(io, 1, i, row0 + row, col, col + end - at);
-            }
-            f(end - at, &lanes[..n]);
-            at = end;
-        }
-    }
 }
 
 impl Kernel for ReduceKernel {
@@ -352,63 +348,7 @@ impl Kernel for ReduceKernel {
     }
 
     fn run(&self, io: &mut Io<'_>, units: Range<usize>, row0: usize) {
-        let View { n, inner, splits, limit, .. } = self.view;
-        let chunk = self.chunk();
-        let Work { mut own, mut terms, mut totals, mut longs } = std::mem::take(&mut io.work);
-        let mut add = |range: Range<usize>, io: &Io<'_>, each: &mut dyn FnMut(&[f32])| {
-            let plain = self.operands.expr.is_identity();
-            self.pieces(io, range.start, range.end, row0, |len, lanes| {
-                if let (true, [Lane::Slice(lane)]) = (plain, lanes) {
-                    return each(lane);
-                }
-                terms.resize(len, 0.0);
-                self.operands.expr.run(lanes, &mut terms, &mut own);
-                each(&terms);
-            });
-        };
-        let adds = self.total.is_some_and(|first| row0 / self.batch != first);
-        let first = units.start;
-        let mut at = units.start;
-        while at < units.end {
-            // Units of one chunk are neighbours in `inner`.
-            let (part, i) = (at / inner, at % inner);
-            let end = units.end.min((part + 1) * inner);
-            let (o, split) = (part / splits, part % splits);
-            let (from, to) = (split * chunk, ((split + 1) * chunk).min(n));
-            totals.clear();
-            totals.resize(end - at, 0.0);
-            if inner == 1 || self.tree {
-                let range = if self.tree { 0..limit } else { o * n + from..o * n + to };
-                let mut total = 0.0;
-                add(range, io, &mut |terms| total += sums::sum(terms));
-                totals[0] = total as f32;
-            } else {
-                longs.clear();
-                for k in from..to {
-                    if k > from && (k - from).is_multiple_of(sums::BLOCK) {
-                        sums::settle(&mut totals, &mut longs);
-                    }
-                    let e = (o * n + k) * inner + i;
-                    let mut done = 0;
-                    add(e.min(limit)..(e + end - at).min(limit), io, &mut |terms| {
-                        sums::add_to(&mut totals[done..done + terms.len()], terms);
-                        done += terms.len();
-                    });
-                }
-                if !longs.is_empty() {
-                    sums::settle(&mut totals, &mut longs);
-                    totals.iter_mut().zip(&longs).for_each(|(total, long)| *total = *long as f32);
-                }
-            }
-            let to = &mut io.output(0, 0).0[at - first..end - first];
-            if adds {
-                to.iter_mut().zip(&totals).for_each(|(to, t)| *to += self.scale * t);
-            } else {
-                to.iter_mut().zip(&totals).for_each(|(to, t)| *to = self.scale * t);
-            }
-            at = end;
-        }
-        io.work = Work { own, terms, totals, longs };
+        self.add_up(io, units, row0);
     }
 }
 

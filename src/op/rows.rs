@@ -1,4 +1,4 @@
-//! What the operators have in common that work on a whole row at a time: softmax, cross-entropy, accuracy.
+//! Common parts of operators on whole rows: softmax, cross-entropy, accuracy.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ pub type RowTwin = fn(&[&[f32]], &mut [f32]);
 pub struct Entry {
     /// The file.
     pub stem: &'static str,
-    /// Where each lane owns a row, and where a workgroup does.
+    /// A row for each lane, or for each workgroup.
     pub names: [&'static str; 2],
     /// Loops over a row's columns, one after the other.
     pub loops: usize,

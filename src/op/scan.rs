@@ -6,6 +6,7 @@
 mod chunks;
 mod fragment;
 
+use std::any::TypeId;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -17,9 +18,12 @@ use crate::error::Result;
 use crate::expr::Step;
 use crate::expr::operands::Operands;
 use crate::expr::scan_cpu::{MAX_OPERANDS, ScanLoop};
-use crate::graph::{Adjoint, Extent, Lower, Memory, Operator, Placed, Reference, State, Tensor, Type};
+use crate::graph::{
+    Adjoint, Batchable, Batching, Extent, Identity, Lower, Memory, Operator, Placed, Reference, State,
+    Tensor, Type,
+};
 
-/// What a scan's output is.
+/// Output of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Emits {
     /// The first result of this step, without delay.
@@ -31,13 +35,13 @@ pub enum Emits {
 /// A step applied through time, starting from given states.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    /// What it is, for messages.
+    /// Name for messages.
     pub name: &'static str,
     /// The step: its inputs are the operands, then the states, then, if [`Emits::Delayed`], its previous output.
     pub step: Step,
-    /// What is carried from step to step, besides a delayed output.
+    /// Values carried from step to step in addition to a delayed output.
     pub states: Vec<State>,
-    /// What the output is.
+    /// Its output.
     pub emits: Emits,
     /// The output is a linear function of one operand over time, the same at each step: its adjoint is itself, reversed.
     pub linear: bool,
@@ -142,6 +146,10 @@ impl Operator for Scan {
         self.step.own_derivative()
     }
 
+    fn batch(&self) -> Option<&dyn Batchable> {
+        Some(self)
+    }
+
     fn lower(&self, at: &mut Lower) -> Result<Vec<Dispatch>> {
         if let Some(dispatches) = chunks::lower(self, at) {
             return Ok(dispatches);
@@ -181,15 +189,43 @@ impl Operator for Scan {
         let before = |k: usize, e: usize| at.state[k * width + e];
         let mut results = vec![0.0; (1 + self.states.len()) * width];
         for e in 0..width {
-            let step = self.step.reference_at(at, |i| match i {
-                i if i < first => at.at(i, e / cols, e % cols),
-                // Block 0 is the output, the states follow.
-                i if i < first + self.states.len() => before(1 + i - first, e),
-                _ => before(0, e),
-            });
+            let step = self.step.reference_held(
+                |x| at.held(x),
+                |i| match i {
+                    i if i < first => at.at(i, e / cols, e % cols),
+                    // Block 0 is the output, the states follow.
+                    i if i < first + self.states.len() => before(1 + i - first, e),
+                    _ => before(0, e),
+                },
+            );
             step.into_iter().enumerate().for_each(|(k, value)| results[k * width + e] = value);
         }
         results
+    }
+}
+
+impl Batchable for Scan {
+    fn batching(&self) -> Batching {
+        Batching::Columns { widens: false }
+    }
+
+    /// Without the states' starts, which each member keeps for its columns.
+    fn key(&self) -> Identity {
+        let Self { name, step, states, emits, linear, backward } = self;
+        let names: Vec<&str> = states.iter().map(|s| s.name).collect();
+        Identity::some(TypeId::of::<Self>(), &(name, names, emits, linear, backward, step))
+    }
+
+    fn batched(&self, members: &[&dyn Operator], ty: Type, _: usize) -> Arc<dyn Operator> {
+        let (mut states, cols) = (self.states.clone(), ty.cols / members.len());
+        for (k, state) in states.iter_mut().enumerate() {
+            let starts = members.iter().filter_map(|op| op.states().get(k));
+            state.start = starts.flat_map(|s: &State| (0..cols).map(|col| s.start(col))).collect();
+            if state.start.iter().all(|x| x.to_bits() == state.start[0].to_bits()) {
+                state.start.truncate(1);
+            }
+        }
+        Arc::new(Self { states, ..self.clone() })
     }
 }
 
@@ -200,7 +236,7 @@ struct ScanKernel {
     step: Step,
     operands: Operands,
     output: Placed,
-    /// First element of the states, and whether their histories are kept.
+    /// First element of the states, and true if their histories are kept.
     states: Option<(usize, bool)>,
     batch: usize,
     /// Examples that are walked through: all, or those of a tile.

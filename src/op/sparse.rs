@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::graph::{Adjoint, Identity, Lower, Operand, Operator, Placed, Reference, Table, Tensor, Type};
 use crate::op::reduce;
 
-/// Where a matrix of `rows` × `cols` has its entries.
+/// Places of the entries of a `rows` × `cols` matrix.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Pattern {
     /// Rows, the columns of the product.
@@ -94,7 +94,7 @@ impl Pattern {
 /// The second input holds the weights, one row of [`Pattern::entries`] in the pattern's order; without it all are one.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Sparse {
-    /// Where `W` has entries.
+    /// Places of the entries of `W`.
     pub pattern: Arc<Pattern>,
 }
 
@@ -102,7 +102,7 @@ pub struct Sparse {
 /// `dy` and `x`.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct SparseWeights {
-    /// Where the matrix has entries.
+    /// Places of the entries of the matrix.
     pub pattern: Arc<Pattern>,
 }
 

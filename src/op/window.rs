@@ -17,7 +17,7 @@ pub struct Window {
     pub kernel: [usize; 3],
     /// Steps from one window to the next.
     pub stride: [usize; 3],
-    /// How far the first window begins before the image; less than the kernel.
+    /// Distance of the first window's start before the image; less than the kernel.
     pub before: [usize; 3],
     /// Number of windows.
     pub windows: [usize; 3],
@@ -49,7 +49,7 @@ impl Window {
         sizes.iter().rev().fold(inside, |inside, &n| turns::of(n, inside))
     }
 
-    /// Whether every window holds a point of the image.
+    /// True if every window holds a point of the image.
     ///
     /// # Errors
     /// Which one does not.

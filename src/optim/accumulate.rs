@@ -1,4 +1,4 @@
-//! Adds one buffer to another: the gradients of a run's windows.
+//! Addition of one buffer to another, for the gradients of a run's windows.
 
 use std::ops::Range;
 
@@ -6,12 +6,12 @@ use crate::engine::cpu::{Io, math};
 use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold};
 
-/// The dispatch of `sum += part`; both ranges have the same length, a multiple of four.
+/// Creates the dispatch of `sum += part`. Both bindings have the same length, a multiple of four.
 pub fn accumulate(sum: Binding, part: Binding, family: Family) -> Dispatch {
     Dispatch::new(AccumulateKernel { len: sum.len, family }, vec![sum, part])
 }
 
-/// One dispatch of `shaders/accumulate.wgsl`.
+/// A dispatch of `shaders/accumulate.wgsl`.
 #[derive(Clone, Debug)]
 struct AccumulateKernel {
     len: usize,

@@ -1,4 +1,4 @@
-//! Sums of absolute values and of squares of each parameter, or of its penalised gradient.
+//! Sums of absolute values and of squares of each parameter, or of its gradient with penalties.
 
 use std::ops::Range;
 
@@ -7,37 +7,37 @@ use crate::engine::shader::{self, Source};
 use crate::engine::{Access, Binding, Dispatch, Family, Kernel, Part, Split, fold, turns};
 use crate::optim::update::{LINE, Segments};
 
-/// Where the sums' inputs and results lie.
+/// Bindings of the sums' operands and results.
 #[derive(Clone, Copy, Debug)]
 pub struct NormBindings {
     /// Parameters.
     pub parameters: Binding,
-    /// Their gradients, without penalties.
+    /// Gradients of the loss, without penalties.
     pub gradients: Binding,
-    /// [`Segments::table`]: the lines, then the segments.
+    /// Table of segments, [`Segments::table`].
     pub table: Binding,
-    /// A pair for each line.
+    /// Partial sums: a pair for each line.
     pub partials: Binding,
-    /// A pair for each segment of the parameters and for all, then the same for the gradients.
+    /// Sums of the parameters, a pair for each segment and one for all; then the same of the gradients.
     pub sums: Binding,
 }
 
-/// What is summed.
+/// Operand of the sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
-    /// The parameters.
+    /// Parameters.
     Parameters,
-    /// The gradients with penalties added; frozen segments count zero.
+    /// Gradients with penalties. Those of frozen segments count as zero.
     Gradients,
 }
 
-/// Two dispatches that sum up each segment, and all of them.
+/// Creates the two dispatches that sum each segment, and all of them.
 pub fn norms(segments: &Segments, of: Of, family: Family, b: NormBindings) -> [Dispatch; 2] {
     let to = if of == Of::Parameters { 0 } else { segments.list.len() + 1 };
     let kernel = |pass| NormKernel { segments: segments.clone(), pass, to, family };
     let (lines, list) = segments.table_parts(b.table);
     let pairs = Binding { len: (2 * segments.lines()).next_multiple_of(4), ..b.partials };
-    // Sums are read by the gradients' first pass, and written by the second: two halves of one buffer.
+    // The first pass of the gradients reads the first half of the sums, the second pass writes the other half.
     let first = kernel(if of == Of::Parameters { Pass::Parameters } else { Pass::Gradients });
     [
         Dispatch::new(first, vec![pairs, list, b.parameters, b.gradients, lines, b.sums]),
@@ -45,18 +45,23 @@ pub fn norms(segments: &Segments, of: Of, family: Family, b: NormBindings) -> [D
     ]
 }
 
+/// Pass of the sums.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pass {
+    /// Partial sums of the parameters' lines.
     Parameters,
+    /// Partial sums of the gradients' lines.
     Gradients,
+    /// Sums of segments, from the partial sums.
     Total,
 }
 
-/// One dispatch of `shaders/norm.wgsl`.
+/// A dispatch of `shaders/norm.wgsl`.
 #[derive(Clone, Debug)]
 struct NormKernel {
     segments: Segments,
     pass: Pass,
+    /// First pair that is written.
     to: usize,
     family: Family,
 }
@@ -140,7 +145,7 @@ impl Kernel for NormKernel {
     }
 }
 
-/// Sum of absolute values and of squares, in 16 interleaved parts.
+/// Sums of absolute values and of squares of a line, in 16 interleaved parts.
 fn line_sums(values: &[f32]) -> [f32; 2] {
     math::vectorise(
         #[inline(always)]

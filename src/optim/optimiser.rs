@@ -1,9 +1,9 @@
-//! Optimisers: names and numbers of the update rules in `op/update.rs`.
+//! Optimisers: names and hyper-parameters of the rules in `optim/rule.rs`.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::optim::update::{ClipMode, EpsilonAt, Hyper, Rule};
+use crate::optim::rule::{ClipMode, EpsilonAt, Hyper, Rule};
 
 fn beta1() -> f32 {
     0.9
@@ -24,89 +24,93 @@ fn decay() -> f32 {
     0.01
 }
 
-/// How parameters follow the gradient. Defaults are PyTorch's.
+/// Optimiser with its hyper-parameters. Defaults are those of PyTorch.
+///
+/// Numbers out of their range are an error of [`Simulator::compile`](crate::Simulator::compile).
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Optimiser {
-    /// Gradient descent.
+    /// Stochastic gradient descent.
     Sgd {
-        /// Share of the last step that is added to the next.
+        /// Momentum, at least 0 and below 1; 0 by default.
         #[serde(default)]
         momentum: f32,
-        /// Nesterov's momentum.
+        /// True for Nesterov's momentum; false by default.
         #[serde(default)]
         nesterov: bool,
     },
-    /// Adam.
+    /// Adam (Kingma and Ba 2015).
     Adam {
-        /// Decay of the first moment.
+        /// Decay of the first moment, at least 0 and below 1; 0.9 by default.
         #[serde(default = "beta1")]
         beta1: f32,
-        /// Decay of the second moment.
+        /// Decay of the second moment, at least 0 and below 1; 0.999 by default.
         #[serde(default = "beta2")]
         beta2: f32,
-        /// Kept from dividing by zero.
+        /// Term that keeps the divisor from zero, at least 0; 1e-8 by default.
         #[serde(default = "small")]
         epsilon: f32,
-        /// Where epsilon is added.
+        /// Place of epsilon; added to the root by default.
         #[serde(default)]
         epsilon_at: EpsilonAt,
-        /// The largest second moment so far is used.
+        /// True for AMSGrad, which uses the largest second moment so far (Reddi et al. 2018); false by default.
         #[serde(default)]
         amsgrad: bool,
     },
-    /// Adam with decoupled decay of all weights (Loshchilov and Hutter 2019); biases are left out.
+    /// Adam with decoupled decay of all weights (Loshchilov and Hutter 2019). Biases do not decay.
     #[serde(rename = "adamw")]
     AdamW {
-        /// Decay of the first moment.
+        /// Decay of the first moment, at least 0 and below 1; 0.9 by default.
         #[serde(default = "beta1")]
         beta1: f32,
-        /// Decay of the second moment.
+        /// Decay of the second moment, at least 0 and below 1; 0.999 by default.
         #[serde(default = "beta2")]
         beta2: f32,
-        /// Kept from dividing by zero.
+        /// Term that keeps the divisor from zero, at least 0; 1e-8 by default.
         #[serde(default = "small")]
         epsilon: f32,
-        /// Weights shrink by this times the learning rate in each step.
+        /// Share of the weights, times the learning rate, that each step subtracts; at least 0, 0.01 by default.
         #[serde(default = "decay")]
         decay: f32,
-        /// The largest second moment so far is used.
+        /// True for AMSGrad; false by default.
         #[serde(default)]
         amsgrad: bool,
     },
-    /// RMSprop. Keras' numbers, and so those of NengoDL's examples, are rho 0.9, epsilon 1e-7 and
-    /// [`EpsilonAt::InsideRoot`].
+    /// RMSprop (Hinton 2012).
+    ///
+    /// [`Optimiser::rmsprop_keras`] has the numbers of Keras, which the examples of NengoDL use.
     #[serde(rename = "rmsprop")]
     RmsProp {
-        /// Decay of the second moment; 0.99.
+        /// Decay of the second moment, at least 0 and below 1; 0.99 by default.
         #[serde(default = "rho")]
         rho: f32,
-        /// Share of the last step that is added to the next.
+        /// Momentum, at least 0 and below 1; 0 by default.
         #[serde(default)]
         momentum: f32,
-        /// Kept from dividing by zero.
+        /// Term that keeps the divisor from zero, at least 0; 1e-8 by default.
         #[serde(default = "small")]
         epsilon: f32,
-        /// Where epsilon is added.
+        /// Place of epsilon; added to the root by default.
         #[serde(default)]
         epsilon_at: EpsilonAt,
-        /// The mean's square is taken off the second moment.
+        /// True to subtract the square of the mean gradient from the second moment; false by default.
         #[serde(default)]
         centered: bool,
     },
-    /// Adagrad.
+    /// Adagrad (Duchi et al. 2011).
     Adagrad {
-        /// Kept from dividing by zero.
+        /// Term that keeps the divisor from zero, at least 0; 1e-10 by default.
         #[serde(default = "smaller")]
         epsilon: f32,
-        /// What the sum of squares starts from.
+        /// Initial value of the sum of squares, at least 0; 0 by default.
         #[serde(default)]
         initial_accumulator: f32,
     },
 }
 
 impl Optimiser {
-    /// Plain gradient descent.
+    /// Gradient descent without momentum.
     pub fn sgd() -> Self {
         Self::Sgd { momentum: 0.0, nesterov: false }
     }
@@ -116,24 +120,24 @@ impl Optimiser {
         Self::Sgd { momentum, nesterov: false }
     }
 
-    /// Adam with the usual numbers.
+    /// Adam with the default numbers.
     pub fn adam() -> Self {
         let (beta1, beta2, epsilon) = (beta1(), beta2(), small());
         Self::Adam { beta1, beta2, epsilon, epsilon_at: EpsilonAt::Root, amsgrad: false }
     }
 
-    /// Adam with decoupled decay.
+    /// Adam with decoupled decay, and default numbers otherwise.
     pub fn adamw(decay: f32) -> Self {
         Self::AdamW { beta1: beta1(), beta2: beta2(), epsilon: small(), decay, amsgrad: false }
     }
 
-    /// RMSprop with PyTorch's numbers.
+    /// RMSprop with the default numbers, which are those of PyTorch.
     pub fn rmsprop() -> Self {
         let (rho, epsilon) = (rho(), small());
         Self::RmsProp { rho, momentum: 0.0, epsilon, epsilon_at: EpsilonAt::Root, centered: false }
     }
 
-    /// RMSprop with the numbers of `tf.optimizers.RMSprop`.
+    /// RMSprop with the numbers of `tf.optimizers.RMSprop`: rho 0.9, epsilon 1e-7, [`EpsilonAt::InsideRoot`].
     pub fn rmsprop_keras() -> Self {
         let epsilon_at = EpsilonAt::InsideRoot;
         Self::RmsProp { rho: 0.9, momentum: 0.0, epsilon: 1e-7, epsilon_at, centered: false }
@@ -156,13 +160,13 @@ impl Optimiser {
         }
     }
 
-    /// Whether it can go on with the state of another: both keep the same, for the same rule.
+    /// True if it can continue with the state of `other`: the rule and the slots in use are the same.
     pub(crate) fn continues(&self, other: &Self) -> bool {
         let slots = |o: &Self| o.rule().slots(o.momentum_of());
         std::mem::discriminant(self) == std::mem::discriminant(other) && slots(self) == slots(other)
     }
 
-    /// What its first slot starts from.
+    /// Initial value of the first slot.
     pub(crate) fn slot_start(&self) -> f32 {
         match *self {
             Self::Adagrad { initial_accumulator, .. } => initial_accumulator,
@@ -170,7 +174,7 @@ impl Optimiser {
         }
     }
 
-    /// The numbers of step `step`, counted from 0.
+    /// Hyper-parameters of step `step`, counted from 0, at the learning rate `rate`.
     pub(crate) fn hyper(&self, rate: f32, step: u64, clip: Clip) -> Hyper {
         let (b1, b2, epsilon) = match *self {
             Self::Sgd { .. } => (0.0, 0.0, 0.0),
@@ -193,7 +197,10 @@ impl Optimiser {
         }
     }
 
-    /// Refuses numbers that make no sense.
+    /// Checks the ranges of all numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
     pub(crate) fn check(&self) -> Result<()> {
         let hyper = self.hyper(0.0, 0, Clip::None);
         let share = |name: &str, x: f32| {
@@ -216,16 +223,16 @@ impl Optimiser {
     }
 }
 
-/// Limits of the gradient, penalties included.
+/// Limit of the gradient, penalties included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Clip {
-    /// None.
+    /// No limit. The default.
     #[default]
     None,
-    /// Each element to ± this.
+    /// Limit of the absolute value of each element, above 0.
     Value(f32),
-    /// The norm of all gradients together to this.
+    /// Limit of the norm of the whole gradient, above 0. A longer gradient is scaled down to it.
     GlobalNorm(f32),
 }
 

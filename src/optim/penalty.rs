@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::graph::Tensor;
 use crate::optim::update::Segment;
 
-/// What is added to the loss, or taken off the weights.
+/// Penalty on a parameter or an activity: a term of the loss, or a decay of the weights. Its strength is at least 0.
 ///
 /// | | penalty | gradient adds | same as |
 /// |---|---|---|---|
@@ -16,23 +16,25 @@ use crate::optim::update::Segment;
 /// | `Norm(s)` | s·‖W‖₂ | s·W/‖W‖₂ | `nengo_dl.losses.Regularize` |
 /// | `Decoupled(λ)` | none in the loss | W ← W − lr·λ·W | AdamW, SGDW |
 ///
-/// On an activity (a probe), sums run over the dimensions of a row, and the mean is taken over examples and steps.
+/// For an activity (a probe), sums are over the dimensions of a row, and the penalty is their mean over examples and
+/// steps.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Penalty {
-    /// s·ΣW²/2
+    /// Half the sum of squares, s·ΣW²/2.
     L2Half(f32),
-    /// s·ΣW²
+    /// Sum of squares, s·ΣW².
     L2Sum(f32),
-    /// s·Σ∣W∣
+    /// Sum of absolute values, s·Σ∣W∣.
     L1(f32),
-    /// s·‖W‖₂
+    /// Euclidean norm, s·‖W‖₂.
     Norm(f32),
-    /// Shrinks weights apart from the gradient.
+    /// Decoupled decay: it shrinks the weights, apart from the gradient. For parameters only.
     Decoupled(f32),
 }
 
 impl Penalty {
+    /// Strength of the penalty.
     pub(crate) fn strength(self) -> f32 {
         match self {
             Penalty::L2Half(s)
@@ -43,7 +45,7 @@ impl Penalty {
         }
     }
 
-    /// Its key in files.
+    /// Key of the penalty in files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Penalty::L2Half(_) => "l2-half",
@@ -54,7 +56,10 @@ impl Penalty {
         }
     }
 
-    /// Refuses strengths that make no sense; `what` names the penalty.
+    /// Checks that the strength is at least 0. `what` names the penalty in messages.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
     pub(crate) fn check(self, what: &str) -> Result<()> {
         let s = self.strength();
         if s.is_finite() && s >= 0.0 {
@@ -63,7 +68,7 @@ impl Penalty {
         Err(Error::invalid(what, format!("its {} is {s}, but must be at least 0", self.name())))
     }
 
-    /// Adds it to those of a parameter.
+    /// Adds the penalty to those of a parameter.
     pub(crate) fn add_to(self, segment: &mut Segment) {
         match self {
             Penalty::L2Half(s) => segment.l2 += s,
@@ -74,14 +79,14 @@ impl Penalty {
         }
     }
 
-    /// The penalty on an activity, as one number.
+    /// Penalty of an activity, a scalar; `None` for [`Penalty::Decoupled`].
     pub(crate) fn on_activity<'s>(self, x: Tensor<'s>) -> Option<Tensor<'s>> {
         let rows = x.ty().total_rows(x.scope.dims()) as f32;
         Some(match self {
             Penalty::L2Half(s) => x.square().sum_all().scale(0.5 * s / rows),
             Penalty::L2Sum(s) => x.square().sum_all().scale(s / rows),
             Penalty::L1(s) => x.abs().sum_all().scale(s / rows),
-            // The root's derivative at a row of zeros would be infinite.
+            // Without the constant, the derivative at a row of zeros would be infinite.
             Penalty::Norm(s) => {
                 (x.square().sum_cols() + x.scope.constant(1e-12)).sqrt().sum_all().scale(s / rows)
             }

@@ -1,70 +1,81 @@
-//! The learning rate over the steps of training.
+//! Schedules of the learning rate.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
-/// How a learning rate falls.
+/// Decay of a learning rate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Decay {
-    /// Not at all.
+    /// No decay. The default.
     #[default]
     Constant,
-    /// By `factor` after every `every` steps.
+    /// Multiplication by `factor` after every `every` steps.
     Step {
-        /// Steps between two falls.
+        /// Steps between two multiplications, at least 1.
         every: u64,
-        /// What the rate is multiplied by.
+        /// Factor of the rate, above 0.
         factor: f64,
     },
-    /// By `factor` over every `every` steps, smoothly.
+    /// Exponential decay by `factor` over `every` steps.
     Exponential {
-        /// Steps over which it falls by the factor.
+        /// Steps over which the rate is multiplied by `factor`, at least 1.
         every: u64,
-        /// What the rate is multiplied by.
+        /// Factor of the rate, above 0.
         factor: f64,
     },
-    /// Along half a cosine to `floor` times the rate, and constant from there on (Loshchilov and Hutter 2017).
+    /// Decay along half a cosine to `floor` times the rate, which is then constant (Loshchilov and Hutter 2017).
     Cosine {
-        /// Steps until the floor.
+        /// Steps until the floor is reached, at least 1.
         steps: u64,
-        /// Share of the rate that is left.
+        /// Share of the rate at the floor, from 0 to 1; 0 by default.
         #[serde(default)]
         floor: f64,
     },
 }
 
-/// A learning rate for each step.
+/// Schedule of the learning rate over the steps of training: a linear warm-up, then a decay.
+///
+/// ```
+/// use nengo_wgpu::train::{Decay, Schedule};
+///
+/// let schedule = Schedule::constant(0.8).decay(Decay::Step { every: 10, factor: 0.5 });
+/// assert_eq!([schedule.at(9), schedule.at(10)], [0.8, 0.4]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Schedule {
-    /// The rate in the beginning, after the warm-up.
+    /// Rate after the warm-up, at least 0.
     pub rate: f32,
-    /// How it falls.
+    /// Decay after the warm-up.
     pub decay: Decay,
-    /// Steps in which the rate rises from zero in a straight line; the decay counts from their end.
+    /// Steps in which the rate rises linearly from zero. Steps of the decay count from their end.
     pub warm_up: u64,
 }
 
 impl Schedule {
-    /// Always the same rate.
+    /// A constant rate, without warm-up.
     pub fn constant(rate: f32) -> Self {
         Self { rate, decay: Decay::Constant, warm_up: 0 }
     }
 
-    /// With a decay.
+    /// Sets the decay.
     pub fn decay(mut self, decay: Decay) -> Self {
         self.decay = decay;
         self
     }
 
-    /// With a warm-up.
+    /// Sets the number of steps of the warm-up.
     pub fn warm_up(mut self, steps: u64) -> Self {
         self.warm_up = steps;
         self
     }
 
-    /// Refuses rates and factors that make no sense.
+    /// Checks the ranges of all numbers.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`].
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |problem: String| Err(Error::invalid("the learning rate's schedule", problem));
         if !(self.rate.is_finite() && self.rate >= 0.0) {
@@ -87,18 +98,20 @@ impl Schedule {
         }
     }
 
-    /// Why its fall is not met in a training of `steps` steps, in a sentence; nothing if it is.
+    /// Warning that the decay has no effect in a training of `steps` steps; `None` if it has.
     pub(crate) fn idle(&self, steps: u64) -> Option<String> {
         let (first, what) = match self.decay {
-            Decay::Step { every, .. } => (self.warm_up.saturating_add(every), "falls for the first time"),
-            Decay::Exponential { .. } | Decay::Cosine { .. } => (self.warm_up, "begins to fall"),
+            Decay::Step { every, .. } => {
+                (self.warm_up.saturating_add(every), "is reduced for the first time")
+            }
+            Decay::Exponential { .. } | Decay::Cosine { .. } => (self.warm_up, "begins to decay"),
             Decay::Constant => return None,
         };
         let why = format!("the rate {what} after step {first}, but the training has {steps} steps");
-        (first >= steps).then(|| format!("the schedule's fall has no effect: {why}"))
+        (first >= steps).then(|| format!("the schedule's decay has no effect: {why}"))
     }
 
-    /// The rate of step `step`, counted from 0.
+    /// Rate of step `step`, counted from 0.
     pub fn at(&self, step: u64) -> f32 {
         let rate = f64::from(self.rate);
         if step < self.warm_up {
@@ -123,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn schedules_go_through_known_points() {
+    fn rates_equal_known_values() {
         let s = Schedule::constant(0.8);
         assert_eq!(s.at(0), 0.8);
         assert_eq!(s.at(u64::MAX), 0.8);
@@ -139,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_that_make_no_sense_are_refused() {
+    fn numbers_out_of_range_are_errors() {
         assert!(Schedule::constant(f32::NAN).check().is_err());
         assert!(Schedule::constant(-1.0).check().is_err());
         assert!(Schedule::constant(1.0).decay(Decay::Step { every: 0, factor: 0.5 }).check().is_err());

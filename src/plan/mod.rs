@@ -1,38 +1,27 @@
-//! Graph → schedule → recording: pure passes on plain data.
+//! The planner: a compiler from a graph to a recording.
 //!
-//! [`simplify`] folds constants and fuses elementwise work, [`stages`] finds what loops in time and what does not,
-//! [`recompute`] and [`order`] keep few values at once, [`abreast`] joins loops that do not wait for each other,
-//! [`totals`] lets loops add up what is summed over time,
-//! [`fuse`] lets loops walk through time inside of a shader, [`mod@record`] places buffers and writes down the dispatches.
+//! A graph of operators goes through the passes of [`pass`], one after the other. They fold, fuse and batch operators, find
+//! what loops in time ([`stages`]) and order it; the last ones place values in buffers and write down the dispatches.
 
-pub mod abreast;
-pub mod carry;
-pub mod cut;
-pub mod fuse;
-mod histories;
-pub mod layout;
-pub mod merge;
-pub mod order;
-mod place;
-pub mod recompute;
-pub mod record;
+pub mod pass;
 pub mod report;
-pub mod simplify;
+mod rolling;
 pub mod stages;
-pub mod totals;
 
 use std::collections::BTreeMap;
 
-pub use carry::Carry;
-pub use record::record;
+pub use pass::state_layout::Carry;
 pub use report::Report;
 pub use stages::Stage;
 
 use crate::engine::{Recording, Target};
 use crate::error::Result;
 use crate::graph::{Graph, Placed, Type, ValueId};
+use crate::plan::pass::Ir;
+use crate::plan::pass::host_call::Cut;
+use crate::plan::pass::record::{Surroundings, record};
 
-/// Where an output of a plan is to be written.
+/// Destination of an output.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Place {
     /// A buffer of its own, to be read back.
@@ -46,16 +35,16 @@ pub enum Place {
     },
 }
 
-/// A value that must be there when the plan has run.
+/// Value that a plan must produce.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Output {
     /// The value.
     pub value: ValueId,
-    /// Where to.
+    /// Its destination.
     pub place: Place,
 }
 
-/// Where parameters lie in the shared buffer of parameters.
+/// Place of a parameter in the shared buffer of parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterPlace {
     /// First float.
@@ -64,16 +53,15 @@ pub struct ParameterPlace {
     pub ty: Type,
 }
 
-/// What is to be planned.
+/// Input of [`plan`].
 pub struct Request<'a> {
     /// The operators.
     pub graph: Graph,
-    /// What must be there in the end.
+    /// Values that the plan must produce.
     pub outputs: Vec<Output>,
-    /// Where the parameters lie, in shared buffer 0.
+    /// Places of the parameters in shared buffer 0.
     pub parameters: &'a [ParameterPlace],
-    /// The shared buffer that carries the states of operators from one replay to the next; without it each replay
-    /// starts anew.
+    /// Shared buffer that carries the states of operators from one replay to the next; `None` starts each replay anew.
     pub carry: Option<(usize, Carry)>,
     /// The device.
     pub target: &'a Target,
@@ -81,50 +69,37 @@ pub struct Request<'a> {
     pub label: &'a str,
 }
 
-/// A recording and where its inputs and outputs lie.
+/// A recording with the places of its inputs and outputs.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// What an engine replays.
+    /// Commands that an engine replays.
     pub recording: Recording,
-    /// The request's outputs, in its order.
+    /// Places of the request's outputs, in its order.
     pub outputs: Vec<Placed>,
-    /// The graph's feeds by number.
+    /// Places of the graph's feeds, by number.
     pub feeds: BTreeMap<usize, Placed>,
-    /// Contents that buffers must have before the first replay, from the place's first element on.
+    /// Contents of buffers before the first replay, from the place's first element on.
     pub constants: Vec<(Placed, Vec<f32>)>,
-    /// What runs in which way, with the user's objects.
+    /// Stages in order.
     pub stages: Vec<Stage>,
-    /// Where the host interrupts the recording.
-    pub cuts: Vec<cut::Cut>,
-    /// For each stage its dispatches; of a loop those of one step.
+    /// Host calls between the commands, in order.
+    pub cuts: Vec<Cut>,
+    /// Dispatches of each stage; of a loop, those of one step.
     pub calls: Vec<usize>,
-    /// For each stage its dispatches of a whole window, if it is a loop that walks through time inside of them; else zero.
+    /// For each stage, dispatches of the whole window if it is a loop that walks through time inside of them; else 0.
     pub fused: Vec<usize>,
-    /// Floats of buffers that each step more takes; memory inside of operators is not counted.
+    /// Floats of buffers that one more step takes, without scratch memory of operators.
     pub floats_per_step: usize,
-    /// The graph after simplification.
+    /// The graph after all passes.
     pub graph: Graph,
 }
 
-/// All passes, one after the other.
+/// The plan of a graph: all passes, then the recording.
 ///
 /// # Errors
 /// A cycle without a delay, or a value that the device cannot bind.
 pub fn plan(request: Request<'_>) -> Result<Plan> {
-    let Request { mut graph, outputs, parameters, carry, target, label } = request;
-    simplify::split_sums(&mut graph);
-    let before = stages::stages(&graph, &outputs)?;
-    let (mut graph, outputs) = simplify::simplify(graph, outputs, &before);
-    let mut stages = stages::stages(&graph, &outputs)?;
-    if recompute::recompute(&mut graph, &outputs, &stages) {
-        simplify::fuse(&mut graph, &outputs, &stages);
-        stages = stages::stages(&graph, &outputs)?;
-    }
-    stages = recompute::sink(&graph, &outputs, stages);
-    if layout::layout(&mut graph, &stages, target) {
-        stages = recompute::sink(&graph, &outputs, stages::stages(&graph, &outputs)?);
-    }
-    let stages = totals::totals(&graph, &outputs, abreast::abreast(&graph, stages), target);
-    let stages = order::order(&graph, &outputs, stages);
-    record(record::Input { graph, outputs, parameters, carry, target, label, stages })
+    let Request { graph, outputs, parameters, carry, target, label } = request;
+    let ir = pass::run(Ir::new(graph, outputs), target)?;
+    record(ir, &Surroundings { parameters, carry, target, label })
 }

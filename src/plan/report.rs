@@ -1,23 +1,23 @@
-//! What a plan does and costs, in the user's terms.
+//! Reports of plans, in the user's terms.
 
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::engine::Command;
-use crate::op::Callback;
 use crate::plan::{Plan, Stage};
 
-/// What a plan does and costs.
+/// Stages of a plan, with their dispatches and memory.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Report {
-    /// What the plan is for.
+    /// Name of the plan.
     pub label: String,
     /// Examples at once.
     pub examples: usize,
     /// Steps of the window.
     pub steps: usize,
-    /// What runs in which way, in order.
+    /// Stages in order.
     pub stages: Vec<StageReport>,
     /// Dispatches of the window that belong to no object: norms and the update of the parameters.
     pub other_dispatches: usize,
@@ -25,7 +25,7 @@ pub struct Report {
     pub dispatches_per_step: usize,
     /// Dispatches of the whole window. Parts of the minibatch that walk through a loop side by side count as one.
     pub dispatches: usize,
-    /// Bytes that each step more takes: inputs, histories of states and values between operators.
+    /// Bytes that one more step takes: inputs, histories of states and values between operators.
     pub bytes_per_step: u64,
     /// Bytes of all buffers of the window; parameters and carried states are not among them.
     pub bytes: u64,
@@ -33,24 +33,26 @@ pub struct Report {
 
 /// A stage of a plan.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct StageReport {
-    /// How it runs.
+    /// Kind of stage.
     pub kind: StageKind,
-    /// It belongs to the gradient. Its loops go from the last step to the first.
+    /// True for a part of the gradient, whose loops go from the last step to the first.
     pub backward: bool,
-    /// The user's objects that its operators belong to.
+    /// Names of the user's objects that its operators belong to.
     pub objects: Vec<String>,
-    /// Its operators.
+    /// Names of its operators.
     pub operators: Vec<&'static str>,
-    /// Most rows that one of its dispatches makes.
+    /// Most rows of one dispatch.
     pub rows: usize,
-    /// Dispatches; of a loop that is dispatched step by step those of one step.
+    /// Dispatches; of a loop that is dispatched step by step, those of one step.
     pub dispatches: usize,
 }
 
-/// How a stage runs.
+/// Kind of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum StageKind {
     /// All steps at once.
     Batched,
@@ -60,7 +62,7 @@ pub enum StageKind {
     Loop,
     /// A loop that walks through time inside of its dispatches, with a tile of examples a workgroup.
     Fused,
-    /// A function of the user's, called on the host.
+    /// A call of a user's function on the host.
     Host,
 }
 
@@ -102,7 +104,7 @@ fn describe(plan: &Plan, at: usize) -> StageReport {
     let rows = nodes.iter().map(|n| plan.graph.ty(n.output).total_rows(plan.graph.dims)).max();
     let backward = nodes.iter().any(|n| n.backward);
     let (kind, rows) = match stage {
-        Stage::Batched(_) if nodes[0].op.downcast::<Callback>().is_some() => (StageKind::Host, rows),
+        Stage::Batched(_) if nodes[0].op.host_call().is_some() => (StageKind::Host, rows),
         Stage::Batched(_) => (StageKind::Batched, rows),
         Stage::Scan(_) => (StageKind::Scan, rows),
         Stage::Loop { .. } if fused > 0 => (StageKind::Fused, Some(plan.graph.dims.batch)),
@@ -154,7 +156,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// A number of bytes as one reads it: `1.50 MiB`.
+/// A number of bytes that prints with a binary unit: `1.50 MiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 

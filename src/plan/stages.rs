@@ -1,4 +1,4 @@
-//! What loops in time and what does not.
+//! Stages: the operators that loop over the steps, and those that do not.
 //!
 //! The strongly connected components of the operators, delaying edges included, say which operators must walk
 //! through time together. All others do the whole window in one go: as one batch if they have no state, else as a
@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::graph::{Extent, Graph, NodeId, ValueId};
 use crate::plan::Output;
 
-/// How a part of the graph runs.
+/// A part of the graph that runs at once.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Stage {
-    /// One operator, all steps at once.
+    /// One operator without a state: all steps at once.
     Batched(NodeId),
     /// One operator with a state: each column of each example walks through time.
     Scan(NodeId),
@@ -21,7 +21,7 @@ pub enum Stage {
     Loop {
         /// The operators.
         nodes: Vec<NodeId>,
-        /// From the last step to the first.
+        /// True if the loop goes from the last step to the first.
         backward: bool,
     },
 }
@@ -76,14 +76,14 @@ fn check_steps(graph: &Graph, nodes: &[NodeId]) -> Result<()> {
     })
 }
 
-/// Which nodes the outputs depend on.
+/// For each operator, true if an output depends on it.
 pub fn live(graph: &Graph, outputs: &[Output]) -> Vec<bool> {
     let mut live = vec![false; graph.nodes.len()];
     outputs.iter().for_each(|o| mark(graph, o.value, &mut live));
     live
 }
 
-/// Adds to the `live` nodes those that a value depends on.
+/// Marks the operators that a value depends on.
 pub fn mark(graph: &Graph, value: ValueId, live: &mut [bool]) {
     let mut stack: Vec<NodeId> = graph.producer(value).into_iter().collect();
     while let Some(node) = stack.pop() {
@@ -91,6 +91,15 @@ pub fn mark(graph: &Graph, value: ValueId, live: &mut [bool]) {
             stack.extend(graph.nodes[node.0].inputs.iter().filter_map(|&v| graph.producer(v)));
         }
     }
+}
+
+/// Number of each operator's stage.
+pub(in crate::plan) fn stage_of(graph: &Graph, stages: &[Stage]) -> Vec<Option<usize>> {
+    let mut of = vec![None; graph.nodes.len()];
+    for (s, stage) in stages.iter().enumerate() {
+        stage.nodes().iter().for_each(|n| of[n.0] = Some(s));
+    }
+    of
 }
 
 /// Strongly connected components in topological order, producers first (Tarjan 1972, without recursion).
@@ -185,7 +194,7 @@ fn step_order(graph: &Graph, nodes: Vec<NodeId>) -> Result<Vec<NodeId>> {
     }
 }
 
-/// Places on a cycle among those that are not done, each behind what it waits for.
+/// A cycle among the operators that are not done, each after the one that it waits for.
 fn cycle(start: usize, done: &[bool], waits: &[BTreeSet<usize>]) -> Vec<usize> {
     let mut path = vec![start];
     let mut seen: HashMap<usize, usize> = HashMap::from([(start, 0)]);
@@ -204,7 +213,7 @@ fn cycle(start: usize, done: &[bool], waits: &[BTreeSet<usize>]) -> Vec<usize> {
     path
 }
 
-/// The objects of operators on a cycle, of which one stands for several operators; the first comes again in the end.
+/// Names of the objects on a cycle, once for neighbouring operators; the first name is also the last.
 fn around(mut objects: Vec<String>) -> Vec<String> {
     objects.dedup();
     if objects.len() > 1 && objects.first() == objects.last() {

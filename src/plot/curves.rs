@@ -1,33 +1,33 @@
-//! Curves of any quantity over another, such as the loss over epochs.
+//! Plots of quantities over another, such as the loss over epochs.
 
 use crate::error::{Error, Result};
 use crate::plot::{Axis, Marks, Panel, Picture, Scale, range};
 
-/// A curve with a name for the legend.
+/// A curve with its name in the legend.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curve {
-    /// Its name.
+    /// Name in the legend.
     pub name: String,
-    /// Pairs of x and y; those that no float32 can hold, such as NaN, are left out.
+    /// Pairs of x and y. Pairs that are not finite or beyond the range of `f32` are left out.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Curves on common axes.
+/// Curves in one panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Curves {
-    /// What the vertical axis shows.
+    /// Label of the vertical axis.
     pub label: String,
-    /// The curves; nothing is drawn of those without points, nor a panel of curves that all have none.
+    /// The curves. Curves without points are left out, and a group without any points gets no panel.
     pub curves: Vec<Curve>,
 }
 
 const HEIGHT: u32 = 320;
-/// With so few points, each is marked: a line of one alone would not be seen, and marks show where epochs are.
-const MOST_DOTS: usize = 40;
+/// Most points of a curve that are marked. A single point would be invisible as a line, and marks show where epochs are.
+const MAX_DOTS: usize = 40;
 
-/// A panel for each group of curves.
+/// Draws a panel for each group of curves.
 ///
-/// A vertical axis is logarithmic where its curves are above zero and span more than a factor of twenty.
+/// A vertical axis is logarithmic if its values are above zero and span more than a factor of twenty.
 ///
 /// # Errors
 /// No points at all.
@@ -59,7 +59,7 @@ fn panel(group: &Curves) -> Option<Panel> {
     };
     let mut panel = Panel::new(x, y, HEIGHT);
     for (colour, curve) in curves.into_iter().enumerate() {
-        if curve.points.len() <= MOST_DOTS {
+        if curve.points.len() <= MAX_DOTS {
             panel = panel.with("", colour, Marks::Dots(curve.points.clone()));
         }
         panel = panel.with(curve.name, colour, Marks::Line(curve.points));

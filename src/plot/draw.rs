@@ -1,42 +1,43 @@
-//! Pictures painted with plotters: what all kinds share, such as axes, colours and letters.
+//! Rendering with plotters, shared by all kinds of pictures: axes, colours and fonts.
 
 use std::sync::OnceLock;
 
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, Ranged, ValueFormatter};
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::plot::{Axis, Marks, Panel, Picture, Scale};
+use crate::plot::{Axis, Marks, Panel, Picture, Scale, Series};
 
-/// Colours that people with any kind of colour vision can tell apart (Okabe and Ito 2008).
+/// Colours that are distinguishable with any kind of colour vision (Okabe and Ito 2008).
 const COLOURS: [RGBColor; 4] =
     [RGBColor(0, 114, 178), RGBColor(213, 94, 0), RGBColor(0, 158, 115), RGBColor(204, 121, 167)];
 const INK: RGBColor = RGBColor(51, 51, 51);
 const PALE: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(225, 225, 225);
-/// Title and remarks.
+/// Height of title and remarks in pixels.
 pub const TITLE_HEIGHT: u32 = 60;
-/// plotters counts in whole pixels: an SVG is drawn on a finer grid, so that lines are smooth.
+/// Subdivision of an SVG's pixels. plotters uses whole pixels; a finer grid keeps lines smooth.
 const FINE: u32 = 8;
-/// What a PNG is enlarged by, for screens of today.
+/// Enlargement of a PNG, for high-resolution screens.
 const SHARP: u32 = 2;
-/// Longer titles and remarks are cut, so that they do not run out of the picture.
-const MOST_CHARS: (usize, usize) = (64, 110);
+/// Longest title and longest remark in characters; longer ones are cut to stay within the picture.
+const MAX_CHARS: (usize, usize) = (64, 110);
 
-/// Letters for machines without fonts (see `font/LICENSE`). An SVG asks its viewer for letters, and is laid out with the
-/// widths of these.
+/// Font for machines without fonts (see `font/LICENSE`). An SVG uses the viewer's font, but is laid out with the widths of
+/// this one.
 static FONT: &[u8] = include_bytes!("font/DejaVuSans-subset.ttf");
 
-/// Gives plotters the letters, which it keeps for the whole process.
+/// Registers the font with plotters, once per process.
 fn load_font() -> Result<(), String> {
     static LOADED: OnceLock<bool> = OnceLock::new();
     let load = || register_font("sans-serif", FontStyle::Normal, FONT).is_ok();
     if *LOADED.get_or_init(load) { Ok(()) } else { Err("the built-in font cannot be read".into()) }
 }
 
-/// The picture as SVG.
+/// Renders the picture as SVG.
 pub fn svg(picture: &Picture) -> Result<String, String> {
     let (width, height) = picture.size();
     let mut svg = String::new();
@@ -46,10 +47,10 @@ pub fn svg(picture: &Picture) -> Result<String, String> {
     Ok(svg.replacen(&size(fine), &size((width, height)), 1))
 }
 
-/// The picture as pixels of three bytes, with its width and height.
+/// Renders the picture as RGB pixels of three bytes; also returns width and height.
 pub fn pixels(picture: &Picture) -> Result<(Vec<u8>, u32, u32), String> {
     let (width, height) = picture.size();
-    // A bound on memory, and less than what PNG viewers take.
+    // Bounds the memory, and stays below the limit of PNG viewers.
     let height = height.checked_mul(SHARP).filter(|h| *h <= 1 << 15).ok_or("it is too tall for a PNG")?;
     let width = width * SHARP;
     let mut pixels = vec![0; 3 * width as usize * height as usize];
@@ -60,7 +61,7 @@ pub fn pixels(picture: &Picture) -> Result<(Vec<u8>, u32, u32), String> {
 
 type Area<DB> = DrawingArea<DB, Shift>;
 
-/// Paints a picture on an area, of pixels or not, that is `k` times as large as its size.
+/// Paints a picture on an area that is `k` times its size; `pixels` is true for raster images.
 fn paint<DB: DrawingBackend>(root: &Area<DB>, picture: &Picture, k: i32, pixels: bool) -> Result<(), String> {
     load_font()?;
     picture.panels.iter().try_for_each(|panel| panel.x.check().and(panel.y.check()))?;
@@ -68,9 +69,9 @@ fn paint<DB: DrawingBackend>(root: &Area<DB>, picture: &Picture, k: i32, pixels:
     let (head, mut rest) = root.split_vertically(TITLE_HEIGHT as i32 * k);
     let middle = |y: i32| (crate::plot::WIDTH as i32 * k / 2, y * k);
     let centred = Pos::new(HPos::Center, VPos::Center);
-    let title = fit(&picture.title, MOST_CHARS.0);
+    let title = fit(&picture.title, MAX_CHARS.0);
     head.draw_text(&title, &font(20 * k, &INK).pos(centred), middle(20)).map_err(text)?;
-    let remarks = fit(&picture.remarks.join("; "), MOST_CHARS.1);
+    let remarks = fit(&picture.remarks.join("; "), MAX_CHARS.1);
     if !remarks.is_empty() {
         head.draw_text(&remarks, &font(13 * k, &PALE).pos(centred), middle(43)).map_err(text)?;
     }
@@ -89,7 +90,7 @@ fn font(size: i32, colour: &RGBColor) -> TextStyle<'static> {
     ("sans-serif", size).into_font().color(colour)
 }
 
-/// One panel with a vertical axis of any kind.
+/// Paints one panel with a vertical axis of any type.
 fn paint_panel<DB: DrawingBackend, Y>(
     area: &Area<DB>,
     panel: &Panel,
@@ -133,45 +134,7 @@ where
         .draw()
         .map_err(text)?;
     for series in &panel.series {
-        let colour = COLOURS[series.colour % COLOURS.len()];
-        let style = colour.stroke_width(2 * line);
-        let drawn = match &series.marks {
-            Marks::Line(points) => {
-                let runs = points.split(|(x, y)| !(x.is_finite() && y.is_finite())).filter(|r| !r.is_empty());
-                if pixels {
-                    // plotters draws the corners of thick lines in pixels as long spikes: piece by piece there are none, and
-                    // a dot on each point rounds the corner.
-                    let pieces = runs.clone().flat_map(|run| run.windows(2));
-                    let pieces = pieces.map(|piece| PathElement::new(piece.to_vec(), style));
-                    chart.draw_series(pieces).map_err(text)?;
-                    let dots = runs.flatten().map(|p| Circle::new(*p, line as i32, colour.filled()));
-                    chart.draw_series(dots)
-                } else {
-                    chart.draw_series(runs.map(|run| PathElement::new(run.to_vec(), style)))
-                }
-            }
-            Marks::Dots(points) => {
-                chart.draw_series(points.iter().map(|p| Circle::new(*p, 3 * k, colour.filled())))
-            }
-            Marks::Ticks { at, length } => {
-                let ends = |(x, y): (f64, f64)| vec![(x, y - length / 2.0), (x, y + length / 2.0)];
-                let thin = colour.stroke_width(line);
-                chart.draw_series(at.iter().map(|p| PathElement::new(ends(*p), thin)))
-            }
-            Marks::Bars(bars) => {
-                let bar = |&(left, right, height): &(f64, f64, f64)| {
-                    let mut bar = Rectangle::new([(left, 0.0), (right, height)], colour.mix(0.7).filled());
-                    bar.set_margin(0, 0, line, 0);
-                    bar
-                };
-                chart.draw_series(bars.iter().map(bar))
-            }
-        };
-        let drawn = drawn.map_err(text)?;
-        if !series.name.is_empty() {
-            let stroke = move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22 * k, y)], style);
-            drawn.label(fit(&series.name, 40)).legend(stroke);
-        }
+        paint_series(&mut chart, series, k, pixels)?;
     }
     if let Some(note) = &panel.note {
         let inside = chart.plotting_area().strip_coord_spec();
@@ -194,7 +157,60 @@ where
     Ok(())
 }
 
-/// Below where all lines rise, else above.
+/// The chart of a panel.
+type Chart<'a, DB, Y> = ChartContext<'a, DB, Cartesian2d<RangedCoordf64, Y>>;
+
+/// Paints the marks of a series, and adds it to the legend if it has a name.
+fn paint_series<DB: DrawingBackend, Y: Ranged<ValueType = f64>>(
+    chart: &mut Chart<'_, DB, Y>,
+    series: &Series,
+    k: i32,
+    pixels: bool,
+) -> Result<(), String> {
+    let line = k as u32;
+    let colour = COLOURS[series.colour % COLOURS.len()];
+    let style = colour.stroke_width(2 * line);
+    let drawn = match &series.marks {
+        Marks::Line(points) => {
+            let runs = points.split(|(x, y)| !(x.is_finite() && y.is_finite())).filter(|r| !r.is_empty());
+            if pixels {
+                // plotters draws the corners of thick lines in pixels as long spikes. Draw each piece separately, and
+                // a dot on each point to round the corner.
+                let pieces = runs.clone().flat_map(|run| run.windows(2));
+                let pieces = pieces.map(|piece| PathElement::new(piece.to_vec(), style));
+                chart.draw_series(pieces).map_err(text)?;
+                let dots = runs.flatten().map(|p| Circle::new(*p, line as i32, colour.filled()));
+                chart.draw_series(dots)
+            } else {
+                chart.draw_series(runs.map(|run| PathElement::new(run.to_vec(), style)))
+            }
+        }
+        Marks::Dots(points) => {
+            chart.draw_series(points.iter().map(|p| Circle::new(*p, 3 * k, colour.filled())))
+        }
+        Marks::Ticks { at, length } => {
+            let ends = |(x, y): (f64, f64)| vec![(x, y - length / 2.0), (x, y + length / 2.0)];
+            let thin = colour.stroke_width(line);
+            chart.draw_series(at.iter().map(|p| PathElement::new(ends(*p), thin)))
+        }
+        Marks::Bars(bars) => {
+            let bar = |&(left, right, height): &(f64, f64, f64)| {
+                let mut bar = Rectangle::new([(left, 0.0), (right, height)], colour.mix(0.7).filled());
+                bar.set_margin(0, 0, line, 0);
+                bar
+            };
+            chart.draw_series(bars.iter().map(bar))
+        }
+    };
+    let drawn = drawn.map_err(text)?;
+    if !series.name.is_empty() {
+        let stroke = move |(x, y): (i32, i32)| PathElement::new(vec![(x, y), (x + 22 * k, y)], style);
+        drawn.label(fit(&series.name, 40)).legend(stroke);
+    }
+    Ok(())
+}
+
+/// Legend position: at the bottom if all lines rise, else at the top.
 fn legend_position(panel: &Panel) -> SeriesLabelPosition {
     let rises = |marks: &Marks| match marks {
         Marks::Line(points) => points.last().map(|p| p.1) >= points.first().map(|p| p.1),
@@ -208,7 +224,7 @@ fn legend_position(panel: &Panel) -> SeriesLabelPosition {
     }
 }
 
-/// What stands at a tick of an axis.
+/// Label of a tick.
 fn label(x: f64, axis: &Axis) -> String {
     match axis.scale {
         Scale::Linear => number(x, axis.high - axis.low),
@@ -218,10 +234,10 @@ fn label(x: f64, axis: &Axis) -> String {
     }
 }
 
-/// A number with up to three digits that matter, or with more if it stands on an axis of so small a `span` (0: none).
+/// Formats a number with up to three significant digits, or more if the axis has a small `span` (0: none).
 pub fn number(x: f64, span: f64) -> String {
     let magnitude = |x: f64| x.abs().log10().floor();
-    // What is left of zero after rounding is zero.
+    // Rounding residues of zero are zero.
     if x == 0.0 || x.abs() < 1e-9 * span {
         return "0".into();
     }
@@ -240,7 +256,7 @@ pub fn number(x: f64, span: f64) -> String {
     if fixed.contains('.') { trimmed(&fixed) } else { fixed }
 }
 
-/// At most `most` characters, without those that files cannot hold.
+/// Cuts to at most `most` characters, and replaces characters that files cannot contain.
 fn fit(text: &str, most: usize) -> String {
     let plain = |c: char| if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) { ' ' } else { c };
     if text.chars().count() <= most {
@@ -265,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_of_a_short_axis_can_be_told_apart() {
+    fn ticks_of_a_short_axis_are_distinct() {
         assert_eq!([10.01, 10.02].map(|x| number(x, 0.05)), ["10.01", "10.02"]);
         assert_eq!([1e6 + 1.0, 1e6 + 2.0].map(|x| number(x, 4.0)), ["1.000001e6", "1.000002e6"]);
         assert_eq!(number(1e-17, 1.0), "0");

@@ -5,12 +5,12 @@ use ndarray::{ArrayView2, Axis as Dimension};
 use crate::error::Result;
 use crate::plot::{Axis, Marks, Panel, Picture, Scale, check, range};
 
-/// How many neurons of a population fire at which rate: `outputs` is steps × neurons, and the rate of a neuron is the
-/// mean of its output over time.
+/// Histogram of the firing rates of a population. `outputs` is steps × neurons, and a neuron's rate is the mean of its output
+/// over time.
 ///
-/// That is in Hz where a spike is `1 / dt`, as Nengo's spikes of amplitude 1 are. Silent neurons, whose output is
-/// always zero, are counted in a remark and not in the bars, and the mean rate that is marked is that of the others.
-/// Neurons with an output that is not finite are counted apart as well.
+/// Rates are in Hz if a spike has height `1 / dt`, as with Nengo's amplitude of 1. Silent neurons (output always zero) are
+/// counted in a remark, not in the bars, and are excluded from the marked mean. Neurons with outputs that are not finite are
+/// counted separately.
 ///
 /// # Errors
 /// No steps, no neurons, or a `dt` in seconds that is not above 0.
@@ -47,7 +47,7 @@ pub fn rates(name: &str, outputs: ArrayView2<'_, f32>, dt: f64) -> Result<Pictur
 fn bars(rates: &[f64], (least, most): (f64, f64)) -> Panel {
     let low = least.min(0.0);
     let high = if most > low { most } else { low + 1.0 };
-    // The square root of the number of values is a common choice.
+    // The square root of the sample size is a common choice.
     let bins = ((rates.len() as f64).sqrt().ceil() as usize).clamp(10, 50);
     let width = (high - low) / bins as f64;
     let mut counts = vec![0_usize; bins];

@@ -1,7 +1,7 @@
-//! Pictures of trainings and runs, as SVG and PNG files.
+//! Plots of trainings and runs, as SVG and PNG files.
 //!
-//! A [`Picture`] is plain data. [`curves`], [`raster`], [`decoded`], [`states`], [`voltages`] and [`rates`] make one from arrays, and
-//! [`Picture::save`] paints it in the format that the file's name asks for.
+//! A [`Picture`] is plain data. [`curves`], [`raster`], [`decoded`], [`states`], [`voltages`] and [`rates`] create one from
+//! arrays, and [`Picture::save`] renders it in the format of the file's extension.
 //!
 //! ```
 //! use ndarray::array;
@@ -35,14 +35,14 @@ pub use traces::{decoded, states, voltages};
 use crate::error::{Error, Result};
 use crate::io::atomic::write_atomic;
 
-/// Panels under each other, with a title.
+/// A title and panels, stacked vertically.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Picture {
-    /// What is shown.
+    /// Title.
     pub title: String,
-    /// Remarks for a smaller line below the title, such as how much of the data is shown.
+    /// Remarks in a smaller line below the title, such as the share of the data that is shown.
     pub remarks: Vec<String>,
-    /// The panels, from above.
+    /// Panels from top to bottom.
     pub panels: Vec<Panel>,
 }
 
@@ -53,91 +53,91 @@ pub struct Panel {
     pub x: Axis,
     /// The vertical axis.
     pub y: Axis,
-    /// What is drawn, the first at the bottom.
+    /// Series; later ones are drawn over earlier ones.
     pub series: Vec<Series>,
-    /// Words in the middle of the panel, where there is nothing to draw.
+    /// Text in the middle of the panel, for panels without data.
     pub note: Option<String>,
-    /// Height in pixels, axis included.
+    /// Height in pixels, including the axis.
     pub height: u32,
 }
 
 /// An axis of a panel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Axis {
-    /// What it shows, with the unit; may be empty.
+    /// Label with the unit; may be empty.
     pub label: String,
-    /// The lower end; above zero on a logarithmic axis.
+    /// Lower end; above zero on a logarithmic axis.
     pub low: f64,
-    /// The upper end, above the lower.
+    /// Upper end, above the lower.
     pub high: f64,
-    /// How values are laid out on it.
+    /// Scale.
     pub scale: Scale,
 }
 
-/// How values are laid out on an axis.
+/// Scale of an axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
-    /// Evenly.
+    /// Linear.
     Linear,
-    /// Evenly, with labels at whole numbers alone.
+    /// Linear, with labels at whole numbers only.
     Whole,
-    /// By their logarithm.
+    /// Logarithmic.
     Log,
 }
 
 /// Marks of one colour.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
-    /// Its name in the legend; without a name it is not there.
+    /// Name in the legend; empty names are left out of it.
     pub name: String,
-    /// Index into the colours, which repeat.
+    /// Index of the colour, modulo the number of colours.
     pub colour: usize,
-    /// The marks.
+    /// Shape of the marks.
     pub marks: Marks,
 }
 
-/// What a series is drawn with. Pairs are x and y in the units of the axes.
+/// Marks of a series. Pairs are x and y in units of the axes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Marks {
     /// A line through points; a point that is not finite leaves a gap.
     Line(Vec<(f64, f64)>),
     /// A dot at each point.
     Dots(Vec<(f64, f64)>),
-    /// An upright stroke at each point.
+    /// A vertical stroke at each point.
     Ticks {
-        /// The middles of the strokes.
+        /// Middles of the strokes.
         at: Vec<(f64, f64)>,
-        /// Their length on the vertical axis.
+        /// Length of a stroke on the vertical axis.
         length: f64,
     },
-    /// Bars on zero: left, right and height.
+    /// Bars standing on zero: left, right and height.
     Bars(Vec<(f64, f64, f64)>),
 }
 
-/// Pixels from side to side; a PNG has twice as many, and twice as many from top to bottom.
+/// Width in pixels. A PNG has twice the pixels in both directions.
 const WIDTH: u32 = 800;
 
 impl Picture {
-    /// With a further remark below the title.
+    /// Adds a remark below the title.
     pub fn remark(mut self, remark: impl Into<String>) -> Self {
         self.remarks.push(remark.into());
         self
     }
 
-    /// Width and height in pixels, as an SVG gives them.
+    /// Width and height in pixels of the SVG.
     pub fn size(&self) -> (u32, u32) {
         (WIDTH, self.panels.iter().fold(draw::TITLE_HEIGHT, |sum, panel| sum.saturating_add(panel.height)))
     }
 
-    /// The text of an SVG file.
+    /// Renders the picture as the text of an SVG file.
     ///
     /// # Errors
-    /// An axis that is empty, not finite, or outside of what float32 can hold.
+    /// An axis that is empty, not finite, or beyond the range of `f32`.
     pub fn svg(&self) -> Result<String> {
         draw::svg(self).map_err(|problem| self.fault(problem))
     }
 
-    /// The bytes of a PNG file, with two pixels for each of an SVG.
+    /// Renders the picture as the bytes of a PNG file, with two pixels per SVG pixel in each direction.
     ///
     /// # Errors
     /// As [`Picture::svg`].
@@ -146,7 +146,7 @@ impl Picture {
         png::encode(&pixels, width, height).map_err(|e| self.fault(e.to_string()))
     }
 
-    /// Writes a file, atomically: SVG or PNG, as the extension of its name says.
+    /// Writes an SVG or PNG file atomically, by its extension.
     ///
     /// # Errors
     /// Another extension, or a file that cannot be written.
@@ -156,7 +156,7 @@ impl Picture {
         let bytes = match extension.as_deref() {
             Some("svg") => self.svg()?.into_bytes(),
             Some("png") => self.png()?,
-            _ => return Err(Error::file(path, "is no name for a picture: it must end in .svg or .png")),
+            _ => return Err(Error::file(path, "is not the name of a picture: it must end in .svg or .png")),
         };
         write_atomic(path, |to| to.write_all(&bytes))
     }
@@ -167,34 +167,34 @@ impl Picture {
 }
 
 impl Axis {
-    /// An axis from `low` to `high` exactly.
+    /// An axis from exactly `low` to `high`.
     fn new(label: impl Into<String>, low: f64, high: f64) -> Self {
         Self { label: label.into(), low, high, scale: Scale::Linear }
     }
 
-    /// An axis with room around all finite values; from -0.5 to 0.5 without any.
+    /// An axis with a margin around all finite values; from -0.5 to 0.5 without any.
     fn around(label: impl Into<String>, values: impl Iterator<Item = f64>) -> Self {
         let (low, high) = range(values).unwrap_or((0.0, 0.0));
         let largest = high.abs().max(low.abs());
-        // Where rounding would show, the values count as one.
-        let even = high - low <= (1e-9 * largest).max(LEAST);
+        // Values that differ only by rounding count as equal.
+        let even = high - low <= (1e-9 * largest).max(SMALLEST);
         let margin = if even { 0.5 * largest.max(1.0) } else { 0.06 * (high - low) };
         Self::new(label, low - margin, high + margin)
     }
 
-    /// Refuses what cannot be drawn.
+    /// Rejects axes that cannot be drawn.
     fn check(&self) -> std::result::Result<(), String> {
         let (low, high) = (self.low, self.high);
         let largest = high.abs().max(low.abs());
         let drawable = match self.scale {
-            Scale::Log => low >= LEAST && high > low && high <= MOST,
-            _ => largest <= MOST && high - low >= (1e-12 * largest).max(LEAST / 10.0),
+            Scale::Log => low >= SMALLEST && high > low && high <= LARGEST,
+            _ => largest <= LARGEST && high - low >= (1e-12 * largest).max(SMALLEST / 10.0),
         };
         let problem = || format!("the axis '{}' from {low} to {high} cannot be drawn", self.label);
         if drawable { Ok(()) } else { Err(problem()) }
     }
 
-    /// Simulated time of so many steps.
+    /// Axis of simulated time over `steps` steps.
     fn time(steps: usize, dt: f64) -> Self {
         Self::new("time (s)", 0.0, steps as f64 * dt)
     }
@@ -211,11 +211,11 @@ impl Panel {
     }
 }
 
-/// All float32 lie within these. plotters looks for the ticks of axes that are much shorter or longer without end.
-const LEAST: f64 = 1e-60;
-const MOST: f64 = 1e60;
+/// Bounds of all `f32` values. plotters does not terminate for the ticks of axes far outside them.
+const SMALLEST: f64 = 1e-60;
+const LARGEST: f64 = 1e60;
 
-/// The least and the greatest finite value.
+/// Smallest and largest finite value.
 fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.filter(|v| v.is_finite()).fold(None, |range, v| match range {
         None => Some((v, v)),
@@ -223,27 +223,27 @@ fn range(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// The time at the end of a step, as Nengo's probes give it.
+/// Time at the end of a step, as Nengo's probes define it.
 fn time(step: usize, dt: f64) -> f64 {
     (step + 1) as f64 * dt
 }
 
-/// Refuses arrays without steps or columns and time steps that are none.
+/// Rejects arrays without steps or columns, and invalid time steps.
 fn check(what: &str, array: ArrayView2<'_, f32>, dt: f64) -> Result<()> {
-    let of = || format!("the picture of '{what}'");
+    let subject = || format!("the picture of '{what}'");
     if array.is_empty() {
         let (steps, columns) = array.dim();
         let problem = format!("there is nothing to draw: the array is {steps} steps × {columns} columns");
-        return Err(Error::invalid(of(), problem));
+        return Err(Error::invalid(subject(), problem));
     }
     let seconds = dt * array.nrows() as f64;
     if !(dt > 0.0 && seconds.is_finite()) {
-        return Err(Error::invalid(of(), format!("dt is {dt} s, but must be above 0 and finite")));
+        return Err(Error::invalid(subject(), format!("dt is {dt} s, but must be above 0 and finite")));
     }
     Ok(())
 }
 
-/// A remark on values that are not drawn, if there are any.
+/// Remark on the number of values that are not finite, if any.
 fn not_finite(count: usize) -> Option<String> {
     match count {
         0 => None,
@@ -252,7 +252,7 @@ fn not_finite(count: usize) -> Option<String> {
     }
 }
 
-/// A remark on what is shown, if that is not all.
+/// Remark on the share that is shown, if it is not all.
 fn shown(shown: usize, all: usize, what: &str) -> Option<String> {
     (shown < all).then(|| format!("the first {shown} of {all} {what}"))
 }

@@ -1,4 +1,4 @@
-//! PNG files, as far as pictures need them: 8 bits for each of red, green and blue, no interlacing.
+//! PNG encoder for pictures: RGB with 8 bits per channel, no interlacing.
 //!
 //! Source: W3C, Portable Network Graphics (PNG) Specification, third edition.
 

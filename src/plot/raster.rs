@@ -1,18 +1,18 @@
-//! Spike rasters: a stroke for each spike, at its time and its neuron.
+//! Spike rasters: a stroke per spike, at its time and neuron.
 
 use ndarray::{ArrayView2, Axis as Dimension};
 
 use crate::error::Result;
 use crate::plot::{Axis, Marks, Panel, Picture, Scale, check, not_finite, shown, time};
 
-/// More strokes than this make files that no viewer likes; fewer neurons are shown then.
-const MOST_SPIKES: usize = 50_000;
+/// Most strokes in a picture; more make files that viewers cannot handle. Fewer neurons are drawn then.
+const MAX_SPIKES: usize = 50_000;
 
-/// The spikes of a population: a stroke at each time and neuron where `outputs` (steps × neurons) is neither 0 nor NaN.
+/// Spike raster of a population: a stroke wherever `outputs` (steps × neurons) is neither 0 nor NaN.
 ///
-/// Neurons are drawn in their order, the first at the bottom, and at most `most` of them, or fewer if the picture would
-/// have more than fifty thousand spikes; a remark tells how many of how many. Step `k` is drawn at `(k + 1) · dt`
-/// seconds. Without a spike the picture says so.
+/// Neurons are drawn in order, the first at the bottom. At most `most` neurons are drawn, or fewer if there would be more than
+/// 50,000 spikes; a remark gives both numbers. Step `k` is drawn at `(k + 1) · dt` seconds. A note marks a raster without
+/// spikes.
 ///
 /// # Errors
 /// No steps, no neurons, or a `dt` in seconds that is not above 0.
@@ -25,7 +25,7 @@ pub fn raster(name: &str, outputs: ArrayView2<'_, f32>, dt: f64, most: usize) ->
         let before = at.len();
         let spikes = column.into_iter().enumerate().filter(|(_, x)| is_spike(**x));
         at.extend(spikes.map(|(step, _)| (time(step, dt), neuron as f64)));
-        if at.len() > MOST_SPIKES && neuron > 0 {
+        if at.len() > MAX_SPIKES && neuron > 0 {
             at.truncate(before);
             break;
         }
@@ -53,12 +53,13 @@ fn is_spike(x: f32) -> bool {
     x != 0.0 && x.is_finite()
 }
 
-/// Whether values (steps × neurons) look like the output of spiking neurons: there are at least two steps, all values
-/// are finite, at least half of them are exactly zero, and the others, of which there is at least one, are above zero
-/// and have the same height (`1 / dt` times an amplitude) to one part in ten thousand.
+/// True if values (steps × neurons) look like the output of spiking neurons.
 ///
-/// Filtered spikes and rates have many heights. A population that never fires cannot be told from any other silent
-/// object and does not look like spikes; a switch that is off for half of the time does.
+/// This requires at least two steps, only finite values, zeros in at least half of them, and at least one other value. The
+/// others must be above zero and of equal height (`1 / dt` times an amplitude) to one part in ten thousand.
+///
+/// Filtered spikes and rates have many heights. A population that never fires is indistinguishable from any other silent
+/// object, so it does not look like spikes; a switch that is off half of the time does.
 pub fn looks_like_spikes(values: ArrayView2<'_, f32>) -> bool {
     let Some(&height) = values.iter().find(|x| **x != 0.0) else { return false };
     let equal = |x: f32| (x - height).abs() <= 1e-4 * height;

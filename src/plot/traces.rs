@@ -1,23 +1,24 @@
-//! Traces over time: what a network decodes beside what it should, and membrane voltages and other states of neurons.
+//! Traces over time: decoded output with its targets, membrane voltages and other neuron states.
 
 use ndarray::{ArrayView1, ArrayView2, Axis as Dimension};
 
 use crate::error::{Error, Result};
 use crate::plot::{Axis, Marks, Panel, Picture, Scale, check, not_finite, range, shown, time};
 
-/// Longer traces are drawn by the least and the greatest value of each stretch, which looks the same.
+/// Most stretches of a trace; longer traces are drawn as the minimum and maximum of each stretch, which looks the same.
 const STRETCHES: usize = 2000;
-/// A run of so few steps is marked step by step.
-const MOST_DOTS: usize = 40;
-/// Dimensions of a single step that are drawn.
-const MOST_BARS: usize = 1000;
+/// Most steps of a run that are marked individually.
+const MAX_DOTS: usize = 40;
+/// Most dimensions of a single step that are drawn.
+const MAX_BARS: usize = 1000;
 
-/// An output over time, one panel a dimension, with the targets behind it where there are any.
+/// Plots an output over time, with one panel per dimension and optional targets behind it.
 ///
-/// `output` and `target` are (steps, dimensions); a target of one row is held for all steps. NaN in a target means no
-/// target, in an output it is a gap and counted in a remark. At most `most` panels are drawn; a remark tells how many of
-/// how many. Step `k` is drawn at `(k + 1) · dt` seconds. A single step has no time to be drawn over: its values are bars
-/// side by side, a thousand at most, and its targets dots.
+/// `output` and `target` are (steps, dimensions); a target with one row holds for all steps. NaN in a target means no
+/// target; NaN in an output leaves a gap and is counted in a remark. At most `most` panels are drawn; a remark gives both
+/// numbers. Step `k` is drawn at `(k + 1) · dt` seconds.
+///
+/// The values of a single step are drawn as bars side by side, at most 1000, and its targets as dots.
 ///
 /// # Errors
 /// No steps, no dimensions, a `dt` in seconds that is not above 0, or a target of another shape.
@@ -69,11 +70,11 @@ pub fn decoded(
         for (series, colour, values) in [("target", 1, target), ("output", 0, Some(output))] {
             let Some(values) = values else { continue };
             let points = points(values, dt, 0.0);
-            if steps <= MOST_DOTS {
+            if steps <= MAX_DOTS {
                 let finite = points.iter().copied().filter(|p| p.1.is_finite()).collect();
                 panel = panel.with("", colour, Marks::Dots(finite));
             }
-            // One legend is enough.
+            // One legend suffices.
             let series = if alone || dimension > 0 { "" } else { series };
             panel = panel.with(series, colour, Marks::Line(points));
         }
@@ -85,9 +86,9 @@ pub fn decoded(
     Ok(picture)
 }
 
-/// The values of a single step over their dimensions.
+/// Plots the values of a single step over their dimensions.
 fn one_step(name: &str, output: ArrayView1<'_, f32>, target: Option<ArrayView1<'_, f32>>) -> Picture {
-    let drawn = output.len().min(MOST_BARS);
+    let drawn = output.len().min(MAX_BARS);
     let points = |values: ArrayView1<'_, f32>| -> Vec<(f64, f64)> {
         let all = values.iter().take(drawn).enumerate().map(|(i, x)| (i as f64, f64::from(*x)));
         all.filter(|p| p.1.is_finite()).collect()
@@ -112,7 +113,7 @@ fn one_step(name: &str, output: ArrayView1<'_, f32>, target: Option<ArrayView1<'
     picture
 }
 
-/// Membrane voltages (steps × neurons), as [`states`] draws them.
+/// Plots membrane voltages (steps × neurons), as [`states`] does.
 ///
 /// # Errors
 /// As [`states`].
@@ -120,11 +121,11 @@ pub fn voltages(name: &str, voltages: ArrayView2<'_, f32>, dt: f64, most: usize)
     states(name, "voltage", voltages, dt, most)
 }
 
-/// A state of neurons, by its name, (steps × neurons) over each other, the first neuron's at the bottom, each from its own
-/// zero line.
+/// Plots a neuron state (steps × neurons), named `state`. Neurons are stacked, the first at the bottom, each with its own zero
+/// line.
 ///
-/// The lines are as far apart as the largest swing of a neuron, rounded up. At most `most` neurons are drawn; a remark tells how
-/// many of how many.
+/// The lines are separated by the largest swing of a neuron, rounded up. At most `most` neurons are drawn; a remark gives both
+/// numbers.
 ///
 /// # Errors
 /// No steps, no neurons, or a `dt` in seconds that is not above 0.
@@ -134,7 +135,7 @@ pub fn states(name: &str, state: &str, values: ArrayView2<'_, f32>, dt: f64, mos
     let drawn = neurons.min(most.max(1));
     let columns = || values.axis_iter(Dimension(1)).take(drawn);
     let ranges = columns().filter_map(|v| range(v.iter().map(|x| f64::from(*x))));
-    // Zero belongs to each neuron's swing, so that its line does not cross the next one's.
+    // Each swing includes zero, so that a trace does not cross the next zero line.
     let swing = ranges.map(|(low, high)| high.max(0.0) - low.min(0.0)).fold(0.0, f64::max);
     let apart = if swing > 0.0 { round_up(swing) } else { 1.0 };
     let lines: Vec<Vec<(f64, f64)>> =
@@ -159,13 +160,13 @@ pub fn states(name: &str, state: &str, values: ArrayView2<'_, f32>, dt: f64, mos
     Ok(picture)
 }
 
-/// Up to the next multiple of half its power of ten.
+/// Rounds up to a multiple of half the number's power of ten.
 fn round_up(x: f64) -> f64 {
     let half = 10.0_f64.powf(x.log10().floor()) / 2.0;
     (x / half).ceil() * half
 }
 
-/// Pairs of time and value + `offset`, in the order of time; long traces as the least and the greatest of each stretch.
+/// Pairs of time and value + `offset`; long traces are reduced to the minimum and maximum of each stretch, in order of time.
 fn points(values: ArrayView1<'_, f32>, dt: f64, offset: f64) -> Vec<(f64, f64)> {
     let all = || values.iter().enumerate().map(|(step, x)| (time(step, dt), f64::from(*x) + offset));
     if values.len() <= 2 * STRETCHES {

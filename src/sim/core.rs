@@ -1,4 +1,4 @@
-//! What a simulator has: a network on a device, its shared buffers, programs, states and time.
+//! Core of a simulator: a network on a device, with its shared buffers, programs, states and time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::sim::program::{HostFunctions, LoadedProgram, PlanKey};
 use crate::sim::shared::SharedBuffers;
 use crate::sim::states::{StateKey, States};
 
-/// A network on a device, and what it has run.
+/// A network on a device, with the state of its runs.
 pub(crate) struct Core {
     pub network: Network,
     pub device: Device,
@@ -23,38 +23,39 @@ pub(crate) struct Core {
     pub shared: SharedBuffers,
     pub minibatch: usize,
     pub dt: f64,
-    /// The seed that it was made with, and the one that it goes on with, which a checkpoint may bring.
+    /// Seed of the options, restored by a reset.
     own_seed: u64,
+    /// Seed in use; a loaded checkpoint replaces it.
     pub seed: u64,
-    /// The processes that are functions of time, by the node's name.
+    /// Processes that are functions of time, by the node's name.
     pub processes: HashMap<String, TimeFunction>,
     pub steps_done: u64,
-    /// By who carries them, and how many floats they are.
+    /// States on the device, by key and number of floats.
     pub states: BTreeMap<(StateKey, usize), States>,
-    /// The functions of callbacks, with what they keep, by who carries them.
+    /// Host functions of callbacks, with their own states.
     pub kept: BTreeMap<StateKey, HostFunctions>,
     pub plans: LruCache<PlanKey, Arc<LoadedProgram>>,
-    /// Steps of the windows of runs that begin as long as their key says.
+    /// Steps of the window that was planned, by the wanted window.
     pub windows: LruCache<PlanKey, usize>,
     pub keep_history: bool,
-    /// Most steps of a window, if the user says so.
+    /// Most steps of a window, if the user has set a limit.
     pub window_limit: Option<usize>,
-    /// Most steps of a window for its next_window_length, by the key of runs of its kind with no steps.
+    /// Most steps of the next window from measured times, by the key of its kind of run with 0 steps.
     pub window_lengths: LruCache<PlanKey, usize>,
-    /// Whether each step of a run is dispatched on its own.
+    /// True if the network has a loop whose steps are dispatched one by one.
     pub loops: bool,
-    /// Callbacks because of which runs go one step at a time.
+    /// Callbacks on a cycle, which limit runs to one step at a time.
     pub step_by_step: Vec<String>,
 }
 
-/// How a simulator is made.
+/// Options for [`Simulator::with`](crate::Simulator::with).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// Examples at once.
+    /// Number of examples in a minibatch, at least 1; 1 by default.
     pub minibatch: usize,
-    /// Length of a time step in seconds.
+    /// Length of a time step in seconds, above 0; 0.001 by default.
     pub dt: f64,
-    /// Seed of the random numbers of training and of where parameters start; the network's if not given.
+    /// Seed of initial parameters, processes, shuffling and dropout; the network's seed if `None`, the default.
     pub seed: Option<u64>,
 }
 
@@ -64,7 +65,7 @@ impl Default for Options {
     }
 }
 
-/// Refuses time steps of no length.
+/// Returns an error unless `dt` is finite and above 0.
 pub(crate) fn check_dt(dt: f64) -> Result<()> {
     if dt.is_finite() && dt > 0.0 {
         return Ok(());
@@ -73,7 +74,7 @@ pub(crate) fn check_dt(dt: f64) -> Result<()> {
 }
 
 impl Core {
-    /// With its parameters at their start.
+    /// Solves for decoders and sets parameters to their initial values.
     pub fn new(network: &Network, device: &Device, options: Options) -> Result<Self> {
         let mut core = Self::on(device.engine(), network, device, options)?;
         core.network.solve()?;
@@ -81,7 +82,7 @@ impl Core {
         Ok(core)
     }
 
-    /// Without a device: it can plan, and nothing else.
+    /// Without a device, for plans only.
     pub fn planner(network: &Network, device: &Device, options: Options) -> Result<Self> {
         Self::on(Box::new(DryEngine::default()), network, device, options)
     }
@@ -92,7 +93,7 @@ impl Core {
             return Err(Error::invalid("minibatch", "it is 0, but must be at least 1"));
         }
         check_dt(dt)?;
-        // Also where nothing is large enough for it to matter.
+        // An invalid environment variable is an error also where no object is large.
         allowance::from_environment()?;
         for object in &network.objects {
             let size = object.size_in.max(object.size_out);
@@ -133,7 +134,7 @@ impl Core {
         self.steps_done as f64 * self.dt
     }
 
-    /// Parameters, states and time as they were when it was made; programs and states are freed.
+    /// Resets parameters, states, seed and time. Programs and states are freed.
     pub fn reset(&mut self) -> Result<()> {
         self.steps_done = 0;
         self.kept.clear();
@@ -143,9 +144,23 @@ impl Core {
         self.initial_parameters()
     }
 
-    /// States and time as they were in the beginning.
+    /// Resets states and time.
     pub fn soft_reset(&mut self) -> Result<()> {
         self.steps_done = 0;
         self.reset_states(StateKey::Run)
+    }
+
+    /// Warnings about the network and its runs, one sentence each.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let warning = |what: &String| {
+            format!(
+                "{what} is called on the host, and its output comes back to its input: the network runs one step at a \
+                 time, since the host must be called at each"
+            )
+        };
+        let mut warnings = self.network.warnings();
+        warnings.extend(self.network.rate_warnings(self.dt));
+        warnings.extend(self.step_by_step.iter().map(warning));
+        warnings
     }
 }

@@ -1,4 +1,4 @@
-//! Data for runs: arrays for input nodes and probes, and their way into the rows of a feed.
+//! Data for runs: arrays for input nodes and probes, and their copies into the rows of a feed.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,13 @@ use ndarray::{Array2, Array3, ArrayView3, Axis};
 use crate::error::{Error, Result};
 use crate::graph::Dims;
 
-/// Values for each example: one row that is held for the run, or a row for each step.
+/// Values for each example: one row that is held during the run, or a row for each step. Converted from [`Array2`] or
+/// [`Array3`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Signal {
-    /// (batch, size)
+    /// One row for each example, as (batch, size).
     Held(Array2<f32>),
-    /// (batch, n_steps, size)
+    /// A row for each example and step, as (batch, n_steps, size).
     Steps(Array3<f32>),
 }
 
@@ -37,7 +38,7 @@ impl Signal {
         }
     }
 
-    /// Number of steps, where there is a row for each.
+    /// Number of steps; `None` if held.
     pub fn steps(&self) -> Option<usize> {
         match self {
             Signal::Held(_) => None,
@@ -45,7 +46,7 @@ impl Signal {
         }
     }
 
-    /// Values of a row.
+    /// Number of values in a row.
     pub fn size(&self) -> usize {
         match self {
             Signal::Held(a) => a.ncols(),
@@ -60,14 +61,14 @@ impl Signal {
         }
     }
 
-    /// Refuses other sizes than `size`, and infinities and NaN (in targets NaN means: does not count). Tells whether all numbers
-    /// are finite.
+    /// Returns an error for rows of another size than `size`, and for values that are not finite; NaN passes with
+    /// `nan_allowed`. Returns true if all values are finite.
     pub(crate) fn check(&self, what: &str, size: usize, nan_allowed: bool) -> Result<bool> {
         if self.size() != size {
             let data = format!("the data for {what}");
             return Err(Error::shape(data, self.shape(), what, format!("{size} dimensions")));
         }
-        // All bits of the exponent are set in what is not finite: a sum over them all has no branch.
+        // All bits of the exponent are set in values that are not finite. The fold has no branch.
         let finite = |all: &[f32]| all.iter().fold(true, |ok, x| ok & (x.to_bits() << 1 < 0xff << 24));
         let slice = match self {
             Signal::Held(a) => a.as_slice(),
@@ -102,7 +103,7 @@ impl Signal {
         }
     }
 
-    /// Writes rows of a feed: of the examples `batch`, the steps from `first` on; row `t * batch + b`.
+    /// Copies the steps from `first` of the examples `batch` to a feed; step t of example b is row `t * batch + b`.
     pub(crate) fn gather(&self, batch: &[usize], first: usize, dims: Dims, to: &mut [f32]) {
         let size = self.size();
         match self {
@@ -113,7 +114,7 @@ impl Signal {
             }
             Signal::Steps(a) if a.is_standard_layout() && size > 0 => {
                 let (data, all) = (a.as_slice().unwrap_or_default(), a.dim().1);
-                // A page of each example after the other, since a processor follows few examples at once.
+                // One page of each example at a time, since a processor prefetches few streams at once.
                 let some = PAGE.div_ceil(size);
                 for t in (0..dims.steps).step_by(some) {
                     for (b, &example) in batch.iter().enumerate().take(dims.batch) {
@@ -133,7 +134,7 @@ impl Signal {
         }
     }
 
-    /// The given examples alone.
+    /// A copy of the given examples, in this order.
     pub fn select(&self, examples: &[usize]) -> Self {
         match self {
             Signal::Held(a) => Signal::Held(a.select(Axis(0), examples)),
@@ -142,7 +143,7 @@ impl Signal {
     }
 }
 
-/// Floats that are copied of an example before those of the next one.
+/// Floats of an example that are copied at a time.
 const PAGE: usize = 1024;
 
 fn copy_row(to: &mut [f32], row: ndarray::ArrayView1<'_, f32>) {
@@ -152,58 +153,60 @@ fn copy_row(to: &mut [f32], row: ndarray::ArrayView1<'_, f32>) {
     }
 }
 
-/// Signals by the name of a node (inputs) or a probe (targets).
+/// Signals by the name of an input node (inputs) or a probe (targets). All have the same number of examples.
+///
+/// A target of NaN does not count in losses and metrics.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Data {
     pub(crate) signals: BTreeMap<String, Signal>,
 }
 
 impl Data {
-    /// No signals.
+    /// Data without signals.
     pub const fn new() -> Self {
         Self { signals: BTreeMap::new() }
     }
 
-    /// With a signal for the node or probe `name`.
+    /// Adds or replaces the signal of the node or probe `name`.
     pub fn with(mut self, name: &str, signal: impl Into<Signal>) -> Self {
         self.signals.insert(name.to_string(), signal.into());
         self
     }
 
-    /// The signal of a name.
+    /// Signal of the node or probe `name`.
     pub fn get(&self, name: &str) -> Option<&Signal> {
         self.signals.get(name)
     }
 
-    /// Number of examples, if all signals agree on it; nothing without signals.
+    /// Number of examples; `None` without signals.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both names.
+    /// [`Error::Shape`] with the names of two signals whose numbers differ.
     pub fn examples(&self) -> Result<Option<usize>> {
         agree(all_signals(&[self]), "examples", |s| Some(s.examples()))
     }
 
-    /// Number of steps, if all signals that have steps agree on it.
+    /// Number of steps; `None` if all signals are held.
     ///
     /// # Errors
-    /// [`Error::Shape`] with both names.
+    /// [`Error::Shape`] with the names of two signals whose numbers differ.
     pub fn steps(&self) -> Result<Option<usize>> {
         agree(all_signals(&[self]), "steps", Signal::steps)
     }
 
-    /// The given examples alone.
+    /// A copy of the given examples, in this order.
     pub fn select(&self, examples: &[usize]) -> Self {
         Self { signals: self.signals.iter().map(|(n, s)| (n.clone(), s.select(examples))).collect() }
     }
 }
 
-/// The signals of several data, with their names.
+/// Names and signals of several data.
 pub(crate) fn all_signals<'a>(data: &[&'a Data]) -> impl Iterator<Item = (&'a str, &'a Signal)> + use<'a> {
     let all: Vec<_> = data.iter().flat_map(|d| &d.signals).map(|(n, s)| (n.as_str(), s)).collect();
     all.into_iter()
 }
 
-/// What all signals agree on, of those that have it.
+/// The count that all signals with one have in common, such as their number of examples.
 pub(crate) fn agree<'a>(
     signals: impl Iterator<Item = (&'a str, &'a Signal)>,
     what: &str,
@@ -223,7 +226,7 @@ pub(crate) fn agree<'a>(
     Ok(first.map(|(_, n)| n))
 }
 
-/// WindowInput `t * batch + b` as (batch, steps, size).
+/// Rows `t * batch + b` as (batch, steps, size).
 pub(crate) fn by_example(rows: &[f32], dims: Dims, size: usize) -> Array3<f32> {
     let view = ArrayView3::from_shape((dims.steps, dims.batch, size), rows);
     view.map(|v| v.permuted_axes([1, 0, 2]).as_standard_layout().into_owned()).unwrap_or_default()

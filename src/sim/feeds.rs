@@ -1,30 +1,28 @@
-//! What goes into a program and comes out of it: data, what nodes give by themselves, and what probes recorded.
-
-use ndarray::Array3;
+//! Feeds of a program: data, targets, and values of nodes that have no inputs.
 
 use crate::builder::Feed;
-use crate::engine::{BufferId, BufferRef};
+use crate::engine::BufferId;
 use crate::error::{Error, Result, guarded};
-use crate::graph::{Dims, Extent};
+use crate::graph::Dims;
 use crate::network::{Kind, Node, Object, ObjectId, ProbeId};
 use crate::sim::core::Core;
-use crate::sim::data::{Data, by_example};
+use crate::sim::data::{Data, Signal};
 use crate::sim::processes::clock;
 use crate::sim::program::LoadedProgram;
 use crate::sim::targets::{counted, targets_of};
 use crate::sim::window_input::WindowInput;
 
 impl Core {
-    /// The input nodes of which `data` holds one row an example.
+    /// Input nodes with held signals in `data`.
     pub(crate) fn held_inputs(&self, data: &Data) -> Vec<ObjectId> {
-        let held = |(name, signal): (&String, &crate::sim::Signal)| match signal.steps() {
+        let held = |(name, signal): (&String, &Signal)| match signal.steps() {
             None => self.network.find(name).ok(),
             Some(_) => None,
         };
         data.signals.iter().filter_map(held).collect()
     }
 
-    /// Refuses data that do not fit the network's input nodes.
+    /// Returns an error for data that do not match the network's input nodes.
     pub(crate) fn check_inputs(&self, data: &Data) -> Result<()> {
         for (name, signal) in &data.signals {
             let object = self.network.object(self.network.find(name)?)?;
@@ -46,11 +44,11 @@ impl Core {
         Ok(())
     }
 
-    /// Fills the feeds of a program.
-    pub(crate) fn upload(&mut self, loaded: &LoadedProgram, from: &WindowInput<'_>) -> Result<()> {
+    /// Writes the feeds of a program.
+    pub(crate) fn upload(&mut self, loaded: &LoadedProgram, input: &WindowInput<'_>) -> Result<()> {
         let dims = loaded.dims;
         let &WindowInput { inputs, targets, batch, first, data_first, run, share, ends, training_step } =
-            from;
+            input;
         for &(feed, buffer, ty) in &loaded.feeds {
             let len = ty.elements(dims);
             match feed {
@@ -107,8 +105,8 @@ impl Core {
                         *to = f32::from(done.is_multiple_of(every));
                     }
                 })?,
-                Feed::Counted(of) => {
-                    let (_, factor) = counted(self, of, from)?;
+                Feed::Counted(key) => {
+                    let (_, factor) = counted(self, key, input)?;
                     self.engine.write(buffer, 0, &[factor as f32])?;
                 }
             }
@@ -116,7 +114,7 @@ impl Core {
         Ok(())
     }
 
-    /// What a node gives by itself: constants, arrays, functions of time and processes.
+    /// Writes the values of a node without inputs: a constant, an array, a function of time or a process.
     fn upload_node(
         &mut self,
         object: &Object,
@@ -172,48 +170,5 @@ impl Core {
             }
             _ => Ok(()),
         }
-    }
-
-    /// A probe's rows in a window that started at step `first`, as (batch, rows, size), without history the last of them
-    /// alone; of a parameter as (1, 1, size).
-    pub(crate) fn read_output(
-        &mut self,
-        probe: usize,
-        loaded: &LoadedProgram,
-        first: u64,
-    ) -> Result<Array3<f32>> {
-        let placed = &loaded.outputs[probe];
-        let id = match placed.binding.buffer {
-            BufferRef::Local(i) => loaded.program.locals[i],
-            BufferRef::Shared(i) => self.shared.at(i),
-        };
-        let (ty, Dims { batch, steps }) = (placed.ty, loaded.dims);
-        let (every, of_parameter) = (self.sample_every(ProbeId(probe)), self.of_parameter(ProbeId(probe)));
-        let rows = ((first + steps as u64) / every as u64 - first / every as u64) as usize;
-        let kept = if self.keep_history { rows } else { rows.min(1) };
-        let in_time =
-            ty.extent == Extent::Sequence || (every > 1 && ty.rows == batch * steps.div_ceil(every));
-        let mut start = placed.binding.offset + placed.start;
-        let dims = Dims { batch, steps: kept };
-        if in_time && !of_parameter {
-            start += (rows - kept) * batch * ty.cols;
-            let len = kept * batch * ty.cols;
-            let values = if len == 0 { Vec::new() } else { self.engine.read(id, start, len)? };
-            return Ok(by_example(&values, dims, ty.cols));
-        }
-        let values = self.engine.read(id, start, ty.elements(dims))?;
-        let shape = match ty.extent {
-            Extent::Fixed if of_parameter => (1, 1, values.len()),
-            Extent::Fixed | Extent::Sequence => (1, 1, ty.cols),
-            Extent::Example => (batch, 1, ty.cols),
-        };
-        let wrong =
-            |problem: String| Error::invalid(format!("probe '{}'", self.network.probes[probe].name), problem);
-        let shaped = Array3::from_shape_vec(shape, values).map_err(|e| wrong(e.to_string()))?;
-        if of_parameter {
-            return Ok(shaped);
-        }
-        let full = shaped.broadcast((batch, kept, ty.cols)).map(|v| v.to_owned());
-        full.ok_or_else(|| wrong("its values cannot be repeated".into()))
     }
 }

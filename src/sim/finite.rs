@@ -1,4 +1,4 @@
-//! Runs whose results are not finite numbers: refused, with the first step after which a state is none.
+//! Errors for outputs and states that are not finite, with the first step at which a state is not.
 
 use ndarray::{Array3, Axis};
 
@@ -7,34 +7,34 @@ use crate::graph::Dims;
 use crate::network::ProbeId;
 use crate::sim::core::Core;
 use crate::sim::program::PlanKey;
-use crate::sim::states::{NonFiniteState, StateKey, Values};
+use crate::sim::states::{NonFiniteState, StateKey, StateValues};
 use crate::sim::stream::Run;
 
-/// After so many steps of a run, at the end of a window, its states are looked at.
+/// Steps between two checks of the states, at the ends of windows.
 const CHECK_INTERVAL: usize = 1024;
 
-/// Where a state may come from that is not finite, if its step is known.
+/// Possible causes of a state that is not finite, if its step is known.
 const FROM: &str = "that step's inputs, a function of a connection or the parameters";
 
-/// The states of a run when they were last seen to be finite.
+/// The last states of a run that were checked and finite.
 pub(crate) struct LastFiniteState {
     /// Step of the run.
     done: usize,
-    /// Nothing for those that the run starts from, where that is their start.
-    values: Option<Values>,
+    /// `None` for initial states.
+    values: Option<StateValues>,
 }
 
 impl LastFiniteState {
-    /// Whether it is time to look again, `done` steps into a run.
+    /// True if the next check is due, `done` steps into a run.
     pub fn is_old(&self, run: &Run<'_>, done: usize) -> bool {
         done == run.n_steps || done >= self.done + CHECK_INTERVAL
     }
 }
 
 impl Core {
-    /// The states at the start of a run. One that does not go on from another's need not be read, nor one of a single step,
-    /// which is told anyway.
-    pub(crate) fn good(&mut self, run: &Run<'_>) -> Result<LastFiniteState> {
+    /// The states at the start of a run. They are not read for runs from the initial states, nor for runs of one step, whose
+    /// step is known.
+    pub(crate) fn starting_states(&mut self, run: &Run<'_>) -> Result<LastFiniteState> {
         let reads = run.states == StateKey::Run && run.n_steps > 1;
         Ok(LastFiniteState {
             done: 0,
@@ -42,8 +42,8 @@ impl Core {
         })
     }
 
-    /// Refuses states that are not finite `done` steps into a run that began at step `start`, which no probe may show: a
-    /// neuron whose current is NaN is silent, as if all were well.
+    /// Returns an error for states that are not finite, `done` steps into a run from step `start`. Probes need not show them: a
+    /// neuron with a current of NaN is silent.
     pub(crate) fn check_states(
         &mut self,
         run: &Run<'_>,
@@ -58,17 +58,18 @@ impl Core {
         };
         let (steps, end) = (done - good.done, start + done as u64);
         let from = format!("it comes from {FROM}");
-        let (NonFiniteState { what, value, place }, step, from) =
-            match self.first_nonfinite_step(run, good, start, done)? {
-                Some((step, first)) => (first, step, from),
-                None if steps == 1 => (bad, end - 1, from),
-                None => (bad, end - 1, format!("it became so within {steps} steps, from what comes in")),
-            };
+        let (NonFiniteState { what, value, place }, step, from) = match self
+            .first_nonfinite_step(run, good, start, done)?
+        {
+            Some((step, first)) => (first, step, from),
+            None if steps == 1 => (bad, end - 1, from),
+            None => (bad, end - 1, format!("it became so within {steps} steps; it comes from the inputs")),
+        };
         Err(Error::NotFinite { what, value, step, hint: format!("at {place}; {from}") })
     }
 
-    /// Refuses what a window has recorded if it is not finite, with the state that is not. The window ends `done` steps into
-    /// a run that began at step `start`.
+    /// Returns an error for outputs of a window that are not finite, with a state that is not. The window ends `done` steps into
+    /// a run from step `start`.
     pub(crate) fn check_outputs(
         &mut self,
         outputs: &[Array3<f32>],
@@ -87,11 +88,11 @@ impl Core {
                     Some((step, first)) => format!("{first}, since step {step}"),
                     None => format!("{state}, after {after} time steps"),
                 },
-                None => format!("no state is, so it comes from {FROM}"),
+                None => format!("all states are finite, so it comes from {FROM}"),
             };
             let later = (output.len_of(Axis(1)) - 1 - t) as u64;
             let every = self.sample_every(ProbeId(probe)) as u64;
-            let step = match self.of_parameter(ProbeId(probe)) {
+            let step = match self.is_of_parameter(ProbeId(probe)) {
                 true => after - 1,
                 false => (after / every - later) * every - 1,
             };
@@ -100,8 +101,8 @@ impl Core {
         Ok(())
     }
 
-    /// The first step after which a state is not finite, and that state, found by going again one step at a time from where
-    /// all were finite. The simulator stands where it stood.
+    /// The first step after which a state is not finite, and that state. The steps since the last finite states are run again
+    /// one by one; the current states are restored afterwards.
     fn first_nonfinite_step(
         &mut self,
         run: &Run<'_>,
@@ -115,7 +116,7 @@ impl Core {
         let dims = Dims { batch: run.batch.len(), steps: 1 };
         let key = PlanKey { dims, held: run.held.to_vec(), states: run.states };
         let loaded = self.forward(&key)?;
-        // Callbacks are called once a step, and may remember it.
+        // Host callbacks may have states of their own, and must not be called twice for a step.
         if !loaded.calls.is_empty() {
             return Ok(None);
         }
@@ -127,7 +128,7 @@ impl Core {
             }
             for data_first in good.done..done {
                 let first = start + data_first as u64;
-                self.upload(&loaded, &run.rows(first, data_first))?;
+                self.upload(&loaded, &run.input(first, data_first))?;
                 self.engine.submit(&[&loaded.program], None)?;
                 if let Some(state) = self.nonfinite_state(run.states)? {
                     return Ok(Some((first, state)));

@@ -1,10 +1,10 @@
-//! Nodes, and functions of connections, that compute on the host: their programs in parts, and what is called between the parts.
+//! Host callbacks: programs in parts, and calls of host functions between the parts.
 
 use crate::engine::{BufferId, BufferRef, Program};
 use crate::error::{Error, Result, guarded};
 use crate::graph::{Dims, Graph, Placed};
 use crate::op::Callback;
-use crate::plan::cut::parts;
+use crate::plan::pass::host_call::parts;
 use crate::plan::{Plan, Stage};
 use crate::sim::core::Core;
 use crate::sim::program::{Call, LoadedProgram};
@@ -12,21 +12,8 @@ use crate::sim::states::StateKey;
 use crate::sim::window_input::WindowInput;
 
 impl Core {
-    /// What a user should know about how this network was understood and runs, in sentences.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        let warning = |what: &String| {
-            format!(
-                "{what} is called on the host, and its output comes back to its input: the network runs one step at a \
-                 time, since the host must be asked at each"
-            )
-        };
-        let mut warnings = self.network.warnings();
-        warnings.extend(self.network.rate_warnings(self.dt));
-        warnings.extend(self.step_by_step.iter().map(warning));
-        warnings
-    }
-
-    /// Loads a plan; where the host interrupts it, as programs that share their buffers.
+    /// Loads a plan, cut at host callbacks into programs that share their buffers. Gives the first program, and a call for each
+    /// cut.
     pub(crate) fn load_parts(&mut self, plan: &Plan) -> Result<(Program, Vec<Call>)> {
         if plan.cuts.is_empty() {
             return Ok((self.engine.load(&plan.recording, self.shared.all())?, Vec::new()));
@@ -65,45 +52,45 @@ impl Core {
         Ok((first.ok_or_else(missing)?, calls.collect()))
     }
 
-    /// Submits `before`, a loaded program and `after`; the host is called where the program is cut, with the functions of the
-    /// examples whose states are those of `key`.
+    /// Submits `before`, a loaded program and `after`, and calls the host functions of `key` where the program is cut. The
+    /// last submission reads `report` (buffer and floats) back.
     pub(crate) fn submit_with_calls(
         &mut self,
         before: &[&Program],
         loaded: &LoadedProgram,
         after: &[&Program],
         report: Option<(BufferId, usize)>,
-        (key, rows): (StateKey, &WindowInput<'_>),
+        (key, input): (StateKey, &WindowInput<'_>),
     ) -> Result<()> {
         let mut queue: Vec<&Program> = before.to_vec();
         queue.push(&loaded.program);
         for call in &loaded.calls {
             self.engine.submit(&queue, None)?;
-            self.call(call, loaded.dims, key, rows)?;
+            self.call(call, loaded.dims, key, input)?;
             queue = vec![&call.then];
         }
         queue.extend(after);
         self.engine.submit(&queue, report)
     }
 
-    /// Reads the input, calls the functions for each step and example, and writes their output.
-    fn call(&mut self, call: &Call, dims: Dims, key: StateKey, from: &WindowInput<'_>) -> Result<()> {
+    /// Reads a callback's input, calls the functions for each step and example, and writes their output.
+    fn call(&mut self, call: &Call, dims: Dims, key: StateKey, input: &WindowInput<'_>) -> Result<()> {
         let Callback { what, size_in, size_out, factory } = &call.callback;
-        let at = |p: &Placed| p.binding.offset + p.start;
-        let (rows, (place, input)) = (dims.batch * dims.steps, &call.input);
-        let x = self.engine.read(*place, at(input), rows * size_in)?;
+        let start = |p: &Placed| p.binding.offset + p.start;
+        let (rows, (place, source)) = (dims.batch * dims.steps, &call.input);
+        let x = self.engine.read(*place, start(source), rows * size_in)?;
         let mut y = Vec::with_capacity(rows * size_out);
         let whose = (what.clone(), call.number);
         let mut functions = match self.kept.entry(key).or_default().remove(&whose) {
             Some(functions) => functions,
             None => {
-                let one =
+                let create =
                     |&example: &usize| guarded(&format!("{what} for example {example}"), || factory(example));
-                from.batch.iter().map(one).collect::<Result<_>>()?
+                input.batch.iter().map(create).collect::<Result<_>>()?
             }
         };
         for (r, x) in x.chunks_exact(*size_in).enumerate() {
-            let (step, f) = (from.first + (r / dims.batch) as u64, &mut functions[r % dims.batch]);
+            let (step, f) = (input.first + (r / dims.batch) as u64, &mut functions[r % dims.batch]);
             let t = (step + 1) as f64 * self.dt;
             let row = guarded(&format!("{what} at {t} s"), || f.call(t, x))?;
             if row.len() != *size_out {
@@ -118,15 +105,15 @@ impl Core {
         }
         self.kept.entry(key).or_default().insert(whose, functions);
         let (to, output) = &call.output;
-        self.engine.write(*to, at(output), &y)
+        self.engine.write(*to, start(output), &y)
     }
 
-    /// Submits a window of a run. Where the host fails, states are as they were before it.
+    /// Submits a window of a run. If a host callback fails, the states before the window are restored.
     pub(crate) fn submit_restorable(
         &mut self,
         loaded: &LoadedProgram,
         key: StateKey,
-        rows: &WindowInput<'_>,
+        input: &WindowInput<'_>,
     ) -> Result<()> {
         if loaded.calls.is_empty() {
             return self.engine.submit(&[&loaded.program], None);
@@ -134,7 +121,7 @@ impl Core {
         let kept = self.kept.get(&key).cloned();
         let save = self.backups(key)?.into_iter().map(|b| b.save).collect::<Vec<_>>();
         let before: Vec<&Program> = save.iter().collect();
-        let result = self.submit_with_calls(&before, loaded, &[], None, (key, rows));
+        let result = self.submit_with_calls(&before, loaded, &[], None, (key, input));
         if result.is_err() {
             self.kept.insert(key, kept.unwrap_or_default());
             let restore = self.backups(key)?.into_iter().map(|b| b.restore).collect::<Vec<_>>();
@@ -143,11 +130,11 @@ impl Core {
         result
     }
 
-    /// Notes which callbacks are on a cycle.
+    /// Finds the callbacks on a cycle.
     pub(crate) fn find_callbacks_in_loops(&mut self, graph: &Graph, stages: &[Stage]) {
         let looped = stages.iter().filter(|s| matches!(s, Stage::Loop { .. })).flat_map(Stage::nodes);
         let nodes = looped.map(|n| graph.node(*n));
-        let called = nodes.filter_map(|n| n.op.downcast::<Callback>());
+        let called = nodes.filter_map(|n| n.op.host_call());
         self.step_by_step = called.map(|c| c.what.clone()).collect();
     }
 }

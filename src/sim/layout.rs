@@ -1,18 +1,18 @@
-//! Where parameters lie in their buffer.
+//! Places of the parameters in their buffer.
 
 use crate::graph::Type;
 use crate::network::Network;
 use crate::optim::update::{LINE, Segment, Segments};
 use crate::plan::ParameterPlace;
 
-/// Where parameters lie, and what each takes part in.
+/// Places and training settings of all parameters.
 pub(crate) struct Layout {
     pub places: Vec<ParameterPlace>,
     pub segments: Segments,
 }
 
 impl Layout {
-    /// Parameters one behind the other in this order.
+    /// Places the parameters one after the other in this order, each from the start of a line.
     pub fn new(network: &Network, order: &[usize]) -> Self {
         let (count, mut line) = (network.parameters.len(), 0);
         let mut places = vec![ParameterPlace { offset: 0, ty: Type::fixed(1, 1) }; count];
@@ -27,7 +27,7 @@ impl Layout {
         Self { places, segments: Segments { list } }
     }
 
-    /// The first one's offset and the distance from one to the next of parameters that lie at equal distances.
+    /// Offset of the first of `members`, and their stride in floats; `None` if they are not at equal distances.
     pub fn placement(&self, members: &[usize]) -> Option<(usize, usize)> {
         let offset = |k: usize| self.places[members[k]].offset;
         let stride = offset(1).checked_sub(offset(0))?;

@@ -1,8 +1,8 @@
-//! Values by key, of which those that were used last are kept.
+//! A small cache that drops the least recently used entries.
 
-/// A bounded map: what was used least recently goes first. Few entries: they are looked through one by one.
+/// A map in order of last use, for few entries: look-ups are linear.
 pub(crate) struct LruCache<K, V> {
-    /// The one that was used last comes last.
+    /// From the least to the most recently used.
     entries: Vec<(K, V)>,
 }
 
@@ -13,37 +13,37 @@ impl<K, V> Default for LruCache<K, V> {
 }
 
 impl<K: PartialEq, V> LruCache<K, V> {
-    /// The value of a key, which is the one used last from then on.
+    /// The value of a key, which becomes the most recently used.
     pub fn get(&mut self, key: &K) -> Option<&mut V> {
-        let at = self.entries.iter().position(|(k, _)| k == key)?;
-        self.entries[at..].rotate_left(1);
+        let index = self.entries.iter().position(|(k, _)| k == key)?;
+        self.entries[index..].rotate_left(1);
         self.entries.last_mut().map(|(_, v)| v)
     }
 
-    /// The value of a key, without a note that it was used.
+    /// The value of a key; the order stays.
     pub fn peek(&self, key: &K) -> Option<&V> {
         self.entries.iter().find(|(k, _)| k == key).map(|(_, v)| v)
     }
 
-    /// Adds a value or puts it in the place of another, as the one used last.
+    /// Adds or replaces a value, as the most recently used.
     pub fn insert(&mut self, key: K, value: V) {
         self.entries.retain(|(k, _)| *k != key);
         self.entries.push((key, value));
     }
 
-    /// Takes out what was used least recently until there are no more than `most`.
+    /// Removes the least recently used values until at most `most` are left, and returns them.
     pub fn limit(&mut self, most: usize) -> Vec<V> {
         self.limit_by(|entries| entries.len() <= most)
     }
 
-    /// Takes out what was used least recently until what is left fits.
+    /// Removes the least recently used values until the rest fits, and returns them.
     pub fn limit_by(&mut self, fits: impl Fn(&[(K, V)]) -> bool) -> Vec<V> {
         let first = (0..self.entries.len()).find(|&i| fits(&self.entries[i..]));
         let gone = first.unwrap_or(self.entries.len());
         self.entries.drain(..gone).map(|(_, v)| v).collect()
     }
 
-    /// All keys and values, in the order of their last use.
+    /// All keys and values, from the least to the most recently used.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         self.entries.iter().map(|(k, v)| (k, v))
     }
@@ -54,7 +54,7 @@ mod tests {
     use super::LruCache;
 
     #[test]
-    fn what_was_used_least_recently_goes_first() {
+    fn least_recently_used_entries_are_removed_first() {
         let mut recent = LruCache::default();
         (0..4).for_each(|i| recent.insert(i, 10 * i));
         assert_eq!(recent.get(&0), Some(&mut 0));

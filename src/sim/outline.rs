@@ -1,76 +1,85 @@
-//! What a run or a training does and costs, before anything is allocated.
+//! Outlines of runs: programs, dispatches and memory, before anything is allocated.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::graph::Dims;
 use crate::network::ObjectId;
-use crate::plan::Report;
 use crate::plan::report::Bytes;
+use crate::plan::{Report, Stage};
 use crate::sim::core::Core;
 use crate::sim::data::Data;
 use crate::sim::program::PlanKey;
 use crate::sim::states::StateKey;
+use crate::sim::stream::{WINDOW, check_length};
 
-/// What a run or a training step does and costs.
+/// Programs, dispatches and memory of a run or a training step, as planned. [`fmt::Display`] writes it as text.
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Outline {
-    /// The device.
+    /// Name of the device.
     pub device: String,
-    /// Examples at once.
+    /// Number of examples in a minibatch.
     pub minibatch: usize,
-    /// Steps of the run.
+    /// Number of time steps of the run.
     pub steps: usize,
-    /// Why a training run is cut into windows that nobody asked for, in a sentence.
+    /// Reason why a training run is cut into windows without having been set to, in a sentence.
     pub note: Option<String>,
-    /// Programs that are run, each as often as it says.
+    /// Programs of the run.
     pub parts: Vec<Part>,
-    /// Dispatches of the whole run for one minibatch.
+    /// Number of dispatches of the whole run for one minibatch.
     pub dispatches: usize,
-    /// Bytes of parameters, and in training of their gradients and the optimiser's slots.
+    /// Bytes of parameters; in training also of gradients and optimiser slots.
     pub parameter_bytes: u64,
-    /// Bytes of states that are carried from window to window.
+    /// Bytes of states between windows.
     pub state_bytes: u64,
     /// Bytes of all buffers on the device.
     pub bytes: u64,
-    /// Bytes on the host for the largest system that decoders are solved from when a simulator is made; 0 where none is. What
-    /// is found in the cache takes none.
+    /// Bytes on the host for the largest system of equations that is solved for decoders; 0 without one. Decoders in the cache
+    /// need none.
     pub solving_bytes: u64,
 }
 
-/// A program of an [`Outline`].
+/// Program of an [`Outline`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
 pub struct Part {
-    /// How often it is run for one minibatch.
+    /// Number of executions for one minibatch.
     pub times: usize,
-    /// What it does.
+    /// Stages, dispatches and memory of the program.
     pub program: Report,
 }
 
 impl Core {
-    /// What a run of `n_steps` steps from here does and costs, with held inputs.
+    /// Outline of a run with held inputs.
     pub(crate) fn outline(&self, n_steps: usize) -> Result<Outline> {
         self.outline_held(n_steps, (0..self.network.objects.len()).map(ObjectId).collect())
     }
 
-    /// What a run of `n_steps` steps from here does and costs, with inputs that are held or have steps as these.
+    /// Outline of a run with these inputs.
     pub(crate) fn outline_run(&self, inputs: &Data, n_steps: usize) -> Result<Outline> {
         self.check_run(n_steps, inputs)?;
         self.outline_held(n_steps, self.held_inputs(inputs))
     }
 
+    /// Stages of a prediction of `n_steps` steps with held inputs.
+    pub(crate) fn stages(&self, n_steps: usize) -> Result<Vec<Stage>> {
+        let held = (0..self.network.objects.len()).map(ObjectId).collect();
+        let dims = Dims { batch: self.minibatch, steps: n_steps };
+        let key = PlanKey { dims, held, states: StateKey::Predict(dims.batch) };
+        Ok(self.plan_forward(&key)?.plan.stages)
+    }
+
     fn outline_held(&self, n_steps: usize, held: Vec<ObjectId>) -> Result<Outline> {
-        if n_steps == 0 {
-            return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
-        }
+        check_length(n_steps)?;
         let key = |steps| {
             let dims = Dims { batch: self.minibatch, steps };
             PlanKey { dims, held: held.clone(), states: StateKey::Run }
         };
         let fixed = self.window_limit.is_some() || !self.step_by_step.is_empty();
-        let most = if fixed { self.most_steps(&key(0)) } else { crate::sim::stream::WINDOW };
+        let most = if fixed { self.most_steps(&key(0)) } else { WINDOW };
         let (first, planned) = self.fitting_window(key(n_steps.min(most)))?;
         let (window, states) = (first.dims.steps, planned.layout.start.len());
         let mut parts = vec![Part { times: n_steps / window, program: Report::of(&planned.plan) }];
@@ -81,6 +90,7 @@ impl Core {
         self.outlined(n_steps, parts, 4 * self.layout.floats() as u64, 2 * 4 * states as u64)
     }
 
+    /// An outline of these parts, with the sums over them.
     pub(crate) fn outlined(
         &self,
         steps: usize,

@@ -1,4 +1,4 @@
-//! Parameters of a simulator: set, read, saved, loaded.
+//! Parameters of a simulator: read, set, saved and loaded.
 
 use std::path::Path;
 
@@ -6,11 +6,13 @@ use ndarray::Array2;
 
 use crate::error::{Error, Result};
 use crate::io::params;
-use crate::network;
+use crate::network::{self, ConnectionId, Network, ParameterDef};
+use crate::plan::ParameterPlace;
 use crate::sim::core::Core;
 use crate::sim::shared::{Shared, SharedBuffers};
 
 impl Core {
+    /// Allocates the buffer of all parameters.
     pub(crate) fn allocate_parameters(&mut self) -> Result<()> {
         let len = self.layout.floats();
         let limit = self.device.target().max_binding;
@@ -27,7 +29,7 @@ impl Core {
         Ok(())
     }
 
-    /// Parameters as their initialisers make them.
+    /// Sets parameters to their initial values.
     pub(crate) fn initial_parameters(&mut self) -> Result<()> {
         for (i, p) in self.network.parameters.iter().enumerate() {
             let values = p.init.values(p.rows, p.cols, network::seed_of(self.seed, &p.name));
@@ -37,12 +39,12 @@ impl Core {
         Ok(())
     }
 
-    /// The values of a parameter, size_out × size_in for weights.
+    /// Values of a parameter.
     pub(crate) fn parameter(&mut self, name: &str) -> Result<Array2<f32>> {
         self.read_parameter(Shared::Parameters, name)
     }
 
-    /// The gradient of a parameter in the last training step, without penalties.
+    /// Gradient of a parameter in the last training step, without penalties.
     pub(crate) fn gradient(&mut self, name: &str) -> Result<Array2<f32>> {
         if !self.shared.has(Shared::Gradients) {
             return Err(Error::invalid(
@@ -76,13 +78,13 @@ impl Core {
         self.engine.write(self.shared.get(Shared::Parameters), place.offset, &values)
     }
 
-    /// The L2 norm of a parameter.
+    /// L2 norm of a parameter.
     pub(crate) fn l2_norm(&mut self, name: &str) -> Result<f64> {
         let values = self.parameter(name)?;
         Ok(values.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt())
     }
 
-    /// Writes all parameters as safetensors, atomically.
+    /// Writes all parameters to a safetensors file.
     pub(crate) fn save_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let values = self.read_all(Shared::Parameters)?;
         let tensors = self.named_tensors(&values, "");
@@ -91,7 +93,7 @@ impl Core {
         params::save(path, &borrowed, &params::Metadata::new())
     }
 
-    /// Reads all parameters from a safetensors file of this network.
+    /// Loads all parameters from a safetensors file.
     pub(crate) fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
         let (tensors, _) = params::load(&path)?;
         params::check_keys(&path, &self.expected(), &tensors)?;
@@ -107,23 +109,38 @@ impl Core {
         Ok(())
     }
 
+    /// The network with the current parameters as initial values.
+    pub(crate) fn freeze(&mut self) -> Result<Network> {
+        let names: Vec<String> = self.network.parameters.iter().map(|p| p.name.clone()).collect();
+        let values = names.iter().map(|n| self.parameter(n)).collect::<Result<Vec<_>>>()?;
+        let mut network = self.network.clone();
+        network.set_starts(values);
+        Ok(network)
+    }
+
+    /// Current weights of a connection, as (size_out, size_in).
+    pub(crate) fn weights(&mut self, connection: ConnectionId) -> Result<Array2<f32>> {
+        let name = format!("{}/weights", self.network.connection_name(connection)?);
+        self.parameter(&name)
+    }
+
     /// Names and shapes of all parameters.
     pub(crate) fn expected(&self) -> Vec<(String, Vec<usize>)> {
         self.network.parameters.iter().map(|p| (p.name.clone(), vec![p.rows, p.cols])).collect()
     }
 
-    /// All floats of a shared buffer with the parameters' layout.
+    /// Values of a shared buffer with the parameters' layout.
     pub(crate) fn read_all(&mut self, buffer: Shared) -> Result<Vec<f32>> {
         self.engine.read(self.shared.get(buffer), 0, self.layout.floats())
     }
 
-    /// Pieces of such a buffer by parameter, with a prefix before each name.
+    /// Names (after `prefix`), shapes and values of the parameters in such a buffer.
     pub(crate) fn named_tensors<'v>(
         &self,
         values: &'v [f32],
         prefix: &str,
     ) -> Vec<(String, Vec<usize>, &'v [f32])> {
-        let named = |(p, place): (&crate::network::ParameterDef, &crate::plan::ParameterPlace)| {
+        let named = |(p, place): (&ParameterDef, &ParameterPlace)| {
             let data = &values[place.offset..place.offset + p.rows * p.cols];
             (format!("{prefix}{}", p.name), vec![p.rows, p.cols], data)
         };

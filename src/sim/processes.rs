@@ -1,4 +1,4 @@
-//! Processes of nodes: those that are functions of time, and the clocks of those that draw random numbers.
+//! Processes of nodes: functions of time, and the clocks of random processes.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::network::{Kind, Network, Node, Object, Process, TimeFunction, seed_of};
 use crate::op::noise::CLOCK;
 
-/// The functions of time of all nodes whose process is one, by the node's name.
+/// Functions of time of the nodes whose process is one, by the node's name.
 pub(crate) fn functions(network: &Network, dt: f64, seed: u64) -> Result<HashMap<String, TimeFunction>> {
     let mut functions = HashMap::new();
     for object in &network.objects {
@@ -20,7 +20,7 @@ pub(crate) fn functions(network: &Network, dt: f64, seed: u64) -> Result<HashMap
     Ok(functions)
 }
 
-/// The words of a noise's clock, as floats.
+/// Words of a noise's clock (key, step and example), as the bits of floats.
 pub(crate) fn clock(
     object: &Object,
     seed: u64,
@@ -33,7 +33,7 @@ pub(crate) fn clock(
         _ => None,
     };
     let key = own.unwrap_or_else(|| own_seed(object, seed));
-    // Another noise for each update, or the network would learn this one.
+    // Each update has other noise, or the network would learn it.
     let key = key ^ training_step.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let words = [key as u32, (key >> 32) as u32, first as u32, (first >> 32) as u32, example as u32];
     words.map(f32::from_bits)

@@ -1,4 +1,4 @@
-//! A program of a run or of a training: what distinguishes it, planned, and loaded.
+//! Programs of runs and training: their keys, plans and loaded forms.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -9,10 +9,10 @@ use crate::engine::{BufferId, Engine, Program};
 use crate::graph::{Dims, Placed, Type};
 use crate::network::{HostFunction, ObjectId};
 use crate::op::Callback;
-use crate::plan::{Plan, Stage};
+use crate::plan::Plan;
 use crate::sim::states::{StateKey, StateLayout};
 
-/// What distinguishes forward plans.
+/// Key of a forward program.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PlanKey {
     pub dims: Dims,
@@ -34,55 +34,55 @@ impl PlannedProgram {
     }
 }
 
-/// A program with its inputs and outputs found.
+/// A loaded program with the places of its feeds and outputs.
 pub(crate) struct LoadedProgram {
     pub program: Program,
-    /// What the host computes after the program, and the parts that come then.
+    /// Host calls after the program, each with the part of the program that follows.
     pub calls: Vec<Call>,
     pub feeds: Vec<(Feed, BufferId, Type)>,
     pub outputs: Vec<Placed>,
-    pub stages: Vec<Stage>,
     pub dims: Dims,
-    /// Whose states it carries on, and how many floats they are.
+    /// Key and number of floats of its states.
     pub states: Option<(StateKey, usize)>,
     /// Bytes of its own buffers.
     pub bytes: u64,
 }
 
 impl LoadedProgram {
-    /// Frees everything.
-    pub(crate) fn drop(self, engine: &mut dyn Engine) {
+    /// Frees its programs.
+    pub(crate) fn unload(self, engine: &mut dyn Engine) {
         self.calls.into_iter().for_each(|c| engine.unload(c.then));
         engine.unload(self.program);
     }
 
-    /// Frees a program that nothing else holds.
-    pub(crate) fn free(loaded: Arc<Self>, engine: &mut dyn Engine) {
+    /// Frees a program unless it is in use elsewhere.
+    pub(crate) fn release(loaded: Arc<Self>, engine: &mut dyn Engine) {
         if let Some(loaded) = Arc::into_inner(loaded) {
-            loaded.drop(engine);
+            loaded.unload(engine);
         }
     }
 }
 
-/// A call of the host, and the part of the program that comes after it.
+/// A host call, and the part of the program after it.
 pub(crate) struct Call {
     pub callback: Callback,
-    /// How many callbacks of the same object come before it.
+    /// Number of callbacks of the same object before it.
     pub number: usize,
     pub input: (BufferId, Placed),
     pub output: (BufferId, Placed),
     pub then: Program,
 }
 
-/// The functions of a run's examples as they are now, by whose they are and its how-manieth. They are made at their first step.
+/// Host functions of each example with their current states, by object and [`Call::number`]. They are created at the first
+/// step.
 pub(crate) type HostFunctions = HashMap<(String, usize), Vec<Box<dyn HostFunction>>>;
 
-/// Programs that are kept at most.
+/// Most programs in a cache.
 const MOST: usize = 16;
-/// More than the least number of programs is kept while their buffers have no more bytes than this.
+/// Most bytes of the programs in a cache, beyond the least number of programs.
 const FEW_BYTES: u64 = 24 << 20;
 
-/// Whether so many programs may be kept, of which `least` always are.
+/// True if all these programs may stay in a cache, of which `least` always may.
 pub(crate) fn is_few<K, L: Borrow<LoadedProgram>>(programs: &[(K, L)], least: usize) -> bool {
     let bytes = || programs.iter().map(|(_, loaded)| loaded.borrow().bytes).sum::<u64>();
     programs.len() <= least || (programs.len() <= MOST && bytes() <= FEW_BYTES)

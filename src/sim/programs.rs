@@ -1,4 +1,4 @@
-//! From a simulator's network to programs on its engine.
+//! Forward programs: from the network to a plan, and from the plan to a program on the engine.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -10,38 +10,39 @@ use crate::graph::{Dims, Extent, Graph, Scope, Source, Tensor, Type, ValueId};
 use crate::network::{ObjectId, ProbeId};
 use crate::neuron::Spiking;
 use crate::optim::update::LINE;
-use crate::plan::merge::{Pack, merge};
+use crate::plan::pass::batch_ops::{self, Pack, batch_ops};
 use crate::plan::{self, Output, ParameterPlace, Place, Plan, Request, Stage};
 use crate::sim::core::Core;
 use crate::sim::layout::Layout;
 use crate::sim::program::{LoadedProgram, PlanKey, PlannedProgram, is_few};
 use crate::sim::states::{StateKey, StateLayout};
 
-/// Programs of runs that are always kept: of a window and of the rest of a run, for whole minibatches and for the last.
+/// Programs of runs that always stay cached: for a window and the remainder of a run, for whole minibatches and the last one.
 const LEAST_OF_RUNS: usize = 4;
+
 impl Core {
-    /// Builds the network once, so that what is wrong with it is found before a run, and decides where parameters lie.
+    /// Builds the network once, to find its errors before a run, and places its parameters.
     pub(crate) fn check_network(&mut self) -> Result<()> {
         let dims = Dims { batch: self.minibatch, steps: 1 };
         let scope = Scope::new(dims);
         let spiking = Spiking::default();
         let settings = Settings { dims, dt: self.dt, training: false, spiking, held: &|_| true };
         let built = builder::build(&self.network, &scope, &settings)?;
-        let all = built.probes.iter().chain(&built.callbacks).chain(&built.learned);
-        let wanted: Vec<ValueId> = all.map(|p| p.id).collect();
+        let tensors = built.probes.iter().chain(&built.callbacks).chain(&built.learned);
+        let wanted: Vec<ValueId> = tensors.map(|p| p.id).collect();
         let outputs: Vec<Output> = wanted.iter().map(|&value| Output { value, place: Place::Keep }).collect();
         let graph = scope.finish()?;
         for probe in &self.network.probes {
             probe.steps_between(self.dt)?;
         }
-        // What else is wrong is found when a run is planned.
+        // Errors of the plan are reported when a run is planned.
         let stages = plan::stages::stages(&graph, &outputs).unwrap_or_default();
         self.find_callbacks_in_loops(&graph, &stages);
         self.loops = stages.iter().any(|s| matches!(s, Stage::Loop { .. }));
-        // Those who would be read as one say where parameters are to lie.
+        // Parameters that can be merged are placed side by side.
         let side_by_side = |_: &[usize]| Some((0, LINE));
-        if let Ok(merged) = merge(&graph, &wanted, &self.trainable(), &side_by_side) {
-            let order = plan::merge::order(self.network.parameters.len(), &merged.packs);
+        if let Ok(merged) = batch_ops(&graph, &wanted, &self.trainable(), &side_by_side) {
+            let order = batch_ops::parameter_order(self.network.parameters.len(), &merged.packs);
             self.layout = Layout::new(&self.network, &order);
         }
         Ok(())
@@ -51,14 +52,14 @@ impl Core {
         self.network.parameters.iter().map(|p| p.trainable).collect()
     }
 
-    /// Merges a network that has just been built; gives the parameters that are read as one.
+    /// Merges parallel operators of a network that has just been built. Gives the parameters that are read as one.
     pub(crate) fn merge<'s>(&self, scope: &'s Scope, built: &mut Built<'s>) -> Result<Vec<Pack>> {
         let values = built.probes.iter_mut().chain(&mut built.callbacks).chain(&mut built.learned);
         let values: Vec<&mut Tensor<'s>> = values.collect();
         let wanted: Vec<ValueId> = values.iter().map(|t| t.id).collect();
         let placement = |members: &[usize]| self.layout.placement(members);
         let merged = scope.replace(|graph| {
-            let merged = merge(graph, &wanted, &self.trainable(), &placement)?;
+            let merged = batch_ops(graph, &wanted, &self.trainable(), &placement)?;
             Ok((merged.graph, (merged.values, merged.parameters, merged.packs)))
         })?;
         let Some((merged, parameters, packs)) = merged else { return Ok(Vec::new()) };
@@ -67,16 +68,10 @@ impl Core {
         Ok(packs)
     }
 
-    /// How many steps lie between two rows of a probe; 1 unless it samples.
-    pub(crate) fn sample_every(&self, probe: ProbeId) -> usize {
-        let spec = self.network.probes.get(probe.0);
-        spec.and_then(|p| p.steps_between(self.dt).ok()).unwrap_or(1)
-    }
-
     /// The probes' values at the steps that they record.
     fn sampled<'s>(&self, probes: Vec<Tensor<'s>>, feeds: &mut Vec<Feed>) -> Vec<Tensor<'s>> {
         let mut phases: BTreeMap<usize, Tensor<'s>> = BTreeMap::new();
-        let mut one = |(i, value): (usize, Tensor<'s>)| {
+        let mut sample = |(i, value): (usize, Tensor<'s>)| {
             let every = self.sample_every(ProbeId(i));
             if every == 1 || value.ty().extent != Extent::Sequence {
                 return value;
@@ -88,10 +83,10 @@ impl Core {
             value.scope.set_owner(&self.network.probes[i].name);
             value.sample(every, phase)
         };
-        probes.into_iter().enumerate().map(&mut one).collect()
+        probes.into_iter().enumerate().map(&mut sample).collect()
     }
 
-    /// The forward program for a key; made on first use.
+    /// The forward program for a key; compiled on first use.
     pub(crate) fn forward(&mut self, key: &PlanKey) -> Result<Arc<LoadedProgram>> {
         if let Some(loaded) = self.plans.get(key) {
             return Ok(loaded.clone());
@@ -118,7 +113,7 @@ impl Core {
             .collect();
         let learned: Vec<ValueId> = learned.iter().map(|p| p.id).collect();
         let graph = scope.finish()?;
-        // What learns does so unseen, too.
+        // Learning rules run also if no probe depends on them.
         let mut live = plan::stages::live(&graph, &outputs);
         for product in learned {
             if graph.producer(product).is_some_and(|n| !live[n.0]) {
@@ -130,8 +125,8 @@ impl Core {
         self.plan(graph, nodes, outputs, (feeds, &packs), key.states, "run")
     }
 
-    /// A graph's plan, with its states in the buffer of `states`. The network and its losses are the first `nodes`
-    /// operators, its gradient the others.
+    /// The plan of a graph, with its states in the buffer of `states`. The first `nodes` operators are the network and its
+    /// losses, the others its gradient.
     pub(crate) fn plan(
         &self,
         graph: Graph,
@@ -155,7 +150,7 @@ impl Core {
         Ok(PlannedProgram { plan, feeds, layout })
     }
 
-    /// Where parameters lie, and behind them those that are read as one.
+    /// Places of the parameters, followed by those of merged parameters.
     fn places(&self, packs: &[Pack]) -> Vec<ParameterPlace> {
         self.layout.places.iter().chain(packs.iter().map(|p| &p.place)).cloned().collect()
     }
@@ -175,18 +170,21 @@ impl Core {
         Ok(loaded)
     }
 
-    /// Frees programs of runs that were not used for long, and the states that no other one has.
+    /// Frees the least recently used programs of runs, and states without a program.
     fn limit_programs(&mut self) {
         let gone = self.plans.limit_by(|entries| is_few(entries, LEAST_OF_RUNS));
-        gone.into_iter().for_each(|loaded| LoadedProgram::free(loaded, self.engine.as_mut()));
+        gone.into_iter().for_each(|loaded| LoadedProgram::release(loaded, self.engine.as_mut()));
         let used: BTreeSet<_> = self.plans.iter().filter_map(|(_, loaded)| loaded.states).collect();
-        // Runs go on from their states.
+        // Runs continue from their states.
         self.drop_states(|key| key.0 == StateKey::Run || key.0.is_training() || used.contains(key));
     }
 
-    /// Frees all programs of runs and their states, and forgets how long windows were.
+    /// Frees all programs of runs with their states, and clears the cached window lengths.
     pub(crate) fn drop_programs(&mut self) {
-        self.plans.limit(0).into_iter().for_each(|loaded| LoadedProgram::free(loaded, self.engine.as_mut()));
+        self.plans
+            .limit(0)
+            .into_iter()
+            .for_each(|loaded| LoadedProgram::release(loaded, self.engine.as_mut()));
         self.drop_states(|key| key.0.is_training());
         (self.windows, self.window_lengths) = Default::default();
     }
@@ -206,7 +204,6 @@ impl Core {
         Ok(LoadedProgram {
             feeds: found.collect(),
             outputs: plan.outputs,
-            stages: plan.stages,
             dims: plan.graph.dims,
             states: None,
             bytes: plan.recording.locals.iter().map(|(len, _)| 4 * *len as u64).sum(),

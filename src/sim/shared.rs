@@ -1,4 +1,4 @@
-//! The buffers that all programs of a simulator share.
+//! Buffers that all programs of a simulator share.
 
 use crate::engine::{Binding, BufferId, BufferRef, Engine};
 
@@ -7,23 +7,24 @@ use crate::engine::{Binding, BufferId, BufferRef, Engine};
 pub(crate) enum Shared {
     /// Parameters.
     Parameters,
-    /// Their gradients.
+    /// Gradients of the parameters.
     Gradients,
-    /// What is read back after each step: a float on each line for each loss and metric, then the sums of norms.
+    /// Report that is read back after each training step: one line with one float for each loss and metric, then the sums of
+    /// norms.
     Report,
-    /// Which parameter a line belongs to, and each one's penalties.
+    /// Parameter of each line, and penalties of each parameter.
     Table,
     /// Numbers of the optimiser that change from step to step.
     Hyper,
-    /// A pair of sums for each line.
+    /// Partial sums of norms, a pair for each line.
     Partials,
-    /// One of the optimiser's three slots.
+    /// Slot of the optimiser, 0 to 2.
     Slot(usize),
-    /// Gradients of a window, then its report.
+    /// Gradients of a window, followed by its report.
     Window,
 }
 
-/// Number of the above; states follow.
+/// Number of the buffers of [`Shared`]; states follow.
 const FIXED: usize = 10;
 
 impl Shared {
@@ -47,21 +48,21 @@ impl Shared {
     }
 }
 
-/// The list of shared buffers. A place without a buffer of its own holds that of the parameters.
+/// The list of shared buffers. A place without a buffer of its own holds the buffer of the parameters.
 #[derive(Default)]
 pub(crate) struct SharedBuffers {
     list: Vec<BufferId>,
-    /// Places that hold nothing.
+    /// Places without a buffer, for the next ones.
     spare: Vec<usize>,
 }
 
 impl SharedBuffers {
-    /// The parameters' buffer alone.
+    /// The list with the parameters' buffer alone.
     pub fn new(parameters: BufferId) -> Self {
         Self { list: vec![parameters; FIXED], spare: Vec::new() }
     }
 
-    /// All of them, as programs are loaded with.
+    /// All buffers, in the order that programs refer to.
     pub fn all(&self) -> &[BufferId] {
         &self.list
     }
@@ -71,27 +72,27 @@ impl SharedBuffers {
         self.list[place]
     }
 
-    /// One of the fixed ones.
+    /// One of the buffers of [`Shared`].
     pub fn get(&self, which: Shared) -> BufferId {
         self.list[which.index()]
     }
 
-    /// Whether a buffer is there.
+    /// True if the buffer is allocated.
     pub fn has(&self, which: Shared) -> bool {
         which == Shared::Parameters || self.get(which) != self.get(Shared::Parameters)
     }
 
-    /// Puts a buffer in its place.
+    /// Sets a buffer.
     pub fn set(&mut self, which: Shared, buffer: BufferId) {
         self.list[which.index()] = buffer;
     }
 
-    /// The place of the next buffer that is added.
+    /// The place that [`SharedBuffers::add`] gives next.
     pub fn next(&self) -> usize {
         self.spare.last().copied().unwrap_or(self.list.len())
     }
 
-    /// Adds a buffer; gives its place.
+    /// Adds a buffer and returns its place.
     pub fn add(&mut self, buffer: BufferId) -> usize {
         match self.spare.pop() {
             Some(place) => {

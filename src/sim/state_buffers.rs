@@ -1,26 +1,26 @@
-//! States on the device: made, reset, saved, restored, read and freed.
+//! States on the device: allocated, reset, saved, restored, read and freed.
 
 use crate::engine::{Binding, BufferRef, Command, Program, Recording};
 use crate::error::{Error, Result};
 use crate::sim::core::Core;
-use crate::sim::states::{Backup, Borders, NonFiniteState, StateKey, StateLayout, States, Values};
+use crate::sim::states::{Backup, Borders, NonFiniteState, StateKey, StateLayout, StateValues, States};
 
 impl Core {
-    /// The shared buffer that holds, or would hold, states of so many floats.
+    /// The shared buffer of states of `len` floats, or the one that it will get.
     pub(crate) fn state_buffer(&self, key: StateKey, len: usize) -> usize {
         self.states.get(&(key, len)).map_or(self.shared.next(), |s| s.current)
     }
 
-    /// Makes the buffers of [`Core::state_buffer`] at their start, on first use.
+    /// Allocates the buffers of [`Core::state_buffer`] with initial values, on first use.
     pub(crate) fn make_states(&mut self, key: StateKey, layout: StateLayout) -> Result<()> {
         let len = layout.start.len();
         if len == 0 {
             return Ok(());
         }
         if let Some(made) = self.states.get(&(key, len)) {
-            // Programs that go on from each other's states must agree where they lie.
+            // Programs that continue from each other's states need the same layout.
             let agree = made.named == layout.named;
-            let problem = "its states lie otherwise than those that it goes on from; reset the simulator";
+            let problem = "its states have another layout than those of the last run; reset the simulator";
             return if agree { Ok(()) } else { Err(Error::invalid("the program", problem)) };
         }
         let current = self.share(len, "states")?;
@@ -35,7 +35,7 @@ impl Core {
         Ok(())
     }
 
-    /// The copies of all states of `key`, made on first use.
+    /// Copies of all states of `key`; allocated on first use.
     pub(crate) fn backups(&mut self, key: StateKey) -> Result<Vec<Backup>> {
         let keys: Vec<_> = self.states.keys().filter(|(k, _)| *k == key).copied().collect();
         let mut backups = Vec::new();
@@ -58,7 +58,7 @@ impl Core {
         Ok(backups)
     }
 
-    /// Makes what a training in windows with `count` saved borders needs, where there are states.
+    /// Allocates `count` saved borders for training in windows, and loads their programs. Does nothing without states.
     pub(crate) fn make_borders(&mut self, key: (StateKey, usize), count: usize) -> Result<()> {
         let Some(states) = self.states.get_mut(&key) else { return Ok(()) };
         if states.borders.as_ref().is_some_and(|b| b.save.len() >= count) {
@@ -86,22 +86,22 @@ impl Core {
         Ok(())
     }
 
-    /// A program that copies so many floats from one place in the shared buffers (buffer and first float) to another.
+    /// A program that copies `len` floats between two places (buffer and first float) of the shared buffers.
     fn copy(&mut self, label: &str, from: (usize, usize), to: (usize, usize), len: usize) -> Result<Program> {
-        let at = |(buffer, offset)| Binding { buffer: BufferRef::Shared(buffer), offset, len };
-        let copy = (len > 0).then(|| Command::Copy { from: at(from), to: at(to) });
+        let binding = |(buffer, offset)| Binding { buffer: BufferRef::Shared(buffer), offset, len };
+        let copy = (len > 0).then(|| Command::Copy { from: binding(from), to: binding(to) });
         let commands = copy.into_iter().collect();
         let recording = Recording { label: label.into(), locals: Vec::new(), commands };
         self.engine.load(&recording, self.shared.all())
     }
 
-    /// A new shared buffer.
+    /// Allocates a shared buffer and returns its place.
     fn share(&mut self, len: usize, label: &str) -> Result<usize> {
         let buffer = self.engine.allocate(len, label)?;
         Ok(self.shared.add(buffer))
     }
 
-    /// Frees the states that are not `wanted`.
+    /// Frees all states but those that are `wanted`.
     pub(crate) fn drop_states(&mut self, wanted: impl Fn(&(StateKey, usize)) -> bool) {
         let gone: Vec<States> = self.states.extract_if(.., |key, _| !wanted(key)).map(|(_, s)| s).collect();
         for States { current, initial, reset, backup, borders, .. } in gone {
@@ -116,7 +116,7 @@ impl Core {
         }
     }
 
-    /// Sets states to their start, those of callbacks too.
+    /// Resets states, and those of host callbacks.
     pub(crate) fn reset_states(&mut self, key: StateKey) -> Result<()> {
         self.kept.remove(&key);
         let resets: Vec<&Program> =
@@ -124,14 +124,14 @@ impl Core {
         if resets.is_empty() { Ok(()) } else { self.engine.submit(&resets, None) }
     }
 
-    /// The network's own states of `key`, as they are.
-    pub(crate) fn read_states(&mut self, key: StateKey) -> Result<Values> {
-        let all = self.states.iter().filter(|((of, _), _)| *of == key);
-        all.map(|(at, s)| Ok((*at, self.engine.read(self.shared.at(s.current), 0, s.forward)?))).collect()
+    /// Current values of the network's own states of `key`.
+    pub(crate) fn read_states(&mut self, key: StateKey) -> Result<StateValues> {
+        let chosen = self.states.iter().filter(|((other, _), _)| *other == key);
+        chosen.map(|(at, s)| Ok((*at, self.engine.read(self.shared.at(s.current), 0, s.forward)?))).collect()
     }
 
-    /// Puts states back that were read.
-    pub(crate) fn write_states(&mut self, values: &Values) -> Result<()> {
+    /// Restores states that were read.
+    pub(crate) fn write_states(&mut self, values: &StateValues) -> Result<()> {
         for (at, values) in values {
             if let Some(states) = self.states.get(at) {
                 self.engine.write(self.shared.at(states.current), 0, values)?;
@@ -146,8 +146,8 @@ impl Core {
         Ok(self.nonfinite_among(&values))
     }
 
-    /// The first of states that were read that is not finite.
-    pub(crate) fn nonfinite_among(&self, values: &Values) -> Option<NonFiniteState> {
+    /// The first of `values` that is not finite.
+    pub(crate) fn nonfinite_among(&self, values: &StateValues) -> Option<NonFiniteState> {
         values.iter().find_map(|(at, values)| {
             self.states.get(at)?.named.iter().find_map(|state| {
                 let own = &values[state.first..state.first + state.len];

@@ -1,4 +1,4 @@
-//! Kinds of states, where they lie, and the buffers and programs that carry them from window to window.
+//! States between windows: their kinds, layout, buffers and programs.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use crate::engine::{Engine, Program};
 use crate::graph::Graph;
 use crate::plan::Carry;
 
-/// Who carries states from window to window. Each has a buffer of its own.
+/// Kind of run that states belong to. Each has a buffer of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum StateKey {
-    /// Runs, which go on where the last one ended.
+    /// Runs, each of which continues from the last one.
     Run,
-    /// Predictions for minibatches of this many examples, each from the start.
+    /// Predictions on minibatches of this many examples, each from the initial states.
     Predict(usize),
     /// Training on minibatches of this many examples.
     Train(usize),
@@ -19,43 +19,43 @@ pub(crate) enum StateKey {
     Evaluate(usize),
 }
 
-/// Where the states of a graph lie, and what they start from.
+/// Layout and initial values of the states of a graph.
 pub(crate) struct StateLayout {
     pub carry: Carry,
     pub start: Vec<f32>,
-    /// Floats of the network's own states; those of its gradient follow.
+    /// Number of floats of the network's own states; those of its gradient follow.
     pub forward: usize,
     pub named: Vec<Named>,
 }
 
-/// Where the states of an operator lie.
+/// Place and owners of one state of an operator.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Named {
     pub first: usize,
     pub len: usize,
     pub cols: usize,
     pub what: &'static str,
-    /// The objects whose states they are, each with as many columns.
+    /// Objects that the state belongs to, each with the same number of columns.
     pub owners: Vec<Arc<str>>,
 }
 
 impl Named {
-    /// What an element is: `the voltage of 'ens'`, its example, and its number.
+    /// Description (`the voltage of 'ens'`), example and number of the element `i`.
     pub fn element(&self, i: usize) -> (String, usize, usize) {
         let (example, column, own) = (i / self.cols, i % self.cols, self.cols / self.owners.len());
         (format!("the {} of '{}'", self.what, self.owners[column / own]), example, column % own)
     }
 }
 
-/// States that were read, by where they lie.
-pub(crate) type Values = Vec<((StateKey, usize), Vec<f32>)>;
+/// Values of states that were read, by key and number of floats.
+pub(crate) type StateValues = Vec<((StateKey, usize), Vec<f32>)>;
 
 /// A state that is not finite.
 pub(crate) struct NonFiniteState {
-    /// `the voltage of 'ens'`
+    /// Description, such as `the voltage of 'ens'`.
     pub what: String,
     pub value: f32,
-    /// Its example and its number.
+    /// Its example and element, in words.
     pub place: String,
 }
 
@@ -66,14 +66,14 @@ impl std::fmt::Display for NonFiniteState {
 }
 
 impl StateKey {
-    /// Whether training or an evaluation carries them.
+    /// True for training and evaluation.
     pub fn is_training(self) -> bool {
         matches!(self, StateKey::Train(_) | StateKey::Evaluate(_))
     }
 }
 
 impl StateLayout {
-    /// Of a graph whose first `nodes` operators are the network and its losses.
+    /// The layout for a graph whose first `nodes` operators are the network and its losses.
     pub fn new(graph: &Graph, nodes: usize) -> Self {
         let carry = Carry::of(graph);
         let (start, forward) = (carry.start(graph), carry.first(graph, nodes));
@@ -101,26 +101,26 @@ impl StateLayout {
 
 /// The states of a network and of its gradient, on the device.
 pub(crate) struct States {
-    /// The shared buffer with the states as they are.
+    /// Shared buffer of the current states.
     pub current: usize,
-    /// The shared buffer with the states as they start.
+    /// Shared buffer of the initial states.
     pub initial: usize,
-    /// Floats of the network's own states; those of its gradient follow.
+    /// Number of floats of the network's own states; those of its gradient follow.
     pub forward: usize,
     pub len: usize,
-    /// Sets them to their start.
+    /// Sets them to their initial values.
     pub reset: Program,
     pub named: Vec<Named>,
-    /// A copy for windows that may fail, and its programs.
+    /// A copy to restore them after a host callback fails.
     pub backup: Option<Backup>,
-    /// What windows of a training need besides.
+    /// Saved states at the borders of training windows.
     pub borders: Option<Borders>,
 }
 
 /// A copy of states.
 #[derive(Clone)]
 pub(crate) struct Backup {
-    /// The shared buffer.
+    /// Shared buffer of the copy.
     pub buffer: usize,
     pub save: Program,
     pub restore: Program,
@@ -128,19 +128,20 @@ pub(crate) struct Backup {
 
 /// States at the borders of windows, and the programs that save and restore them.
 pub(crate) struct Borders {
-    /// The shared buffer, if there is more than one window to come back to.
+    /// Shared buffer of the saved states, if any are saved.
     pub buffer: Option<usize>,
-    /// Sets the network's own states to their start.
+    /// Sets the network's own states to their initial values.
     pub reset_forward: Program,
     /// Sets the gradient's states to zero.
     pub reset_adjoint: Program,
-    /// Of the border before window `1 + i`.
+    /// Saves the states before window `1 + i`.
     pub save: Vec<Program>,
+    /// Restores the states before window `1 + i`.
     pub restore: Vec<Program>,
 }
 
 impl Borders {
-    /// Frees its programs; gives the shared buffer that is to be freed.
+    /// Frees its programs and returns its shared buffer, for the caller to free.
     pub fn unload(self, engine: &mut dyn Engine) -> Option<usize> {
         let programs = self.save.into_iter().chain(self.restore);
         programs.chain([self.reset_forward, self.reset_adjoint]).for_each(|p| engine.unload(p));

@@ -1,4 +1,4 @@
-//! Runs window by window: what is recorded goes to a sink as it comes, so that memory does not grow with the run.
+//! Runs window by window. Recorded rows go to a sink after each window, so that memory does not grow with the run.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -19,41 +19,42 @@ use crate::sim::window_input::WindowInput;
 pub(crate) const WINDOW: usize = 1024;
 /// Most bytes that a window's buffers may take.
 const WINDOW_BYTES: u64 = 512 << 20;
-/// The same on the CPU: what one operator writes is still in the cache when the next one reads it.
+/// The same on the CPU: one operator's output stays in the cache for the next.
 const CACHE_BYTES: u64 = 12 << 20;
-/// Steps of an adapter's first window, whose next_window_length is not known yet, where each step is dispatched on its own.
+/// Steps of an adapter's first window, before any time was measured, where steps are dispatched one by one.
 const FIRST: usize = 64;
-/// Most steps of a window whose length depends on the time that others took. Shorter than what filters cut into chunks
-/// (`op/chunks.rs`), so that the same run gives the same bits however fast it was.
+/// Most steps of a window whose length depends on measured times. Shorter than the chunks of filters (`op/chunks.rs`), so that
+/// results do not depend on the times.
 const LONGEST: usize = 256;
-/// Kinds of runs whose windows are known at a time.
+/// Kinds of runs whose windows are cached.
 pub(crate) const KNOWN: usize = 64;
-/// A longer submission, in seconds, makes a desktop stutter, and a few times longer ones are killed by drivers.
+/// Most seconds of a submission. A longer one makes a desktop stutter, and drivers kill one that takes a few times longer.
 const LONG: f64 = 0.25;
 
-/// What the probes recorded in one window of a run.
+/// Rows of all probes in one window of a run, as a [`Sink`] gets them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    /// The examples, counted in the run's data.
+    /// Examples of the window, counted from 0 in the run's data.
     pub examples: Range<usize>,
-    /// The steps, counted from the start of the run.
+    /// Steps of the window, counted from 0 at the start of the run.
     pub steps: Range<usize>,
-    /// What each probe recorded, in the probes' order.
+    /// Rows of each probe, in the probes' order.
     pub recorded: Vec<Recorded>,
 }
 
-/// What one probe recorded in a window.
+/// Rows of one probe in a window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     /// The probe.
     pub probe: ProbeId,
-    /// The first row's place among the rows that the probe records in the run.
+    /// Index of the first row among the rows that the probe records in the run, from 0.
     pub first_row: usize,
-    /// (examples, rows, size); of a probe on a parameter (1, 1, size).
+    /// Values as (examples, rows, size); of a probe on a parameter, (1, 1, size). A window may have no row of a probe that
+    /// samples.
     pub values: Array3<f32>,
 }
 
-/// What takes a run's windows as they come.
+/// Callback that gets the windows of a run in order. Its error ends the run.
 pub type Sink<'a> = dyn FnMut(Window) -> Result<()> + 'a;
 
 /// A run of one minibatch.
@@ -66,8 +67,8 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// What a window reads that begins at the simulator's step `first` and the data's row `data_first`.
-    pub fn rows(&self, first: u64, data_first: usize) -> WindowInput<'a> {
+    /// Input of a window from the simulator's step `first` and the data's row `data_first`.
+    pub fn input(&self, first: u64, data_first: usize) -> WindowInput<'a> {
         let &Run { inputs, batch, n_steps: run, .. } = self;
         static NONE: Data = Data::new();
         let (share, ends) = (1.0, true);
@@ -76,7 +77,7 @@ impl<'a> Run<'a> {
 }
 
 impl Core {
-    /// Runs like [`Core::run_steps`], but gives what probes record to `sink`, window by window, and keeps nothing.
+    /// Runs `n_steps` steps from the end of the last run, and passes recorded rows to `sink`.
     pub(crate) fn run_steps_with(
         &mut self,
         n_steps: usize,
@@ -94,8 +95,7 @@ impl Core {
         self.run_batch(&Run { inputs, batch: &batch, n_steps, held: &held, states: StateKey::Run }, sink)
     }
 
-    /// Runs like [`Core::predict_steps`], but gives what probes record to `sink`, window by window of one minibatch
-    /// after the other.
+    /// Runs `n_steps` steps from the initial states for each minibatch of `inputs`, and passes recorded rows to `sink`.
     pub(crate) fn predict_with(&mut self, inputs: &Data, n_steps: usize, sink: &mut Sink<'_>) -> Result<()> {
         self.check_run(n_steps, inputs)?;
         let held = self.held_inputs(inputs);
@@ -107,13 +107,11 @@ impl Core {
         Ok(())
     }
 
-    /// Refuses runs without steps, and data that do not fit.
+    /// Returns an error for a run of no steps and for data that do not match the network or `n_steps`.
     pub(crate) fn check_run(&self, n_steps: usize, inputs: &Data) -> Result<()> {
-        if n_steps == 0 {
-            return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
-        }
+        check_length(n_steps)?;
         self.check_inputs(inputs)?;
-        // That all have as many steps is checked first.
+        // An error if signals have different numbers of steps.
         inputs.steps()?;
         match inputs.signals.iter().find_map(|(name, signal)| Some((name, signal.steps()?))) {
             Some((name, steps)) if steps != n_steps => {
@@ -125,32 +123,32 @@ impl Core {
     }
 
     fn run_batch(&mut self, run: &Run<'_>, sink: &mut Sink<'_>) -> Result<()> {
-        let goes_on = run.states == StateKey::Run;
-        let start = if goes_on { self.steps_done } else { 0 };
+        let continues = run.states == StateKey::Run;
+        let start = if continues { self.steps_done } else { 0 };
         let (mut done, mut good) = (0, None);
         while done < run.n_steps {
             let key = self.window(run.batch.len(), run.n_steps - done, run.held, run.states)?;
-            if done == 0 && !goes_on {
+            if done == 0 && !continues {
                 self.reset_states(run.states)?;
             }
             let good = match &mut good {
                 Some(good) => good,
-                none => none.insert(self.good(run)?),
+                none => none.insert(self.starting_states(run)?),
             };
-            // The data start with this run, the simulator's time with the last reset.
+            // Data are counted from the start of this run, time from the last reset.
             let first = start + done as u64;
             let outputs = self.run_window(&key, run, (first, done))?;
             let steps = done..done + key.dims.steps;
             done = steps.end;
-            if goes_on {
+            if continues {
                 self.steps_done = start + done as u64;
             }
             self.check_outputs(&outputs, run, good, (start, done))?;
             let recorded = self.network.probe_ids().zip(outputs).map(|(probe, values)| {
                 let every = self.sample_every(probe) as u64;
                 let first_row = ((start + steps.end as u64) / every - start / every) as usize;
-                let of_time = !self.of_parameter(probe);
-                let first_row = if of_time { first_row.saturating_sub(values.dim().1) } else { 0 };
+                let in_time = !self.is_of_parameter(probe);
+                let first_row = if in_time { first_row.saturating_sub(values.dim().1) } else { 0 };
                 Recorded { probe, first_row, values }
             });
             let recorded = recorded.collect();
@@ -163,29 +161,7 @@ impl Core {
         Ok(())
     }
 
-    /// Whether a probe reads a parameter: it has one value at the end of a run, and not a row for each step.
-    pub(crate) fn is_of_parameter(&self, probe: ProbeId) -> bool {
-        self.of_parameter(probe)
-    }
-
-    /// How many rows a probe records in a run of `n_steps` steps from where the last run ended. A probe on a parameter
-    /// has one.
-    pub(crate) fn rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
-        self.rows_from(probe, self.steps_done, n_steps)
-    }
-
-    /// The same for a prediction, which starts anew.
-    pub(crate) fn predicted_rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
-        self.rows_from(probe, 0, n_steps)
-    }
-
-    fn rows_from(&self, probe: ProbeId, start: u64, n_steps: usize) -> usize {
-        let every = self.sample_every(probe) as u64;
-        let rows = (start + n_steps as u64) / every - start / every;
-        if self.of_parameter(probe) { 1 } else { rows as usize }
-    }
-
-    /// Limits windows to so many steps, or leaves their length to the simulator again. Results do not depend on it.
+    /// Sets or removes the limit of steps of a window.
     pub(crate) fn limit_windows(&mut self, steps: Option<usize>) -> Result<()> {
         if steps == Some(0) {
             return Err(Error::invalid("the limit of windows", "it is 0 steps, but must be at least 1"));
@@ -194,8 +170,7 @@ impl Core {
         Ok(())
     }
 
-    /// Limits what is submitted to an adapter at once to so many dispatches, or leaves that to the engine again, which cuts
-    /// what took longer than a quarter of a second before. Results do not depend on it.
+    /// Sets or removes the limit of dispatches of a submission.
     pub(crate) fn limit_submissions(&mut self, dispatches: Option<usize>) -> Result<()> {
         if dispatches == Some(0) {
             let problem = "it is 0 dispatches, but must be at least 1";
@@ -205,7 +180,7 @@ impl Core {
         Ok(())
     }
 
-    /// The longest window of at most `steps` steps that is allowed, and fits into the device and the budget.
+    /// The key of the longest window of at most `steps` steps that is within all limits. Its program is loaded.
     fn window(&mut self, batch: usize, steps: usize, held: &[ObjectId], states: StateKey) -> Result<PlanKey> {
         let key = |steps| PlanKey { dims: Dims { batch, steps }, held: held.to_vec(), states };
         let wanted = key(steps.min(self.most_steps(&key(0))));
@@ -222,7 +197,7 @@ impl Core {
         Ok(fits)
     }
 
-    /// The longest window up to that of `key` that fits into the device and the budget. It is planned, not tried.
+    /// The longest window up to that of `key` that fits into the device and the budget, with its plan.
     pub(crate) fn fitting_window(&self, mut key: PlanKey) -> Result<(PlanKey, PlannedProgram)> {
         let room = if self.device.kind() == DeviceKind::Cpu { CACHE_BYTES } else { WINDOW_BYTES };
         loop {
@@ -243,15 +218,15 @@ impl Core {
         }
     }
 
-    /// Most steps of a window of runs of this kind, which is `of` with no steps.
-    pub(crate) fn most_steps(&self, of: &PlanKey) -> usize {
+    /// Most steps of a window of a kind of run, given as its key with 0 steps.
+    pub(crate) fn most_steps(&self, kind: &PlanKey) -> usize {
         let unknown = if self.loops && self.device.kind() != DeviceKind::Cpu { FIRST } else { WINDOW };
-        let known = self.window_lengths.peek(of).copied();
+        let known = self.window_lengths.peek(kind).copied();
         let most = self.window_limit.unwrap_or_else(|| known.unwrap_or(unknown));
         if self.step_by_step.is_empty() { most } else { 1 }
     }
 
-    /// Runs a window from the simulator's step and the data's row `first`.
+    /// Runs a window from the simulator's step `first` and the data's row `data_first`; gives the probes' rows.
     fn run_window(
         &mut self,
         key: &PlanKey,
@@ -260,24 +235,32 @@ impl Core {
     ) -> Result<Vec<Array3<f32>>> {
         let loaded = self.forward(key)?;
         let start = Instant::now();
-        let rows = run.rows(first, data_first);
-        self.upload(&loaded, &rows)?;
-        self.submit_restorable(&loaded, key.states, &rows)?;
+        let input = run.input(first, data_first);
+        self.upload(&loaded, &input)?;
+        self.submit_restorable(&loaded, key.states, &input)?;
         let outputs = (0..self.network.probes.len()).map(|probe| self.read_output(probe, &loaded, first));
         let outputs = outputs.collect::<Result<_>>()?;
         if self.loops && self.device.kind() != DeviceKind::Cpu {
-            let of = PlanKey { dims: Dims { steps: 0, ..key.dims }, ..key.clone() };
+            let kind = PlanKey { dims: Dims { steps: 0, ..key.dims }, ..key.clone() };
             let most =
-                next_window_length(self.most_steps(&of), key.dims.steps, start.elapsed().as_secs_f64());
-            self.window_lengths.insert(of, most);
+                next_window_length(self.most_steps(&kind), key.dims.steps, start.elapsed().as_secs_f64());
+            self.window_lengths.insert(kind, most);
             self.window_lengths.limit(KNOWN);
         }
         Ok(outputs)
     }
 }
 
-/// Most steps of the next window, after one of `steps` steps took so many seconds: a power of two, so that few programs
-/// are made. Grows only where there is room to spare, so that it does not go to and fro.
+/// Returns an error for a run of no steps.
+pub(crate) fn check_length(n_steps: usize) -> Result<()> {
+    if n_steps == 0 {
+        return Err(Error::invalid("the length of a run", "it is 0 steps, but must be at least 1"));
+    }
+    Ok(())
+}
+
+/// Most steps of the next window, after one of `steps` steps took `seconds`. It is a power of two, so that few programs are
+/// compiled. It grows only up to half of the allowed time, so that it does not oscillate.
 fn next_window_length(most: usize, steps: usize, seconds: f64) -> usize {
     let in_time = |limit: f64| {
         let fit = (limit * steps as f64 / seconds.max(1e-9)).min(8.0 * steps as f64) as usize;
@@ -292,9 +275,13 @@ mod tests {
 
     #[test]
     fn windows_shrink_on_a_slow_device_and_grow_on_a_fast_one() {
-        assert_eq!(next_window_length(64, 64, 6.4), 2, "0.1 s a step: two steps stay under 0.25 s");
+        assert_eq!(next_window_length(64, 64, 6.4), 2, "0.1 s a step: two steps take less than 0.25 s");
         assert_eq!(next_window_length(64, 64, 64.0), 1, "at least one step, however long it takes");
-        assert_eq!(next_window_length(16, 16, 0.001), 128, "at most eight times as long as what was seen");
+        assert_eq!(
+            next_window_length(16, 16, 0.001),
+            128,
+            "at most eight times the window that was measured"
+        );
         assert_eq!(next_window_length(128, 128, 0.001), LONGEST);
         assert_eq!(
             next_window_length(64, 64, 0.2),
@@ -304,7 +291,7 @@ mod tests {
         assert_eq!(
             next_window_length(256, 3, 0.01),
             256,
-            "a short rest at the end of a run says nothing about long windows"
+            "a short remainder at the end of a run does not limit long windows"
         );
     }
 }

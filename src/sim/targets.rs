@@ -1,4 +1,4 @@
-//! WindowInput of targets for a program's inputs, and which of them count.
+//! Targets in a program's feeds, and the share of them that counts.
 
 use crate::builder::Counted;
 use crate::error::{Error, Result};
@@ -15,38 +15,39 @@ pub(crate) fn targets_of<'d>(core: &Core, targets: &'d Data, probe: usize) -> Re
     targets.get(name).ok_or_else(missing)
 }
 
-/// How many of a minibatch's targets count, as a share of all; and the factor that makes the mean over all that over them.
-pub(crate) fn counted(core: &Core, of: Counted, from: &WindowInput<'_>) -> Result<(f64, f64)> {
-    let signal = targets_of(core, from.targets, of.probe)?;
-    let every = core.sample_every(ProbeId(of.probe));
+/// The share of a minibatch's targets that count, and the factor from the mean over all targets to the mean over those that
+/// count.
+pub(crate) fn counted(core: &Core, key: Counted, input: &WindowInput<'_>) -> Result<(f64, f64)> {
+    let signal = targets_of(core, input.targets, key.probe)?;
+    let every = core.sample_every(ProbeId(key.probe));
     let counted = |row: ndarray::ArrayView1<'_, f32>| {
         let n = row.iter().filter(|x| !x.is_nan()).count();
-        if of.by_row { n.min(1) } else { n }
+        if key.by_row { n.min(1) } else { n }
     };
     let (mut count, mut rows) = (0, 0);
-    for &example in from.batch {
+    for &example in input.batch {
         match signal {
             Signal::Held(a) => (count, rows) = (count + counted(a.row(example)), rows + 1),
             Signal::Steps(a) => {
-                let all = a.index_axis(ndarray::Axis(0), example);
-                let first = if of.last { all.nrows().saturating_sub(1) } else { 0 };
-                (first..all.nrows()).for_each(|t| count += counted(all.row(t)));
-                rows += all.nrows() - first;
+                let steps = a.index_axis(ndarray::Axis(0), example);
+                let first = if key.last { steps.nrows().saturating_sub(1) } else { 0 };
+                (first..steps.nrows()).for_each(|t| count += counted(steps.row(t)));
+                rows += steps.nrows() - first;
             }
         }
     }
-    let share = count as f64 / (rows * if of.by_row { 1 } else { signal.size() }).max(1) as f64;
-    // Of a run's steps those that have a row.
-    let seen = match of.spread {
-        true => (if of.last { 1 } else { from.run / every }) as f64 / from.run as f64,
+    let share = count as f64 / (rows * if key.by_row { 1 } else { signal.size() }).max(1) as f64;
+    // The share of the run's steps with a row.
+    let seen = match key.spread {
+        true => (if key.last { 1 } else { input.run / every }) as f64 / input.run as f64,
         false => 1.0,
     };
     Ok((share, if count == 0 { 0.0 } else { 1.0 / (share * seen) }))
 }
 
 impl Signal {
-    /// Writes rows of [`Feed::Spread`] for a window that starts at step `first` of a run of `run` steps: a row at each step
-    /// that a probe records, one in `every`, and NaN at the others; or at the last of these alone.
+    /// Writes rows of [`Feed::Spread`](crate::builder::Feed::Spread) for a window from step `first` of a run of `run` steps: a
+    /// target at each step that a probe records, one in `every`, or only at the last of these; NaN at the others.
     pub(crate) fn spread(
         &self,
         (batch, every, last): (&[usize], usize, bool),

@@ -1,24 +1,24 @@
-//! What a window reads of the data.
+//! Input of a window.
 
 use crate::sim::data::Data;
 
-/// WindowInput of data for a program's feeds.
+/// The part of a run's data that a window reads into its feeds.
 #[derive(Clone, Copy)]
 pub(crate) struct WindowInput<'a> {
     pub inputs: &'a Data,
     pub targets: &'a Data,
-    /// Which examples.
+    /// Examples, as indices into the data.
     pub batch: &'a [usize],
-    /// First step since the last reset.
+    /// First step, counted from the last reset.
     pub first: u64,
-    /// First step in the data.
+    /// First step, counted from the start of the data.
     pub data_first: usize,
     /// Steps of the whole run.
     pub run: usize,
-    /// What part of the run's steps this window is.
+    /// Share of the run's steps in this window.
     pub share: f32,
-    /// Whether it is the run's last window.
+    /// True for the run's last window.
     pub ends: bool,
-    /// Steps of the optimiser so far, for random numbers.
+    /// Number of optimiser steps so far, for random numbers.
     pub training_step: u64,
 }

@@ -1,4 +1,4 @@
-//! The simulator: a network on a device, run, trained, read and written.
+//! The public simulator: runs, training, parameters and files of a network on a device.
 
 mod parameters;
 mod run;
@@ -15,7 +15,11 @@ use crate::sim::Options;
 use crate::sim::core::Core;
 use crate::trainer::compiled::Trainer;
 
-/// A network on a device.
+/// A network on a device, for runs and training.
+///
+/// Arrays have one row for each example and step: inputs and outputs are (batch, n_steps, size), in `f32`. Runs
+/// ([`Simulator::run_steps`]) continue from the states of the last run; predictions ([`Simulator::predict`]) and training
+/// ([`Simulator::fit`]) start from the initial states.
 ///
 /// ```
 /// use ndarray::array;
@@ -41,25 +45,26 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// A simulator of `network` on `device` with one example at a time and steps of a millisecond.
+    /// Creates a simulator of `network` on `device` with the default [`Options`]: a minibatch of one example, and a time step
+    /// of 0.001 s. Solves for decoders and sets all parameters to their initial values.
     ///
     /// # Errors
-    /// A cycle without a delay, a tensor node that does not fit, a synapse or process that makes no sense at this time
-    /// step, or a device that cannot hold the parameters.
+    /// A cycle without a delay, a tensor node whose shapes do not match, a synapse or process that is not defined at this
+    /// time step, or a device that cannot hold the parameters.
     pub fn new(network: &Network, device: &Device) -> Result<Self> {
         Self::with(network, device, Options::default())
     }
 
-    /// A simulator with other [`Options`].
+    /// Creates a simulator with the given [`Options`].
     ///
     /// # Errors
-    /// As [`Simulator::new`], and options that make no sense.
+    /// As [`Simulator::new`], a minibatch of 0, or a `dt` that is not finite and above 0.
     pub fn with(network: &Network, device: &Device, options: Options) -> Result<Self> {
         Ok(Self { core: Core::new(network, device, options)?, trainer: None, recorded: BTreeMap::new() })
     }
 
-    /// A simulator that only plans, for [`Simulator::outline`] and [`Simulator::memory_estimate`]: nothing is allocated on
-    /// the device, and a run is an error.
+    /// Creates a simulator that only plans, for [`Simulator::outline`] and [`Simulator::memory_estimate`]. Nothing is
+    /// allocated on the device, no decoders are solved for, and runs return an error.
     ///
     /// # Errors
     /// As [`Simulator::with`].
@@ -72,7 +77,7 @@ impl Simulator {
         self.core.time()
     }
 
-    /// Time steps since the last reset.
+    /// Number of time steps since the last reset.
     pub fn n_steps(&self) -> u64 {
         self.core.steps_done
     }
@@ -92,16 +97,16 @@ impl Simulator {
         &self.core.device
     }
 
-    /// Bytes of all buffers on the device.
+    /// Size of all buffers on the device in bytes.
     pub fn allocated_bytes(&self) -> u64 {
         self.core.engine.allocated_bytes()
     }
 
-    /// What a probe has recorded since the last reset, as (batch, n_steps, size); for a parameter its last values,
-    /// and without history the last step alone.
+    /// Data that a probe has recorded since the last [`Simulator::reset`], as (batch, n_steps, size). A probe on a parameter
+    /// has its last value as (1, 1, size). Without history ([`Simulator::set_keep_history`]) only the last step is kept.
     ///
     /// # Errors
-    /// Nothing has been recorded yet.
+    /// No run since the last reset.
     pub fn data(&self, probe: ProbeId) -> Result<Array3<f32>> {
         let name = self.core.network.probe_name(probe);
         let parts = self.recorded.get(&probe).filter(|p| !p.is_empty());
@@ -112,8 +117,8 @@ impl Simulator {
             .map_err(|e| Error::invalid(format!("probe '{name}'"), e.to_string()))
     }
 
-    /// Everything as it was when the simulator was made: parameters, states, time, recorded data, optimiser. Programs of
-    /// earlier runs and trainings are freed, and made again when they are needed.
+    /// Resets everything to its initial value: parameters, states, time, recorded data and optimiser. Compiled programs are
+    /// freed, and compiled again on demand.
     ///
     /// # Errors
     /// A lost device.
@@ -126,7 +131,7 @@ impl Simulator {
         self.trainer.as_mut().map_or(Ok(()), |trainer| trainer.reset(&mut self.core))
     }
 
-    /// States and time as they were in the beginning; parameters and recorded data stay.
+    /// Resets states and time to their initial values. Parameters and recorded data are kept.
     ///
     /// # Errors
     /// A lost device.
@@ -134,7 +139,8 @@ impl Simulator {
         self.core.soft_reset()
     }
 
-    /// What a user should know about how this network was understood and runs, in sentences.
+    /// Warnings about the network and the compiled training, one sentence each: for example settings without effect, or a
+    /// cycle through a host callback, which limits runs to one step at a time.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = self.core.warnings();
         if let Some(trainer) = &self.trainer {

@@ -1,4 +1,4 @@
-//! Parameters, learned weights and decoders of a simulator.
+//! Parameters, learned weights, decoded values and rates of a simulator.
 
 use std::path::Path;
 
@@ -10,39 +10,40 @@ use crate::sim::EnsembleRates;
 use crate::simulator::Simulator;
 
 impl Simulator {
-    /// The values of a parameter, size_out × size_in for weights.
+    /// Values of a parameter. Weights are (size_out, size_in).
     ///
     /// # Errors
-    /// [`Error::UnknownName`], or a lost device.
+    /// [`Error::UnknownName`](crate::Error::UnknownName), or a lost device.
     pub fn parameter(&mut self, name: &str) -> Result<Array2<f32>> {
         self.core.parameter(name)
     }
 
-    /// The gradient of a parameter in the last training step, without penalties.
+    /// Gradient of the objective with respect to a parameter in the last training step, without penalties on parameters and
+    /// before clipping. It has the parameter's shape.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], no training yet, or a lost device.
+    /// [`Error::UnknownName`](crate::Error::UnknownName), no training step yet, or a lost device.
     pub fn gradient(&mut self, name: &str) -> Result<Array2<f32>> {
         self.core.gradient(name)
     }
 
-    /// Sets a parameter.
+    /// Sets the values of a parameter. Optimiser slots and states are kept.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], [`Error::Shape`], values that are not finite, or a lost device.
+    /// [`Error::UnknownName`](crate::Error::UnknownName), [`Error::Shape`](crate::Error::Shape), values that are not finite, or a lost device.
     pub fn set_parameter(&mut self, name: &str, values: &Array2<f32>) -> Result<()> {
         self.core.set_parameter(name, values)
     }
 
-    /// The L2 norm of a parameter.
+    /// L2 norm of a parameter.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], or a lost device.
+    /// [`Error::UnknownName`](crate::Error::UnknownName), or a lost device.
     pub fn l2_norm(&mut self, name: &str) -> Result<f64> {
         self.core.l2_norm(name)
     }
 
-    /// Writes all parameters as safetensors, atomically.
+    /// Writes all parameters to a safetensors file. The file is replaced atomically.
     ///
     /// # Errors
     /// A file that cannot be written, or a lost device.
@@ -50,33 +51,36 @@ impl Simulator {
         self.core.save_parameters(path)
     }
 
-    /// Reads all parameters from a safetensors file of this network.
+    /// Loads all parameters from a safetensors file of this network.
     ///
     /// # Errors
-    /// [`Error::OtherNetwork`] with the keys that differ, or a file that cannot be read; nothing is changed then.
+    /// [`Error::OtherNetwork`](crate::Error::OtherNetwork) with the keys that differ, values that are not finite, or a file that cannot be read. Parameters
+    /// are unchanged then.
     pub fn load_parameters(&mut self, path: impl AsRef<Path>) -> Result<()> {
         self.core.load_parameters(path)
     }
 
-    /// The weights that a connection's learning rule changes (of Voja the encoders), for each example as (minibatch, size_out,
-    /// size_in), as the last step of the last run used them. Before a run, and after a reset, the parameter as it is.
+    /// Weights that a connection's learning rule has changed, for each example, as (minibatch, size_out, size_in). For Voja
+    /// these are the encoders. They are the weights of the last step of the last run; before a run and after a reset, the
+    /// parameter's values.
     ///
     /// # Errors
-    /// [`Error::UnknownName`], a connection without a learning rule, or a lost device.
+    /// [`Error::UnknownName`](crate::Error::UnknownName), a connection without a learning rule, or a lost device.
     pub fn learned_weights(&mut self, connection: &str) -> Result<Array3<f32>> {
         self.core.learned_weights(connection)
     }
 
-    /// Makes what an example has learned the value of the parameter: later runs start from there, and files hold it. Each
-    /// example's weights stay as they are.
+    /// Sets the parameter to one example's learned weights, so that later runs start from them and files contain them. The
+    /// learned weights of each example are unchanged. `example` is counted from 0.
     ///
     /// # Errors
-    /// As [`Simulator::learned_weights`], and an example that is not in the minibatch.
+    /// As [`Simulator::learned_weights`], or an example outside of the minibatch.
     pub fn adopt_weights(&mut self, connection: &str, example: usize) -> Result<()> {
         self.core.adopt_weights(connection, example)
     }
 
-    /// The network with all parameters as they are now in place of how they started: nothing is solved for or drawn again.
+    /// Returns the network with the current parameters as initial values. A simulator of it neither solves for decoders nor
+    /// draws random parameters.
     ///
     /// # Errors
     /// A lost device.
@@ -84,7 +88,8 @@ impl Simulator {
         self.core.freeze()
     }
 
-    /// The weights of a connection as they are now: size_out × size_in, from an ensemble size_out × neurons.
+    /// Current weights of a connection, as (size_out, size_in). From an ensemble these are the decoders, as (size_out,
+    /// neurons).
     ///
     /// # Errors
     /// A connection without weights, or a lost device.
@@ -92,28 +97,29 @@ impl Simulator {
         self.core.weights(connection)
     }
 
-    /// What a connection from an ensemble makes of each of these points (points × the ensemble's dimensions) when its neurons
-    /// fire at their steady rates, with the parameters as they are now: points × size_out, without its synapse.
+    /// Decoded output of a connection from an ensemble at steady firing rates, with the current parameters and without the
+    /// synapse. `points` is (points, dimensions of the ensemble); the result is (points, size_out).
     ///
     /// # Errors
-    /// A connection that does not come from an ensemble, points of another size, neurons that know no rates, or a lost device.
+    /// A connection from another object than an ensemble, points of another size, a neuron type without rates, or a lost
+    /// device.
     pub fn decoded(&mut self, connection: ConnectionId, points: &Array2<f64>) -> Result<Array2<f64>> {
         self.core.decoded(connection, points)
     }
 
-    /// Steady rates in Hz of an ensemble's neurons at these points (points × its dimensions), with encoders and biases as they
-    /// are now: points × neurons.
+    /// Steady firing rates of an ensemble's neurons in Hz (its tuning curves), with the current encoders and biases. `points` is
+    /// (points, dimensions); the result is (points, neurons).
     ///
     /// # Errors
-    /// No ensemble, points of another size, neurons that know no rates, or a lost device.
+    /// An object other than an ensemble, points of another size, a neuron type without rates, or a lost device.
     pub fn rates(&mut self, ensemble: ObjectId, points: &Array2<f64>) -> Result<Array2<f64>> {
         self.core.rates(ensemble, points)
     }
 
-    /// How strongly each ensemble fires over its evaluation points, with encoders and biases as they are now.
+    /// Summary of each ensemble's firing rates over its evaluation points, with the current encoders and biases.
     ///
     /// # Errors
-    /// Neurons that know no rates, or a lost device.
+    /// A neuron type without rates, or a lost device.
     pub fn rates_report(&mut self) -> Result<Vec<EnsembleRates>> {
         self.core.rates_report()
     }

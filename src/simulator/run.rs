@@ -1,4 +1,4 @@
-//! Runs without training, and what is planned for them.
+//! Runs, predictions and their outlines.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use ndarray::Array3;
 use crate::error::{Error, Result};
 use crate::network::ProbeId;
 use crate::plan::Stage;
-use crate::sim::run::keep_rows;
+use crate::sim::probes::keep_rows;
 use crate::sim::{Data, Outline, Recorded, Sink};
 use crate::simulator::Simulator;
 
 impl Simulator {
-    /// Runs for `seconds` of simulated time, rounded to whole steps, without input data.
+    /// Runs for `seconds` of simulated time, rounded to whole steps. Probes record. For networks without input nodes.
     ///
     /// # Errors
-    /// As [`Simulator::run_steps`].
+    /// As [`Simulator::run_steps`], or a time that is shorter than one step.
     pub fn run(&mut self, seconds: f64) -> Result<()> {
         let steps = (seconds / self.dt()).round();
         if !(1.0..1e15).contains(&steps) {
@@ -25,7 +25,7 @@ impl Simulator {
         self.run_steps(steps as usize, &Data::new())
     }
 
-    /// Runs one step without input data.
+    /// Runs one step. For networks without input nodes.
     ///
     /// # Errors
     /// As [`Simulator::run_steps`].
@@ -33,13 +33,14 @@ impl Simulator {
         self.run_steps(1, &Data::new())
     }
 
-    /// Runs `n_steps` steps from where the last run ended; probes record.
+    /// Runs `n_steps` steps, continuing from the end of the last run. Probes record; see [`Simulator::data`].
     ///
-    /// Data have as many examples as the simulator's minibatch, and one row (held) or `n_steps` rows for each.
+    /// `inputs` has a signal for each input node, with as many examples as the minibatch: one row for each example, which is held,
+    /// or `n_steps` rows.
     ///
     /// # Errors
-    /// Data that do not fit, a run of no steps, a probe's output or a state that is not finite (with the first step at which a
-    /// state is not), or a lost device.
+    /// Data that do not match the network, the minibatch or `n_steps`; `n_steps` of 0; a probe's output or a state that is not
+    /// finite ([`Error::NotFinite`](crate::Error::NotFinite) with the first step at which a state is not finite); or a lost device.
     pub fn run_steps(&mut self, n_steps: usize, inputs: &Data) -> Result<()> {
         let Self { core, recorded, .. } = self;
         let (keep, of_parameter) = (core.keep_history, core.probes_of_parameters());
@@ -51,24 +52,26 @@ impl Simulator {
         })
     }
 
-    /// Runs like [`Simulator::run_steps`], but gives what probes record to `sink`, window by window, and keeps nothing.
+    /// Like [`Simulator::run_steps`], but passes recorded rows to `sink` window by window and keeps none, so that memory does
+    /// not grow with the run.
     ///
     /// # Errors
-    /// As [`Simulator::run_steps`], and those of `sink`; the simulator then stands at the end of the window.
+    /// As [`Simulator::run_steps`], and errors of `sink`, after which the simulator is at the end of that window.
     pub fn run_steps_with(&mut self, n_steps: usize, inputs: &Data, sink: &mut Sink<'_>) -> Result<()> {
         self.core.run_steps_with(n_steps, inputs, sink)
     }
 
-    /// The probes' outputs for each example of `inputs`, from the states' start, as (batch, n_steps, size). A
-    /// probe on a parameter gives (1, 1, size).
+    /// Outputs of all probes for each example of `inputs`, from the initial states, as (batch, n_steps, size). A probe on a
+    /// parameter gives (1, 1, size). Any number of examples is accepted; they are run minibatch by minibatch. Inputs that are
+    /// all held are run for one step. The states of [`Simulator::run_steps`] are unchanged.
     ///
     /// # Errors
     /// As [`Simulator::run_steps`].
     pub fn predict(&mut self, inputs: &Data) -> Result<HashMap<ProbeId, Array3<f32>>> {
-        self.core.predict(inputs)
+        self.core.predict_steps(inputs, inputs.steps()?.unwrap_or(1))
     }
 
-    /// Like [`Simulator::predict`], with held inputs for `n_steps` steps.
+    /// Like [`Simulator::predict`], for `n_steps` steps, during which held inputs are constant.
     ///
     /// # Errors
     /// As [`Simulator::predict`].
@@ -76,80 +79,80 @@ impl Simulator {
         self.core.predict_steps(inputs, n_steps)
     }
 
-    /// Runs like [`Simulator::predict_steps`], but gives what probes record to `sink`, window by window of one minibatch
-    /// after the other.
+    /// Like [`Simulator::predict_steps`], but passes recorded rows to `sink`: one minibatch after the other, each window by
+    /// window.
     ///
     /// # Errors
-    /// As [`Simulator::predict_steps`], and those of `sink`.
+    /// As [`Simulator::predict_steps`], and errors of `sink`.
     pub fn predict_with(&mut self, inputs: &Data, n_steps: usize, sink: &mut Sink<'_>) -> Result<()> {
         self.core.predict_with(inputs, n_steps, sink)
     }
 
-    /// What runs in which way, in a run of `n_steps` steps with held inputs.
+    /// Execution stages of a prediction of `n_steps` steps with held inputs. It is planned, and nothing is allocated.
     ///
     /// # Errors
     /// A network that cannot be planned.
-    pub fn stages(&mut self, n_steps: usize) -> Result<Vec<Stage>> {
+    pub fn stages(&self, n_steps: usize) -> Result<Vec<Stage>> {
         self.core.stages(n_steps)
     }
 
-    /// Whether probes keep every step (at first they do), or the last step of a run alone, which then is all that is read
-    /// back from the device. In training, what a loss sees is said by [`Over`](crate::trainer::Over): with `Over::Last`
-    /// nothing but the last step is kept for it.
+    /// Sets whether probes keep the rows of every step or only the last row of a run; true by default. With false, only the
+    /// last row is read back from the device. Training is not affected: a loss has its own
+    /// [`Over`](crate::train::Over).
     pub fn set_keep_history(&mut self, keep: bool) {
-        self.core.set_keep_history(keep)
+        self.core.keep_history = keep;
     }
 
-    /// Limits windows to so many steps, or leaves their length to the simulator again. Results do not depend on it.
+    /// Sets the most steps of a window of a run; chosen by the simulator if `None`, the default. Results do not depend on it.
     ///
     /// # Errors
-    /// A limit of no steps.
+    /// A limit of 0.
     pub fn limit_windows(&mut self, steps: Option<usize>) -> Result<()> {
         self.core.limit_windows(steps)
     }
 
-    /// Limits what is submitted to an adapter at once to so many dispatches, or leaves that to the engine again, which cuts
-    /// what took longer than a quarter of a second before. Results do not depend on it.
+    /// Sets the most dispatches of a submission to the adapter. With `None`, the default, the engine splits submissions that
+    /// took longer than 0.25 s before. Results do not depend on it.
     ///
     /// # Errors
-    /// A limit of no dispatches.
+    /// A limit of 0.
     pub fn limit_submissions(&mut self, dispatches: Option<usize>) -> Result<()> {
         self.core.limit_submissions(dispatches)
     }
 
-    /// How many steps lie between two rows of a probe; 1 unless it samples.
+    /// Sampling interval of a probe in steps; 1 unless the probe samples.
     pub fn sample_every(&self, probe: ProbeId) -> usize {
         self.core.sample_every(probe)
     }
 
-    /// Whether a probe reads a parameter: it has one value at the end of a run, and not a row for each step.
+    /// True if a probe reads a parameter: it records one value at the end of a run in place of a row for each step.
     pub fn is_of_parameter(&self, probe: ProbeId) -> bool {
         self.core.is_of_parameter(probe)
     }
 
-    /// How many rows a probe records in a run of `n_steps` steps from where the last run ended. A probe on a parameter
-    /// has one.
+    /// Number of rows that a probe records in a run of `n_steps` steps from the end of the last run; 1 for a probe on a
+    /// parameter.
     pub fn rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
         self.core.rows_of(probe, n_steps)
     }
 
-    /// The same for a prediction, which starts anew.
+    /// Number of rows that a probe records in a prediction of `n_steps` steps; 1 for a probe on a parameter.
     pub fn predicted_rows_of(&self, probe: ProbeId, n_steps: usize) -> usize {
         self.core.predicted_rows_of(probe, n_steps)
     }
 
-    /// What a run of `n_steps` steps from here does and costs, with held inputs.
+    /// Programs, dispatches and memory of a run of `n_steps` steps with held inputs. It is planned, and nothing is allocated.
     ///
     /// # Errors
-    /// A run of no steps, or a network that cannot be planned.
+    /// `n_steps` of 0, or a network that cannot be planned.
     pub fn outline(&self, n_steps: usize) -> Result<Outline> {
         self.core.outline(n_steps)
     }
 
-    /// What a run of `n_steps` steps from here does and costs, with inputs that are held or have steps as these.
+    /// Like [`Simulator::outline`], for a run with these inputs.
     ///
     /// # Errors
-    /// As [`Simulator::outline`], and data that do not fit.
+    /// As [`Simulator::outline`], and data that do not match the network.
     pub fn outline_run(&self, inputs: &Data, n_steps: usize) -> Result<Outline> {
         self.core.outline_run(inputs, n_steps)
     }

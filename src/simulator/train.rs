@@ -1,4 +1,4 @@
-//! Training, evaluation, checkpoints and the check of gradients.
+//! Training, evaluation, checkpoints and gradient checks.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -13,7 +13,10 @@ use crate::trainer::{
     Backprop, CheckedGradient, EpochReport, Evaluation, Fit, MemoryEstimate, Progress, Training,
 };
 
-/// The error of whatever needs a training.
+/// Largest error that [`Simulator::check_gradients`] passes, as a share of a gradient's largest element.
+const TOLERANCE: f64 = 1e-3;
+
+/// Error of methods that need a compiled training.
 fn missing() -> Error {
     Error::invalid("training", "nothing has been compiled yet; call compile first")
 }
@@ -23,35 +26,38 @@ impl Simulator {
         self.trainer.as_ref().ok_or_else(missing)
     }
 
-    fn trained_mut(&mut self) -> Result<(&mut Trainer, &mut Core)> {
+    fn trainer_mut(&mut self) -> Result<(&mut Trainer, &mut Core)> {
         Ok((self.trainer.as_mut().ok_or_else(missing)?, &mut self.core))
     }
 
-    /// Sets what training makes small and how; the optimiser starts anew.
+    /// Sets the objective, optimiser and other settings of training, and resets the optimiser. Parameters are kept.
     ///
     /// # Errors
-    /// Names that do not exist, numbers that make no sense, or a device that cannot hold the optimiser's slots.
+    /// Unknown names, settings out of range, or a device that cannot hold the optimiser's slots. The earlier training is kept if
+    /// `training` is invalid.
     pub fn compile(&mut self, training: Training) -> Result<()> {
         let trainer = Trainer::compile(&mut self.core, training, &mut self.trainer)?;
         self.trainer = Some(trainer);
         Ok(())
     }
 
-    /// Trains on `inputs` and `targets` as [`Simulator::compile`] said.
+    /// Trains on `inputs` (by input node) and `targets` (by probe) with the settings of [`Simulator::compile`], and returns a
+    /// report for each epoch.
     ///
-    /// Each example starts from the states' start. With early stopping that ends the training, the parameters are those of its
-    /// best epoch. The optimiser goes on where the last call ended, so that ten calls
-    /// of one step are the same as one call of ten.
+    /// Each example starts from the initial states; the states of [`Simulator::run_steps`] are unchanged. The optimiser
+    /// continues from the last call, so ten calls of one epoch are the same as one call of ten. When early stopping ends the
+    /// training, the parameters are those of the best epoch.
     ///
     /// # Errors
-    /// Data that do not fit, no parameter that is trained, a loss that is not finite ([`Error::NotFinite`] with step and
-    /// probe), or a lost device.
+    /// Data that do not match the network, no trained parameter, a loss that is not finite ([`Error::NotFinite`](crate::Error::NotFinite) with step
+    /// and probe), a checkpoint that cannot be written, or a lost device.
     pub fn fit(&mut self, inputs: &Data, targets: &Data, fit: &Fit) -> Result<Vec<EpochReport>> {
-        let (trainer, core) = self.trained_mut()?;
-        trainer.fit(core, inputs, targets, fit)
+        let (trainer, core) = self.trainer_mut()?;
+        trainer.fit_with(core, inputs, targets, fit, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// Like [`Simulator::fit`], with a callback that may end the training.
+    /// Like [`Simulator::fit`], with a callback that gets each step's and each epoch's report. Training ends when the callback
+    /// returns `Break`. Step reports arrive some steps late.
     ///
     /// # Errors
     /// As [`Simulator::fit`].
@@ -62,30 +68,30 @@ impl Simulator {
         fit: &Fit,
         callback: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
     ) -> Result<Vec<EpochReport>> {
-        let (trainer, core) = self.trained_mut()?;
+        let (trainer, core) = self.trainer_mut()?;
         trainer.fit_with(core, inputs, targets, fit, callback)
     }
 
-    /// Does what a fit does before its first step: checks the data, plans and loads programs. What is wrong is found before
-    /// anything is trained, and [`Simulator::warnings`] tells from then on what has no effect in this training.
+    /// Checks the data and compiles the programs of a fit, without training. [`Simulator::warnings`] then lists settings
+    /// without effect in this fit.
     ///
     /// # Errors
     /// As [`Simulator::fit`].
     pub fn prepare_fit(&mut self, inputs: &Data, targets: &Data, fit: &Fit) -> Result<()> {
-        let (trainer, core) = self.trained_mut()?;
-        trainer.prepare_fit(core, inputs, targets, fit)
+        let (trainer, core) = self.trainer_mut()?;
+        trainer.prepare_fit(core, inputs, targets, fit).map(drop)
     }
 
-    /// Loss and metrics on data, without training.
+    /// Computes loss and metrics on data, without training. Dropout is off, and neurons spike as in runs.
     ///
     /// # Errors
     /// As [`Simulator::fit`].
     pub fn evaluate(&mut self, inputs: &Data, targets: &Data) -> Result<Evaluation> {
-        let (trainer, core) = self.trained_mut()?;
-        trainer.evaluate(core, inputs, targets)
+        let (trainer, core) = self.trainer_mut()?;
+        trainer.evaluate_steps(core, inputs, targets, None)
     }
 
-    /// Like [`Simulator::evaluate`], with held inputs for `n_steps` steps.
+    /// Like [`Simulator::evaluate`], for `n_steps` steps, during which held inputs are constant; 1 step if `None`.
     ///
     /// # Errors
     /// As [`Simulator::fit`].
@@ -95,12 +101,12 @@ impl Simulator {
         targets: &Data,
         n_steps: Option<usize>,
     ) -> Result<Evaluation> {
-        let (trainer, core) = self.trained_mut()?;
+        let (trainer, core) = self.trainer_mut()?;
         trainer.evaluate_steps(core, inputs, targets, n_steps)
     }
 
-    /// Seconds of each dispatch of a training step on a minibatch of the data, by its kernel's name, in order; of a run in
-    /// windows those of its first. The parameters are of no use afterwards.
+    /// Measures each dispatch of a training step on one minibatch: kernel name and seconds, in order of execution, over
+    /// `repeats` repetitions. Of a run in windows, the first window is measured. The parameters are not valid afterwards.
     ///
     /// # Errors
     /// As [`Simulator::fit`].
@@ -111,20 +117,20 @@ impl Simulator {
         n_steps: Option<usize>,
         repeats: usize,
     ) -> Result<Vec<(String, f64)>> {
-        let (trainer, core) = self.trained_mut()?;
+        let (trainer, core) = self.trainer_mut()?;
         trainer.profile(core, inputs, targets, n_steps, repeats)
     }
 
-    /// Compares the gradient of the compiled objective for each trained parameter and each input, on the first minibatch of
-    /// the data: the device's with the graph's in f64, and that with central differences of the loss in f64, for at most
-    /// `elements` elements of each. The run is one window, in whatever way it is compiled, and parameters stay as they are.
-    /// Inputs through which no gradient goes, as before a callback, are left out.
+    /// Checks the gradient of the compiled objective for each trained parameter and each input, on the first minibatch of the
+    /// data. The device's gradient is compared with the graph's in `f64`, and that with central differences of the loss in
+    /// `f64`, for at most `elements` elements of each. The run is one window, whatever the compiled
+    /// [`Backprop`]. Parameters are unchanged. Inputs without a gradient, as before a host callback, are left out.
     ///
-    /// Errors up to a thousandth of a gradient's largest element are right. What is farther off is only wrong if neither a kink
-    /// of the loss nor the rounding of 32-bit numbers explains it, see [`Verdict`].
+    /// Errors up to 0.001 of a gradient's largest element pass. A larger error is wrong only if neither a kink of the loss nor
+    /// 32-bit rounding explains it; see [`Verdict`](crate::Verdict).
     ///
     /// # Errors
-    /// As [`Simulator::fit`], and a loss that is not finite.
+    /// As [`Simulator::fit`], or a loss that is not finite.
     pub fn check_gradients(
         &mut self,
         inputs: &Data,
@@ -132,11 +138,10 @@ impl Simulator {
         n_steps: Option<usize>,
         elements: usize,
     ) -> Result<Vec<CheckedGradient>> {
-        let (trainer, core) = self.trained_mut()?;
-        trainer.check_gradients(core, inputs, targets, n_steps, elements)
+        self.check_gradients_to(inputs, targets, n_steps, elements, TOLERANCE)
     }
 
-    /// Like [`Simulator::check_gradients`], with another error that passes, as a share of a gradient's largest element.
+    /// Like [`Simulator::check_gradients`], with another tolerance, as a share of a gradient's largest element.
     ///
     /// # Errors
     /// As [`Simulator::check_gradients`].
@@ -148,44 +153,44 @@ impl Simulator {
         elements: usize,
         tolerance: f64,
     ) -> Result<Vec<CheckedGradient>> {
-        let (trainer, core) = self.trained_mut()?;
+        let (trainer, core) = self.trainer_mut()?;
         trainer.check_gradients_to(core, inputs, targets, n_steps, elements, tolerance)
     }
 
-    /// Writes parameters, optimiser slots and counters, atomically: a killed process leaves the last whole file.
+    /// Writes a checkpoint: parameters, optimiser slots, counters and the best epoch. The file is replaced atomically.
     ///
     /// # Errors
-    /// Parameters that are not finite (the last file stays), a file that cannot be written, or a lost device.
+    /// Parameters that are not finite (the earlier file is kept), a file that cannot be written, or a lost device.
     pub fn save_checkpoint(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let (trainer, core) = self.trained_mut()?;
+        let (trainer, core) = self.trainer_mut()?;
         trainer.save_checkpoint(core, path)
     }
 
-    /// Reads a checkpoint of this network, compiled with an optimiser that keeps the same state: training goes on as if it had
-    /// never stopped. [`Simulator::warnings`] names each setting in which it goes on otherwise, and after
-    /// [`Simulator::prepare_fit`] also whether the data differ.
+    /// Loads a checkpoint of this network. Training then continues bit for bit as if it had not stopped. The compiled optimiser
+    /// must have the same state as the checkpoint's. [`Simulator::warnings`] then lists each setting that differs from the
+    /// checkpoint's, and after [`Simulator::prepare_fit`] also data that differ.
     ///
     /// # Errors
-    /// A file of another network or optimiser, or one that cannot be read; nothing is changed then.
+    /// A checkpoint of another network or optimiser, or a file that cannot be read. The simulator is unchanged then.
     pub fn load_checkpoint(&mut self, path: impl AsRef<Path>) -> Result<()> {
-        let (trainer, core) = self.trained_mut()?;
+        let (trainer, core) = self.trainer_mut()?;
         trainer.load_checkpoint(core, path)
     }
 
-    /// Names of the parameters that [`Simulator::fit`] changes: those that are not frozen, and on which a loss or a penalty
+    /// Names of the parameters that [`Simulator::fit`] changes: those that are not frozen and on which a loss or a penalty
     /// depends.
     ///
     /// # Errors
-    /// None is trained, with the reason; or nothing has been compiled yet.
+    /// No trained parameter, with the reason; or no compiled training.
     pub fn trained(&self) -> Result<Vec<&str>> {
         trained(&self.trainer()?.roles, &self.core)
     }
 
-    /// The memory that [`Simulator::fit`] on these data would take on the device, with back-propagation of this kind in
-    /// place of the compiled one. It is planned, and nothing is allocated.
+    /// Device memory that [`Simulator::fit`] on these data would take, with `backprop` in place of the compiled one. It is
+    /// planned, and nothing is allocated.
     ///
     /// # Errors
-    /// As [`Simulator::fit`] for data that do not fit, and those of a run that cannot be planned.
+    /// Data that do not match the network, or a run that cannot be planned.
     pub fn memory_estimate(
         &self,
         inputs: &Data,
@@ -196,17 +201,18 @@ impl Simulator {
         self.trainer()?.memory_estimate(&self.core, inputs, targets, n_steps, backprop)
     }
 
-    /// What a training step on a minibatch of these data does and costs, as it was compiled.
+    /// Programs, dispatches and memory of a training step on a minibatch of these data. It is planned, and nothing is
+    /// allocated.
     ///
     /// # Errors
-    /// As [`Simulator::fit`] for data that do not fit, and those of a run that cannot be planned.
+    /// Data that do not match the network, or a run that cannot be planned.
     pub fn outline_training(&self, inputs: &Data, targets: &Data, n_steps: Option<usize>) -> Result<Outline> {
         self.trainer()?.outline_training(&self.core, inputs, targets, n_steps)
     }
 
-    /// Takes the parameters of the best epoch of a fit with early stopping; gives that epoch, from 1, and its loss. A fit that
-    /// early stopping ended has done so already, one that came to its last epoch has not. The optimiser stays where it is.
-    /// Nothing happens where there is no such epoch.
+    /// Sets the parameters to those of the best epoch of a fit with early stopping, and returns that epoch (counted from 1) and its
+    /// loss; `None` and no change without one. A fit that early stopping ended has done this already; a fit that reached its
+    /// last epoch has not. The optimiser's slots and counters are unchanged.
     ///
     /// # Errors
     /// A lost device.
@@ -214,12 +220,12 @@ impl Simulator {
         self.trainer.as_mut().map_or(Ok(None), |trainer| trainer.restore_best(&mut self.core))
     }
 
-    /// Steps of the optimiser since it was compiled or reset.
+    /// Number of optimiser steps since [`Simulator::compile`] or [`Simulator::reset`], including those of a loaded checkpoint.
     pub fn steps_trained(&self) -> u64 {
         self.trainer.as_ref().map_or(0, |trainer| trainer.step)
     }
 
-    /// Epochs since training was compiled or reset.
+    /// Number of epochs since [`Simulator::compile`] or [`Simulator::reset`], including those of a loaded checkpoint.
     pub fn epochs_done(&self) -> u64 {
         self.trainer.as_ref().map_or(0, |trainer| trainer.epoch)
     }

@@ -1,4 +1,4 @@
-//! Many systems at once, on all cores.
+//! Solving many systems in parallel.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,30 +14,30 @@ use crate::solve::{Cache, Key, Method, Solution, Solver, check_system, mat};
 /// Activities (points × neurons) and targets (points × size).
 pub type System = (Array2<f64>, Array2<f64>);
 
-/// The decoders of one connection, to be solved for.
+/// A decoder problem of one connection.
 pub struct Job<'a> {
-    /// The user's name of the connection.
+    /// Name of the connection, for messages.
     pub what: String,
-    /// The ensemble, in words.
+    /// Description of the ensemble, for messages.
     pub of: String,
-    /// How.
+    /// Solver.
     pub solver: Solver,
-    /// Of the methods that draw random numbers.
+    /// Seed for methods that draw random numbers.
     pub seed: u64,
-    /// How many neurons and targets there will be.
+    /// Numbers of neurons and of targets.
     pub shape: (usize, usize),
-    /// At how many points.
+    /// Number of points.
     pub points: usize,
-    /// Everything that the system follows from; without it the cache is not asked.
+    /// Hash of everything the system depends on; `None` bypasses the cache.
     pub key: Option<Key>,
-    /// Makes the system at some of the points. It is called only if the decoders are not in the cache, and then on another
-    /// thread; of large systems for some of the points after others.
+    /// Computes the system at some of the points. It is called on another thread, and only if the cache has no solution; for
+    /// large systems once per block of points.
     pub system: Box<dyn Fn(Range<usize>) -> Result<System> + Send + Sync + 'a>,
-    /// The problem of neurons that are all silent, and what to do.
+    /// Message for neurons that are all silent, with advice.
     pub silent: Box<dyn Fn() -> String + Send + Sync + 'a>,
 }
 
-/// Memory that is shared by those who solve.
+/// Limits the memory of concurrent solvers.
 struct Gate {
     allowance: Allowance,
     used: Mutex<u64>,
@@ -45,7 +45,7 @@ struct Gate {
 }
 
 impl Gate {
-    /// Calls `work`, which takes so many bytes, once there is room for it beside others.
+    /// Calls `work`, which needs `bytes` of memory, once enough is free.
     fn with<T>(&self, bytes: u64, work: impl FnOnce() -> T) -> T {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         while *used > 0 && used.saturating_add(bytes) > self.allowance.bytes {
@@ -60,15 +60,15 @@ impl Gate {
     }
 }
 
-/// Solves them all, on as many threads as there are cores, and gives the solutions in their order.
+/// Solves all jobs, on as many threads as there are cores, and returns the solutions in order.
 ///
-/// Decoders found in the cache are taken from there, and others put there. `progress` hears how many are done, and of how
-/// many, after each, on this thread. Those that are solved at the same time take no more than `memory` bytes together; without
-/// it no more than the environment variable `NENGO_WGPU_MEMORY` says, or else nine tenths of what the machine has left.
+/// Solutions are read from the cache, and new ones are stored there. `progress` is called on this thread after each job, with
+/// the number of finished jobs and of all jobs. Concurrent jobs use at most `memory` bytes in total; `None` takes the
+/// environment variable `NENGO_WGPU_MEMORY`, or nine tenths of the free memory.
 ///
 /// # Errors
-/// The first error, by the order of the jobs; [`Error::TooLarge`] for one that does not fit into the memory by itself. A cache
-/// that cannot be written to is none.
+/// The error of the first failing job, in the order of `jobs`; [`Error::TooLarge`] for a job that does not fit into memory by
+/// itself. A cache that cannot be written is not an error.
 pub fn solve_all(
     jobs: &[Job<'_>],
     cache: &Cache,
@@ -106,7 +106,7 @@ pub fn solve_all(
     });
     let mut stored = false;
     let mut solutions = Vec::with_capacity(jobs.len());
-    // Jobs are begun in their order, so one that was not begun stands after the one that failed.
+    // Jobs start in order, so a job that never started comes after the one that failed.
     for result in results.into_iter().flatten() {
         let (solution, new) = result?;
         stored |= new;
@@ -119,9 +119,9 @@ pub fn solve_all(
 }
 
 impl Job<'_> {
-    /// The solution, and whether it was put into the cache.
+    /// The solution, and true if it was added to the cache.
     fn solve(&self, cache: &Cache, gate: &Gate) -> Result<(Solution, bool)> {
-        // What is given has not to be found.
+        // Given decoders need no cache.
         let given = matches!(self.solver.method, Method::NoSolver { .. });
         let key = self.key.as_ref().filter(|_| !given).map(|key| key.with(&self.solver, self.seed));
         if let Some(solution) = key.as_ref().and_then(|key| cache.load(key, self.shape)) {
@@ -142,7 +142,7 @@ impl Job<'_> {
         self.solver.solve_checked(&self.what, a, y, self.seed, &self.silent)
     }
 
-    /// The system at some of the points, of the right shape and finite.
+    /// The system at some of the points, after checks of shape and finiteness.
     pub(super) fn system(&self, points: Range<usize>) -> Result<(Mat<f64>, Mat<f64>)> {
         let (activities, targets) = (self.system)(points)?;
         let found = (activities.ncols(), targets.ncols());

@@ -1,4 +1,4 @@
-//! Large systems: what they take of memory, and normal equations that are added up block by block of their points.
+//! Large systems: their memory, and normal equations accumulated block by block.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
@@ -7,22 +7,22 @@ use crate::engine::allowance::Allowance;
 use crate::error::{Error, Result};
 use crate::solve::{Job, Method, Solution, Solver, lstsq, silent_as_largest};
 
-/// Bytes of the activities of a block; a system within them is solved whole.
+/// Bytes of the activities of a block; smaller systems are solved in one piece.
 const BLOCK: usize = 64 << 20;
 
 impl Solver {
-    /// Bytes that are taken at most while a system of `points` points and a shape of neurons × targets is solved.
+    /// Peak memory in bytes to solve a system of `points` points and a shape of neurons × targets.
     pub fn bytes(&self, points: usize, shape: (usize, usize)) -> u64 {
         self.method.bytes(points, shape)
     }
 }
 
 impl Method {
-    /// Bytes that are taken at most while a system of `m` points, `n` neurons and `d` targets is solved.
+    /// Peak memory in bytes to solve a system of `m` points, `n` neurons and `d` targets.
     fn bytes(&self, m: usize, (n, d): (usize, usize)) -> u64 {
         let block = self.block(m, n).unwrap_or(m) as f64;
         let (m, n, d) = (m as f64, n as f64, d as f64);
-        // Activities are held twice while they are brought from one layout into the other.
+        // Activities exist twice while they are converted from one layout to the other.
         let numbers = match self {
             Self::LstsqL2 { .. } | Self::LstsqL2nz { .. } => 2.0 * block * n + m.min(n).powi(2),
             Self::NoSolver { .. } => 2.0 * m * n,
@@ -31,7 +31,7 @@ impl Method {
         (8.0 * (numbers + 4.0 * (m + n) * d)) as u64
     }
 
-    /// Points of a block, for a system that is solved in blocks.
+    /// Points per block, for a system that is solved in blocks.
     pub(super) fn block(&self, m: usize, n: usize) -> Option<usize> {
         let adds_up = matches!(self, Self::LstsqL2 { .. } | Self::LstsqL2nz { .. }) && m >= n;
         let rows = (BLOCK / 8 / n.max(1)).max(64);
@@ -40,12 +40,12 @@ impl Method {
 }
 
 impl Job<'_> {
-    /// Bytes that are taken at most while it is solved.
+    /// Peak memory in bytes to solve the job.
     pub fn bytes(&self) -> u64 {
         self.solver.method.bytes(self.points, self.shape)
     }
 
-    /// Refuses a system that takes more memory than is allowed, with a number of points that would do.
+    /// Rejects a system that needs more memory than allowed, reporting a number of points that would fit.
     pub(super) fn check_memory(&self, allowance: &Allowance) -> Result<()> {
         let needed = self.bytes();
         if needed <= allowance.bytes {
@@ -73,7 +73,7 @@ impl Job<'_> {
         allowance.check(&what, needed, &format!("{fewer}, or allow more by NENGO_WGPU_MEMORY"))
     }
 
-    /// Regularised least squares by normal equations, without ever holding all activities.
+    /// Regularised least squares by normal equations, without all activities in memory at once.
     pub(super) fn solve_in_blocks(&self, rows: usize) -> Result<Solution> {
         let (n, d) = self.shape;
         let m = self.points;

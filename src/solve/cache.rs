@@ -1,8 +1,8 @@
-//! Decoders kept on disk, so that a network that was built before builds faster.
+//! Disk cache of decoders, which speeds up building the same network again.
 //!
-//! Each solution is one file, named by the hash of everything that it follows from. It holds the tag, the hash, the number
-//! of neurons and targets (u64), the decoders row by row and the errors (f64), and a hash of all that, in little-endian.
-//! Whatever is not exactly so is as if it were not there.
+//! Each solution is one file, named by the hash of everything it depends on. In little-endian order it holds the tag, the
+//! hash, the numbers of neurons and targets (u64), the decoders row by row and the errors (f64), and a hash of all of that.
+//! Files of any other form are ignored.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -17,38 +17,38 @@ use crate::io::atomic::NewFile;
 use crate::io::temporary::sweep;
 use crate::solve::{Solution, Solver};
 
-/// The environment variable that names another directory, or is `off`.
+/// Environment variable with the cache directory, or `off`.
 const VARIABLE: &str = "NENGO_WGPU_CACHE";
 
-/// Starts each file. It changes with the format, and when a solver comes to find other decoders.
+/// First bytes of each file. It changes with the format, and whenever a solver's results change.
 const TAG: &[u8; 16] = b"nengo decoders 1";
 
 const EXTENSION: &str = "decoders";
 
-/// Bytes of all files together, at most, unless said otherwise.
+/// Default limit on the total size of all files, in bytes.
 const LIMIT: u64 = 512 << 20;
 
-/// A hash of everything that a system of activities and targets follows from: encoders, gains, biases, points, the neuron
-/// type, and the targets or the points' function.
+/// Hash of everything that a system of activities and targets depends on: encoders, gains, biases, points, the neuron type,
+/// and the targets or the function that computes them.
 ///
-/// BLAKE3, since two systems must never be taken for one another, and since it is fast enough to be asked each time.
+/// It uses BLAKE3: distinct systems must never collide, and it is fast enough to compute every time.
 #[derive(Clone, Debug, Default)]
 pub struct Key(blake3::Hasher);
 
 impl Key {
-    /// Of nothing so far.
+    /// The hash of no data.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a text under a name.
+    /// Adds a named text.
     pub fn text(self, name: &str, text: &str) -> Self {
         self.part(name, &[text.len()], |hasher| {
             hasher.update(text.as_bytes());
         })
     }
 
-    /// With an array of numbers under a name; its shape counts, too.
+    /// Adds a named array, including its shape.
     pub fn array<D: ndarray::Dimension>(self, name: &str, values: ndarray::ArrayView<'_, f64, D>) -> Self {
         self.part(name, values.shape(), |hasher| {
             let mut bytes = Vec::with_capacity(4096);
@@ -63,7 +63,7 @@ impl Key {
         })
     }
 
-    /// Each part says how long it is, so that no two sequences of parts are the same bytes.
+    /// Adds a part with its sizes, so that no two sequences of parts have the same bytes.
     fn part(mut self, name: &str, shape: &[usize], add: impl FnOnce(&mut blake3::Hasher)) -> Self {
         for size in [name.len(), shape.len()].iter().chain(shape) {
             self.0.update(&(*size as u64).to_le_bytes());
@@ -73,15 +73,15 @@ impl Key {
         self
     }
 
-    /// The hash, with what is done with the system.
+    /// The hash including the solver and the seed.
     pub(super) fn with(&self, solver: &Solver, seed: u64) -> blake3::Hash {
-        // The numbers of a solver that was checked are finite, and JSON keeps all their digits.
+        // Settings of a checked solver are finite, and JSON preserves all their digits.
         let method = serde_json::to_string(&solver.method).unwrap_or_default();
         self.clone().text("solver", &method).text("seed", &seed.to_string()).0.finalize()
     }
 }
 
-/// A directory of solutions. The oldest are dropped when it grows beyond its limit.
+/// A directory of solutions. The oldest are removed when it exceeds its limit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cache {
     directory: Option<PathBuf>,
@@ -89,18 +89,18 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Keeps nothing.
+    /// A cache that stores nothing.
     pub fn off() -> Self {
         Self { directory: None, limit: LIMIT }
     }
 
-    /// In this directory, which need not exist yet.
+    /// A cache in this directory, which need not exist yet.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
         Self { directory: Some(directory.into()), limit: LIMIT }
     }
 
-    /// In the directory that the environment variable `NENGO_WGPU_CACHE` names, or else `nengo-wgpu/decoders` in the
-    /// user's directory of caches. Keeps nothing if the variable is `off`, or if the user has no home.
+    /// A cache in the directory of the environment variable `NENGO_WGPU_CACHE`, or else in `nengo-wgpu/decoders` in the user's
+    /// cache directory. It stores nothing if the variable is `off` or the user has no home directory.
     pub fn of_user() -> Self {
         match std::env::var_os(VARIABLE) {
             Some(value) if value == "off" || value.is_empty() => Self::off(),
@@ -112,12 +112,12 @@ impl Cache {
         }
     }
 
-    /// With files of this many bytes together at most; 512 MiB by default.
+    /// Sets the limit on the total size of all files, in bytes; 512 MiB by default.
     pub fn limit(self, bytes: u64) -> Self {
         Self { limit: bytes, ..self }
     }
 
-    /// Where it is; `None` if it keeps nothing.
+    /// The directory; `None` if the cache stores nothing.
     pub fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
     }
@@ -126,10 +126,10 @@ impl Cache {
         self.directory.as_ref().map(|directory| directory.join(format!("{}.{EXTENSION}", key.to_hex())))
     }
 
-    /// The solution of this key, if it is there, whole and of this shape (neurons, targets).
+    /// The solution for a key, if its file is intact and has this shape (neurons, targets).
     pub(super) fn load(&self, key: &blake3::Hash, (n, d): (usize, usize)) -> Option<Solution> {
         let path = self.path(key)?;
-        // Nothing but a file of exactly the right size is opened, and no more than that is ever read.
+        // Only a file of exactly the right size is opened, and no more than that is read.
         let size = file_size(n, d)?;
         let about = fs::symlink_metadata(&path).ok()?;
         if !about.is_file() || about.len() != size {
@@ -149,10 +149,10 @@ impl Cache {
         Some(Solution { decoders, rmse: rmse.to_vec() })
     }
 
-    /// Keeps a solution, and says whether it did.
+    /// Stores a solution; returns true if it did.
     ///
-    /// The file is whole or not there for other processes; after a crash of the machine it may be neither, which loading
-    /// finds. To wait for the disk with each of a thousand files would take longer than to solve.
+    /// Other processes see the whole file or none. After a crash of the machine it may be damaged, which loading detects:
+    /// syncing each of a thousand files would take longer than solving.
     pub(super) fn store(&self, key: &blake3::Hash, solution: &Solution) -> Result<bool> {
         let (Some(path), Some(directory)) = (self.path(key), &self.directory) else { return Ok(false) };
         let (n, d) = solution.decoders.dim();
@@ -169,8 +169,8 @@ impl Cache {
         Ok(true)
     }
 
-    /// Drops the oldest files, until the others are within the limit, and what killed processes have left. Files of another
-    /// kind are left alone.
+    /// Removes the oldest files until the rest is within the limit, and files left behind by killed processes. Other files are
+    /// kept.
     pub(super) fn trim(&self) {
         self.directory.iter().for_each(sweep);
         let Some(Ok(entries)) = self.directory.as_ref().map(fs::read_dir) else { return };
@@ -189,7 +189,7 @@ impl Cache {
             if total <= self.limit {
                 return;
             }
-            // Another process may have been faster, or the directory may be read-only; either is well.
+            // Another process may have removed it first, or the directory may be read-only; neither matters.
             let _ = fs::remove_file(path);
             total -= size;
         }

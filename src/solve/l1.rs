@@ -1,15 +1,15 @@
-//! Sparse decoders: by L1 regularisation, or by dropping the smallest.
+//! Sparse decoders, by L1 regularisation or by dropping the smallest.
 
 use faer::{Mat, MatRef};
 
 use crate::error::Result;
 use crate::solve::lstsq;
 
-/// Passes end when no decoder changes by more than this share of the largest one.
+/// Relative change of the decoders, compared to the largest, below which iteration stops.
 const TOLERANCE: f64 = 1e-10;
 
-/// The minimum of |A x − y|² / (2 m) + a |x|₁ + b |x|² / 2 for each column y of Y, with a = l1 · max(A) and
-/// b = l2 · max(A)², by coordinate descent (Friedman, Hastie and Tibshirani 2010).
+/// Minimises |A x − y|² / (2 m) + a |x|₁ + b |x|² / 2 for each column y of Y, with a = l1 · max(A) and b = l2 · max(A)², by
+/// coordinate descent (Friedman, Hastie and Tibshirani 2010).
 pub(super) fn elastic_net(
     a: MatRef<'_, f64>,
     y: MatRef<'_, f64>,
@@ -24,7 +24,7 @@ pub(super) fn elastic_net(
     let right = lstsq::times(a.transpose(), y);
     let mut x = Mat::zeros(a.ncols(), y.ncols());
     for k in 0..y.ncols() {
-        // Aᵀ (y - A x), kept up to date.
+        // The residual's correlations Aᵀ (y - A x), updated with x.
         let mut rest: Vec<f64> = right.col(k).iter().copied().collect();
         let mut column = vec![0.0_f64; a.ncols()];
         for _ in 0..max_iter {
@@ -53,8 +53,8 @@ pub(super) fn elastic_net(
     x
 }
 
-/// Regularised least squares; then the share `drop` of the decoders that is smallest is set to zero, and for each column
-/// the others are found again.
+/// Regularised least squares; then sets the smallest share `drop` of the decoders to zero and solves for the others again, for
+/// each column.
 pub(super) fn drop_smallest(
     what: &str,
     a: MatRef<'_, f64>,

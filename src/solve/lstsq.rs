@@ -1,4 +1,4 @@
-//! Least squares: by normal equations in their primal or dual form, and by singular values.
+//! Least squares: normal equations in primal or dual form, and singular values.
 
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{LltRegularization, cholesky_in_place, cholesky_in_place_scratch};
@@ -9,23 +9,23 @@ use faer::{Accum, Mat, MatRef, Par, Spec};
 
 use crate::error::{Error, Result};
 
-/// max(A)
+/// The largest activity, max(A).
 pub(super) fn largest(a: MatRef<'_, f64>) -> f64 {
     a.col_iter().flat_map(|column| column.iter()).copied().fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// m σ² with σ = reg · max(A), for m points.
+/// The penalty m σ² with σ = reg · max(A), for m points.
 pub(super) fn penalty(a: MatRef<'_, f64>, reg: f64) -> f64 {
     a.nrows() as f64 * (reg * largest(a)).powi(2)
 }
 
-/// m σ² of each neuron, where σ² is multiplied by the share of points at which it is active. `silent` says, from those of
-/// all neurons, that of neurons which are active nowhere.
+/// The penalty m σ² of each neuron, multiplied by the share of points at which it is active. `silent` computes the penalty of
+/// neurons that are active nowhere from those of all neurons.
 pub(super) fn penalty_where_active(a: MatRef<'_, f64>, reg: f64, silent: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     shared(penalty(a, reg), &active(a), a.nrows(), silent)
 }
 
-/// The same from the penalty of a neuron that is active at all of the `m` points.
+/// Like [`penalty_where_active`], from the penalty of a neuron that is active at all `m` points.
 pub(super) fn shared(whole: f64, active: &[usize], m: usize, silent: impl Fn(&[f64]) -> f64) -> Vec<f64> {
     let mut penalty: Vec<f64> = active.iter().map(|n| whole * (*n as f64 / m as f64)).collect();
     let silent = silent(&penalty);
@@ -33,15 +33,15 @@ pub(super) fn shared(whole: f64, active: &[usize], m: usize, silent: impl Fn(&[f
     penalty
 }
 
-/// At how many points each neuron is active.
+/// Number of points at which each neuron is active.
 pub(super) fn active(a: MatRef<'_, f64>) -> Vec<usize> {
     a.col_iter().map(|column| column.iter().filter(|activity| **activity > 0.0).count()).collect()
 }
 
-/// X of (AᵀA + P) X = AᵀY with P = diag(penalty).
+/// Solves (AᵀA + P) X = AᵀY with P = diag(penalty).
 ///
-/// With fewer points than neurons it is found by a smaller system: with B = A P^-1/2, (B Bᵀ + I) Z = Y and
-/// X = P^-1/2 Bᵀ Z; or, where all penalties are the same p, (A Aᵀ + p I) Z = Y and X = AᵀZ.
+/// With fewer points than neurons it solves a smaller system: with B = A P^-1/2, (B Bᵀ + I) Z = Y and X = P^-1/2 Bᵀ Z. If all
+/// penalties equal p, this is (A Aᵀ + p I) Z = Y and X = AᵀZ.
 pub(super) fn regularised(
     what: &str,
     a: MatRef<'_, f64>,
@@ -67,7 +67,7 @@ pub(super) fn regularised(
     Ok(Mat::from_fn(n, x.ncols(), |j, k| x[(j, k)] / root(j)))
 }
 
-/// Z of (BᵀB + p I) Z = Y.
+/// Solves (BᵀB + p I) Z = Y.
 fn dual(what: &str, b: MatRef<'_, f64>, p: f64, y: MatRef<'_, f64>) -> Result<Mat<f64>> {
     let mut gram = gram(b);
     for i in 0..gram.nrows() {
@@ -76,7 +76,7 @@ fn dual(what: &str, b: MatRef<'_, f64>, p: f64, y: MatRef<'_, f64>) -> Result<Ma
     cholesky(what, gram, y.to_owned())
 }
 
-/// The shortest X of the least |A X - Y|, without the singular values below `rcond` times the largest.
+/// The minimum-norm least-squares solution of A X = Y, ignoring singular values below `rcond` times the largest.
 pub(super) fn by_singular_values(
     what: &str,
     a: MatRef<'_, f64>,
@@ -95,14 +95,14 @@ pub(super) fn by_singular_values(
     Ok(times(svd.V(), along.as_ref()))
 }
 
-/// AᵀA; only its lower half is computed.
+/// AᵀA; only the lower half is computed.
 fn gram(a: MatRef<'_, f64>) -> Mat<f64> {
     let mut gram = Mat::zeros(a.ncols(), a.ncols());
     add_gram(&mut gram, a);
     gram
 }
 
-/// Adds AᵀA to the lower half.
+/// Adds AᵀA to the lower half of `gram`.
 pub(super) fn add_gram(gram: &mut Mat<f64>, a: MatRef<'_, f64>) {
     triangular::matmul(
         gram.as_mut(),
@@ -117,20 +117,20 @@ pub(super) fn add_gram(gram: &mut Mat<f64>, a: MatRef<'_, f64>) {
     );
 }
 
-/// AᵀA with both its halves.
+/// AᵀA with both halves.
 pub(super) fn whole_gram(a: MatRef<'_, f64>) -> Mat<f64> {
     let lower = gram(a);
     Mat::from_fn(a.ncols(), a.ncols(), |i, j| lower[(i.max(j), i.min(j))])
 }
 
-/// A B
+/// The product A B.
 pub(super) fn times(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
     let mut product = Mat::zeros(a.nrows(), b.ncols());
     matmul(product.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
     product
 }
 
-/// X of G X = B for the lower half of a positive definite G, in whose place its factor is written.
+/// Solves G X = B for the lower half of a positive definite G, in place.
 pub(super) fn cholesky(what: &str, mut g: Mat<f64>, mut b: Mat<f64>) -> Result<Mat<f64>> {
     let n = g.nrows();
     let largest = (0..n).map(|i| g[(i, i)]).fold(0.0, f64::max);
@@ -140,7 +140,7 @@ pub(super) fn cholesky(what: &str, mut g: Mat<f64>, mut b: Mat<f64>) -> Result<M
     if cholesky_in_place(g.as_mut(), LltRegularization::default(), Par::Seq, stack, Spec::default()).is_ok() {
         solve_lower_triangular_in_place(g.as_ref(), b.as_mut(), Par::Seq);
         solve_upper_triangular_in_place(g.transpose(), b.as_mut(), Par::Seq);
-        // A pivot that is all rounding error would give decoders that are, too.
+        // A pivot at the level of rounding errors would give decoders that are meaningless.
         let sound = (0..n).all(|i| g[(i, i)].powi(2) > smallest);
         if sound && b.is_all_finite() {
             return Ok(b);

@@ -1,92 +1,92 @@
-//! The methods and their settings.
+//! Methods for decoders, and their settings.
 
 use ndarray::Array2;
 
 use crate::error::{Error, Result};
 
-/// A method to find decoders X with A X ≈ Y, for activities A (m points × neurons) and targets Y (points × size), under
-/// Nengo's names and with its defaults.
+/// A method for decoders X with A X ≈ Y, where A are the activities (m points × neurons) and Y the targets (points × size).
+/// Names and defaults are Nengo's.
 ///
-/// In a file it is its name, `"lstsq-l2"`, or a table with one entry, `{ lstsq-l2 = { reg = 0.01 } }`.
+/// A file writes its name, `"lstsq-l2"`, or a table with one entry, `{ lstsq-l2 = { reg = 0.01 } }`.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Method {
-    /// Least squares without regularisation, the shortest answer if there are many.
+    /// Least squares without regularisation; the minimum-norm solution if there are many.
     Lstsq {
-        /// Singular values below this share of the largest count as zero; 0.01 by default.
+        /// Share of the largest singular value below which others count as zero; 0.01 by default.
         #[serde(default = "hundredth")]
         rcond: f64,
     },
     /// Least squares with L2 regularisation: with σ = reg · max(A), (AᵀA + m σ² I) X = AᵀY.
     LstsqL2 {
-        /// σ as a share of the largest activity; 0.1 by default.
+        /// σ as a share of the largest activity, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         reg: f64,
     },
-    /// The same, but σ² of a neuron is multiplied by the share of points at which it is active; a neuron that is active
-    /// nowhere gets the largest σ.
+    /// Like [`Method::LstsqL2`], with σ² multiplied by the share of points at which a neuron is active. Neurons that are active
+    /// nowhere get the largest σ.
     LstsqL2nz {
-        /// As in [`Method::LstsqL2`].
+        /// σ as a share of the largest activity, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         reg: f64,
     },
-    /// Least squares with L1 regularisation, so that many decoders are zero, and a little of L2: the minimum of
+    /// Least squares with L1 regularisation, which sets many decoders to zero, and a little L2. It minimises
     /// |A x − y|² / (2 m) + a |x|₁ + b |x|² / 2 with a = l1 · max(A) and b = l2 · max(A)², for each column by coordinate
     /// descent.
     LstsqL1 {
-        /// 1e-4 by default.
+        /// Strength of the L1 penalty, at least 0; 1e-4 by default.
         #[serde(default = "l1")]
         l1: f64,
-        /// 1e-6 by default.
+        /// Strength of the L2 penalty, at least 0; 1e-6 by default.
         #[serde(default = "l2")]
         l2: f64,
-        /// Passes over all neurons at most; what is found by then is taken. 1000 by default.
+        /// Most passes over all neurons; the result is used even if it has not converged. At least 1; 1000 by default.
         #[serde(default = "max_iter")]
         max_iter: usize,
     },
-    /// Least squares after normal noise is added to the activities.
+    /// Least squares after adding normal noise to the activities.
     LstsqNoise {
-        /// Its standard deviation as a share of the largest activity; 0.1 by default.
+        /// Standard deviation as a share of the largest activity, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         noise: f64,
     },
-    /// Least squares after each activity is multiplied by 1 plus normal noise.
+    /// Least squares after multiplying each activity by 1 plus normal noise.
     LstsqMultNoise {
-        /// Its standard deviation; 0.1 by default.
+        /// Standard deviation, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         noise: f64,
     },
-    /// Decoders by [`Method::LstsqL2`]; then the smallest of them are set to zero and the others found again.
+    /// [`Method::LstsqL2`], then sets the smallest decoders to zero and solves for the others again.
     LstsqDrop {
-        /// The share that is dropped; 0.25 by default.
+        /// Share of decoders set to zero, at least 0 and below 1; 0.25 by default.
         #[serde(default = "quarter")]
         drop: f64,
-        /// Regularisation of the first time; 0.001 by default.
+        /// Regularisation of the first solution, at least 0; 0.001 by default.
         #[serde(default = "thousandth")]
         first_reg: f64,
-        /// Regularisation of the second time; 0.1 by default.
+        /// Regularisation of the second solution, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         reg: f64,
     },
     /// Least squares with decoders of at least 0 (Lawson and Hanson 1974).
     Nnls,
-    /// The x of at least 0 that is nearest to a solution of the regularised normal equations: of the least |G x − Aᵀy|
-    /// with G = AᵀA + m σ² I, after negative targets are set to zero.
+    /// The x ≥ 0 that minimises |G x − Aᵀy| with G = AᵀA + m σ² I, the matrix of the regularised normal equations. Negative
+    /// targets are set to zero first.
     NnlsL2 {
-        /// As in [`Method::LstsqL2`].
+        /// σ as a share of the largest activity, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         reg: f64,
     },
-    /// The same with the σ of [`Method::LstsqL2nz`], and σ = 1 for a neuron that is active nowhere.
+    /// Like [`Method::NnlsL2`] with the σ of [`Method::LstsqL2nz`], and σ = 1 for a neuron that is active nowhere.
     NnlsL2nz {
-        /// As in [`Method::LstsqL2`].
+        /// σ as a share of the largest activity, at least 0; 0.1 by default.
         #[serde(default = "tenth")]
         reg: f64,
     },
-    /// Nothing is solved: the decoders are these, or all zero.
+    /// No solver: uses the given decoders, or zeros.
     NoSolver {
-        /// neurons × size
+        /// Decoders, neurons × size; zeros by default.
         #[serde(default, with = "crate::solve::rows::option", skip_serializing_if = "Option::is_none")]
         values: Option<Array2<f64>>,
     },
@@ -127,13 +127,13 @@ impl Default for Method {
 }
 
 impl Method {
-    /// Whether the decoders of a target depend on the other targets that are solved with it.
+    /// True if the decoders of a target depend on the other targets solved with it.
     pub fn compares_targets(&self) -> bool {
         matches!(self, Self::LstsqDrop { .. })
     }
 
-    /// Whether the decoders of targets times a matrix are the decoders of the targets times that matrix. If not, a
-    /// connection with full weights has to solve for the weights themselves.
+    /// True if the decoders of targets times a matrix are the decoders of the targets times that matrix. If not, a connection
+    /// with full weights must solve for the weights themselves.
     pub fn compositional(&self) -> bool {
         match self {
             Self::Lstsq { .. }
@@ -150,7 +150,7 @@ impl Method {
         }
     }
 
-    /// Refuses settings out of their range.
+    /// Rejects settings out of range.
     pub(super) fn check(&self, what: &str) -> Result<()> {
         let at_least_zero = |name: &str, x: f64| {
             if x.is_finite() && x >= 0.0 {

@@ -1,8 +1,8 @@
-//! Solvers of decoders: least squares of many kinds between activities and targets, in 64 bits on the host.
+//! Solvers for decoders: least-squares methods for activities and targets, in 64 bits on the host.
 //!
 //! ```
 //! use ndarray::array;
-//! use nengo_wgpu::solve::{Method, Solver};
+//! use nengo_wgpu::internals::solve::{Method, Solver};
 //!
 //! # fn main() -> nengo_wgpu::Result<()> {
 //! let rates = array![[0.0, 90.0], [40.0, 50.0], [80.0, 10.0]];
@@ -36,29 +36,29 @@ pub use method::Method;
 
 use crate::error::{Error, Result};
 
-/// How the decoders of a connection are found, and whether it keeps them apart from its encoders.
+/// Settings to solve for the decoders of a connection, and to combine them with encoders.
 ///
 /// The default is Nengo's: least squares with L2 regularisation of 0.1.
 ///
-/// In a file it is a table of both, or the name of a method alone.
+/// A file writes a table with both keys, or the method alone.
 #[derive(Clone, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Solver {
-    /// The method.
+    /// Method; [`Method::LstsqL2`] by default.
     #[serde(alias = "$short")]
     pub method: Method,
-    /// Whether the connection has one full matrix of weights, from neuron to neuron, in place of decoders (and of
-    /// encoders behind them). Where the method is not [compositional](Method::compositional), the weights themselves are
-    /// solved for, by targets multiplied by the encoders.
+    /// Use a full weight matrix from neuron to neuron instead of decoders and encoders; false by default. If the method is not
+    /// [compositional](Method::compositional), this solves for the weights directly, with the targets multiplied by the
+    /// encoders.
     pub weights: bool,
 }
 
-/// What a solver found.
+/// Result of a solver.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Solution {
-    /// neurons × size
+    /// Decoders, neurons × size.
     pub decoders: Array2<f64>,
-    /// Root of the mean squared error over the points, for each column of the targets.
+    /// Root mean square error over the points, one per column of the targets.
     pub rmse: Vec<f64>,
 }
 
@@ -69,25 +69,25 @@ impl From<Method> for Solver {
 }
 
 impl Solver {
-    /// With one full matrix of weights.
+    /// Uses a full weight matrix.
     pub fn weights(self) -> Self {
         Self { weights: true, ..self }
     }
 
-    /// Refuses settings out of their range.
+    /// Rejects settings out of range.
     ///
     /// # Errors
-    /// The setting and what is right, under the name `what`.
+    /// The setting and its valid range; `what` names the solver's connection.
     pub fn check(&self, what: &str) -> Result<()> {
         self.method.check(what)
     }
 
-    /// The decoders of `what` (the user's name of the connection) for activities (points × neurons) in Hz and targets
-    /// (points × size). `seed` is used by the methods that draw random numbers.
+    /// Solves for decoders from activities (points × neurons, in Hz) and targets (points × size). `what` names the connection in
+    /// errors; `seed` is used by methods that draw random numbers.
     ///
     /// # Errors
-    /// Settings out of their range, shapes that do not fit, nothing to solve, numbers that are not finite, neurons that
-    /// are all silent, or a system without a unique answer; each names `what`.
+    /// Settings out of range; shapes that do not match; an empty system; numbers that are not finite; neurons that are all
+    /// silent; a singular system. Each error names `what`.
     pub fn solve(
         &self,
         what: &str,
@@ -105,7 +105,7 @@ impl Solver {
         self.solve_checked(what, mat(activities), mat(targets), seed, &silent)
     }
 
-    /// The same of a system that was checked; `silent` is the problem of neurons that are all silent.
+    /// Solves a checked system; `silent` is the message for neurons that are all silent.
     fn solve_checked(
         &self,
         what: &str,
@@ -156,8 +156,8 @@ fn decoders(
         Method::Nnls => nnls::each_column(what, a, y),
         Method::NnlsL2 { reg } => nnls::of_normal_equations(what, a, y, &even(lstsq::penalty(a, reg))),
         Method::NnlsL2nz { reg } => {
-            let one = |_: &[f64]| a.nrows() as f64;
-            nnls::of_normal_equations(what, a, y, &lstsq::penalty_where_active(a, reg, one))
+            let all_points = |_: &[f64]| a.nrows() as f64;
+            nnls::of_normal_equations(what, a, y, &lstsq::penalty_where_active(a, reg, all_points))
         }
         Method::NoSolver { ref values } => match values {
             None => Ok(Mat::zeros(a.ncols(), y.ncols())),
@@ -175,12 +175,12 @@ fn decoders(
     }
 }
 
-/// The penalty of neurons that are active nowhere.
+/// The largest penalty, for neurons that are active nowhere.
 fn silent_as_largest(penalty: &[f64]) -> f64 {
     penalty.iter().copied().fold(0.0, f64::max)
 }
 
-/// Standard normal numbers.
+/// Generator of standard normal numbers.
 fn normal(seed: u64) -> impl FnMut() -> f64 {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     move || rng.sample(StandardNormal)

@@ -5,7 +5,7 @@ use faer::{Col, ColRef, Mat, MatRef};
 use crate::error::{Error, Result};
 use crate::solve::lstsq;
 
-/// The x of at least 0 of the least |A x - y|, for each column of Y.
+/// Minimises |A x - y| over x ≥ 0, for each column y of Y.
 pub(super) fn each_column(what: &str, a: MatRef<'_, f64>, y: MatRef<'_, f64>) -> Result<Mat<f64>> {
     let mut x = Mat::zeros(a.ncols(), y.ncols());
     let gram = lstsq::whole_gram(a);
@@ -16,8 +16,7 @@ pub(super) fn each_column(what: &str, a: MatRef<'_, f64>, y: MatRef<'_, f64>) ->
     Ok(x)
 }
 
-/// The x of at least 0 of the least |G x - Aᵀy| with G = AᵀA + diag(penalty), for each column of Y without what is
-/// negative in it.
+/// Minimises |G x - Aᵀy| over x ≥ 0 with G = AᵀA + diag(penalty), for each column y of Y with negative entries set to zero.
 pub(super) fn of_normal_equations(
     what: &str,
     a: MatRef<'_, f64>,
@@ -45,7 +44,7 @@ impl Problem<'_> {
         let n = self.a.ncols();
         let mut x = Col::<f64>::zeros(n);
         let mut passive = Passive::default();
-        // Neurons that are, but for rounding, a mixture of the passive ones. They are free again when one leaves.
+        // Neurons that are numerically linear combinations of the passive ones. They are free again once one leaves.
         let mut dependent = vec![false; n];
         let tolerance = self.tolerance();
         for _ in 0..10 * n + 10 {
@@ -60,14 +59,14 @@ impl Problem<'_> {
             }
             let mut wanted = self.least_squares(&passive);
             if wanted[wanted.len() - 1] <= 0.0 {
-                // Its pull was rounding error: it would leave at once, and be taken again.
+                // Its pull was a rounding error: it would leave at once and enter again.
                 passive.columns.pop();
                 passive.factor.pop();
                 dependent[next] = true;
                 continue;
             }
             while wanted.iter().any(|w| *w <= 0.0) {
-                // As far towards the wanted values as all stay at least 0; what is 0 there leaves.
+                // Move towards the unconstrained solution until a value reaches 0; that one leaves.
                 let mut share = 1.0_f64;
                 for (&j, &w) in passive.columns.iter().zip(&wanted).filter(|(_, w)| **w <= 0.0) {
                     share = share.min(x[j] / (x[j] - w));
@@ -96,7 +95,7 @@ impl Problem<'_> {
         Err(Error::Solve { what: self.what.into(), problem: problem.into() })
     }
 
-    /// What a pull, an entry of Aᵀ(y - A x), may be from rounding alone.
+    /// Bound on rounding errors of a pull, an entry of Aᵀ(y - A x).
     fn tolerance(&self) -> f64 {
         let sum = |column: ColRef<'_, f64>| column.iter().map(|x| x.abs()).sum::<f64>();
         let norm = self.a.col_iter().map(sum).fold(0.0, f64::max);
@@ -104,8 +103,8 @@ impl Problem<'_> {
         10.0 * f64::EPSILON * self.a.nrows().max(self.a.ncols()) as f64 * norm * largest
     }
 
-    /// Least squares with the passive columns alone: by their normal equations, and once more for what these leave, which
-    /// is about as exact as an orthogonal factorisation (Björck 1987).
+    /// Least squares on the passive columns by normal equations with one refinement step, about as accurate as an orthogonal
+    /// factorisation (Björck 1987).
     fn least_squares(&self, passive: &Passive) -> Vec<f64> {
         let pull = |rest: &Col<f64>| -> Vec<f64> {
             passive.columns.iter().map(|&j| self.a.col(j).transpose() * rest).collect()
@@ -120,7 +119,7 @@ impl Problem<'_> {
     }
 }
 
-/// The columns that are not held at 0, in the order in which they came, and the Cholesky factor of their part of AᵀA.
+/// The columns not held at 0, in order of entry, and the Cholesky factor of their part of AᵀA.
 #[derive(Default)]
 struct Passive {
     columns: Vec<usize>,
@@ -129,7 +128,7 @@ struct Passive {
 }
 
 impl Passive {
-    /// Takes a column more, unless it is a mixture of those there are.
+    /// Adds a column unless it is numerically dependent on the present ones; returns true if added.
     fn add(&mut self, gram: MatRef<'_, f64>, column: usize) -> bool {
         let right: Vec<f64> = self.columns.iter().map(|&j| gram[(j, column)]).collect();
         let mut row = self.forward(right);
@@ -145,20 +144,20 @@ impl Passive {
         true
     }
 
-    /// Gives up the columns at these places, in rising order.
+    /// Removes the columns at these places, which are in rising order.
     fn remove(&mut self, gram: MatRef<'_, f64>, places: &[usize]) {
         let Some(&first) = places.first() else { return };
         let after = self.columns.split_off(first);
         self.factor.truncate(first);
         for (i, column) in after.into_iter().enumerate() {
             if !places.contains(&(first + i)) {
-                // It was independent of more columns than are left, so it is of these.
+                // It was independent of a superset of the remaining columns.
                 self.add(gram, column);
             }
         }
     }
 
-    /// L z = b
+    /// Solves L z = b.
     fn forward(&self, mut b: Vec<f64>) -> Vec<f64> {
         for i in 0..b.len() {
             let sum: f64 = self.factor[i].iter().zip(&b[..i]).map(|(l, z)| l * z).sum();
@@ -167,7 +166,7 @@ impl Passive {
         b
     }
 
-    /// L Lᵀ x = b
+    /// Solves L Lᵀ x = b.
     fn solve(&self, b: Vec<f64>) -> Vec<f64> {
         let mut x = self.forward(b);
         for i in (0..x.len()).rev() {

@@ -1,4 +1,4 @@
-//! Matrices in files: a list of rows, or of numbers where a row is one number.
+//! Serialisation of matrices: a list of rows, or of numbers if rows have one column.
 
 use ndarray::Array2;
 use serde::de::Error as _;
@@ -34,7 +34,7 @@ pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Array2<f64>, D:
     Array2::from_shape_vec((rows.len(), size), rows.concat()).map_err(D::Error::custom)
 }
 
-/// The same where there may be no matrix.
+/// Serialisation of an optional matrix.
 pub mod option {
     use super::*;
 

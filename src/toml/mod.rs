@@ -1,9 +1,11 @@
-//! Networks, data and trainings as TOML files, and messages in the words of the file.
+//! TOML files for networks, data and training, with errors in terms of the file.
 
-pub mod data;
+mod data;
+#[doc(hidden)]
 pub mod network;
-pub mod read;
-pub mod split;
+pub(crate) mod read;
+mod split;
+#[doc(hidden)]
 pub mod train;
 
 pub use data::DataSpec;

@@ -1,4 +1,4 @@
-//! Which examples of a data set are for training, for validation and for the test.
+//! `[split]`: training, validation and test parts of a data set.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use serde::{Deserialize, Deserializer};
 use crate::error::{Error, Result};
 use crate::io::dataset::Dataset;
 
-/// How many examples to take: a whole number of them, or a fraction between 0 and 1 (`0.2`).
+/// Size of a part: a whole number of examples, or a fraction between 0 and 1 (`0.2`).
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 pub enum Part {
-    /// So many examples; none if 0.
+    /// This many examples; 0 for none.
     #[serde(rename = "$whole:a number of examples, as 360")]
     Count(usize),
     /// This share of the examples, rounded.
@@ -22,20 +22,20 @@ pub enum Part {
     Fraction(f64),
 }
 
-/// Which examples go to which part.
+/// Split of examples into parts.
 ///
-/// The examples are taken in the order of the file, or in a random order that the seed decides: the last ones
-/// are the test part, those before them the validation part, and the rest is for training.
+/// The examples are taken in the order of the file or in a random order. The last ones form the test part, those before them
+/// the validation part, and the rest is for training.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct SplitSpec {
-    /// The test part; not allowed where the test examples have files of their own. None by default.
+    /// Size of the test part; not allowed if the test examples have files of their own. None by default.
     pub test: Option<Part>,
-    /// The validation part; a fraction is one of what the test part leaves. None by default.
+    /// Size of the validation part; a fraction is one of the examples that the test part leaves. None by default.
     pub validation: Option<Part>,
-    /// Whether the order is random (the default) or that of the file.
+    /// Shuffle the examples first; true by default.
     pub shuffle: bool,
-    /// Decides the random order; 0 by default.
+    /// Seed of the random order; 0 by default.
     pub seed: u64,
 }
 
@@ -46,7 +46,7 @@ impl Default for SplitSpec {
 }
 
 impl SplitSpec {
-    /// Takes the parts out of `train`; the path is for messages.
+    /// Splits the parts off `train`; the path is used in messages.
     pub(super) fn apply(
         &self,
         path: &Path,
@@ -74,23 +74,23 @@ impl SplitSpec {
     }
 }
 
-/// The number of examples in a part of `total`, of which at least one must be left.
+/// Number of examples in a part of `total`; at least one must be left.
 fn part_of(part: Option<Part>, name: &str, total: usize, path: &Path) -> Result<usize> {
     let (count, said) = match part {
         None => return Ok(0),
         Some(Part::Count(count)) => (count, count.to_string()),
-        // Rounds to at most `total`, because a fraction is below 1 when it was read from TOML.
+        // Rounds to less than or equal to `total`, since fractions read from TOML are below 1.
         Some(Part::Fraction(share)) => ((total as f64 * share).round() as usize, share.to_string()),
     };
     if count == 0 && matches!(part, Some(Part::Fraction(share)) if share > 0.0) {
         let problem =
-            format!("{said} of the {total} examples in {} is none; take more, or say 0", path.display());
+            format!("{said} of the {total} examples in {} is none; take more, or set 0", path.display());
         return Err(Error::invalid(format!("[split] {name}"), problem));
     }
     if count < total {
         return Ok(count);
     }
-    let problem = format!("{said} of the {total} examples in {} leaves none to learn from", path.display());
+    let problem = format!("{said} of the {total} examples in {} leaves none for training", path.display());
     Err(Error::invalid(format!("[split] {name}"), problem))
 }
 

@@ -1,4 +1,4 @@
-//! How far back in time gradients go, and what of a run a loss sees.
+//! Back-propagation through time, and the steps of a run that a loss covers.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,24 +7,25 @@ use crate::graph::{Extent, Tensor, Type};
 
 /// Back-propagation through time.
 ///
-/// A run of `S` steps is cut into windows of `W`, of which the last may be shorter. Memory for the inside of a window grows
-/// with `W`; the gradients of all windows are summed, and parameters are updated once a minibatch.
+/// A run of `S` steps is cut into windows of `W` steps, of which the last may be shorter. Memory for the inside of a window grows
+/// with `W`. The gradients of all windows are summed, and parameters are updated once for each minibatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Backprop {
-    /// Through the whole run at once.
+    /// Through the whole run, in one window.
     Full,
-    /// Windows of at most so many steps, one after the other: states are carried on, but no gradient goes from a window into
-    /// the one before (truncated back-propagation, Williams and Peng 1990, with windows that do not overlap).
+    /// Truncated back-propagation (Williams and Peng 1990) in windows of at most this many steps, which do not overlap. States
+    /// continue from window to window; gradients do not cross their borders.
     Truncated(usize),
-    /// The same gradient as [`Backprop::Full`] from windows of at most so many steps: a first pass saves the states at the
-    /// borders, then each window, from the last to the first, is run again and gone back through (Chen et al. 2016).
-    /// Each step but those of the last window is computed twice.
+    /// Checkpoints (Chen et al. 2016) at the borders of windows of at most this many steps, with the gradient of
+    /// [`Backprop::Full`]. A first pass saves the states at the borders. Then each window, from the last to the first, is
+    /// rematerialised and back-propagated through. Each step but those of the last window is computed twice.
     Checkpointed(usize),
 }
 
 impl Backprop {
-    /// Steps of a window in a run of `steps`.
+    /// Number of steps of a window in a run of `steps` steps.
     pub fn window(self, steps: usize) -> usize {
         match self {
             Backprop::Full => steps,
@@ -32,7 +33,7 @@ impl Backprop {
         }
     }
 
-    /// The same with windows of another length.
+    /// The same kind with windows of another length.
     pub fn with_window(self, window: usize) -> Self {
         match self {
             Backprop::Full => Backprop::Full,
@@ -50,6 +51,7 @@ impl Backprop {
         }
     }
 
+    /// Returns an error for windows of 0 steps.
     pub(crate) fn check(self) -> Result<()> {
         if self.window(1) > 0 {
             return Ok(());
@@ -58,23 +60,24 @@ impl Backprop {
     }
 }
 
-/// What of a run a loss sees of its probe.
+/// Steps of a run that a loss on a probe covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Over {
-    /// Each step; the loss is the mean over them.
+    /// Every step; the loss is the mean over the steps.
     #[default]
     Every,
-    /// The last step alone, as with `keep_history = false` in NengoDL.
+    /// The last step only, as with `keep_history = false` in NengoDL.
     Last,
-    /// The sum over time, for example spikes counted.
+    /// The sum of the output over time, for example spike counts. Targets have one row for each example.
     Sum,
-    /// The mean over time, for example firing rates.
+    /// The mean of the output over time, for example firing rates. Targets have one row for each example.
     Mean,
 }
 
 impl Over {
-    /// Whether it needs all steps together, so that they cannot be cut into windows.
+    /// True if it needs all steps in one window.
     pub fn whole(self) -> bool {
         matches!(self, Over::Sum | Over::Mean)
     }
@@ -89,7 +92,7 @@ impl Over {
         }
     }
 
-    /// What is seen of an output.
+    /// The part of an output that the loss covers.
     pub(crate) fn of(self, x: Tensor<'_>) -> Tensor<'_> {
         let (ty, steps) = (x.ty(), x.scope.dims().steps as f32);
         let in_time = ty.extent == Extent::Sequence;
@@ -103,10 +106,10 @@ impl Over {
         }
     }
 
-    /// What is seen of the targets of `probe`.
+    /// The part of the targets of `probe` that the loss covers.
     ///
     /// # Errors
-    /// A row for each step, where all steps together are compared with one.
+    /// A row for each step, where the loss needs one row for each example.
     pub(crate) fn of_target<'s>(self, probe: &str, x: Tensor<'s>) -> Result<Tensor<'s>> {
         if self.whole() && x.ty().extent == Extent::Sequence {
             let problem = format!(

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 pub(crate) struct BestMark {
     pub epoch: u64,
-    /// The bits of its loss, as JSON may change the last digit of a number.
+    /// Bits of its loss, since JSON may change the last digit of a number.
     pub loss: u64,
-    /// The bits of the loss from which the next fall is measured: after the last one by `least`. The lowest where it is not known.
+    /// Bits of the loss after the last fall by more than `least`, from which the next fall is measured. In older files it is missing,
+    /// and the lowest loss is used.
     #[serde(default)]
     pub fallen: Option<u64>,
-    /// Epochs since the loss fell.
+    /// Number of epochs since the last fall.
     pub waited: u64,
 }
 

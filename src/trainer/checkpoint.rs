@@ -1,4 +1,4 @@
-//! Checkpoints: parameters, optimiser slots and counters, from which training goes on bit for bit.
+//! Checkpoints: parameters, optimiser slots and counters, from which training continues bit for bit.
 
 use std::path::Path;
 
@@ -14,11 +14,10 @@ use crate::sim::processes;
 use crate::sim::shared::Shared;
 use crate::trainer::best::{Best, BestMark};
 use crate::trainer::compiled::Trainer;
-use crate::trainer::resume::network_changes;
-use crate::trainer::resume::network_in_words;
+use crate::trainer::resume::{network_changes, network_in_words};
 use crate::trainer::{Words, written_kind};
 
-/// The counters, kept as JSON in the file's metadata.
+/// Counters and settings, as JSON in the file's metadata.
 #[derive(Deserialize, Serialize)]
 struct Counters {
     step: u64,
@@ -26,25 +25,25 @@ struct Counters {
     seed: u64,
     #[serde(deserialize_with = "optimiser")]
     optimiser: Optimiser,
-    /// What was trained with then, and on which data; nothing in older files.
+    /// Settings of the training, and description of its data; empty in older files.
     #[serde(default)]
     settings: Words,
     #[serde(default)]
     data: Words,
-    /// What each part of the network was set to, as numbers that change with it.
+    /// Fingerprint of the settings of each part of the network; empty in older files.
     #[serde(default)]
     network: Words,
-    /// The best epoch of a training with early stopping; its parameters are in the file.
+    /// Best epoch of a training with early stopping. Its parameters are tensors of the file.
     #[serde(default)]
     best: Option<BestMark>,
 }
 
 const KEY: &str = "nengo-wgpu checkpoint";
 
-/// Begins the names of the best epoch's parameters.
+/// Prefix of the names of the best epoch's parameters.
 const BEST: &str = "best/";
 
-/// Older files have the optimiser's kind among its settings.
+/// Reads the optimiser. Older files have its kind among its settings.
 fn optimiser<'de, D: Deserializer<'de>>(from: D) -> Result<Optimiser, D::Error> {
     let mut value = Value::deserialize(from)?;
     if let Some(Value::String(kind)) = value.as_object_mut().and_then(|settings| settings.remove("kind")) {
@@ -54,8 +53,8 @@ fn optimiser<'de, D: Deserializer<'de>>(from: D) -> Result<Optimiser, D::Error> 
 }
 
 impl Trainer {
-    /// Writes parameters, optimiser slots and counters, atomically: a killed process leaves the last whole file.
-    pub(crate) fn save_checkpoint(&mut self, core: &mut Core, path: impl AsRef<Path>) -> Result<()> {
+    /// Writes a checkpoint atomically: a killed process leaves the earlier file whole.
+    pub(crate) fn save_checkpoint(&self, core: &mut Core, path: impl AsRef<Path>) -> Result<()> {
         let optimiser = self.training.optimiser;
         let counters = Counters {
             step: self.step,
@@ -70,14 +69,14 @@ impl Trainer {
         let best = self.best.as_ref().map(|best| (BEST.to_string(), best.values.clone()));
         let json = serde_json::to_string(&counters).map_err(|e| Error::file(path.as_ref(), e.to_string()))?;
         let values = core.read_all(Shared::Parameters)?;
-        let mut all = vec![(String::new(), values)];
+        let mut buffers = vec![(String::new(), values)];
         let used = optimiser.rule().slots(optimiser.momentum_of());
         for i in (0..3).filter(|&i| used[i]) {
-            all.push((format!("optimiser/{i}/"), core.read_all(Shared::Slot(i))?));
+            buffers.push((format!("optimiser/{i}/"), core.read_all(Shared::Slot(i))?));
         }
-        all.extend(best);
+        buffers.extend(best);
         let mut tensors = Vec::new();
-        for (prefix, values) in &all {
+        for (prefix, values) in &buffers {
             tensors.extend(core.named_tensors(values, prefix));
         }
         for (name, _, values) in &tensors {
@@ -92,9 +91,7 @@ impl Trainer {
         params::save(path, &borrowed, &Metadata::from([(KEY.to_string(), json)]))
     }
 
-    /// Reads a checkpoint of this network, compiled with an optimiser that keeps the same state: training goes on as if it had
-    /// never stopped. `Trainer::warnings` names each setting in which it goes on otherwise, and after
-    /// `Trainer::prepare_fit` also whether the data differ.
+    /// Loads a checkpoint of this network and an optimiser with the same state. Notes differences in settings.
     pub(crate) fn load_checkpoint(&mut self, core: &mut Core, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let (tensors, metadata) = params::load(path)?;
@@ -107,8 +104,8 @@ impl Trainer {
         if !optimiser.continues(&counters.optimiser) {
             let (then, now) = (written_kind(&counters.optimiser), written_kind(&optimiser));
             let problem = format!(
-                "it was trained with optimiser = {then}, whose state does not fit optimiser = {now}; go on with the same kind, \
-                 or start anew"
+                "it was trained with optimiser = {then}, whose state does not fit optimiser = {now}; continue with the same \
+                 kind, or train from the start"
             );
             return Err(Error::file(path, problem));
         }
@@ -132,13 +129,13 @@ impl Trainer {
         core.seed = counters.seed;
         core.processes = processes::functions(&core.network, core.dt, core.seed)?;
         (self.step, self.epoch) = (counters.step, counters.epoch);
-        (self.best, self.goes_on) = (best, true);
+        (self.best, self.continues) = (best, true);
         (self.data, self.data_then) = (counters.data.clone(), Some(counters.data));
         Ok(())
     }
 }
 
-/// Tensors of a file as the floats of a buffer with the parameters' layout.
+/// Tensors of a file, after a prefix, as the floats of a buffer with the parameters' layout.
 fn buffer_of(core: &Core, prefix: &str, tensors: &Tensors) -> Vec<f32> {
     let mut values = vec![0.0; core.layout.floats()];
     for (p, place) in core.network.parameters.iter().zip(&core.layout.places) {
@@ -149,6 +146,7 @@ fn buffer_of(core: &Core, prefix: &str, tensors: &Tensors) -> Vec<f32> {
     values
 }
 
+/// Writes the tensors of a file, after a prefix, to a buffer with the parameters' layout.
 fn write_named(core: &mut Core, buffer: Shared, prefix: &str, tensors: &Tensors) -> Result<()> {
     for (i, p) in core.network.parameters.iter().enumerate() {
         if let Some((_, values)) = tensors.get(&format!("{prefix}{}", p.name)) {

@@ -1,12 +1,11 @@
-//! From an objective to training programs: forward, loss, gradient, penalties and update.
+//! Compilation of a training: plans and programs of forward pass, losses, gradients and update.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::builder::{self, Settings};
 use crate::error::Result;
 use crate::graph::{Scope, Tensor};
 use crate::network::ObjectId;
-use crate::op::Callback;
 use crate::optim::update::LINE;
 use crate::plan::{self, Output, Place};
 use crate::sim::core::Core;
@@ -14,24 +13,22 @@ use crate::sim::lru_cache::LruCache;
 use crate::sim::program::{LoadedProgram, PlannedProgram, is_few};
 use crate::sim::shared::Shared;
 use crate::trainer::compiled::Trainer;
-use crate::trainer::key::{Part, TrainKey};
-use crate::trainer::losses::{gradients, parts};
+use crate::trainer::key::{Pass, TrainKey};
+use crate::trainer::losses::{gradients, scalars};
 use crate::trainer::sizes::training_sizes;
 use crate::trainer::trained::used;
-use crate::trainer::update::append_update;
-use crate::trainer::update::norms_recording;
+use crate::trainer::update::{append_update, norms_recording};
 use crate::trainer::{Roles, Training, Words};
-use std::collections::BTreeSet;
 
-/// Programs that are always kept: windows may be run twice, and there are those of a validation.
+/// Training programs that always stay cached, for windows that are run twice and for validation.
 const LEAST: usize = 12;
 
 impl Trainer {
-    /// Compiles a training for a simulator, in place of the one that it has.
+    /// Compiles a training, and frees the earlier one.
     ///
     /// # Errors
-    /// Names that do not exist, numbers that make no sense, or a device that cannot hold the optimiser's slots. Where the
-    /// mistake is in `training`, the earlier one stays.
+    /// Unknown names, settings out of range, or a device that cannot hold the optimiser's slots. The earlier training is kept if
+    /// `training` is invalid.
     pub(crate) fn compile(core: &mut Core, training: Training, earlier: &mut Option<Self>) -> Result<Self> {
         training.check()?;
         let probes = training.objective.terms.iter().map(|t| t.probe.as_str());
@@ -46,7 +43,7 @@ impl Trainer {
         roles.apply(&mut segments.list, &core.network, &training)?;
         roles.notes.extend(idle.into_iter().chain(training.idle_settings(&core.network)));
         if let Some(earlier) = earlier.take() {
-            earlier.drop(core);
+            earlier.free(core);
         }
         core.shared.free_training(core.engine.as_mut());
         core.layout.segments = segments;
@@ -63,7 +60,7 @@ impl Trainer {
             step: 0,
             epoch: 0,
             best: None,
-            goes_on: false,
+            continues: false,
             data: Words::new(),
             data_then: None,
             resumed: Vec::new(),
@@ -72,24 +69,24 @@ impl Trainer {
         Ok(trainer)
     }
 
-    /// Frees everything, and the states that a run may not go on from with other parameters' places.
-    fn drop(mut self, core: &mut Core) {
+    /// Frees its programs and states.
+    fn free(mut self, core: &mut Core) {
         self.drop_programs(core);
         core.engine.unload(self.norms);
-        self.sums.into_iter().for_each(|s| s.drop(core.engine.as_mut()));
+        self.sums.into_iter().for_each(|s| s.unload(core.engine.as_mut()));
     }
 
-    /// Frees all programs of training and evaluation, and the states that they carry on.
+    /// Frees all programs and states of training and evaluation.
     pub(crate) fn drop_programs(&mut self, core: &mut Core) {
-        self.programs.limit(0).into_iter().for_each(|l| l.drop(core.engine.as_mut()));
+        self.programs.limit(0).into_iter().for_each(|l| l.unload(core.engine.as_mut()));
         core.drop_states(|(key, _)| !key.is_training());
     }
 
-    /// Slots and counters of the optimiser as they start.
+    /// Resets the optimiser's slots and all counters.
     pub(crate) fn reset(&mut self, core: &mut Core) -> Result<()> {
         self.resumed.clear();
         (self.step, self.epoch, self.best) = (0, 0, None);
-        (self.goes_on, self.data_then) = (false, None);
+        (self.continues, self.data_then) = (false, None);
         let optimiser = self.training.optimiser;
         let used = optimiser.rule().slots(optimiser.momentum_of());
         let start = optimiser.slot_start();
@@ -101,7 +98,7 @@ impl Trainer {
         Ok(())
     }
 
-    /// The training or evaluation program for a key; made on first use.
+    /// Compiles the training or evaluation program for a key, on first use.
     pub(crate) fn training_program(&mut self, core: &mut Core, key: &TrainKey) -> Result<()> {
         if self.programs.get(key).is_some() {
             return Ok(());
@@ -110,7 +107,7 @@ impl Trainer {
         self.load_training(core, key, planned)
     }
 
-    /// Loads what was planned for a key, unless it is loaded.
+    /// Loads the planned program of a key, unless it is loaded.
     pub(crate) fn load_training(
         &mut self,
         core: &mut Core,
@@ -129,17 +126,17 @@ impl Trainer {
         Ok(())
     }
 
-    /// The update, where it is a part of the program.
+    /// Appends the update to a program of a run in one window.
     pub(crate) fn append_own_update(&self, core: &Core, key: &TrainKey, planned: &mut PlannedProgram) {
-        if key.update && key.part == Part::Whole {
+        if key.update && key.pass == Pass::Whole {
             append_update(core, &mut planned.plan.recording, self.training.scalars(), &self.training);
         }
     }
 
-    /// Frees programs that were not used for long, and the states that no other one has.
+    /// Frees the least recently used programs, and states without a program.
     fn limit_programs(&mut self, core: &mut Core) {
         let gone = self.programs.limit_by(|entries| is_few(entries, LEAST));
-        gone.into_iter().for_each(|loaded| loaded.drop(core.engine.as_mut()));
+        gone.into_iter().for_each(|loaded| loaded.unload(core.engine.as_mut()));
         let used: BTreeSet<_> = self.programs.iter().filter_map(|(_, loaded)| loaded.states).collect();
         core.drop_states(|key| !key.0.is_training() || used.contains(key));
     }
@@ -158,36 +155,36 @@ impl Trainer {
         };
         let mut built = builder::build(&core.network, &scope, &settings)?;
         let packs = core.merge(&scope, &mut built)?;
-        let parts = parts(core, &scope, &mut built, key, &self.training)?;
-        let (report, adjoint) = match key.part {
-            Part::Whole => ((Shared::Report, 0), (Shared::Gradients, 0)),
+        let scalars = scalars(core, &scope, &mut built, key, &self.training)?;
+        let (report, adjoint) = match key.pass {
+            Pass::Whole => ((Shared::Report, 0), (Shared::Gradients, 0)),
             _ => ((Shared::Window, core.layout.floats()), (Shared::Window, 0)),
         };
         let place = |(buffer, first): (Shared, usize), at: usize| Place::Shared {
             buffer: buffer.index(),
             offset: first + at,
         };
-        let values: Vec<Tensor<'_>> = parts.losses.iter().chain(&parts.metrics).copied().collect();
+        let values: Vec<Tensor<'_>> = scalars.losses.iter().chain(&scalars.metrics).copied().collect();
         let output = |(i, v): (usize, &Tensor<'_>)| Output { value: v.id, place: place(report, i * LINE) };
         let mut outputs: Vec<Output> = values.iter().enumerate().map(output).collect();
         let nodes = scope.read(|g| g.nodes.len());
         if key.update {
-            let adjoints = gradients(core, &scope, &built, &packs, &parts)?.into_iter();
+            let adjoints = gradients(core, &scope, &built, &packs, &scalars)?.into_iter();
             let placed = adjoints.map(|(offset, value)| Output { value, place: place(adjoint, offset) });
             outputs.extend(placed);
         }
         let feeds = built.feeds;
         let graph = scope.finish()?;
-        if key.part == Part::Forward {
+        if key.pass == Pass::Forward {
             let live = plan::stages::live(&graph, &outputs);
-            // Callbacks have states too, on the host.
-            let called = |n: usize| graph.nodes[n].op.downcast::<Callback>().is_some();
+            // Host callbacks may have states, too.
+            let called = |n: usize| graph.nodes[n].op.host_call().is_some();
             let carries = |n: usize| graph.nodes[n].op.memory().is_state() || called(n);
             let states = (0..nodes).filter(|&n| live[n] && carries(n));
             outputs = states.map(|n| Output { value: graph.nodes[n].output, place: Place::Keep }).collect();
         }
-        let label = match (key.part, key.update) {
-            (Part::Forward, _) => "a window's states",
+        let label = match (key.pass, key.update) {
+            (Pass::Forward, _) => "a window's states",
             (_, true) => "training step",
             (_, false) => "evaluation",
         };
@@ -195,6 +192,7 @@ impl Trainer {
     }
 }
 
+/// Allocates the shared buffers of training, and writes the table of parameters.
 fn allocate_training(core: &mut Core, training: &Training) -> Result<()> {
     for (at, len, label) in training_sizes(core, training) {
         let buffer = core.engine.allocate(len, label)?;

@@ -1,4 +1,4 @@
-//! A compiled training: its programs, and how far it has come.
+//! A compiled training: its programs and counters.
 
 use crate::engine::Program;
 use crate::sim::lru_cache::LruCache;
@@ -9,32 +9,32 @@ use crate::trainer::key::TrainKey;
 use crate::trainer::windows::Windows;
 use crate::trainer::{Roles, Training, Words};
 
-/// A training that has been compiled for this simulator.
+/// A training that has been compiled for a simulator's core.
 pub(crate) struct Trainer {
     pub training: Training,
-    /// How it takes each parameter, and what has no effect.
+    /// Learning rate factor of each parameter, and warnings.
     pub roles: Roles,
     pub programs: LruCache<TrainKey, LoadedProgram>,
-    /// GradientAccumulator of the parameters' norms, for reports of the penalty.
+    /// Computes the parameters' norms, for reports of the penalty.
     pub norms: Program,
-    /// What runs in several windows need besides.
+    /// Programs for runs in several windows; loaded on first use.
     pub sums: Option<GradientAccumulator>,
-    /// How runs are cut, by the key of the whole run and the number of examples.
+    /// Windows of runs, by the key of the whole run and the number of examples.
     pub windows: LruCache<(TrainKey, usize), Windows>,
-    /// Why training runs are cut that nobody asked to cut, in a sentence.
+    /// Reason why training runs are cut into windows without having been set to, in a sentence.
     pub cut: Option<String>,
-    /// Steps of the optimiser so far.
+    /// Number of optimiser steps so far.
     pub step: u64,
-    /// Epochs so far.
+    /// Number of epochs so far.
     pub epoch: u64,
-    /// The best epoch of a fit with early stopping.
+    /// Best epoch of a fit with early stopping.
     pub best: Option<Best>,
-    /// The next fit goes on with `best`, which a checkpoint has brought.
-    pub goes_on: bool,
-    /// The data of the last fit, in words, as a checkpoint keeps them.
+    /// True if the next fit continues with `best`, from a checkpoint.
+    pub continues: bool,
+    /// Description of the last fit's data, for checkpoints.
     pub data: Words,
-    /// The same of the checkpoint that was read, until a fit compares them.
+    /// Description of the loaded checkpoint's data, until a fit compares it.
     pub data_then: Option<Words>,
-    /// What differs since the checkpoint that was read, in sentences.
+    /// Differences from the loaded checkpoint, one sentence each.
     pub resumed: Vec<String>,
 }

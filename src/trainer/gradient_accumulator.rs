@@ -1,4 +1,4 @@
-//! Programs that a run in several windows needs besides those of its windows: sums of gradients and reports, and the update.
+//! Accumulation of gradients and reports over the windows of a run, and the update after them.
 
 use crate::engine::{Binding, Command, Engine, Program, Recording};
 use crate::error::Result;
@@ -10,19 +10,21 @@ use crate::trainer::Training;
 use crate::trainer::sizes::parts_len;
 use crate::trainer::update::append_update;
 
-/// Programs that a run in several windows needs besides those of its windows.
+/// Programs that accumulate the gradients and reports of windows.
 pub(crate) struct GradientAccumulator {
-    /// Takes a window's gradients and report for the run's, or adds them.
+    /// Copies the first window's gradients and report to the run's.
     pub set: Program,
+    /// Adds another window's gradients and report to the run's.
     pub add: Program,
-    /// The same of the report alone.
+    /// `set` and `add` for the report alone.
     pub set_report: Program,
     pub add_report: Program,
+    /// Updates the parameters.
     pub update: Program,
 }
 
 impl GradientAccumulator {
-    /// Loads them, and makes the buffer that they add up.
+    /// Loads the programs, and allocates the buffer of a window's gradients and report.
     pub fn new(core: &mut Core, training: &Training) -> Result<Self> {
         let scalars = training.scalars();
         let (floats, report) = (core.layout.floats(), scalars * LINE);
@@ -30,9 +32,9 @@ impl GradientAccumulator {
         append_update(core, &mut update, scalars, training);
         let window = core.engine.allocate(parts_len(core, scalars), "a window's gradients")?;
         core.shared.set(Shared::Window, window);
-        let at = |buffer: Shared, offset, len| Binding { offset, ..buffer.first(len) };
-        let of_gradients = (at(Shared::Gradients, 0, floats), at(Shared::Window, 0, floats));
-        let of_report = (at(Shared::Report, 0, report), at(Shared::Window, floats, report));
+        let binding = |buffer: Shared, offset, len| Binding { offset, ..buffer.first(len) };
+        let of_gradients = (binding(Shared::Gradients, 0, floats), binding(Shared::Window, 0, floats));
+        let of_report = (binding(Shared::Report, 0, report), binding(Shared::Window, floats, report));
         let family = core.device.target().family;
         let set = |(to, from): (Binding, Binding)| Command::Copy { from, to };
         let add = |(to, from): (Binding, Binding)| Command::Dispatch(accumulate(to, from, family));
@@ -50,8 +52,8 @@ impl GradientAccumulator {
         })
     }
 
-    /// Frees everything.
-    pub fn drop(self, engine: &mut dyn Engine) {
+    /// Frees its programs.
+    pub fn unload(self, engine: &mut dyn Engine) {
         let GradientAccumulator { set, add, set_report, add_report, update } = self;
         [set, add, set_report, add_report, update].into_iter().for_each(|p| engine.unload(p));
     }

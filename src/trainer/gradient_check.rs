@@ -1,4 +1,4 @@
-//! The check of gradients: what the device computes, against the graph in f64, against differences of the loss.
+//! Gradient checks: the device against the graph in `f64`, and that against central differences of the loss.
 
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64Mcg;
@@ -9,7 +9,6 @@ use crate::engine::BufferRef;
 use crate::error::{Error, Result};
 use crate::graph::{Extent, Graph, Placed, Scope, Source, ValueId};
 use crate::network::{Kind, Node, ObjectId};
-use crate::op::Callback;
 use crate::plan::{self, Output, Place, Request, stages};
 use crate::sim::core::Core;
 use crate::sim::data::Data;
@@ -20,30 +19,33 @@ use crate::trainer::judge::{Point, Subject, Verdict, Wanted};
 use crate::trainer::key::TrainKey;
 use crate::trainer::losses::total;
 
-/// The check of one parameter's, or one input's, gradient.
+/// Result of [`Simulator::check_gradients`](crate::Simulator::check_gradients) for one parameter or input.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct CheckedGradient {
-    /// The parameter, or the input node.
+    /// Name of the parameter or input node.
     pub name: String,
-    /// Elements there are.
+    /// Number of elements.
     pub elements: usize,
-    /// Elements that were compared with differences; a seeded sample where there are more than were asked for.
+    /// Number of elements compared with differences; a seeded sample if there are more than asked for.
     pub checked: usize,
-    /// Whether differences of the loss report_progress anything about it: not behind a spike or another operator whose derivative is
-    /// not that of its output.
+    /// True if differences of the loss can be compared with it. False before a spiking neuron or another operator whose gradient is
+    /// not the derivative of its output.
     pub comparable: bool,
-    /// The largest error of the graph's gradient against central differences, both in f64, as a share of the largest element.
+    /// Largest error of the graph's gradient against central differences, both in `f64`, as a share of the gradient's largest
+    /// element.
     pub differences: f64,
-    /// The largest error of the device's gradient against the graph's in f64, of all elements, as a share of the largest.
+    /// Largest error of the device's gradient against the graph's in `f64`, over all elements, as a share of the gradient's
+    /// largest element.
     pub device: f64,
-    /// The element with the larger of the two errors: `[row, column]`, for inputs `[step, example, column]`.
+    /// Element with the larger of the two errors: `[row, column]`, for inputs `[step, example, column]`.
     pub at: String,
-    /// What follows from them.
+    /// Verdict on the gradient.
     pub verdict: Verdict,
 }
 
 impl CheckedGradient {
-    /// The larger of the two errors; that of the device where differences report_progress nothing.
+    /// The larger of the two errors; that of the device if differences cannot be compared.
     pub fn error(&self) -> f64 {
         if self.comparable { self.differences.max(self.device) } else { self.device }
     }
@@ -52,38 +54,17 @@ impl CheckedGradient {
 /// A graph of loss and gradients.
 struct Checked {
     subject: Subject,
-    /// Operators before those of the gradient.
+    /// Number of operators before those of the gradient.
     nodes: usize,
     feeds: Vec<Feed>,
 }
 
 type Arrays = Vec<Vec<f32>>;
 
-/// Errors up to this share of a gradient's largest element pass.
-const TOLERANCE: f64 = 1e-3;
-
 impl Trainer {
-    /// Compares the gradient of the compiled objective for each trained parameter and each input, on the first minibatch of
-    /// the data: the device's with the graph's in f64, and that with central differences of the loss in f64, for at most
-    /// `elements` elements of each. The run is one window, in whatever way it is compiled, and parameters stay as they are.
-    /// Inputs through which no gradient goes, as before a callback, are left out.
-    ///
-    /// Errors up to a thousandth of a gradient's largest element are right. What is farther off is only wrong if neither a kink
-    /// of the loss nor the rounding of 32-bit numbers explains it, see [`Verdict`].
-    pub(crate) fn check_gradients(
-        &mut self,
-        core: &mut Core,
-        inputs: &Data,
-        targets: &Data,
-        n_steps: Option<usize>,
-        elements: usize,
-    ) -> Result<Vec<CheckedGradient>> {
-        self.check_gradients_to(core, inputs, targets, n_steps, elements, TOLERANCE)
-    }
-
-    /// Like `Trainer::check_gradients`, with another error that passes, as a share of a gradient's largest element.
+    /// Checks all gradients on the first minibatch of the data. Errors up to `tolerance` of a gradient's largest element pass.
     pub(crate) fn check_gradients_to(
-        &mut self,
+        &self,
         core: &mut Core,
         inputs: &Data,
         targets: &Data,
@@ -104,13 +85,13 @@ impl Trainer {
             point.parameters.push(core.parameter(&name)?.iter().map(|x| f64::from(*x)).collect());
         }
         point.feeds = given.iter().map(|values| wide(values)).collect();
-        // What the planner dropped has no influence.
+        // Feeds that the planner dropped have no influence.
         for value in &subject.graph.values {
             if let Source::Feed(i) = value.source {
                 point.feeds[i].resize(value.ty.elements(subject.graph.dims), 0.0);
             }
         }
-        // What the host computes has no gradient: it is as the device got it.
+        // Outputs of host callbacks have no gradient. They become feeds with the device's values.
         let results = found.split_off(ids.len() - called.len());
         for (value, result) in called.into_iter().zip(results) {
             subject.graph.values[value.0].source = Source::Feed(point.feeds.len());
@@ -124,7 +105,7 @@ impl Trainer {
         judged(core, &subject, point, &found, &foreign, elements)
     }
 
-    /// The graph of loss and gradients: of all that is trained, and of the inputs that have one.
+    /// The graph of the loss, and of the gradients of trained parameters and of inputs that have one.
     fn checked_graph(&self, core: &Core, key: &TrainKey, tolerance: f64) -> Result<Checked> {
         let mut without = Vec::new();
         loop {
@@ -137,7 +118,7 @@ impl Trainer {
         }
     }
 
-    /// The graph of loss and gradients, but for those of some inputs.
+    /// The graph of loss and gradients, without those of some inputs.
     fn graph_without(
         &self,
         core: &Core,
@@ -187,14 +168,14 @@ impl Trainer {
     }
 }
 
-/// What the host computes on the way to the loss.
+/// Outputs of the host callbacks that the loss depends on.
 fn callbacks(graph: &Graph, nodes: usize, loss: ValueId) -> Vec<ValueId> {
     let live = stages::live(graph, &[Output { value: loss, place: Place::Keep }]);
-    let called = (0..nodes).filter(|&n| live[n] && graph.nodes[n].op.downcast::<Callback>().is_some());
+    let called = (0..nodes).filter(|&n| live[n] && graph.nodes[n].op.host_call().is_some());
     called.map(|n| graph.nodes[n].output).collect()
 }
 
-/// Which values have an operator between them and the loss whose derivative is not that of its output.
+/// For each value, true if an operator between it and the loss has a gradient that is not the derivative of its output.
 fn behind_foreign(graph: &Graph, nodes: usize, loss: ValueId) -> Vec<bool> {
     let live = stages::live(graph, &[Output { value: loss, place: Place::Keep }]);
     let foreign = (0..nodes).filter(|&n| live[n] && !graph.nodes[n].op.own_derivative());
@@ -210,6 +191,7 @@ fn behind_foreign(graph: &Graph, nodes: usize, loss: ValueId) -> Vec<bool> {
     behind
 }
 
+/// Compares the device's gradients `found` with those at `point`, and both with differences.
 fn judged(
     core: &Core,
     subject: &Subject,
@@ -239,11 +221,11 @@ fn judged(
         let (mut verdict, device, mut at) = on_device[i];
         let mut differences = 0.0_f64;
         for &e in &sample {
-            let (told, error) = subject.differences(&spot, &mut beside, (i, e))?;
+            let (found, error) = subject.differences(&spot, &mut beside, (i, e))?;
             if error > differences.max(device) {
                 at = e;
             }
-            (verdict, differences) = (verdict.max(told), differences.max(error));
+            (verdict, differences) = (verdict.max(found), differences.max(error));
         }
         let (row, col, batch) = (at / w.ty.cols, at % w.ty.cols, subject.graph.dims.batch);
         let at = match w.ty.extent {
@@ -256,7 +238,7 @@ fn judged(
     Ok(rows)
 }
 
-/// The feeds' contents, and the values `wanted`, of one run of a graph on the device.
+/// Runs a graph once on the device. Gives the values of its feeds and the values `wanted`.
 fn on_device(
     core: &mut Core,
     graph: &Graph,
@@ -280,14 +262,14 @@ fn on_device(
     let (batch, run, share, ends) = (&batch[..], dims.steps, 1.0, true);
     let (first, data_first, training_step) = (0, 0, 0);
     let rows = WindowInput { inputs, targets, batch, first, data_first, run, share, ends, training_step };
-    // The callbacks of a run that goes on keep what they have.
+    // Host callbacks of runs keep their states.
     let kept = std::mem::take(&mut core.kept);
     let mut go = || -> Result<(Arrays, Arrays)> {
         core.upload(&loaded, &rows)?;
         let mut given = vec![Vec::new(); feeds.len()];
         for &(feed, buffer, ty) in &loaded.feeds {
-            let at = feeds.iter().position(|f| *f == feed).unwrap_or_default();
-            given[at] = core.engine.read(buffer, 0, ty.elements(dims))?;
+            let index = feeds.iter().position(|f| *f == feed).unwrap_or_default();
+            given[index] = core.engine.read(buffer, 0, ty.elements(dims))?;
         }
         let states = StateKey::Predict(dims.batch);
         core.submit_with_calls(&[], &loaded, &[], None, (states, &rows))?;
@@ -302,11 +284,11 @@ fn on_device(
     };
     let result = go();
     core.kept = kept;
-    loaded.drop(core.engine.as_mut());
+    loaded.unload(core.engine.as_mut());
     result
 }
 
-/// Whether this is an input node, in quotes, and not among these.
+/// True if `name`, in quotes, is an input node and not in `without`.
 fn is_input(core: &Core, name: &str, without: &[String]) -> bool {
     let object = core.network.find(name.trim_matches('\'')).and_then(|id| core.network.object(id));
     let input = object.is_ok_and(|o| matches!(o.kind, Kind::Node(Node::Input(_))));

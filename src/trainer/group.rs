@@ -1,4 +1,4 @@
-//! Which parameters a training moves, how fast, and with which penalties.
+//! Selections and groups of parameters: their learning rates and penalties.
 
 use std::fmt;
 
@@ -9,26 +9,28 @@ use crate::network::{Network, ParameterDef};
 use crate::optim::update::Segment;
 use crate::trainer::{Optimiser, Training};
 
-/// Which parameters are meant.
+/// Selection of parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Select {
-    /// One, by its name.
+    /// One parameter, by its name.
     Parameter(String),
-    /// All whose name does not end in `/bias`.
+    /// All parameters whose name does not end in `/bias`.
     Weights,
-    /// All whose name ends in `/bias`.
+    /// All parameters whose name ends in `/bias`.
     Biases,
-    /// All.
+    /// All parameters.
     All,
 }
 
 impl Select {
-    /// One parameter.
+    /// Selects one parameter by its name.
     pub fn parameter(name: &str) -> Self {
         Self::Parameter(name.to_string())
     }
 
+    /// True if the parameter is selected.
     fn takes(&self, parameter: &ParameterDef) -> bool {
         let bias = parameter.name.ends_with("/bias");
         match self {
@@ -43,7 +45,7 @@ impl Select {
         matches!(self, Select::Parameter(_))
     }
 
-    /// The narrower, the larger.
+    /// Order of precedence; larger is narrower.
     fn narrowness(&self) -> u8 {
         match self {
             Select::Parameter(_) => 2,
@@ -71,35 +73,35 @@ impl fmt::Display for Select {
     }
 }
 
-/// Parameters that are trained in their own way.
+/// Group of parameters with a learning rate of their own, like a parameter group of PyTorch.
 ///
-/// Of several groups that take a parameter, the narrowest decides: one by the parameter's name before one of all weights or
-/// biases, that before one of all parameters; of groups that are equally narrow, the last one.
+/// If several groups select a parameter, the narrowest one applies: by name before weights or biases, those before all parameters.
+/// Of equally narrow groups, the last one applies.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Group {
-    /// Which ones. Those that the network froze are taken by name alone.
+    /// Parameters of the group. A parameter that the network froze is selected only by its name.
     pub parameters: Select,
-    /// Factor on the learning rate; 0 freezes them.
+    /// Factor on the learning rate, finite and at least 0; 0 freezes the parameters.
     pub rate: f32,
 }
 
-/// How a training takes each parameter.
+/// Learning rate factor and use of each parameter, and warnings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Roles {
-    /// The factor on the learning rate; 0 for what is frozen.
+    /// Factor on the learning rate; 0 if frozen.
     pub rates: Vec<f32>,
-    /// Whether a loss depends on it; of those that are frozen it does not matter.
+    /// True if a loss depends on it; without meaning if frozen.
     pub used: Vec<bool>,
-    /// What has no effect, or takes less than it says, in sentences.
+    /// Warnings about settings without effect, or with less than they say, one sentence each.
     pub notes: Vec<String>,
 }
 
 impl Roles {
-    /// What groups say of each parameter.
+    /// Applies the groups.
     ///
     /// # Errors
-    /// A name that does not exist, or a rate that makes no sense.
+    /// An unknown name, or a rate that is not finite and at least 0.
     pub fn new(network: &Network, groups: &[Group]) -> Result<Self> {
         for group in groups {
             group.parameters.check(network)?;
@@ -114,7 +116,7 @@ impl Roles {
                 group.parameters.takes(parameter) && (parameter.trainable || group.parameters.by_name())
             };
             let taking = groups.iter().enumerate().filter(|(_, group)| takes(group));
-            // Of those that are equally narrow, the last one.
+            // `max_by_key` gives the last of equally narrow groups.
             let narrowest = taking.max_by_key(|(_, group)| group.parameters.narrowness());
             narrowest.map_or(f32::from(parameter.trainable), |(at, group)| {
                 decides[at] = true;
@@ -132,16 +134,16 @@ impl Roles {
         Ok(Self { used: vec![true; rates.len()], rates, notes })
     }
 
-    /// Whether it is trained and a loss depends on it.
+    /// True if the parameter is trained and a loss depends on it.
     fn moves(&self, at: usize) -> bool {
         self.rates[at] != 0.0 && self.used[at]
     }
 
-    /// Fills in how each parameter is trained. A penalty on weights, biases or all takes what is trained and used; one on a
-    /// parameter by its name also what no loss depends on.
+    /// Sets rates and penalties of the segments. A penalty on weights, biases or all applies to trained parameters on which a loss
+    /// depends; one by name applies to any trained parameter.
     ///
     /// # Errors
-    /// A name that does not exist, or a strength that makes no sense.
+    /// An unknown name, or a strength out of range.
     pub fn apply(&mut self, segments: &mut [Segment], network: &Network, training: &Training) -> Result<()> {
         for (at, segment) in segments.iter_mut().enumerate() {
             (segment.l2, segment.l1, segment.norm, segment.decay) = (0.0, 0.0, 0.0, 0.0);
@@ -171,7 +173,7 @@ impl Roles {
                 self.note(format!("the penalty on {select} has no effect: {why}"));
             } else if !left.is_empty() {
                 self.note(format!(
-                    "the penalty on {select} leaves out what is not trained: {}",
+                    "the penalty on {select} leaves out parameters that are not trained: {}",
                     self.why_not(network, &left)
                 ));
             }
@@ -179,22 +181,24 @@ impl Roles {
         Ok(())
     }
 
-    /// Takes a note, once.
+    /// Adds a warning, unless it is there.
     pub fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
     }
 
-    /// Why parameters are not trained, in words.
-    pub fn why_not(&self, network: &Network, of: &[usize]) -> String {
+    /// Reasons why parameters are not trained, in words.
+    pub fn why_not(&self, network: &Network, parameters: &[usize]) -> String {
         const MOST: usize = 4;
-        let (unused, frozen): (Vec<usize>, Vec<usize>) = of.iter().partition(|&&at| self.rates[at] != 0.0);
-        let list = |of: &[usize], what: [&str; 2]| {
+        let (unused, frozen): (Vec<usize>, Vec<usize>) =
+            parameters.iter().partition(|&&at| self.rates[at] != 0.0);
+        let list = |some: &[usize], state: [&str; 2]| {
             let quoted = |&at: &usize| format!("'{}'", network.parameters()[at].name);
-            let names: Vec<String> = of.iter().take(MOST).map(quoted).collect();
-            let more = if of.len() > MOST { format!(" and {} more", of.len() - MOST) } else { String::new() };
-            format!("{}{more} {}", names.join(", "), what[usize::from(of.len() > 1)])
+            let names: Vec<String> = some.iter().take(MOST).map(quoted).collect();
+            let more =
+                if some.len() > MOST { format!(" and {} more", some.len() - MOST) } else { String::new() };
+            format!("{}{more} {}", names.join(", "), state[usize::from(some.len() > 1)])
         };
         let frozen = (!frozen.is_empty()).then(|| list(&frozen, ["is frozen", "are frozen"]));
         let unused = (!unused.is_empty()).then(|| list(&unused, ["feeds no loss", "feed no loss"]));

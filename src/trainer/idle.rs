@@ -1,11 +1,11 @@
-//! Settings of a training that have no effect in a network.
+//! Warnings about settings of a training without effect.
 
 use crate::network::Network;
 use crate::neuron::{NeuronType, Spiking};
 use crate::trainer::{Optimiser, Over, Training};
 
 impl Training {
-    /// What has no effect whatever the data are, in sentences.
+    /// Warnings about settings without effect for any data.
     pub(crate) fn idle_settings(&self, network: &Network) -> Vec<String> {
         let mut notes = Vec::new();
         if self.schedule.rate == 0.0 {
@@ -19,25 +19,25 @@ impl Training {
         }
         let types = network.objects.iter().filter_map(|o| o.population.as_ref().map(|p| &p.neuron_type));
         let spiking: Vec<&NeuronType> = types.filter(|t| !t.is_rate()).collect();
-        let (name, moved, whom) = match self.spiking {
+        let (name, affected, whom) = match self.spiking {
             Spiking::RateSwap => return notes,
             Spiking::SmoothRateSwap(width) => {
-                let moved = |t: &NeuronType| t.rate_type(Some(width)) != t.rate_type(None);
-                ("smooth-rate-swap", spiking.iter().any(|t| moved(t)), "spiking LIF neurons")
+                let affected = |t: &NeuronType| t.rate_type(Some(width)) != t.rate_type(None);
+                ("smooth-rate-swap", spiking.iter().any(|t| affected(t)), "spiking LIF neurons")
             }
             Spiking::Surrogate(_) => ("surrogate", !spiking.is_empty(), "spiking neurons"),
             Spiking::RateGradient(_) => {
-                let moved = |t: &NeuronType| t.rate_type(None).is_some();
-                ("soft-lif", spiking.iter().any(|t| moved(t)), "spiking neurons that have a rate")
+                let affected = |t: &NeuronType| t.rate_type(None).is_some();
+                ("soft-lif", spiking.iter().any(|t| affected(t)), "spiking neurons that have a rate")
             }
         };
-        if !moved {
+        if !affected {
             notes.push(format!("spiking = \"{name}\" has no effect: the network has no {whom}"));
         }
         notes
     }
 
-    /// What has no effect in runs of `steps` steps, in sentences.
+    /// Warnings about settings without effect in runs of `steps` steps.
     pub(crate) fn idle_in_runs(&self, steps: usize) -> Vec<String> {
         let mut notes = Vec::new();
         for term in self.objective.terms.iter().filter(|t| steps == 1 && t.over != Over::Every) {

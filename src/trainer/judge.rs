@@ -1,9 +1,10 @@
-//! Whether a gradient is right: what differences of the loss say, and what rounding explains.
+//! Verdicts on gradients, from differences of the loss and from the effect of rounding.
 //!
-//! A loss has no derivative at a kink, as of a ReLU at exactly 0. So where the gradient is not that of the differences, both
-//! are looked at again at points nearby, which lie beside the kinks: what is right there was right all along. And where a
-//! device's gradient is not that of 64-bit numbers, the latter is evaluated again with small errors in all that operators read:
-//! what changes as much as the device was off cannot be told in 32 bits.
+//! A loss has no derivative at a kink, such as a ReLU at exactly 0. If a gradient differs from the differences, both are compared
+//! again at points nearby, beside the kink. A gradient that is right there counts as right.
+//!
+//! If a device's gradient differs from the one in `f64`, the latter is evaluated again with small errors in all operands of
+//! operators. An element that changes by as much as the device's error is beyond 32-bit precision.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -16,17 +17,16 @@ use crate::graph::reference::{Noise, evaluate_with};
 use crate::graph::{Graph, Source, Type, ValueId};
 use crate::plan::{Output, Place, stages};
 
-/// What a check says of a gradient, from the best to the worst.
+/// Verdict of a gradient check, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// It is right, as far as it was compared.
+    /// Right, in all elements that were compared.
     Right,
-    /// It is right beside a kink, where the loss has no derivative: a ReLU at 0, equal inputs of a maximum.
+    /// Right beside a kink, where the loss has no derivative: a ReLU at 0, or equal inputs of a maximum.
     Kink,
-    /// Rounding changes it as much as it is off, or numbers are beyond the range of 32 bits: neither right nor wrong can be told
-    /// here.
+    /// Undecided: rounding changes it by as much as its error, or numbers are beyond the range of 32-bit floats.
     Unclear,
-    /// It is wrong.
+    /// Wrong.
     Wrong,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Wanted {
     pub ty: Type,
 }
 
-/// Values of everything that a graph is given.
+/// Values of all parameters and feeds of a graph.
 #[derive(Clone, Default)]
 pub(crate) struct Point {
     pub parameters: Vec<Vec<f64>>,
@@ -57,7 +57,7 @@ pub(crate) struct Point {
 }
 
 impl Point {
-    fn of(&mut self, source: &Source) -> Option<&mut Vec<f64>> {
+    fn values_mut(&mut self, source: &Source) -> Option<&mut Vec<f64>> {
         match *source {
             Source::Parameter(i) => self.parameters.get_mut(i),
             Source::Feed(i) => self.feeds.get_mut(i),
@@ -79,13 +79,13 @@ pub(crate) struct Subject {
     pub graph: Graph,
     pub loss: ValueId,
     pub wanted: Vec<Wanted>,
-    /// Nothing where the loss does not depend on what is wanted.
+    /// Gradients of the wanted values; `None` if the loss does not depend on one.
     pub adjoints: Vec<Option<ValueId>>,
-    /// The largest error that passes, as a share of a gradient's largest element.
+    /// Largest error that passes, as a share of a gradient's largest element.
     pub tolerance: f64,
 }
 
-/// A point with the gradients there.
+/// A point with its gradients.
 pub(crate) struct Spot {
     point: Point,
     pub exact: Vec<Vec<f64>>,
@@ -93,29 +93,29 @@ pub(crate) struct Spot {
     beyond: OnceCell<bool>,
 }
 
-/// Steps of central differences: the first one is right for most, others where kinks are near or numbers are large.
+/// Steps of central differences. The first suits most; the others are for near kinks and large numbers.
 const STEPS: [f64; 6] = [1e-5, 1e-7, 1e-4, 1e-6, 1e-3, 1e-8];
-/// Errors above it are looked at with another step.
+/// Errors above this are checked with another step.
 const SUSPECT: f64 = 1e-5;
-/// Points nearby.
+/// Number of points nearby.
 const BESIDE: u64 = 3;
-/// Evaluations with errors, before what they do not explain is wrong.
+/// Number of evaluations with errors; deviations that none of them explains are wrong.
 const DRAWS: u64 = 24;
-/// The share of each number that rounding to 32 bits may have cost, where a function is not exact to the last place.
+/// Relative error of a 32-bit function that is not exact to the last place.
 const ROUNDED: f64 = 8.0 / (1 << 24) as f64;
-/// A device may be off by this many times what such errors change.
+/// Allowed ratio of a device's error to the change by such errors.
 const SPREAD: f64 = 16.0;
-/// Errors that change less than this share of the largest element explain nothing: 32 bits are enough there.
+/// Changes by less than this share of the largest element explain nothing, since 32 bits are enough there.
 const PLAIN: f64 = 1e-4;
 
-/// What differences say of an element.
+/// Result of the differences for an element.
 struct Slope {
-    /// How far it is from the gradient, as a share of the gradient's largest element.
+    /// Distance from the gradient, as a share of the gradient's largest element.
     error: f64,
     verdict: Verdict,
 }
 
-/// The largest element that is finite; not below what would show errors of the differences themselves.
+/// Largest finite element, and at least 1e-9, below which differences have errors of their own.
 pub(crate) fn scale(gradient: &[f64]) -> f64 {
     gradient.iter().filter(|x| x.is_finite()).fold(1e-9, |a, x| a.max(x.abs()))
 }
@@ -161,7 +161,7 @@ impl Subject {
         self.wanted.iter().filter_map(feed).collect()
     }
 
-    /// By how much rounding in 64 bits may change the loss.
+    /// Change of the loss by rounding in 64 bits.
     fn blur(&self, spot: &Spot) -> Result<f64> {
         if let Some(&blur) = spot.blur.get() {
             return Ok(blur);
@@ -175,7 +175,7 @@ impl Subject {
         Ok(*spot.blur.get_or_init(|| blur))
     }
 
-    /// Whether a number on the way is beyond the range of 32 bits, where no device can follow.
+    /// True if an intermediate value is beyond the range of 32-bit floats.
     fn beyond(&self, spot: &Spot) -> Result<bool> {
         if let Some(&beyond) = spot.beyond.get() {
             return Ok(beyond);
@@ -184,32 +184,34 @@ impl Subject {
         let outputs: Vec<Output> = ids.map(|&value| Output { value, place: Place::Keep }).collect();
         let live = stages::live(&self.graph, &outputs);
         let made = (0..live.len()).filter(|&n| live[n]).map(|n| self.graph.nodes[n].output);
-        let all = evaluate_with(&self.graph, &made.collect::<Vec<_>>(), None, |s| spot.point.values(s))?;
-        // A number that is none comes of an infinite one, or of a target that does not count.
+        let values = evaluate_with(&self.graph, &made.collect::<Vec<_>>(), None, |s| spot.point.values(s))?;
+        // NaN comes from an infinite value, or from a target that does not count.
         let inside = |x: &f64| x.is_nan() || x.abs() <= f64::from(f32::MAX);
-        let beyond = !all.iter().flatten().all(inside);
+        let beyond = !values.iter().flatten().all(inside);
         Ok(*spot.beyond.get_or_init(|| beyond))
     }
 
-    /// The slope of the loss over element `e` of what is wanted.
+    /// Central difference of the loss over element `e` of a wanted value.
     fn slope(&self, spot: &Spot, w: &Wanted, e: usize, step: f64) -> Result<f64> {
         let mut point = spot.point.clone();
-        let mut at = |by: f64| {
-            let Some(x) = point.of(&w.source).map(|values| &mut values[e]) else { return Ok((0.0, 0.0)) };
+        let mut loss_at = |by: f64| {
+            let Some(x) = point.values_mut(&w.source).map(|values| &mut values[e]) else {
+                return Ok((0.0, 0.0));
+            };
             let before = *x;
             *x += by;
             let moved = *x;
             let loss = self.loss(&point, None)?;
-            if let Some(values) = point.of(&w.source) {
+            if let Some(values) = point.values_mut(&w.source) {
                 values[e] = before;
             }
             Ok::<_, crate::Error>((moved, loss))
         };
-        let ((a, up), (b, down)) = (at(step)?, at(-step)?);
+        let ((a, up), (b, down)) = (loss_at(step)?, loss_at(-step)?);
         Ok((up - down) / (a - b))
     }
 
-    /// What differences say of element `e` of the gradient `i` at a spot.
+    /// Differences for element `e` of the gradient `i` at a spot.
     fn differences_at(&self, spot: &Spot, i: usize, e: usize) -> Result<Slope> {
         let (exact, scale) = (spot.exact[i][e], scale(&spot.exact[i]));
         let mut slopes = Vec::with_capacity(STEPS.len());
@@ -238,7 +240,7 @@ impl Subject {
         let near = |seed: u64| {
             let (mut point, mut rng) = (spot.point.clone(), Pcg64Mcg::seed_from_u64(seed));
             for w in &self.wanted {
-                let Some(values) = point.of(&w.source) else { continue };
+                let Some(values) = point.values_mut(&w.source) else { continue };
                 let by = 1e-4 + 1e-3 * values.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
                 values.iter_mut().for_each(|x| *x += by * rng.random_range(-1.0..1.0));
             }
@@ -247,7 +249,8 @@ impl Subject {
         (0..BESIDE).map(near).collect()
     }
 
-    /// What differences say of element `e` of the gradient `i`, and by what share they are off.
+    /// Verdict of the differences on element `e` of the gradient `i`, and their distance as a share of its largest element. Points
+    /// `beside` the spot are made on first use.
     pub fn differences(
         &self,
         spot: &Spot,
@@ -278,8 +281,8 @@ impl Subject {
         Ok((verdict, here.error))
     }
 
-    /// What a device's gradients are beside those of a spot: for each a verdict, the largest error as a share of its largest
-    /// element, and where it is.
+    /// Compares a device's gradients with those of a spot. Gives for each a verdict, the largest error as a share of its largest
+    /// element, and the element with that error.
     pub fn device(&self, spot: &Spot, found: &[Vec<f32>]) -> Result<Vec<(Verdict, f64, usize)>> {
         let mut results = Vec::with_capacity(found.len());
         let mut suspects: Vec<(usize, usize, f64, f64)> = Vec::new();

@@ -1,48 +1,47 @@
-//! What distinguishes the programs of a training.
+//! Keys of training programs.
 
 use crate::graph::Dims;
 use crate::network::ObjectId;
 use crate::sim::states::StateKey;
 
-/// What distinguishes training programs of one objective.
+/// Key of a training or evaluation program of one objective.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TrainKey {
     pub dims: Dims,
     pub held: Vec<ObjectId>,
-    /// Each probe's targets.
+    /// Targets by probe.
     pub targets: Vec<TargetKey>,
-    /// With gradient and update, or the loss alone.
+    /// True with gradient and update, false for the loss alone.
     pub update: bool,
-    /// What of a run it does.
-    pub part: Part,
+    pub pass: Pass,
 }
 
-/// What of a run a training program does.
+/// Work of a training program on a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Part {
-    /// All: loss, gradient and update of a run in one window.
+pub(crate) enum Pass {
+    /// Loss, gradient and update of a run in one window.
     Whole,
-    /// A window's loss and gradient, its part of the run's.
+    /// Loss and gradient of one window of several.
     Window,
-    /// A window's states, up to its end.
+    /// States up to the end of a window, without loss and gradient.
     Forward,
 }
 
 impl TrainKey {
-    /// Who carries its states.
+    /// Key of its states.
     pub fn states(&self) -> StateKey {
         let batch = self.dims.batch;
         if self.update { StateKey::Train(batch) } else { StateKey::Evaluate(batch) }
     }
 }
 
-/// What distinguishes training programs by a probe's targets.
+/// Key of a probe's targets.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct TargetKey {
     pub name: String,
-    /// One row an example, and none for each step.
+    /// True for one row for each example, false for a row for each step.
     pub held: bool,
     pub cols: usize,
-    /// Some are NaN.
+    /// True if some are NaN.
     pub gaps: bool,
 }

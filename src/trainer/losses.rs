@@ -1,4 +1,4 @@
-//! Losses, penalties on activities and metrics as parts of a graph, and the gradient of their sum.
+//! Losses, activity penalties and metrics in a graph, and the gradients of the objective.
 
 use std::collections::HashSet;
 
@@ -7,31 +7,31 @@ use crate::builder::{Built, Feed};
 use crate::error::{Error, Result, guarded};
 use crate::graph::{Scope, Tensor, Type, ValueId};
 use crate::network::Bound;
-use crate::plan::merge::Pack;
+use crate::plan::pass::batch_ops::Pack;
 use crate::sim::core::Core;
-use crate::trainer::key::{Part, TrainKey};
+use crate::trainer::key::{Pass, TrainKey};
 use crate::trainer::targets::Targets;
-use crate::trainer::{Over, Terms, Training};
+use crate::trainer::{Loss, Over, Part, Terms, Training};
 
-/// Losses and metrics, one number each.
-pub(crate) struct Parts<'s> {
+/// Scalars of a graph: losses with activity penalties, and metrics.
+pub(crate) struct Scalars<'s> {
     pub losses: Vec<Tensor<'s>>,
     pub metrics: Vec<Tensor<'s>>,
 }
 
 /// Loss terms, activity penalties and metrics of a built network.
-pub(crate) fn parts<'s>(
+pub(crate) fn scalars<'s>(
     core: &Core,
     scope: &'s Scope,
     built: &mut Built<'s>,
     key: &TrainKey,
     training: &Training,
-) -> Result<Parts<'s>> {
+) -> Result<Scalars<'s>> {
     let Built { probes, parameters, feeds, .. } = built;
-    let mut all = Targets::new(core, scope, key, feeds);
-    // Of a run in windows each value is multiplied by the window's part in it, so that sums over windows are the run's.
-    let mut number = |feed: Feed| all.feed(feed, Type::fixed(1, 1));
-    let window = (key.part != Part::Whole).then(|| (number(Feed::Share), number(Feed::Ends)));
+    let mut targets = Targets::new(core, scope, key, feeds);
+    // In windows, each value is multiplied by the window's share of the run, so that sums over windows are the run's values.
+    let mut number = |feed: Feed| targets.feed(feed, Type::fixed(1, 1));
+    let window = (key.pass != Pass::Whole).then(|| (number(Feed::Share), number(Feed::Ends)));
     let output = |name: &str| Ok::<_, Error>(probes[core.network.find_probe(name)?.0]);
     let part_of_run = |value: Tensor<'s>, over: Over| match (window, over) {
         (None, _) => value,
@@ -40,13 +40,13 @@ pub(crate) fn parts<'s>(
     };
     let (mut losses, mut metrics) = (Vec::new(), Vec::new());
     for term in &training.objective.terms {
-        let by_row = matches!(term.loss, crate::trainer::Loss::CrossEntropy);
-        let of = all.compared(&term.probe, output(&term.probe)?, term.over, by_row)?;
-        let mean = term.loss.tensor(of.output, of.target).scale(term.weight);
-        losses.push(part_of_run(of.factor.map_or(mean, |factor| mean * factor), of.over));
+        let by_row = matches!(term.loss, Loss::CrossEntropy);
+        let compared = targets.compared(&term.probe, output(&term.probe)?, term.over, by_row)?;
+        let mean = term.loss.tensor(compared.output, compared.target).scale(term.weight);
+        losses.push(part_of_run(compared.factor.map_or(mean, |factor| mean * factor), compared.over));
     }
-    let targets = if training.objective.custom.is_empty() { Vec::new() } else { all.all()? };
-    for crate::trainer::Part { name, value: part, .. } in &training.objective.custom {
+    let by_probe = if training.objective.custom.is_empty() { Vec::new() } else { targets.all()? };
+    for Part { name, value: part, .. } in &training.objective.custom {
         scope.set_owner(name);
         let bound = |values: Vec<(String, Tensor<'s>)>| Bound { scope, prefix: String::new(), values };
         let outputs = core.network.probes.iter().map(|p| p.name.clone()).zip(probes.iter().copied());
@@ -54,7 +54,7 @@ pub(crate) fn parts<'s>(
             core.network.parameters.iter().map(|p| p.name.clone()).zip(parameters.iter().copied());
         let terms = Terms {
             outputs: bound(outputs.collect()),
-            targets: bound(targets.clone()),
+            targets: bound(by_probe.clone()),
             parameters: bound(parameters.collect()),
         };
         let value = guarded(&format!("the objective '{name}'"), || part(&terms))?;
@@ -62,7 +62,7 @@ pub(crate) fn parts<'s>(
             losses.push(part_of_run(value, Over::Every));
         } else {
             let left = format!("the custom objective '{name}'");
-            scope.fail(Error::shape(left, value.ty(), "what it must give", "one number, [1, 1]"));
+            scope.fail(Error::shape(left, value.ty(), "the value of a custom part", "one number, [1, 1]"));
             losses.push(scope.constant(0.0));
         }
     }
@@ -78,11 +78,11 @@ pub(crate) fn parts<'s>(
     for metric in &training.metrics {
         let (probe, by_row) = (metric.probe(), metric.name() == "accuracy");
         let over = training.objective.over_of(probe);
-        let of = all.compared(probe, output(probe)?, over, by_row)?;
-        let mean = metric.tensor(of.output, of.target, of.factor.is_some());
-        metrics.push(part_of_run(of.factor.map_or(mean, |factor| mean * factor), of.over));
+        let compared = targets.compared(probe, output(probe)?, over, by_row)?;
+        let mean = metric.tensor(compared.output, compared.target, compared.factor.is_some());
+        metrics.push(part_of_run(compared.factor.map_or(mean, |factor| mean * factor), compared.over));
     }
-    Ok(Parts { losses, metrics })
+    Ok(Scalars { losses, metrics })
 }
 
 /// The sum of the losses of a built network.
@@ -93,19 +93,18 @@ pub(crate) fn total<'s>(
     key: &TrainKey,
     training: &Training,
 ) -> Result<Tensor<'s>> {
-    Ok(scope.sum(&parts(core, scope, built, key, training)?.losses))
+    Ok(scope.sum(&scalars(core, scope, built, key, training)?.losses))
 }
 
-/// Gradients of the losses' sum for what is trained: parameters, or several that are read as one. With the places that
-/// they have in the parameters' buffer.
+/// Gradients of the losses' sum for all trained parameters, merged ones as one, with their offsets in the parameters' buffer.
 pub(crate) fn gradients<'s>(
     core: &Core,
     scope: &'s Scope,
     built: &Built<'s>,
     packs: &[Pack],
-    parts: &Parts<'s>,
+    scalars: &Scalars<'s>,
 ) -> Result<Vec<(usize, ValueId)>> {
-    let total = scope.sum(&parts.losses);
+    let total = scope.sum(&scalars.losses);
     let trained = |i: &usize| core.layout.segments.list[*i].rate != 0.0;
     let whole = packs.iter().filter(|p| p.members.iter().any(trained));
     let whole = whole.map(|p| (p.place.offset, p.members[0], p.value));

@@ -1,4 +1,4 @@
-//! How much memory a training takes, and how its runs are cut to fit. Nothing here allocates.
+//! Memory estimates of training, and the search for windows that fit. Nothing is allocated.
 
 use crate::engine::allowance;
 use crate::error::{Error, Result};
@@ -8,41 +8,41 @@ use crate::sim::data::Data;
 use crate::sim::program::PlannedProgram;
 use crate::trainer::compiled::Trainer;
 use crate::trainer::key::TrainKey;
-use crate::trainer::sizes::{parts_len, training_sizes};
+use crate::trainer::sizes::{parts_len, shared_floats};
 use crate::trainer::windows::Windows;
 use crate::trainer::{Backprop, Training};
 
-/// How a run is cut.
+/// Chosen windows of a run.
 pub(crate) struct Cut {
     pub windows: Windows,
-    /// Why it is cut though nobody asked for it, in a sentence.
+    /// Reason why it is cut without having been set to, in a sentence.
     pub note: Option<String>,
     /// The program of a run in one window.
     pub planned: Option<PlannedProgram>,
 }
 
-/// The memory that training takes on the device, in bytes; see `Trainer::memory_estimate`.
+/// Device memory of a training in bytes; see [`Simulator::memory_estimate`](crate::Simulator::memory_estimate).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryEstimate {
-    /// All together.
+    /// Sum of the following.
     pub bytes: u64,
-    /// Parameters, gradients and the optimiser's slots.
+    /// Parameters, gradients, report and optimiser slots.
     pub shared: u64,
-    /// States as they are and as they start.
+    /// Current and initial states.
     pub states: u64,
-    /// States at the borders of windows.
+    /// States that are saved at the borders of windows.
     pub borders: u64,
-    /// Data, histories and everything else inside of windows.
+    /// Data, histories and other buffers inside of windows.
     pub inside: u64,
-    /// Steps of a window.
+    /// Number of steps of a window.
     pub window: usize,
     /// Number of windows.
     pub windows: usize,
 }
 
 impl Trainer {
-    /// The memory that [`Simulator::fit`] on these data would take on the device, with back-propagation of this kind in
-    /// place of the compiled one. It is planned, and nothing is allocated.
+    /// Device memory of a fit on these data, with `backprop` in place of the compiled one.
     pub(crate) fn memory_estimate(
         &self,
         core: &Core,
@@ -56,7 +56,7 @@ impl Trainer {
         self.estimate(core, &key, examples, backprop)
     }
 
-    /// The memory of runs of `key.dims.steps` steps on so many examples.
+    /// Device memory of runs of the whole run `key` on this many examples.
     pub(crate) fn estimate(
         &self,
         core: &Core,
@@ -67,7 +67,7 @@ impl Trainer {
         self.planned_estimate(core, key, examples, backprop).map(|(estimate, _)| estimate)
     }
 
-    /// The same, and the program of a run in one window.
+    /// [`Trainer::estimate`], and the program if the run is one window.
     fn planned_estimate(
         &self,
         core: &Core,
@@ -80,18 +80,17 @@ impl Trainer {
         let rest = examples % key.dims.batch;
         for batch in [key.dims.batch].into_iter().chain((rest > 0).then_some(rest)) {
             let mut len = (0, 0);
-            for (part, steps) in windows.parts() {
-                let part_key = TrainKey { dims: Dims { batch, steps }, part, ..key.clone() };
-                let planned = self.plan_training(core, &part_key)?;
+            for (pass, steps) in windows.passes() {
+                let pass_key = TrainKey { dims: Dims { batch, steps }, pass, ..key.clone() };
+                let planned = self.plan_training(core, &pass_key)?;
                 inside += planned.bytes();
                 len = (planned.layout.start.len() as u64, planned.layout.forward as u64);
-                whole = whole.or((part_key == *key).then_some(planned));
+                whole = whole.or((pass_key == *key).then_some(planned));
             }
             states += 2 * 4 * len.0;
             borders += 4 * len.1 * windows.borders() as u64;
         }
-        let sizes = training_sizes(core, &self.training);
-        let mut floats = core.layout.floats() + sizes.iter().map(|(_, len, _)| len).sum::<usize>();
+        let mut floats = shared_floats(core, &self.training);
         if windows.count() > 1 {
             floats += parts_len(core, self.training.scalars());
         }
@@ -101,13 +100,13 @@ impl Trainer {
         Ok((MemoryEstimate { bytes, shared, states, borders, inside, window, windows: count }, whole))
     }
 
-    /// How the runs of a key are cut: as compiled, or so that they fit.
+    /// Windows for the runs of a key: as compiled, or the largest that fit.
     pub(crate) fn windows(&self, core: &Core, key: &TrainKey, examples: usize) -> Result<Cut> {
         let training = &self.training;
         let (budget, whose) = room(core, training);
         let wanted = training.backprop.unwrap_or(Backprop::Full);
         let asked = Windows::new(key.dims.steps, wanted, key.update);
-        // What the host keeps of each window.
+        // Memory on the host for each window.
         let what = || format!("a run of {} steps in windows of {}", asked.steps, asked.window);
         allowance::check(what, [asked.count(), 2], 128)?;
         if let Some(who) = training.objective.needs_whole().filter(|_| asked.count() > 1) {
@@ -117,7 +116,7 @@ impl Trainer {
             );
             return Err(Error::invalid("back-propagation in windows", problem));
         }
-        // Without a budget, what the last examples take beside whole minibatches is not looked at before they come.
+        // Without a budget, the programs of the last examples are left out until they are compiled.
         let examples = if training.memory_budget.is_some() { examples } else { key.dims.batch };
         let Dims { batch, steps } = key.dims;
         let refused = match self.planned_estimate(core, key, examples, wanted) {
@@ -152,7 +151,7 @@ impl Trainer {
     }
 }
 
-/// The sentence for a run that is cut because it was refused as a whole.
+/// The note for a run that is cut because it does not fit as a whole.
 fn checkpoints(refused: &Error, windows: Windows) -> String {
     let Windows { steps, window, .. } = windows;
     let why = match refused {
@@ -167,6 +166,7 @@ fn checkpoints(refused: &Error, windows: Windows) -> String {
     )
 }
 
+/// The error with another hint.
 fn with_hint(error: Error, hint: String) -> Error {
     match error {
         Error::TooLarge { what, needed, limit, device, .. } => {
@@ -177,7 +177,7 @@ fn with_hint(error: Error, hint: String) -> Error {
 }
 
 impl Found {
-    /// What to do about a run of `steps` steps that does not fit as it was asked for.
+    /// Advice for a run of `steps` steps that does not fit as set.
     fn hint(self, steps: usize) -> String {
         match self {
             Found::Fits(fits) => {
@@ -190,7 +190,7 @@ impl Found {
             }
             Found::Least(least) => {
                 let least = least.map_or(String::new(), |(least, window)| {
-                    format!(": windows of {window} steps need least, {least} bytes")
+                    format!(": windows of {window} steps need the least, {least} bytes")
                 });
                 format!("no window fits{least}; use a smaller minibatch or allow more memory")
             }
@@ -201,19 +201,18 @@ impl Found {
     }
 }
 
-/// What came of a search for windows that fit.
+/// Result of a search for windows that fit.
 enum Found {
-    /// The largest that were found.
+    /// The largest windows that fit.
     Fits(Backprop),
-    /// None; the least bytes that any needed, and its steps, if there was one that the device would hold.
+    /// No windows fit. The least bytes of any windows, and their steps; `None` if all exceed the limits of the device.
     Least(Option<(u64, usize)>),
     /// The run cannot be cut, for this reason.
     Whole(String),
 }
 
-/// The longest windows that fit into `budget`, of those of equal length or nearly so; or the least memory that was found,
-/// with its window. Every length is tried, since memory neither falls nor rises with it all the way: a rest at the end is a
-/// program of its own.
+/// Searches the longest windows that fit into `budget`, among windows of nearly equal length. Every number of windows is tried,
+/// since memory is not monotonic in the length: a shorter last window has a program of its own.
 fn largest(
     steps: usize,
     kind: Backprop,
@@ -222,11 +221,11 @@ fn largest(
 ) -> Result<Found> {
     let (mut least, mut window) = (None::<(u64, usize)>, steps);
     while window > 1 {
-        // The next shorter one that cuts the run into more pieces.
+        // The next shorter length, with more windows.
         window = steps.div_ceil(steps.div_ceil(window - 1));
         let needed = match bytes(kind.with_window(window)) {
             Err(Error::TooLarge { needed, limit, .. }) => {
-                // What is too large for one binding grows with the steps, if it does at all.
+                // A buffer grows at most in proportion to the steps, so windows longer than `most` + 1 are skipped.
                 let most = (window as u128 * u128::from(limit) / u128::from(needed.max(1))) as usize;
                 window = window.min(most + 1);
                 continue;
@@ -241,8 +240,8 @@ fn largest(
     Ok(Found::Least(least))
 }
 
-/// Bytes that training may take, and who says so: the budget, or most of the memory of the machine where the device has
-/// none of its own.
+/// Bytes that training may take, and the name of that limit: the budget, or three quarters of the machine's memory for devices
+/// that share it.
 fn room(core: &Core, training: &Training) -> (u64, String) {
     match (training.memory_budget, core.device.memory()) {
         (Some(budget), _) => (budget, "the memory budget".into()),

@@ -1,4 +1,4 @@
-//! How a network is trained: objective, penalties, optimiser, schedule. Plain data; the simulator carries it out.
+//! Training: its settings (objective, penalties, optimiser, schedule), and the programs and loops that carry them out.
 
 mod backprop;
 mod best;
@@ -18,6 +18,7 @@ mod memory;
 mod minibatch;
 mod objective;
 mod outline;
+mod prepare;
 mod reports;
 mod resume;
 mod sizes;
@@ -42,39 +43,50 @@ use crate::error::{Error, Result};
 use crate::neuron::Spiking;
 use crate::optim::{Clip, Optimiser, Penalty, Schedule};
 
-/// Everything that [`crate::Simulator::compile`] needs.
+/// Settings of a training, for [`Simulator::compile`](crate::Simulator::compile).
+///
+/// ```
+/// use nengo_wgpu::train::{Loss, Objective, Optimiser, Penalty, Select, Training};
+///
+/// let objective = Objective::new().loss("p", Loss::MeanSquared);
+/// let training = Training::new(objective, 0.01)
+///     .optimiser(Optimiser::adam())
+///     .penalty(Select::Weights, Penalty::L2Half(1e-4));
+/// assert!(training.shuffle);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Training {
-    /// What is made small.
+    /// Objective to minimise.
     pub objective: Objective,
-    /// How parameters follow the gradient.
+    /// Optimiser; [`Optimiser::sgd`] by default.
     pub optimiser: Optimiser,
-    /// The learning rate over the steps.
+    /// Learning rate over the optimiser steps; constant by default.
     pub schedule: Schedule,
-    /// Limits of the gradient.
+    /// Gradient clipping; [`Clip::None`] by default.
     pub clip: Clip,
-    /// Penalties on parameters.
+    /// Penalties on parameters; none by default.
     pub penalties: Vec<(Select, Penalty)>,
-    /// Parameters with a learning rate of their own, or frozen.
+    /// Parameters with a learning rate of their own, or frozen; none by default.
     pub groups: Vec<Group>,
-    /// What is measured besides.
+    /// Metrics in addition to the loss; none by default.
     pub metrics: Vec<Metric>,
-    /// Steps between two looks at the penalty on parameters, of which each epoch begins with one; 1 by default, so that an
-    /// epoch's penalty is the mean over its steps. With more it is the mean of the looks.
+    /// Steps between two reports of the penalty on parameters, from the first step of each epoch; at least 1, the default. An
+    /// epoch's penalty is the mean of these reports.
     pub report_every: usize,
-    /// Whether examples are shuffled before each epoch, by the simulator's seed.
+    /// True if examples are shuffled before each epoch, with the simulator's seed; the default.
     pub shuffle: bool,
-    /// How spikes are trained through.
+    /// Gradient of spiking neurons; [`Spiking::default`] by default.
     pub spiking: Spiking,
-    /// How far back in time gradients go. Without it, through the whole run if that fits into `memory_budget`, else
-    /// [`Backprop::Checkpointed`] with the largest window that does.
+    /// Back-propagation through time. If `None`, the default, through the whole run if that fits into memory, else
+    /// [`Backprop::Checkpointed`] with the largest window that fits.
     pub backprop: Option<Backprop>,
-    /// Bytes that training may take on the device, parameters and optimiser included; no limit if not given.
+    /// Bytes that training may take on the device, including parameters and optimiser. If `None`, the default, there is no
+    /// limit, or three quarters of the memory of the machine for devices that share it.
     pub memory_budget: Option<u64>,
 }
 
 impl Training {
-    /// Refuses settings that make no sense in any network.
+    /// Returns an error for settings that are out of range in any network.
     pub(crate) fn check(&self) -> Result<()> {
         self.objective.check()?;
         self.optimiser.check()?;
@@ -90,17 +102,17 @@ impl Training {
         Ok(())
     }
 
-    /// Losses on probes and custom parts.
+    /// Number of losses on probes and custom parts.
     pub(crate) fn losses(&self) -> usize {
         self.objective.terms.len() + self.objective.custom.len()
     }
 
-    /// Floats on lines of their own in the report: loss terms, custom parts, activity penalties, metrics.
+    /// Number of scalars in the report, one on each line: losses, custom parts, the activity penalty, metrics.
     pub(crate) fn scalars(&self) -> usize {
         self.losses() + usize::from(!self.objective.activities.is_empty()) + self.metrics.len()
     }
 
-    /// Gradient descent on an objective with a constant learning rate.
+    /// Stochastic gradient descent on an objective, with a constant learning rate and the defaults above.
     pub fn new(objective: Objective, learning_rate: f32) -> Self {
         Self {
             objective,
@@ -118,61 +130,61 @@ impl Training {
         }
     }
 
-    /// With another optimiser.
+    /// Sets the optimiser.
     pub fn optimiser(mut self, optimiser: Optimiser) -> Self {
         self.optimiser = optimiser;
         self
     }
 
-    /// With a learning rate that changes.
+    /// Sets the learning rate's schedule, in place of the constant rate.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.schedule = schedule;
         self
     }
 
-    /// With a limit of the gradient.
+    /// Sets gradient clipping.
     pub fn clip(mut self, clip: Clip) -> Self {
         self.clip = clip;
         self
     }
 
-    /// With a penalty on parameters.
+    /// Adds a penalty on parameters.
     pub fn penalty(mut self, on: Select, penalty: Penalty) -> Self {
         self.penalties.push((on, penalty));
         self
     }
 
-    /// With a group of parameters that are trained in their own way.
+    /// Adds a group of parameters with a learning rate of their own.
     pub fn group(mut self, group: Group) -> Self {
         self.groups.push(group);
         self
     }
 
-    /// With a metric.
+    /// Adds a metric.
     pub fn metric(mut self, metric: Metric) -> Self {
         self.metrics.push(metric);
         self
     }
 
-    /// With another way to train through spikes.
+    /// Sets the gradient of spiking neurons.
     pub fn spiking(mut self, spiking: Spiking) -> Self {
         self.spiking = spiking;
         self
     }
 
-    /// With gradients that go so far back in time.
+    /// Sets back-propagation through time.
     pub fn backprop(mut self, backprop: Backprop) -> Self {
         self.backprop = Some(backprop);
         self
     }
 
-    /// With a limit of the memory on the device, in bytes.
+    /// Sets the limit of memory on the device, in bytes.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
         self
     }
 
-    /// Without shuffling.
+    /// Turns shuffling off.
     pub fn in_order(mut self) -> Self {
         self.shuffle = false;
         self

@@ -1,4 +1,4 @@
-//! What training makes small, and what is measured besides.
+//! Objectives (losses, activity penalties and custom parts), and metrics.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,26 +9,30 @@ use crate::error::{Error, Result};
 use crate::expr::Unary;
 use crate::graph::Tensor;
 use crate::network::Bound;
-
 use crate::trainer::{Over, Penalty};
 
-/// A distance between outputs and targets. A target of NaN does not count: each loss is the mean over those that do, and 0 where
-/// none does. Of the cross-entropy a row counts if one of its targets does.
+/// Loss between the output of a probe and its targets, as a mean over examples and steps.
+///
+/// A target of NaN does not count: the mean is over the targets that count, and 0 if none does. For the cross-entropy, a row
+/// counts if any of its targets does.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Loss {
-    /// Mean of squares over examples, steps and dimensions.
+    /// Mean of squared errors over examples, steps and dimensions.
     MeanSquared,
-    /// Mean of absolute values.
+    /// Mean of absolute errors over examples, steps and dimensions.
     MeanAbsolute,
-    /// Squares up to this distance, straight lines from there on (Huber 1964); their mean.
+    /// Huber loss (Huber 1964): quadratic up to this error, linear beyond; mean over examples, steps and dimensions. The limit is
+    /// above 0.
     Huber(f32),
-    /// Softmax cross-entropy of logits with class indices or class weights; mean over examples and steps.
+    /// Softmax cross-entropy of logits; mean over examples and steps. Targets are class indices (size 1, from 0) or class weights
+    /// (the size of the output).
     CrossEntropy,
 }
 
 impl Loss {
-    /// The loss as one number.
+    /// The loss as a scalar of the graph.
     pub fn tensor<'s>(self, output: Tensor<'s>, target: Tensor<'s>) -> Tensor<'s> {
         match self {
             Loss::MeanSquared => output.residual(target).square().mean_all(),
@@ -39,20 +43,21 @@ impl Loss {
     }
 }
 
-/// A loss on a probe.
+/// Term of an objective: a loss on a probe.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Term {
     /// Name of the probe.
     pub probe: String,
-    /// The distance to its targets.
+    /// Loss function.
     pub loss: Loss,
-    /// Factor in the sum.
+    /// Factor in the objective's sum; finite.
     pub weight: f32,
-    /// What of the run it sees.
+    /// Steps of the run that it covers.
     pub over: Over,
 }
 
-/// Outputs, targets and parameters of a custom objective, by name.
+/// Outputs, targets and parameters for a custom part of an objective, by name. An unknown name is an error of the training's
+/// programs.
 pub struct Terms<'s> {
     pub(crate) outputs: Bound<'s>,
     pub(crate) targets: Bound<'s>,
@@ -60,46 +65,56 @@ pub struct Terms<'s> {
 }
 
 impl<'s> Terms<'s> {
-    /// The output of a probe.
+    /// Output of a probe.
     pub fn output(&self, probe: &str) -> Tensor<'s> {
         self.outputs.get(probe)
     }
 
-    /// The targets of a probe.
+    /// Targets of a probe.
     pub fn target(&self, probe: &str) -> Tensor<'s> {
         self.targets.get(probe)
     }
 
-    /// A parameter.
+    /// Values of a parameter.
     pub fn parameter(&self, name: &str) -> Tensor<'s> {
         self.parameters.get(name)
     }
 }
 
-/// A custom part of an objective: any scalar of the graph.
+/// Function of a custom part of an objective. It returns a scalar of the graph.
 pub type Custom = Arc<dyn for<'a, 's> Fn(&'a Terms<'s>) -> Tensor<'s> + Send + Sync>;
 
-/// A custom part of an objective with its name.
+/// Custom part of an objective.
 #[derive(Clone)]
 pub struct Part {
-    /// For messages.
+    /// Name for messages.
     pub name: String,
-    /// What it computes.
+    /// Function that computes it.
     pub value: Custom,
-    /// It is a mean over steps, or does not depend on time: of a run in windows it is the windows' mean.
+    /// True if it is a mean over steps or does not depend on time, so that a run may be cut into windows.
     pub every_step: bool,
 }
 
-/// A sum of losses on probes, penalties on activities, and custom parts.
+/// Objective to minimise: a sum of losses on probes, activity penalties and custom parts.
+///
+/// ```
+/// use nengo_wgpu::train::{Loss, Objective, Over, Penalty};
+///
+/// let objective = Objective::new()
+///     .loss("output", Loss::CrossEntropy)
+///     .over(Over::Last)
+///     .activity("hidden", Penalty::L2Half(1e-3));
+/// assert_eq!(objective.terms[0].over, Over::Last);
+/// ```
 #[derive(Clone, Default)]
 pub struct Objective {
     /// Losses on probes.
     pub terms: Vec<Term>,
     /// Penalties on the output of probes.
     pub activities: Vec<(String, Penalty)>,
-    /// Parts of the user's own.
+    /// Custom parts.
     pub custom: Vec<Part>,
-    /// [`Objective::over`] was called before there was a loss.
+    /// True if [`Objective::over`] was called before the first loss.
     misplaced: bool,
 }
 
@@ -115,24 +130,24 @@ impl fmt::Debug for Objective {
 }
 
 impl Objective {
-    /// Nothing yet.
+    /// An objective without losses.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a loss on a probe.
+    /// Adds a loss on a probe, over every step.
     pub fn loss(self, probe: &str, loss: Loss) -> Self {
         self.weighted(probe, loss, 1.0)
     }
 
-    /// With a loss on a probe, times a factor.
+    /// Adds a loss on a probe, multiplied by `weight`.
     pub fn weighted(mut self, probe: &str, loss: Loss, weight: f32) -> Self {
         self.terms.push(Term { probe: probe.into(), loss, weight, over: Over::Every });
         self
     }
 
-    /// With the last loss seeing this of the run, and no longer every step. Metrics see of a probe what the first loss on it
-    /// sees.
+    /// Sets the steps that the last added loss covers; [`Over::Every`] by default. Metrics on a probe cover the same steps as
+    /// the first loss on it.
     pub fn over(mut self, over: Over) -> Self {
         match self.terms.last_mut() {
             Some(term) => term.over = over,
@@ -141,15 +156,15 @@ impl Objective {
         self
     }
 
-    /// With a penalty on the output of a probe.
+    /// Adds a penalty on the output of a probe.
     pub fn activity(mut self, probe: &str, penalty: Penalty) -> Self {
         self.activities.push((probe.into(), penalty));
         self
     }
 
-    /// With a part of the user's own: a closure that gives one number from outputs, targets and parameters.
+    /// Adds a custom part: a closure that computes a scalar from outputs, targets and parameters.
     ///
-    /// It sees the whole run, which therefore cannot be cut into windows; see [`Objective::custom_mean`].
+    /// It covers the whole run, which therefore cannot be cut into windows; see [`Objective::custom_mean`].
     pub fn custom(
         mut self,
         name: &str,
@@ -159,8 +174,8 @@ impl Objective {
         self
     }
 
-    /// Like [`Objective::custom`], for a part that is a mean over steps or does not depend on time: the value of a run in
-    /// windows is the mean of theirs, by their steps.
+    /// Like [`Objective::custom`], for a part that is a mean over steps or does not depend on time. The value of a run in windows
+    /// is the mean over the windows, weighted by their steps.
     pub fn custom_mean(
         mut self,
         name: &str,
@@ -170,12 +185,12 @@ impl Objective {
         self
     }
 
-    /// What of the run the metrics of a probe see.
+    /// Steps that the metrics on a probe cover.
     pub(crate) fn over_of(&self, probe: &str) -> Over {
         self.terms.iter().find(|t| t.probe == probe).map_or(Over::Every, |t| t.over)
     }
 
-    /// A part that needs all steps together, in words.
+    /// Description of a part that needs the whole run in one window, if any.
     pub(crate) fn needs_whole(&self) -> Option<String> {
         let term = self.terms.iter().find(|t| t.over.whole());
         let custom = self.custom.iter().find(|p| !p.every_step);
@@ -190,12 +205,13 @@ impl Objective {
         term.map(of_term).or_else(|| custom.map(of_custom))
     }
 
+    /// Returns an error for an objective without a loss, and for settings out of range.
     pub(crate) fn check(&self) -> Result<()> {
         if self.terms.is_empty() && self.custom.is_empty() {
             return Err(Error::invalid("the objective", "it has no loss; give it one on a probe"));
         }
         if self.misplaced {
-            return Err(Error::invalid("the objective", "over comes after the loss that it is about"));
+            return Err(Error::invalid("the objective", "over must follow the loss that it applies to"));
         }
         for term in &self.terms {
             let what = format!("the loss on probe '{}'", term.probe);
@@ -220,17 +236,34 @@ impl Objective {
     }
 }
 
-/// What is measured besides the loss.
+/// Metric that is reported in addition to the loss. A target of NaN does not count.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Metric {
-    /// Share of rows whose largest output is at the target's class.
+    /// Accuracy on a probe: the share of rows whose largest output is at the target's class, 0 to 1.
     Accuracy(String),
-    /// Mean absolute error of a probe.
+    /// Mean absolute error on a probe.
     MeanError(String),
 }
 
 impl Metric {
+    /// Share of rows of a probe whose largest output is at the target's class.
+    ///
+    /// ```
+    /// use nengo_wgpu::train::Metric;
+    ///
+    /// assert_eq!(Metric::accuracy("p"), Metric::Accuracy("p".into()));
+    /// ```
+    pub fn accuracy(probe: &str) -> Self {
+        Self::Accuracy(probe.into())
+    }
+
+    /// Mean absolute error of a probe.
+    pub fn mean_error(probe: &str) -> Self {
+        Self::MeanError(probe.into())
+    }
+
     /// Its name in logs.
     pub fn name(&self) -> &'static str {
         match self {
@@ -239,13 +272,14 @@ impl Metric {
         }
     }
 
-    pub(crate) fn probe(&self) -> &str {
+    /// Name of the probe.
+    pub fn probe(&self) -> &str {
         match self {
             Metric::Accuracy(probe) | Metric::MeanError(probe) => probe,
         }
     }
 
-    /// The metric as one number; with `gaps`, targets may be NaN.
+    /// The metric as a scalar of the graph; with `gaps`, targets may be NaN.
     pub(crate) fn tensor<'s>(&self, output: Tensor<'s>, target: Tensor<'s>, gaps: bool) -> Tensor<'s> {
         match self {
             Metric::Accuracy(_) if gaps => {

@@ -1,49 +1,50 @@
-//! How long a training goes on, and what it reports.
+//! Options of a fit, and the reports of steps, epochs and evaluations.
 
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
-#[cfg(doc)]
-use crate::sim::core::Core;
 use crate::sim::data::Data;
 
-/// How long a [`Simulator::fit`] goes on, and what it does besides.
+/// Options for [`Simulator::fit`](crate::Simulator::fit).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fit {
-    /// Epochs to train, besides those of a checkpoint that was loaded.
+    /// Number of epochs to train, in addition to those of earlier calls or a loaded checkpoint; 0 by default.
     pub epochs: u64,
-    /// Steps of simulated time for each example, where the data are held; 1 if not given.
+    /// Number of time steps for each example. If `None`, the default, that of the data; 1 if all data are held.
     pub n_steps: Option<usize>,
-    /// Inputs and targets that are evaluated after each epoch.
+    /// Validation inputs and targets, evaluated after each epoch; none by default.
     pub validation: Option<(Data, Data)>,
-    /// Ends the training when the validation loss no longer falls, with the parameters of the epoch where it was lowest.
+    /// Early stopping on the validation loss; off by default.
     pub early_stopping: Option<EarlyStopping>,
-    /// Where a checkpoint is written after each epoch.
+    /// Path of a checkpoint that is written after each epoch; none by default.
     pub checkpoint: Option<PathBuf>,
 }
 
 impl Fit {
-    /// A number of epochs, and nothing besides.
+    /// Options with this number of epochs, and defaults.
     pub fn epochs(epochs: u64) -> Self {
         Self { epochs, ..Self::default() }
     }
 }
 
-/// Ends the training when the validation loss has not fallen by `least` in `patience` epochs; without validation data, the loss
-/// of the training. The parameters are then those of the epoch where it was lowest, see `Trainer::restore_best`.
+/// Early stopping: ends the training when the validation loss has not fallen by more than `least` for `patience` epochs. Without
+/// validation data, the training loss is used.
+///
+/// The parameters are then those of the epoch with the lowest loss; see
+/// [`Simulator::restore_best`](crate::Simulator::restore_best).
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct EarlyStopping {
-    /// Epochs without a fall; in a file the number may stand for the whole.
+    /// Number of epochs without a fall before training ends; 0 is the same as 1. In a file, `early-stopping = 5` sets it alone.
     #[serde(alias = "$short")]
     pub patience: u64,
-    /// What counts as a fall.
+    /// Least fall of the loss that counts; finite and at least 0, the default.
     #[serde(default)]
     pub least: f64,
 }
 
 impl EarlyStopping {
-    /// That `least` makes sense.
+    /// Returns an error unless `least` is finite and at least 0.
     pub(crate) fn check(&self) -> Result<()> {
         if self.least >= 0.0 && self.least.is_finite() {
             return Ok(());
@@ -52,7 +53,7 @@ impl EarlyStopping {
         Err(Error::invalid("early-stopping", problem))
     }
 
-    /// Why it never ends a training of `epochs` epochs, in a sentence; nothing if it may.
+    /// A warning if it cannot end a training of `epochs` epochs.
     pub(crate) fn idle(&self, epochs: u64) -> Option<String> {
         let Self { patience, .. } = self;
         let why = format!("its patience is {patience} epochs, and the training has no more than {epochs}");
@@ -60,80 +61,82 @@ impl EarlyStopping {
     }
 }
 
-/// The report of one training step. It arrives some steps late.
+/// Report of one training step. It arrives some steps late.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct StepReport {
-    /// Step of the optimiser, from 0.
+    /// Number of the optimiser step, from 0.
     pub step: u64,
-    /// Examples of the minibatch.
+    /// Number of examples in the minibatch.
     pub examples: usize,
-    /// The objective without penalties on parameters and activities; NaN where no target of the minibatch counts.
+    /// Objective without penalties on parameters and activities; NaN if no target of the minibatch counts.
     pub loss: f64,
-    /// Penalties on parameters and activities. Nothing where there are none, and in steps that did not look at those on
-    /// parameters, see [`Training::report_every`](crate::trainer::Training::report_every).
+    /// Sum of penalties on parameters and activities; `None` without penalties, and in steps that do not report those on
+    /// parameters (see [`Training::report_every`](crate::train::Training::report_every)).
     pub penalty: Option<f64>,
-    /// Penalties on activities alone; nothing where there are none.
+    /// Sum of penalties on activities; `None` without any.
     pub activity: Option<f64>,
-    /// The metrics in order; NaN where no target of the minibatch counts.
+    /// Metrics, in the order of the training; NaN if no target of the minibatch counts.
     pub metrics: Vec<f64>,
 }
 
-/// The report of one epoch.
+/// Report of one epoch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EpochReport {
-    /// The epoch, from 1.
+    /// Number of the epoch, from 1.
     pub epoch: u64,
-    /// Steps of the optimiser so far.
+    /// Number of optimiser steps so far.
     pub step: u64,
-    /// Duration of this epoch's training in seconds.
+    /// Duration of this epoch in seconds, without validation.
     pub seconds: f64,
-    /// Mean over the examples of the epoch; where targets are NaN, over those that count.
+    /// Mean loss over the examples whose targets count, without penalties.
     pub loss: f64,
-    /// Penalties on parameters, their mean over the looks of the epoch's steps, and on activities, their mean over its
-    /// examples. Nothing where there are none.
+    /// Sum of the mean penalty on parameters, over the steps that report it, and of the mean penalty on activities, over the
+    /// examples; `None` without penalties.
     pub penalty: Option<f64>,
-    /// WeightedMeans of the metrics in order.
+    /// Mean of each metric, in the order of the training.
     pub metrics: Vec<f64>,
-    /// Examples trained on.
+    /// Number of examples trained on.
     pub examples: usize,
-    /// Minibatches trained on.
+    /// Number of minibatches trained on.
     pub minibatches: u64,
-    /// The validation data's.
+    /// Evaluation of the validation data after the epoch; `None` without them.
     pub validation: Option<Evaluation>,
 }
 
-/// Loss and metrics of data that are not trained on.
+/// Loss and metrics of [`Simulator::evaluate`](crate::Simulator::evaluate) or validation.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
-    /// The objective without penalties on parameters and activities.
+    /// Objective without penalties on parameters and activities; NaN if no target counts.
     pub loss: f64,
-    /// The penalties on activities; nothing where there are none.
+    /// Sum of penalties on activities; `None` without any.
     pub activity: Option<f64>,
-    /// The metrics in order.
+    /// Metrics, in the order of the training.
     pub metrics: Vec<f64>,
 }
 
-/// What a callback of [`Simulator::fit_with`] is told.
+/// Report for the callback of [`Simulator::fit_with`](crate::Simulator::fit_with).
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Progress {
-    /// A step's report has arrived.
+    /// Report of a training step.
     Step(StepReport),
-    /// An epoch is over.
+    /// Report of an epoch, at its end.
     Epoch(EpochReport),
 }
 
-/// GradientAccumulator of reports, weighted by examples.
+/// Sums over the step reports of an epoch.
 #[derive(Default)]
 pub(crate) struct EpochTotals {
     pub examples: usize,
     pub means: WeightedMeans,
-    /// Penalties on parameters, over the steps that looked at them.
+    /// Sum of penalties on parameters, over the steps that report them.
     penalty: f64,
-    looks: u64,
+    penalty_reports: u64,
     activity: Option<f64>,
 }
 
-/// WeightedMeans of reported numbers over minibatches.
+/// Weighted means of reported numbers over minibatches, as sums of products and of weights.
 #[derive(Default)]
 pub(crate) struct WeightedMeans(Vec<(f64, f64)>);
 
@@ -146,7 +149,7 @@ impl WeightedMeans {
         }
     }
 
-    /// The sum of the first `losses` numbers, and the others, which are metrics; NaN of what no target counts for.
+    /// The sum of the first `losses` means, and the other means, which are metrics. NaN without targets that count.
     pub fn split(&self, losses: usize) -> (f64, Vec<f64>) {
         let means: Vec<f64> = self.0.iter().map(|(sum, weight)| sum / weight).collect();
         let (losses, metrics) = means.split_at(losses.min(means.len()));
@@ -156,23 +159,23 @@ impl WeightedMeans {
 }
 
 impl EpochTotals {
-    /// Takes in a step, and its numbers with their weights.
+    /// Adds a step's report, and its numbers with their weights.
     pub fn add(&mut self, report: &StepReport, numbers: &[(f64, f64)]) {
         let n = report.examples as f64;
         self.examples += report.examples;
         self.means.add(numbers);
         if let Some(penalty) = report.penalty {
             self.penalty += penalty - report.activity.unwrap_or(0.0);
-            self.looks += 1;
+            self.penalty_reports += 1;
         }
         if let Some(activity) = report.activity {
             *self.activity.get_or_insert(0.0) += n * activity;
         }
     }
 
-    /// The penalty of an epoch.
+    /// Mean penalty of the epoch.
     pub fn penalty(&self) -> Option<f64> {
-        let on_parameters = (self.looks > 0).then(|| self.penalty / self.looks as f64);
+        let on_parameters = (self.penalty_reports > 0).then(|| self.penalty / self.penalty_reports as f64);
         let activity = self.activity.map(|sum| sum / self.examples.max(1) as f64);
         on_parameters.into_iter().chain(activity).reduce(|a, b| a + b)
     }

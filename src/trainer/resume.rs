@@ -1,4 +1,4 @@
-//! In what a training that goes on from a checkpoint differs from the one that stopped.
+//! Differences between a training and the checkpoint that it continues, as warnings.
 
 use crate::network::Kind;
 use crate::sim::core::Core;
@@ -7,7 +7,7 @@ use crate::trainer::compiled::Trainer;
 use crate::trainer::reports::Fit;
 use crate::trainer::{Words, written};
 
-/// A sentence for each setting that is there both times and differs.
+/// A sentence for each setting in both whose values differ.
 fn differences(then: &Words, now: &Words) -> Vec<String> {
     let both = then.iter().filter_map(|(what, then)| Some((what, then, now.get(what)?)));
     let differing = both.filter(|(_, then, now)| then != now);
@@ -18,7 +18,7 @@ fn differences(then: &Words, now: &Words) -> Vec<String> {
 }
 
 impl Trainer {
-    /// The settings of the training in words.
+    /// Settings of the training as text.
     pub(crate) fn settings(&self, core: &Core) -> Words {
         let mut words = self.training.words();
         words.insert("minibatches of".into(), core.minibatch.to_string());
@@ -26,8 +26,7 @@ impl Trainer {
         words
     }
 
-    /// In what the training that goes on differs from the one that stopped, in sentences; of the data, see
-    /// `Trainer::compare_data`.
+    /// Differences in settings, seed and schedule from a checkpoint, one sentence each.
     pub(crate) fn changes_since(&self, core: &Core, step: u64, seed: u64, settings: &Words) -> Vec<String> {
         let mut changes = differences(settings, &self.settings(core));
         if seed != core.seed {
@@ -35,15 +34,14 @@ impl Trainer {
         }
         if self.training.schedule.at(step) == 0.0 {
             changes.push(format!(
-                "the schedule's learning rate is 0 at training step {step}, where the checkpoint stands, so nothing is \
-                 learned"
+                "the schedule's learning rate is 0 at training step {step}, where the checkpoint ends, so nothing is learned"
             ));
         }
         changes
     }
 
-    /// Keeps in words what a fit is given, where a checkpoint needs them; compares them with those of a checkpoint that was
-    /// read.
+    /// Describes the data of a fit as text, if it writes or continues a checkpoint, and notes differences from the loaded
+    /// checkpoint.
     pub(crate) fn compare_data(&mut self, (inputs, targets): (&Data, &Data), steps: usize, fit: &Fit) {
         let then = self.data_then.take();
         if then.is_none() && fit.checkpoint.is_none() {
@@ -66,7 +64,7 @@ impl Trainer {
     }
 }
 
-/// Data as their number of examples and a number that changes with them.
+/// Description of data: their number of examples and a fingerprint.
 fn in_words(data: &[&Data]) -> String {
     let signals = || data.iter().flat_map(|data| &data.signals);
     let words = signals().flat_map(|(name, signal)| {
@@ -82,7 +80,7 @@ fn in_words(data: &[&Data]) -> String {
     format!("{examples} {unit} (fingerprint {})", fingerprint(words))
 }
 
-/// A number in hexadecimal digits that changes with what is given.
+/// Hash of `words` in hexadecimal digits.
 fn fingerprint(words: impl Iterator<Item = u64>) -> String {
     let hash = words.fold(0xcbf2_9ce4_8422_2325_u64, |hash, word| {
         let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -91,7 +89,7 @@ fn fingerprint(words: impl Iterator<Item = u64>) -> String {
     format!("{:08x}", hash >> 32)
 }
 
-/// What is not a parameter of each object, connection and probe, as a number that changes with it.
+/// Fingerprint of the settings of each object, connection and probe, apart from parameters.
 pub(crate) fn network_in_words(core: &Core) -> Words {
     let network = &core.network;
     let objects = network.objects.iter().map(|o| {
@@ -109,16 +107,16 @@ pub(crate) fn network_in_words(core: &Core) -> Words {
         let set = format!("{:?} {:?} {:?}", p.target, p.every, p.slice);
         (format!("probe '{}'", p.name), set)
     });
-    let all = objects.chain(links).chain(probes);
-    all.map(|(what, set)| (what, fingerprint(set.bytes().map(u64::from)))).collect()
+    let settings = objects.chain(links).chain(probes);
+    settings.map(|(what, set)| (what, fingerprint(set.bytes().map(u64::from)))).collect()
 }
 
-/// In which objects, connections and probes the network is not the one that was trained, in sentences.
+/// Differences of objects, connections and probes from the network of a checkpoint, one sentence each.
 pub(crate) fn network_changes(core: &Core, then: &Words) -> Vec<String> {
-    let now = network_in_words(core);
     if then.is_empty() {
         return Vec::new();
     }
+    let now = network_in_words(core);
     let other = |(what, set): (&String, &String)| match then.get(what) {
         None => Some(format!("{what} was not there when the checkpoint was trained")),
         Some(before) if before != set => {

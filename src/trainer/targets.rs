@@ -1,7 +1,7 @@
-//! Targets: which of them count, and how they meet the outputs of probes.
+//! Targets of probes: their checks, their feeds, and the comparison with outputs.
 //!
-//! A target of NaN does not count: it adds nothing to a loss or a metric, which is the mean over those that count. Of a probe
-//! that samples, the rows that it records are compared, and targets have a row for each of them.
+//! A target of NaN does not count: losses and metrics are means over the targets that count. For a probe that samples, the
+//! recorded rows are compared, and targets have one row for each of them.
 
 use std::collections::HashSet;
 
@@ -16,24 +16,24 @@ use crate::sim::data::{Data, Signal, agree, all_signals};
 use crate::sim::targets::{counted, targets_of};
 use crate::sim::window_input::WindowInput;
 use crate::trainer::key::{TargetKey, TrainKey};
-use crate::trainer::{Over, Training};
+use crate::trainer::{Loss, Over, Training};
 
-/// What a loss or a metric compares.
+/// Operands of a loss or a metric.
 pub(crate) struct Compared<'s> {
     pub output: Tensor<'s>,
     pub target: Tensor<'s>,
-    /// What of the run its value sees, where the run is cut into windows.
+    /// Steps of the run that its value covers, for runs in windows.
     pub over: Over,
-    /// What the mean over all is multiplied by to be that over those that count.
+    /// Factor from the mean over all targets to the mean over those that count.
     pub factor: Option<Tensor<'s>>,
 }
 
-/// The feeds of a graph's targets, as they are asked for.
+/// Feeds of a graph's targets, created on first use.
 pub(crate) struct Targets<'a, 's> {
-    pub core: &'a Core,
-    pub scope: &'s Scope,
-    pub key: &'a TrainKey,
-    pub feeds: &'a mut Vec<Feed>,
+    core: &'a Core,
+    scope: &'s Scope,
+    key: &'a TrainKey,
+    feeds: &'a mut Vec<Feed>,
     made: Vec<(Feed, Tensor<'s>)>,
 }
 
@@ -42,7 +42,7 @@ impl<'a, 's> Targets<'a, 's> {
         Self { core, scope, key, feeds, made: Vec::new() }
     }
 
-    /// A feed of this type; made on first use.
+    /// The source of a feed, of this type; created on first use.
     pub fn feed(&mut self, feed: Feed, ty: Type) -> Tensor<'s> {
         if let Some((_, tensor)) = self.made.iter().find(|(f, _)| *f == feed) {
             return *tensor;
@@ -53,18 +53,18 @@ impl<'a, 's> Targets<'a, 's> {
         tensor
     }
 
-    /// The targets of each probe that has some, at the steps that they are for.
+    /// Targets by probe, each row at the step that it is for.
     pub fn all(&mut self) -> Result<Vec<(String, Tensor<'s>)>> {
         let key = self.key;
-        let one = |of: &TargetKey| {
+        let named = |of: &TargetKey| {
             let probe = self.core.network.find_probe(&of.name)?;
             let spread = self.core.sample_every(probe) > 1;
             Ok((of.name.clone(), self.target(of, probe, spread.then_some(false))))
         };
-        key.targets.iter().map(one).collect()
+        key.targets.iter().map(named).collect()
     }
 
-    /// The targets of a probe, or spread over the steps of the run, of which the last alone or all count.
+    /// Targets of a probe; with `spread` at the steps that the probe records, of all rows or (true) the last.
     fn target(&mut self, of: &TargetKey, probe: ProbeId, spread: Option<bool>) -> Tensor<'s> {
         match spread {
             Some(last) => self.feed(Feed::Spread(probe.0, last), Type::sequence(of.cols)),
@@ -73,7 +73,7 @@ impl<'a, 's> Targets<'a, 's> {
         }
     }
 
-    /// What a loss or metric on a probe compares; `by_row` if its mean is over rows, and not over all elements.
+    /// Operands of a loss or metric on a probe. With `by_row` its mean is over rows, else over elements.
     pub fn compared(
         &mut self,
         name: &str,
@@ -83,16 +83,16 @@ impl<'a, 's> Targets<'a, 's> {
     ) -> Result<Compared<'s>> {
         let probe = self.core.network.find_probe(name)?;
         let key = self.key;
-        let of = key.targets.iter().find(|t| t.name == name).ok_or_else(|| {
+        let found = key.targets.iter().find(|t| t.name == name).ok_or_else(|| {
             Error::invalid(format!("probe '{name}'"), "it has no targets; give them to the training")
         })?;
         self.scope.set_owner(name);
         let every = self.core.sample_every(probe);
-        // One row an example that is compared with the whole run, or the rows that are recorded at their steps.
+        // One row for each example and the whole run, or recorded rows at their steps.
         let spread = (every > 1 && !over.whole()).then_some(over == Over::Last);
-        let target = self.target(of, probe, spread);
+        let target = self.target(found, probe, spread);
         check_target(name, output, target, by_row)?;
-        let factor = (of.gaps || spread.is_some()).then(|| {
+        let factor = (found.gaps || spread.is_some()).then(|| {
             let (last, spread) = (over == Over::Last, spread.is_some());
             let counted = Counted { probe: probe.0, last, by_row, spread };
             self.feed(Feed::Counted(counted), Type::fixed(1, 1))
@@ -112,6 +112,7 @@ impl<'a, 's> Targets<'a, 's> {
     }
 }
 
+/// Returns an error if an output and its target cannot be compared.
 fn check_target(probe: &str, output: Tensor<'_>, target: Tensor<'_>, class: bool) -> Result<()> {
     let (out, want) = (output.ty(), target.ty());
     let fits = out.cols == want.cols || (class && want.cols == 1);
@@ -121,13 +122,13 @@ fn check_target(probe: &str, output: Tensor<'_>, target: Tensor<'_>, class: bool
     Err(Error::shape(format!("the output of probe '{probe}'"), out, "its targets", want))
 }
 
-/// Steps from one row to the next of the probe with this name.
+/// Sampling interval of the probe `name`, in steps.
 fn every(core: &Core, name: &str) -> Result<usize> {
     Ok(core.sample_every(core.network.find_probe(name)?))
 }
 
-/// Examples and steps of inputs and targets, if all agree on them, and on `asked` steps. Of a probe that samples, targets
-/// have a row for each that is recorded.
+/// Numbers of examples and steps of inputs and targets; an error if they differ, or differ from `asked` steps. Targets of a
+/// probe that samples have one row for each recorded row.
 pub(crate) fn size_of(
     core: &Core,
     inputs: &Data,
@@ -161,7 +162,7 @@ pub(crate) fn size_of(
     Ok((examples, steps))
 }
 
-/// The key of the targets in `targets`, for runs of `steps` steps.
+/// Keys of the targets for runs of `steps` steps.
 pub(crate) fn target_key(core: &Core, targets: &Data, steps: usize) -> Result<Vec<TargetKey>> {
     let mut key = Vec::new();
     for (name, signal) in &targets.signals {
@@ -177,54 +178,77 @@ pub(crate) fn target_key(core: &Core, targets: &Data, steps: usize) -> Result<Ve
     Ok(key)
 }
 
-/// The examples that each number of a minibatch's report is the mean of, of a run that `from` is a window of.
+/// For each scalar of a minibatch's report, the number of examples that it is the mean of. `input` is a window of the run.
 pub(crate) fn target_weights(
     training: &Training,
     core: &Core,
     key: &TrainKey,
-    from: &WindowInput<'_>,
+    input: &WindowInput<'_>,
 ) -> Result<Vec<f64>> {
-    let examples = from.batch.len() as f64;
+    let examples = input.batch.len() as f64;
     let mut weights = vec![examples; training.scalars()];
     for (i, of) in with_gaps(training, core, key)? {
-        weights[i] = examples * counted(core, of, from)?.0;
+        weights[i] = examples * counted(core, of, input)?.0;
     }
     Ok(weights)
 }
 
-/// The numbers of a report that are means over targets of which some do not count.
+/// Scalars of a report whose targets do not all count, by number.
 fn with_gaps(training: &Training, core: &Core, key: &TrainKey) -> Result<Vec<(usize, Counted)>> {
     let gaps: HashSet<&str> = key.targets.iter().filter(|t| t.gaps).map(|t| t.name.as_str()).collect();
-    let by_row = |loss| matches!(loss, crate::trainer::Loss::CrossEntropy);
+    let by_row = |loss| matches!(loss, Loss::CrossEntropy);
     let terms = training.objective.terms.iter().map(|t| (t.probe.as_str(), t.over, by_row(t.loss)));
     let over = |probe| training.objective.over_of(probe);
     let metrics = training.metrics.iter().map(|m| (m.probe(), over(m.probe()), m.name() == "accuracy"));
     let scalars = training.scalars();
     let places = (0..terms.len()).chain(scalars - training.metrics.len()..scalars);
-    let all = places.zip(terms.chain(metrics));
-    let some = all.filter(|(_, (name, ..))| gaps.contains(name));
-    some.map(|(i, (name, over, by_row))| {
-        let probe = core.network.find_probe(name)?.0;
-        Ok((i, Counted { probe, last: over == Over::Last, by_row, spread: false }))
-    })
-    .collect()
+    let keyed = places.zip(terms.chain(metrics));
+    let with_gaps = keyed.filter(|(_, (name, ..))| gaps.contains(name));
+    with_gaps
+        .map(|(i, (name, over, by_row))| {
+            let probe = core.network.find_probe(name)?.0;
+            Ok((i, Counted { probe, last: over == Over::Last, by_row, spread: false }))
+        })
+        .collect()
 }
 
-/// Refuses targets of which none counts for a loss or a metric.
+/// Returns an error if none of the targets of a loss or a metric counts.
 pub(crate) fn check_counted(training: &Training, core: &Core, targets: &Data, key: &TrainKey) -> Result<()> {
     for (_, of) in with_gaps(training, core, key)? {
-        let some = |rows: ArrayView2<'_, f32>| rows.iter().any(|x| !x.is_nan());
+        let any_counts = |rows: ArrayView2<'_, f32>| rows.iter().any(|x| !x.is_nan());
         let counts = match targets_of(core, targets, of.probe)? {
-            Signal::Held(a) => some(a.view()),
+            Signal::Held(a) => any_counts(a.view()),
             Signal::Steps(a) => a.outer_iter().any(|rows| {
                 let first = if of.last { rows.nrows().saturating_sub(1) } else { 0 };
-                some(rows.slice(ndarray::s![first.., ..]))
+                any_counts(rows.slice(ndarray::s![first.., ..]))
             }),
         };
         if !counts {
             let what = format!("the targets of probe '{}'", core.network.probe_name(ProbeId(of.probe)));
             let rows = if of.last { " of the last steps" } else { "" };
             return Err(Error::invalid(what, format!("none of them counts: all{rows} are NaN")));
+        }
+    }
+    Ok(())
+}
+
+/// Returns an error for class indices that are not whole numbers below the number of outputs.
+pub(crate) fn check_classes(training: &Training, core: &Core, targets: &Data, key: &TrainKey) -> Result<()> {
+    for term in &training.objective.terms {
+        let of_class = term.loss == Loss::CrossEntropy;
+        let indices = key.targets.iter().any(|t| t.name == term.probe && t.cols == 1);
+        let probe = core.network.find_probe(&term.probe)?;
+        let Some(classes) = core.network.probe_size(probe) else { continue };
+        if let Some(signal) = targets.get(&term.probe).filter(|_| of_class && indices && classes > 1) {
+            let wrong = |x: &f32| !x.is_nan() && (x.fract() != 0.0 || *x < 0.0 || *x >= classes as f32);
+            let bad = match signal {
+                Signal::Held(a) => a.iter().copied().find(|x| wrong(x)),
+                Signal::Steps(a) => a.iter().copied().find(|x| wrong(x)),
+            };
+            if let Some(bad) = bad {
+                let problem = format!("they hold the class {bad}, but its classes are 0 to {}", classes - 1);
+                return Err(Error::invalid(format!("the targets of probe '{}'", term.probe), problem));
+            }
         }
     }
     Ok(())

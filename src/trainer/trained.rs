@@ -1,4 +1,4 @@
-//! Which parameters a training moves.
+//! Parameters that a training changes.
 
 use crate::builder::gradient::gradient;
 use crate::builder::{self, Settings};
@@ -8,12 +8,11 @@ use crate::network::ProbeId;
 use crate::op::Dropout;
 use crate::plan::{self, Output, Place};
 use crate::sim::core::Core;
-use crate::trainer::key::{Part, TargetKey, TrainKey};
+use crate::trainer::key::{Pass, TargetKey, TrainKey};
 use crate::trainer::losses::total;
 use crate::trainer::{Roles, Training};
 
-/// Names of the parameters that [`Simulator::fit`] changes: those that are not frozen, and on which a loss or a penalty
-/// depends.
+/// Names of the parameters that training changes; an error if there are none.
 pub(crate) fn trained<'n>(roles: &Roles, core: &'n Core) -> Result<Vec<&'n str>> {
     let parameters = core.network.parameters();
     let moves = |at: &usize| {
@@ -34,8 +33,8 @@ pub(crate) fn trained<'n>(roles: &Roles, core: &'n Core) -> Result<Vec<&'n str>>
     Err(Error::invalid("the training", problem))
 }
 
-/// Which parameters of those with a rate a loss depends on, and in sentences, which dropouts none depends on. Where that
-/// cannot be told before there are data, all parameters.
+/// For each parameter, true if a loss depends on it or it is frozen; and warnings about dropouts that no loss depends on. All true
+/// if this depends on the data.
 pub(crate) fn used(core: &Core, training: &Training, rates: &[f32]) -> (Vec<bool>, Vec<String>) {
     let wanted: Vec<usize> = (0..rates.len()).filter(|&i| rates[i] != 0.0).collect();
     let mut used = vec![true; rates.len()];
@@ -47,11 +46,11 @@ pub(crate) fn used(core: &Core, training: &Training, rates: &[f32]) -> (Vec<bool
     (used, idle.into_iter().map(note).collect())
 }
 
-/// Whether the losses have a gradient for each of these parameters, on made-up data, and the layers of the dropouts that no
+/// For each wanted parameter, true if the losses have a gradient for it, for placeholder data; and the layers of dropouts that no
 /// loss depends on.
 ///
 /// # Errors
-/// An operator without a gradient, or a part of the objective that wants other targets.
+/// An operator without a gradient, or a part of the objective that needs other targets.
 fn connected(core: &Core, training: &Training, wanted: &[usize]) -> Result<(Vec<bool>, Vec<String>)> {
     let dims = Dims { batch: core.minibatch, steps: 1 };
     let settings = Settings { dims, dt: core.dt, training: true, spiking: training.spiking, held: &|_| true };
@@ -63,7 +62,7 @@ fn connected(core: &Core, training: &Training, wanted: &[usize]) -> Result<(Vec<
         Some(TargetKey { name, held: true, cols, gaps: false })
     };
     let targets = probes.filter_map(target).collect();
-    let key = TrainKey { dims, held: Vec::new(), targets, update: true, part: Part::Whole };
+    let key = TrainKey { dims, held: Vec::new(), targets, update: true, pass: Pass::Whole };
     let total = total(core, &scope, &mut built, &key, training)?;
     let values: Vec<ValueId> = wanted.iter().map(|&i| built.parameters[i].id).collect();
     let adjoints = gradient(&scope, total, &values, |_| String::new())?;
@@ -72,7 +71,7 @@ fn connected(core: &Core, training: &Training, wanted: &[usize]) -> Result<(Vec<
     let graph = scope.finish()?;
     let live = plan::stages::live(&graph, &[output]);
     let nodes = graph.nodes.iter().zip(live);
-    // The gradient's dropouts are others.
+    // Dropouts of the gradient are left out.
     let idle =
         nodes.filter(|(node, live)| !live && !node.backward && node.op.downcast::<Dropout>().is_some());
     Ok((connected, idle.map(|(node, _)| node.owner.to_string()).collect()))

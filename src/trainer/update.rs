@@ -1,30 +1,30 @@
-//! The end of a training step: norms where they are needed, and the update of the parameters.
+//! Commands at the end of a training step: norms, and the update of the parameters.
 
-use crate::engine::{Binding, Command, Recording};
+use crate::engine::{Binding, Command, Dispatch, Recording};
 use crate::optim::norm::{self, NormBindings, Of};
 use crate::optim::update::{ClipMode, LINE, UpdateBindings, update};
 use crate::sim::core::Core;
 use crate::sim::shared::Shared;
 use crate::trainer::Training;
+use crate::trainer::sizes::{partials_len, sums_len};
 
-/// Whether a loss has penalties on parameters, so that their norms are wanted.
+/// True if there are penalties on parameters, whose report needs their norms.
 pub(crate) fn penalised(core: &Core) -> bool {
     core.layout.segments.list.iter().any(|s| s.l2 != 0.0 || s.l1 != 0.0 || s.norm != 0.0)
 }
 
-/// Whether the update itself needs the parameters' norms.
+/// True if the update itself needs the parameters' norms.
 fn norms_in_update(core: &Core) -> bool {
     core.layout.segments.list.iter().any(|s| s.norm != 0.0)
 }
 
-/// Whether a look at the penalty takes a program of its own.
-pub(crate) fn looks_apart(core: &Core) -> bool {
+/// True if a report of the penalty needs a program of its own for the norms.
+pub(crate) fn norms_apart(core: &Core) -> bool {
     penalised(core) && !norms_in_update(core)
 }
 
 fn sums(core: &Core, scalars: usize) -> Binding {
-    let len = (4 * (core.layout.segments.list.len() + 1)).next_multiple_of(4);
-    Binding { offset: scalars * LINE, ..Shared::Report.first(len) }
+    Binding { offset: scalars * LINE, ..Shared::Report.first(sums_len(core)) }
 }
 
 fn norm_bindings(core: &Core, scalars: usize) -> NormBindings {
@@ -33,11 +33,12 @@ fn norm_bindings(core: &Core, scalars: usize) -> NormBindings {
         parameters: Shared::Parameters.first(floats),
         gradients: Shared::Gradients.first(floats),
         table: Shared::Table.first(core.layout.segments.table().len()),
-        partials: Shared::Partials.first((2 * core.layout.segments.lines()).next_multiple_of(4).max(4)),
+        partials: Shared::Partials.first(partials_len(core)),
         sums: sums(core, scalars),
     }
 }
 
+/// Commands that compute the parameters' norms.
 pub(crate) fn norms_recording(core: &Core, scalars: usize) -> Recording {
     let mut commands = Vec::new();
     let family = core.device.target().family;
@@ -48,14 +49,14 @@ pub(crate) fn norms_recording(core: &Core, scalars: usize) -> Recording {
     Recording { label: "norms".into(), locals: Vec::new(), commands }
 }
 
-/// Norms where they are needed, and the update.
+/// Appends the update, and the norms that it needs.
 pub(crate) fn append_update(core: &Core, recording: &mut Recording, scalars: usize, training: &Training) {
     let segments = &core.layout.segments;
     if segments.list.is_empty() {
         return;
     }
     let (bindings, family) = (norm_bindings(core, scalars), core.device.target().family);
-    let mut add = |calls: [crate::engine::Dispatch; 2]| {
+    let mut add = |calls: [Dispatch; 2]| {
         recording.commands.extend(calls.map(Command::Dispatch));
     };
     let clip = training.clip.mode();

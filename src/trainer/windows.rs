@@ -1,18 +1,18 @@
-//! A training's run in windows.
+//! Windows of a training run.
 
 use std::ops::Range;
 
 use crate::trainer::Backprop;
-use crate::trainer::key::Part;
+use crate::trainer::key::Pass;
 
-/// A run in windows.
+/// Cut of a run into windows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Windows {
-    /// Steps of the run.
+    /// Number of steps of the run.
     pub steps: usize,
-    /// Steps of a window; the last may be shorter.
+    /// Number of steps of a window; the last may be shorter.
     pub window: usize,
-    /// Each window but the last is run twice: forward to its border, then with its gradient.
+    /// True if each window but the last is run twice: forward to its border, then with its gradient.
     pub twice: bool,
 }
 
@@ -22,7 +22,7 @@ impl Windows {
         Self { steps, window: backprop.window(steps), twice }
     }
 
-    /// The back-propagation that goes through them.
+    /// Back-propagation with these windows.
     pub fn backprop(&self) -> Backprop {
         match (self.count(), self.twice) {
             (1, _) => Backprop::Full,
@@ -31,7 +31,7 @@ impl Windows {
         }
     }
 
-    /// How many there are.
+    /// Number of windows.
     pub fn count(&self) -> usize {
         self.steps.div_ceil(self.window)
     }
@@ -41,34 +41,32 @@ impl Windows {
         i * self.window..((i + 1) * self.window).min(self.steps)
     }
 
-    /// Borders that are saved: not the start, and not that of the last window, which is run first.
+    /// Number of saved borders: not the start of the run, and not that of the last window, which is run first.
     pub fn borders(&self) -> usize {
         if self.twice { self.count().saturating_sub(2) } else { 0 }
     }
 
-    /// Parts of the training programs that are needed, with their steps.
-    pub fn parts(&self) -> Vec<(Part, usize)> {
+    /// Passes that need a program each, with their steps.
+    pub fn passes(&self) -> Vec<(Pass, usize)> {
         if self.count() == 1 {
-            return vec![(Part::Whole, self.steps)];
+            return vec![(Pass::Whole, self.steps)];
         }
-        let mut parts = vec![(Part::Window, self.window)];
+        let mut passes = vec![(Pass::Window, self.window)];
         if self.twice {
-            parts.push((Part::Forward, self.window));
+            passes.push((Pass::Forward, self.window));
         }
         let rest = self.steps % self.window;
-        parts.extend((rest > 0).then_some((Part::Window, rest)));
-        parts
+        passes.extend((rest > 0).then_some((Pass::Window, rest)));
+        passes
     }
-}
 
-impl Windows {
-    /// How often a run takes one of its [`Windows::parts`].
-    pub fn times(&self, part: Part, steps: usize) -> usize {
-        match part {
-            Part::Whole => 1,
-            Part::Forward => self.count() - 1,
-            Part::Window if steps == self.window => self.steps / self.window,
-            Part::Window => 1,
+    /// Number of executions of one of [`Windows::passes`] in a run.
+    pub fn times(&self, pass: Pass, steps: usize) -> usize {
+        match pass {
+            Pass::Whole => 1,
+            Pass::Forward => self.count() - 1,
+            Pass::Window if steps == self.window => self.steps / self.window,
+            Pass::Window => 1,
         }
     }
 }

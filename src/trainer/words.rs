@@ -1,4 +1,4 @@
-//! A training's settings in the words of files, to compare the one that goes on with the one that stopped.
+//! A training's settings as text, to compare a training with the checkpoint that it continues.
 
 use std::collections::BTreeMap;
 
@@ -7,20 +7,20 @@ use serde_json::Value;
 
 use crate::trainer::{Over, Penalty, Training};
 
-/// Settings by what they are called in messages.
+/// Settings as text, by their name in messages.
 pub(crate) type Words = BTreeMap<String, String>;
 
-/// A value as a file would have it.
+/// A value in the file format.
 pub(crate) fn written(value: &impl Serialize) -> String {
     plain(value).map_or_else(|| "none".into(), |value| write(&value))
 }
 
-/// The same of a kind with settings, `{ kind = "sgd", momentum = 0.9 }`.
+/// A kind with settings in the file format: `{ kind = "sgd", momentum = 0.9 }`.
 pub(crate) fn written_kind(value: &impl Serialize) -> String {
     plain(value).map_or_else(|| "none".into(), |value| write(&with_kind(value)))
 }
 
-/// The kind among its settings.
+/// An object whose only key is the kind, with the kind moved into its settings.
 fn with_kind(value: Value) -> Value {
     match value {
         Value::Object(table) if table.len() == 1 && table.values().all(Value::is_object) => {
@@ -35,7 +35,7 @@ fn with_kind(value: Value) -> Value {
     }
 }
 
-/// Numbers of 32 bits have no more digits than they need: as text, and not as a number of 64.
+/// A value as JSON. It goes through text, so that 32-bit numbers keep their short form.
 fn plain(value: &impl Serialize) -> Option<Value> {
     serde_json::to_string(value).ok().and_then(|text| serde_json::from_str(&text).ok())
 }
@@ -54,7 +54,7 @@ fn write(value: &Value) -> String {
     }
 }
 
-/// A setting with a kind and settings of its own, each by itself.
+/// Adds a setting; one with a kind and settings of its own as one entry each.
 fn put(words: &mut Words, what: &str, value: &impl Serialize) {
     match plain(value).map(with_kind) {
         Some(Value::Object(table)) if table.contains_key("kind") => {
@@ -79,7 +79,7 @@ fn strength(penalty: &Penalty) -> String {
 }
 
 impl Training {
-    /// The settings that change what is learned, and what is measured.
+    /// Settings that affect the parameters or the metrics.
     pub(crate) fn words(&self) -> Words {
         let mut words = Words::new();
         let objective = &self.objective;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use ndarray::{Array3, Axis};
 
+use crate::common::messages::Messages;
 use crate::program::{bad, good, project};
 
 fn read(path: &Path) -> Array3<f32> {
@@ -31,6 +32,7 @@ fn digits() -> String {
 
 #[test]
 fn relus_run_as_spikes_give_the_answers_of_rates() {
+    let said = Messages::of("relus run as spikes give the answers of rates");
     let dir = project(&digits());
     good(&dir, &["train", "net.toml", "--device", "cpu", "--quiet", "--epochs", "4", "--out", "t"]);
     let spiking = digits().replace("activation = \"relu\"", "neurons = \"spiking-rectified-linear\"");
@@ -54,8 +56,8 @@ fn relus_run_as_spikes_give_the_answers_of_rates() {
     let params = ["--params", "t/params.safetensors"];
     let of =
         |more: &[&str]| bad(&dir, &[&["run", "net.toml", "--device", "cpu"], &params[..], more].concat());
-    assert!(of(&["--scale-firing-rates", "100"]).contains("spikes"));
-    assert!(of(&["--spiking", "--scale-firing-rates", "0"]).contains("above 0"));
+    said.text(of(&["--scale-firing-rates", "100"]));
+    said.text(of(&["--spiking", "--scale-firing-rates", "0"]));
 }
 
 /// An ensemble whose decoders learn to send on what it represents.
@@ -101,7 +103,7 @@ synapse = 0.03
 "#;
 
 #[test]
-fn what_a_run_has_learned_is_saved_and_read_again() {
+fn learned_weights_of_a_run_are_saved_and_read_again() {
     let dir = project(LEARNS);
     let run = |more: &[&str]| good(&dir, &[&["run", "net.toml", "--device", "cpu"], more].concat()).0;
     let said = run(&["--steps", "2000", "--out", "o", "--save-params", "learned.safetensors"]);

@@ -41,7 +41,7 @@ fn a_run_over_examples_draws_the_first_with_its_target() {
 }
 
 #[test]
-fn a_training_draws_its_curves_where_it_is_told_as_well() {
+fn a_training_draws_its_curves_into_the_given_folder() {
     let dir = project(NETWORK);
     let args = ["train", "net.toml", "--device", "cpu", "--quiet", "--plot", "p", "--plot-format", "both"];
     good(&dir, &args);

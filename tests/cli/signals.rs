@@ -1,4 +1,4 @@
-//! Programs that a signal ends: what is kept, what is said, and that nothing half-done is left.
+//! Programs that a signal ends: their records, their messages, and no half-written file.
 #![cfg(unix)]
 
 use std::path::Path;
@@ -18,7 +18,7 @@ fn read(path: &Path) -> Array3<f32> {
 }
 
 #[test]
-fn a_training_that_a_signal_ends_goes_on_as_if_it_had_not() {
+fn a_training_ended_by_a_signal_resumes_bit_for_bit() {
     let dir = project(NETWORK);
     let train = |out: &str, more: &[&str]| {
         [&["train", "net.toml", "--device", "cpu", "--quiet", "--out", out], more]
@@ -39,11 +39,11 @@ fn a_training_that_a_signal_ends_goes_on_as_if_it_had_not() {
         if code > 0 {
             assert_eq!(ended.status.code(), Some(code), "{stderr}");
             let advice =
-                format!("ended by SIG{signal}; --resume goes on from {signal}/checkpoint.safetensors");
+                format!("ended by SIG{signal}; --resume continues from {signal}/checkpoint.safetensors");
             assert!(stderr.contains(&advice), "{stderr}");
             assert_eq!(files_in(&out), ["checkpoint.safetensors", "log.jsonl"]);
         } else {
-            // What a kill may have left, the next start removes.
+            // The next start removes the files that a kill may have left.
             std::fs::write(out.join(".nengo-wgpu-left.tmp"), "half").unwrap();
         }
         let epochs = (log(out.join("log.jsonl")).len() + 1).to_string();

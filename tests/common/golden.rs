@@ -5,7 +5,7 @@ use std::fs::File;
 use ndarray::ArrayD;
 use ndarray_npy::NpzReader;
 use nengo_wgpu::Device;
-use nengo_wgpu::neuron::{
+use nengo_wgpu::internals::neuron::{
     AdaptiveLif, AdaptiveLifRate, FromRates, Izhikevich, LeakyRelu, Lif, LifRate, NeuronType,
     RectifiedLinear, Sigmoid, Tanh,
 };

@@ -1,18 +1,19 @@
-//! What the tests share: devices, small graphs with random sources, and their values in f64.
+//! Shared by the tests: devices, small graphs with random sources, and their values in f64.
 #![allow(dead_code)]
 
 pub mod golden;
+pub mod messages;
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use nengo_wgpu::builder::gradient::gradient;
-use nengo_wgpu::engine::{ALIGN, BufferRef, DeviceKind, Family, Target};
-use nengo_wgpu::graph::reference::evaluate;
-use nengo_wgpu::graph::{Dims, Graph, Scope, Source, Tensor, Type, ValueId};
+use nengo_wgpu::internals::builder::gradient::gradient;
+use nengo_wgpu::internals::engine::{ALIGN, BufferRef, DeviceKind, Family, Target};
+use nengo_wgpu::internals::graph::reference::evaluate;
+use nengo_wgpu::internals::graph::{Dims, Graph, Scope, Source, Tensor, Type, ValueId};
+use nengo_wgpu::internals::plan::{self, Output, ParameterPlace, Place, Plan, Request};
 use nengo_wgpu::network::{Bound, Init, Network, Parameters, TensorNode};
-use nengo_wgpu::plan::{self, Output, ParameterPlace, Place, Plan, Request};
 use nengo_wgpu::train::Objective;
 use nengo_wgpu::{Checks, Device};
 
@@ -210,7 +211,7 @@ impl Ready {
                 engine.write(buffer(placed.binding.buffer), placed.binding.offset, &self.feeds[*feed])?;
             }
             engine.submit(&[&program], None)?;
-            let read = |p: &nengo_wgpu::graph::Placed| {
+            let read = |p: &nengo_wgpu::internals::graph::Placed| {
                 let len = p.ty.elements(self.graph.dims);
                 engine.read(buffer(p.binding.buffer), p.binding.offset + p.start, len)
             };

@@ -1,4 +1,4 @@
-//! Files as text, and what is wrong with them.
+//! Networks in files, as text, and their errors.
 #![allow(dead_code)]
 
 use nengo_wgpu::toml::NetworkSpec;
@@ -14,7 +14,7 @@ pub fn build(toml: &str) -> Result<Network, Error> {
     parse(toml)?.build()
 }
 
-/// The message of what is wrong with a network.
+/// The error message of a network.
 pub fn problem(toml: &str) -> String {
     match build(toml).and_then(|net| Simulator::new(&net, &Device::cpu()).map(drop)) {
         Ok(()) => panic!("nothing is wrong with {toml}"),

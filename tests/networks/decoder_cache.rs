@@ -1,12 +1,13 @@
 //! Many systems at once, and decoders kept on disk.
 
+use crate::common::messages::Messages;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ndarray::{Array2, array, s};
 use nengo_wgpu::Error;
-use nengo_wgpu::solve::{Cache, Job, Key, Method, Solution, Solver, solve_all};
+use nengo_wgpu::internals::solve::{Cache, Job, Key, Method, Solution, Solver, solve_all};
 
 fn activities(i: usize) -> Array2<f64> {
     Array2::from_shape_fn((20, 3), |(point, neuron)| ((point + i) % (neuron + 2)) as f64 + 1.0)
@@ -127,22 +128,21 @@ fn a_system_that_is_added_up_in_blocks_has_the_decoders_of_the_whole() {
 }
 
 #[test]
-fn the_first_error_in_the_order_of_the_jobs_is_told() {
+fn the_first_error_in_the_order_of_the_jobs_is_returned() {
+    let said = Messages::of("the first error in the order of the jobs is returned");
     let made = AtomicUsize::new(0);
     let mut jobs = jobs(30, &made);
     for i in [4, 20] {
         jobs[i].system =
             Box::new(move |_| Err(Error::invalid(format!("connection {i}"), "it has no function")));
     }
-    let message = solve_all(&jobs, &Cache::off(), None, &|_, _| ()).unwrap_err().to_string();
-    assert!(message.contains("connection 4:"), "{message}");
+    said.error(solve_all(&jobs, &Cache::off(), None, &|_, _| ()));
     jobs[4].system = Box::new(|_| Ok((Array2::ones((20, 5)), targets())));
-    let message = solve_all(&jobs, &Cache::off(), None, &|_, _| ()).unwrap_err().to_string();
-    assert!(message.contains("5 neurons x 2 targets") && message.contains("3 neurons x 2"), "{message}");
+    said.error(solve_all(&jobs, &Cache::off(), None, &|_, _| ()));
 }
 
 #[test]
-fn what_was_solved_is_found_again_bit_for_bit_and_no_system_is_made() {
+fn cached_decoders_are_bit_identical_and_build_no_system() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::at(dir.path().join("of/decoders"));
     let (first, made) = solve(10, &cache);

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use crate::common::devices;
 use crate::common::golden::{Golden, neuron};
 use ndarray::{Array2, Array3, Ix2, Ix3};
+use nengo_wgpu::internals::solve::Solver;
 use nengo_wgpu::network::{
     Activation, Connection, ConnectionId, Ensemble, Init, Layer, LearningRule, LinearFilter, Network, Node,
     ObjectId, Synapse, Target, Transform,
 };
-use nengo_wgpu::solve::Solver;
 use nengo_wgpu::train::{Loss, Objective, Penalty, Select, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
 use serde_json::Value;
@@ -207,8 +207,8 @@ impl Reader {
 }
 
 /// How many times the file's tolerance an adapter may be off: its `exp` and logarithm may be off by several ulp.
-fn factor(kind: nengo_wgpu::engine::DeviceKind) -> f64 {
-    if kind == nengo_wgpu::engine::DeviceKind::Cpu { 1.0 } else { 4.0 }
+fn factor(kind: nengo_wgpu::DeviceKind) -> f64 {
+    if kind == nengo_wgpu::DeviceKind::Cpu { 1.0 } else { 4.0 }
 }
 
 fn check(file: &str) {

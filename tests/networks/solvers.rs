@@ -1,9 +1,10 @@
 //! Solvers of decoders: against Nengo's golden numbers, by the equations that they solve, and on bad input.
 
 use crate::common::golden::Golden;
+use crate::common::messages::Messages;
 use ndarray::{Array1, Array2, Axis, Ix2, array, s};
 use nengo_wgpu::Result;
-use nengo_wgpu::solve::{Method, Solution, Solver};
+use nengo_wgpu::internals::solve::{Method, Solution, Solver};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -249,6 +250,7 @@ fn message(result: Result<Solution>) -> String {
 
 #[test]
 fn systems_without_an_answer_are_refused_by_name() {
+    let said = Messages::of("systems without an answer are refused by name");
     let (a, y) = (rates(10, 4, 0), targets(10));
     let solve = |method: Method, a: &Array2<f64>, y: &Array2<f64>| {
         message(Solver::from(method).solve("connection 'a -> b'", a.view(), y.view(), 0))
@@ -259,30 +261,31 @@ fn systems_without_an_answer_are_refused_by_name() {
     holed[(3, 1)] = f64::NAN;
     let mut endless = y.clone();
     endless[(7, 0)] = f64::INFINITY;
-    for (text, parts) in [
-        (solve(l2(0.1), &a, &targets(9)), ["10 points", "9 points"]),
-        (solve(l2(0.1), &Array2::zeros((0, 4)), &Array2::zeros((0, 1))), ["0 points", "4 neurons"]),
-        (solve(l2(0.1), &Array2::zeros((10, 0)), &y), ["0 neurons", "at least 1"]),
-        (solve(l2(0.1), &a, &Array2::zeros((10, 0))), ["0 targets", "at least 1"]),
-        (solve(l2(0.1), &Array2::zeros((10, 4)), &y), ["silent", "intercepts"]),
-        (solve(l2(0.1), &holed, &y), ["activity is NaN", "point 3"]),
-        (solve(l2(0.1), &a, &endless), ["target is inf", "point 7"]),
-        (solve(l2(0.0), &twins, &y), ["singular", "raise the reg"]),
-        (solve(l2(-0.1), &a, &y), ["reg", "-0.1"]),
-        (solve(Method::Lstsq { rcond: 1.0 }, &a, &y), ["rcond", "below 1"]),
-        (solve(Method::LstsqNoise { noise: f64::NAN }, &a, &y), ["noise", "NaN"]),
-        (solve(Method::LstsqDrop { drop: 1.0, first_reg: 0.0, reg: 0.1 }, &a, &y), ["drop", "below 1"]),
-        (solve(Method::LstsqL1 { l1: 0.1, l2: 0.0, max_iter: 0 }, &a, &y), ["max-iter", "at least 1"]),
-        (solve(Method::NoSolver { values: Some(y.clone()) }, &a, &y), ["4 neurons x 2 targets", "10 x 2"]),
-        (solve(Method::NoSolver { values: Some(array![[f64::NAN]]) }, &a, &y), ["values", "NaN"]),
+    for text in [
+        solve(l2(0.1), &a, &targets(9)),
+        solve(l2(0.1), &Array2::zeros((0, 4)), &Array2::zeros((0, 1))),
+        solve(l2(0.1), &Array2::zeros((10, 0)), &y),
+        solve(l2(0.1), &a, &Array2::zeros((10, 0))),
+        solve(l2(0.1), &Array2::zeros((10, 4)), &y),
+        solve(l2(0.1), &holed, &y),
+        solve(l2(0.1), &a, &endless),
+        solve(l2(0.0), &twins, &y),
+        solve(l2(-0.1), &a, &y),
+        solve(Method::Lstsq { rcond: 1.0 }, &a, &y),
+        solve(Method::LstsqNoise { noise: f64::NAN }, &a, &y),
+        solve(Method::LstsqDrop { drop: 1.0, first_reg: 0.0, reg: 0.1 }, &a, &y),
+        solve(Method::LstsqL1 { l1: 0.1, l2: 0.0, max_iter: 0 }, &a, &y),
+        solve(Method::NoSolver { values: Some(y.clone()) }, &a, &y),
+        solve(Method::NoSolver { values: Some(array![[f64::NAN]]) }, &a, &y),
     ] {
-        assert!(parts.iter().all(|part| text.contains(part)), "{text}: not {parts:?}");
+        said.text(&text);
     }
 }
 
 #[test]
 fn files_write_solvers_as_names_and_tables() {
-    let read = |text: &str| nengo_wgpu::toml::read::toml::<Solver>(text, "a.toml".as_ref());
+    let said = Messages::of("files write solvers as names and tables");
+    let read = |text: &str| nengo_wgpu::internals::read::toml::<Solver>(text, "a.toml".as_ref());
     let solver = |method: Method| Solver::from(method);
     for (text, wanted) in [
         ("", Solver::default()),
@@ -305,11 +308,7 @@ fn files_write_solvers_as_names_and_tables() {
         assert_eq!(solver, wanted, "{text}");
         assert_eq!(read(&toml::to_string(&solver).unwrap()).unwrap(), wanted, "{text}");
     }
-    for (text, part) in [
-        ("method = \"lstsq-l3\"", "is \"lstsq-l3\" (did you mean 'lstsq-l2'?)"),
-        ("method = { lstsq-l2 = { rge = 0.1 } }", "no key 'rge' here (did you mean 'reg'?)"),
-    ] {
-        let message = read(text).unwrap_err().to_string();
-        assert!(message.contains(part), "{text}: {message}");
+    for text in ["method = \"lstsq-l3\"", "method = { lstsq-l2 = { rge = 0.1 } }"] {
+        said.error(read(text));
     }
 }

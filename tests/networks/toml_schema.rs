@@ -1,12 +1,11 @@
-//! Each key of the file format with each kind of wrong value, as the schema tells them: messages in the words of the format,
-//! at the place of the value.
+//! Each key of the schema with each kind of wrong value: the message is in terms of the format, at the place of the value.
 
 use std::cell::RefCell;
 use std::panic::catch_unwind;
 
 use nengo_wgpu::Error;
+use nengo_wgpu::internals::read::{Key, Kind, Schema, Variant};
 use nengo_wgpu::toml::NetworkSpec;
-use nengo_wgpu::toml::read::{Key, Kind, Schema, Variant};
 
 /// Values of every type, one of which each key does not take.
 const SLIPS: [&str; 14] = [
@@ -26,7 +25,7 @@ const SLIPS: [&str; 14] = [
     "1979-05-27",
 ];
 
-/// What no message may hold: words of Rust and of the library that reads.
+/// Words of Rust and of the parser, which no message may hold.
 const FORBIDDEN: [&str; 18] = [
     "invalid type",
     "expected",
@@ -122,7 +121,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What a table must have besides a key.
+    /// The keys that a table needs as well as the tried one.
     fn required(&self, keys: &[Key], but: &str) -> Vec<String> {
         let needed = keys.iter().filter(|key| key.required && key.name != but);
         needed.map(|key| format!("{} = {}", key.name, self.sample(&key.kind))).collect()
@@ -173,7 +172,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Tries a wrong value, of which the place and the key must be told.
+    /// Tries a wrong value: the message must hold its place and its key.
     fn slip(&self, around: &Around, value: &str, wrong: bool) {
         let text = around.with(value);
         *self.tried.borrow_mut() += 1;
@@ -285,7 +284,7 @@ impl Walk<'_> {
 }
 
 #[test]
-fn each_wrong_value_of_each_key_is_told_in_the_words_of_the_format_and_at_its_place() {
+fn each_wrong_value_is_reported_at_its_place_in_terms_of_the_format() {
     let schema = Schema::of::<NetworkSpec>().unwrap();
     let walk = Walk { schema: &schema, tried: RefCell::default(), open: RefCell::default() };
     for key in schema.keys(&schema.root) {
@@ -297,7 +296,7 @@ fn each_wrong_value_of_each_key_is_told_in_the_words_of_the_format_and_at_its_pl
 }
 
 #[test]
-fn the_schema_knows_keys_kinds_and_what_must_be_given() {
+fn the_schema_knows_keys_kinds_and_required_keys() {
     let schema = Schema::of::<NetworkSpec>().unwrap();
     let root = schema.keys(&schema.root);
     let key = |keys: &[Key], name: &str| keys.iter().find(|key| key.name == name).unwrap().clone();

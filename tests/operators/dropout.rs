@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::common::{Case, Ready, devices, dims};
-use nengo_wgpu::graph::{Dims, Tensor, Type};
-use nengo_wgpu::op::{Delay, Dropout};
+use nengo_wgpu::internals::graph::{Dims, Tensor, Type};
+use nengo_wgpu::internals::op::{Delay, Dropout};
 
 fn random(c: &Case, seed: u32, step: u32) -> Tensor<'_> {
     c.feed_of(Type::fixed(1, 4), move |i, _| f32::from_bits([seed, 3, step, 0][i]))
@@ -127,7 +127,9 @@ fn the_gradient_uses_the_mask_of_the_forward_pass() {
         let y = input.dropout(0.5, random(&case, 4, 4));
         let loss = y.sum_all();
         let adjoints =
-            nengo_wgpu::builder::gradient::gradient(&case.scope, loss, &[input.id], |_| "x".into());
+            nengo_wgpu::internals::builder::gradient::gradient(&case.scope, loss, &[input.id], |_| {
+                "x".into()
+            });
         let adjoint = adjoints.unwrap()[0].unwrap();
         vec![y.id, input.id, adjoint.id]
     };

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use crate::common::{Case, Ready, build, check, compare, devices, dims, targets};
-use nengo_wgpu::engine::cpu::form;
-use nengo_wgpu::engine::{Command, DeviceKind, Target};
-use nengo_wgpu::expr::real::{Real, Var};
-use nengo_wgpu::expr::step::Step;
-use nengo_wgpu::graph::{Dims, State, Tensor, Type};
-use nengo_wgpu::op::convolution::Form;
-use nengo_wgpu::op::cross_entropy::CrossEntropyAdjoint;
-use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::pool::{Of, PoolAdjoint};
-use nengo_wgpu::op::scan::{Emits, Scan};
-use nengo_wgpu::op::softmax::SoftmaxAdjoint;
-use nengo_wgpu::op::sparse::SparseWeights;
-use nengo_wgpu::op::{Convolution, Learn, Matmul, Pattern, Pool, Window};
+use nengo_wgpu::internals::engine::cpu::form;
+use nengo_wgpu::internals::engine::{Command, DeviceKind, Target};
+use nengo_wgpu::internals::expr::real::{Real, Var};
+use nengo_wgpu::internals::expr::step::Step;
+use nengo_wgpu::internals::graph::{Dims, State, Tensor, Type};
+use nengo_wgpu::internals::op::convolution::Form;
+use nengo_wgpu::internals::op::cross_entropy::CrossEntropyAdjoint;
+use nengo_wgpu::internals::op::filter::lowpass;
+use nengo_wgpu::internals::op::pool::{Of, PoolAdjoint};
+use nengo_wgpu::internals::op::scan::{Emits, Scan};
+use nengo_wgpu::internals::op::softmax::SoftmaxAdjoint;
+use nengo_wgpu::internals::op::sparse::SparseWeights;
+use nengo_wgpu::internals::op::{Convolution, Learn, Matmul, Pattern, Pool, Window};
 use nengo_wgpu::{Error, Result};
 
 /// A long sum: its name, the sizes of its run, its graph, and what it gives.
@@ -360,7 +360,7 @@ fn windows_in_which_a_maximum_lies_are_searched_in_parts() {
 }
 
 #[test]
-fn what_cannot_be_cut_is_refused_with_both_numbers() {
+fn uncuttable_loops_are_refused_with_both_numbers() {
     let [adapter, _] = devices();
     if adapter.kind() != DeviceKind::Software {
         return;

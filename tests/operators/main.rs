@@ -3,7 +3,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod discretisation;
 mod dropout;
+mod elementwise;
+mod filters;
 mod gradients;
 mod images;
 mod long_loops;

@@ -1,11 +1,11 @@
 //! Matrix products in every form, with every shader, on an adapter and on the CPU twin against f64.
 
 use crate::common::{Case, Ready, compare, devices, dims, targets};
-use nengo_wgpu::engine::cpu::form::Form;
-use nengo_wgpu::graph::{Tensor, Type};
-use nengo_wgpu::op::Matmul;
-use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::scan::Scan;
+use nengo_wgpu::internals::engine::cpu::form::Form;
+use nengo_wgpu::internals::graph::{Tensor, Type};
+use nengo_wgpu::internals::op::Matmul;
+use nengo_wgpu::internals::op::filter::lowpass;
+use nengo_wgpu::internals::op::scan::Scan;
 
 /// Rows of the first input, and sizes of the product: one, odd, whole vectors, and around the sizes of tiles.
 const SIZES: [(usize, usize, usize); 14] = [
@@ -135,9 +135,10 @@ fn products_in_a_loop_over_time_agree() {
             let w = case.parameter(n, n);
             let groups = if n % 2 == 0 { 2 } else { 1 };
             let blocks = case.parameter(n, n / groups);
-            let on_cycle = |f: &dyn Fn(Tensor<'_>) -> nengo_wgpu::graph::ValueId| {
-                let state =
-                    case.scope.open(std::sync::Arc::new(nengo_wgpu::op::Delay { backward: false }), x.ty());
+            let on_cycle = |f: &dyn Fn(Tensor<'_>) -> nengo_wgpu::internals::graph::ValueId| {
+                let state = case
+                    .scope
+                    .open(std::sync::Arc::new(nengo_wgpu::internals::op::Delay { backward: false }), x.ty());
                 let y = case.scope.tensor(f(state));
                 case.scope.close(state, y);
                 y.id

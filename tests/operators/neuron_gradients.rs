@@ -1,13 +1,13 @@
 //! Derivatives of neurons: of their rates, of surrogates through time, and of compiled adjoints.
 
 use crate::common::{Case, check_gradients, devices, dims};
-use nengo_wgpu::builder::gradient::gradient;
-use nengo_wgpu::graph::{State, Tensor, Type};
-use nengo_wgpu::neuron::{
+use nengo_wgpu::internals::builder::gradient::gradient;
+use nengo_wgpu::internals::graph::{State, Tensor, Type};
+use nengo_wgpu::internals::neuron::{
     AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear,
     Reset, Sigmoid, SoftLifRate, Synaptic, Tanh,
 };
-use nengo_wgpu::op::neurons::Setting;
+use nengo_wgpu::internals::op::neurons::Setting;
 use nengo_wgpu::train::{Spiking, Surrogate};
 
 const STEPS: usize = 40;
@@ -44,8 +44,8 @@ fn rates_have_their_derivatives() {
         for swap in std::iter::once(Spiking::RateSwap).chain(smooth) {
             check_gradients(neuron.name(), dims(2, 4), |c| {
                 let x = c.feed(Type::sequence(4)) + c.scope.constant(3.0);
-                let j =
-                    (x * c.parameter(1, 4)).unary(nengo_wgpu::expr::Unary::Softplus) + c.scope.constant(1.1);
+                let j = (x * c.parameter(1, 4)).unary(nengo_wgpu::internals::expr::Unary::Softplus)
+                    + c.scope.constant(1.1);
                 (output(&neuron, j, swap) * c.feed(Type::sequence(4))).mean_all()
             });
         }

@@ -4,10 +4,10 @@ use crate::common::golden::{Golden, neuron};
 use crate::common::{Case, Ready, devices, dims};
 use ndarray::ArrayD;
 use nengo_wgpu::Device;
-use nengo_wgpu::engine::DeviceKind;
-use nengo_wgpu::graph::{State, Tensor, Type};
-use nengo_wgpu::neuron::{LifRate, NeuronType, SoftLifRate};
-use nengo_wgpu::op::neurons::Setting;
+use nengo_wgpu::DeviceKind;
+use nengo_wgpu::internals::graph::{State, Tensor, Type};
+use nengo_wgpu::internals::neuron::{LifRate, NeuronType, SoftLifRate};
+use nengo_wgpu::internals::op::neurons::Setting;
 
 const FILES: [&str; 2] = ["neurons", "neurons_nengodl"];
 

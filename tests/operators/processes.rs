@@ -2,12 +2,13 @@
 
 use crate::common::devices;
 use crate::common::golden::Golden;
+use crate::common::messages::Messages;
 use ndarray::{Array2, Array3, Axis, Ix2, array, s};
-use nengo_wgpu::graph::Type;
+use nengo_wgpu::internals::graph::Type;
+use nengo_wgpu::internals::op::{self, noise::CLOCK};
 use nengo_wgpu::network::{
     Activation, Draw, Interpolation, Layer, Network, Node, Noise, ProbeId, Process, WhiteSignal,
 };
-use nengo_wgpu::op::{self, noise::CLOCK};
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Options, Simulator};
 
@@ -122,7 +123,7 @@ fn white_signals_have_the_statistics_of_nengo() {
 }
 
 #[test]
-fn a_white_signal_repeats_and_starts_where_it_is_told_to() {
+fn a_white_signal_repeats_and_starts_at_y0() {
     let signal = WhiteSignal::new(3, 0.25, 40.0).y0(0.2);
     for device in devices() {
         let y = run_parts(signal, device, 2, &[250, 250]);
@@ -320,33 +321,31 @@ fn brown_noise_is_the_sum_of_white_noise() {
 }
 
 #[test]
-fn processes_that_make_no_sense_are_refused_by_name() {
-    let refused = |process: Process, parts: &[&str]| {
+fn invalid_processes_are_refused_by_name() {
+    let said = Messages::of("invalid processes are refused by name");
+    let refused = |process: Process| {
         let mut net = Network::new(0);
         let result =
             net.node("wave", Node::process(process)).and_then(|_| Simulator::new(&net, &Device::cpu()));
-        let text = result.err().unwrap_or_else(|| panic!("nothing is wrong: {parts:?}")).to_string();
-        for part in parts.iter().chain(&["'wave'"]) {
-            assert!(text.contains(part), "no {part:?} in: {text}");
-        }
+        said.error(result);
     };
     let one = || array![[1.0_f32]];
-    refused(Process::present_input(one(), 0.0), &["presentation time is 0 s"]);
-    refused(Process::present_input(Array2::zeros((0, 1)), 1.0), &["no inputs"]);
-    refused(Process::present_input(array![[f32::NAN]], 1.0), &["NaN"]);
-    refused(Process::piecewise(&[0.1, 0.2], one()), &["2 numbers", "1 rows"]);
-    refused(Process::piecewise(&[0.2, 0.1], array![[1.0], [2.0]]), &["0.2 s comes before 0.1 s"]);
-    refused(Process::piecewise(&[f64::NAN], one()), &["NaN"]);
-    refused(WhiteSignal::new(1, 0.1, 5.0).into(), &["5 Hz", "10 Hz"]);
-    refused(WhiteSignal::new(1, 1.0, 501.0).into(), &["501 Hz", "500 Hz", "0.001 s"]);
-    refused(WhiteSignal::new(1, -1.0, 5.0).into(), &["-1 s"]);
-    refused(WhiteSignal::new(1, 1e9, 5.0).into(), &["too many"]);
-    refused(WhiteSignal::new(1, 1.0, 5.0).rms(f64::NAN).into(), &["NaN"]);
-    refused(WhiteSignal::new(0, 1.0, 5.0).into(), &["no dimensions"]);
-    refused(Noise::white(1).distribution(Draw::Normal(0.0, -1.0)).into(), &["-1"]);
-    refused(Noise::white(1).distribution(Draw::Uniform(1.0, 0.0)).into(), &["uniform between 1 and 0"]);
+    refused(Process::present_input(one(), 0.0));
+    refused(Process::present_input(Array2::zeros((0, 1)), 1.0));
+    refused(Process::present_input(array![[f32::NAN]], 1.0));
+    refused(Process::piecewise(&[0.1, 0.2], one()));
+    refused(Process::piecewise(&[0.2, 0.1], array![[1.0], [2.0]]));
+    refused(Process::piecewise(&[f64::NAN], one()));
+    refused(WhiteSignal::new(1, 0.1, 5.0).into());
+    refused(WhiteSignal::new(1, 1.0, 501.0).into());
+    refused(WhiteSignal::new(1, -1.0, 5.0).into());
+    refused(WhiteSignal::new(1, 1e9, 5.0).into());
+    refused(WhiteSignal::new(1, 1.0, 5.0).rms(f64::NAN).into());
+    refused(WhiteSignal::new(0, 1.0, 5.0).into());
+    refused(Noise::white(1).distribution(Draw::Normal(0.0, -1.0)).into());
+    refused(Noise::white(1).distribution(Draw::Uniform(1.0, 0.0)).into());
     let integrator = nengo_wgpu::network::LinearFilter::new(&[1.0], &[1.0, 0.0]);
-    refused(Noise::filtered(1, integrator).into(), &["pole 1.0"]);
+    refused(Noise::filtered(1, integrator).into());
 }
 
 /// Two steps of uniform noise of 65,537 columns for three examples, the first of which has this number.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use crate::common::{Case, check, dims};
-use nengo_wgpu::expr::real::{Real, Var};
-use nengo_wgpu::expr::step::Step;
-use nengo_wgpu::expr::{Surrogate, Unary};
-use nengo_wgpu::graph::{State, Tensor, Type};
-use nengo_wgpu::op::Delay;
-use nengo_wgpu::op::scan::{Emits, Scan};
+use nengo_wgpu::internals::expr::real::{Real, Var};
+use nengo_wgpu::internals::expr::step::Step;
+use nengo_wgpu::internals::expr::{Surrogate, Unary};
+use nengo_wgpu::internals::graph::{State, Tensor, Type};
+use nengo_wgpu::internals::op::Delay;
+use nengo_wgpu::internals::op::scan::{Emits, Scan};
 
 /// Two coupled states with a smooth step of two operands.
 fn coupled(backward: bool) -> Scan {

@@ -1,20 +1,22 @@
-//! Every shader, as plans really use it: it is valid WGSL, and its bindings and immediates are what its kernel says.
+//! Every shader that plans use is valid WGSL, and has the bindings and immediates of its kernel.
 
 use std::collections::BTreeSet;
 
 use crate::common::{devices, dims};
 use naga::{AddressSpace, StorageAccess};
-use nengo_wgpu::engine::shader::{STEMS, validate};
-use nengo_wgpu::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
-use nengo_wgpu::expr::real::Real;
-use nengo_wgpu::expr::step::Step;
-use nengo_wgpu::graph::{Dims, Tensor, Type};
-use nengo_wgpu::op::Noise;
-use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::scan::{Emits, Scan};
-use nengo_wgpu::optim::accumulate::accumulate;
-use nengo_wgpu::optim::norm::{NormBindings, Of, norms};
-use nengo_wgpu::optim::update::{ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update};
+use nengo_wgpu::internals::engine::shader::{STEMS, validate};
+use nengo_wgpu::internals::engine::{Access, Binding, BufferRef, Command, Dispatch, Family, Target, ceiling};
+use nengo_wgpu::internals::expr::real::Real;
+use nengo_wgpu::internals::expr::step::Step;
+use nengo_wgpu::internals::graph::{Dims, Tensor, Type};
+use nengo_wgpu::internals::op::Noise;
+use nengo_wgpu::internals::op::filter::lowpass;
+use nengo_wgpu::internals::op::scan::{Emits, Scan};
+use nengo_wgpu::internals::optim::accumulate::accumulate;
+use nengo_wgpu::internals::optim::norm::{NormBindings, Of, norms};
+use nengo_wgpu::internals::optim::update::{
+    ClipMode, EpsilonAt, Rule, Segment, Segments, UpdateBindings, update,
+};
 
 /// A graph with every operator, and its gradient.
 fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
@@ -28,8 +30,10 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let filter = lowpass(0.5, 0.5, false);
         let y = (x.dot(c.parameter(n, n)) + c.parameter(1, n)).sigmoid().dropout(0.5, random);
         let state = c.scope.open(std::sync::Arc::new(lowpass(0.5, 0.5, true)), y.ty());
-        let step = Step::new(2, |x| vec![x[0] * x[1], (x[0] + x[1]).unary(nengo_wgpu::expr::Unary::Tanh)]);
-        let states = vec![nengo_wgpu::graph::State::at("s", 0.5)];
+        let step = Step::new(2, |x| {
+            vec![x[0] * x[1], (x[0] + x[1]).unary(nengo_wgpu::internals::expr::Unary::Tanh)]
+        });
+        let states = vec![nengo_wgpu::internals::graph::State::at("s", 0.5)];
         let (emits, name) = (Emits::Result, "steps");
         let y = y.dot(c.parameter(n, n).transpose(1));
         let scan = Scan { name, step, states, emits, linear: false, backward: false };
@@ -37,25 +41,27 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         let z = (y + state.dot_groups(c.parameter(n, n), 1)).tanh().filter(&filter).softmax();
         c.scope.close(state, z);
         let wide = z.concat(&[x]).delay().pad(1, 2 * n + 2);
-        let clock = c.feed(Type::fixed(1, nengo_wgpu::op::noise::CLOCK));
+        let clock = c.feed(Type::fixed(1, nengo_wgpu::internals::op::noise::CLOCK));
         let noise = Noise { cols: n, normal: true, offset: 0.0, factor: 1.0 };
         let z = z + c.scope.apply(noise, &[clock]);
-        let pattern = std::sync::Arc::new(nengo_wgpu::op::Pattern::new(2, n, &[(0, 0), (1, n - 1)]).unwrap());
+        let pattern = std::sync::Arc::new(
+            nengo_wgpu::internals::op::Pattern::new(2, n, &[(0, 0), (1, n - 1)]).unwrap(),
+        );
         let sparse = x
             .sparse(&pattern, Some(c.parameter(1, 2)))
             .sparse(&std::sync::Arc::new(pattern.transposed()), None);
-        let window = nengo_wgpu::op::Window {
+        let window = nengo_wgpu::internals::op::Window {
             image: [1, 1, n],
             kernel: [1, 1, 2],
             stride: [1, 1, 2],
             before: [0, 0, 1],
             windows: [1, 1, n.div_ceil(2)],
         };
-        let form = nengo_wgpu::op::convolution::Form::Forward;
-        let line = nengo_wgpu::op::Convolution { window, large: 1, small: 2, groups: 1, form };
+        let form = nengo_wgpu::internals::op::convolution::Form::Forward;
+        let line = nengo_wgpu::internals::op::Convolution { window, large: 1, small: 2, groups: 1, form };
         let image = x.convolve(line, c.parameter(2, 2));
-        let pooled = [nengo_wgpu::op::pool::Of::Average, nengo_wgpu::op::pool::Of::Max]
-            .map(|of| x.pool(nengo_wgpu::op::Pool { window, channels: 1, of }));
+        let pooled = [nengo_wgpu::internals::op::pool::Of::Average, nengo_wgpu::internals::op::pool::Of::Max]
+            .map(|of| x.pool(nengo_wgpu::internals::op::Pool { window, channels: 1, of }));
         let losses: Vec<Tensor<'_>> = [
             z.cross_entropy(class),
             wide.slice(1, n).square(),
@@ -68,10 +74,11 @@ fn everything(dims: Dims, n: usize, target: &Target) -> Vec<Dispatch> {
         .into();
         let loss = c.scope.sum(&losses);
         let ids = c.parameter_ids();
-        let adjoints = nengo_wgpu::builder::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
+        let adjoints =
+            nengo_wgpu::internals::builder::gradient::gradient(&c.scope, loss, &ids, |_| "p".into()).unwrap();
         let adjoints = adjoints.into_iter().map(|a| a.unwrap().id);
-        let change = [nengo_wgpu::graph::State::at("change", 0.0)];
-        let learn = nengo_wgpu::op::Learn { rows: 2, cols: n, decays: true, based: true, change };
+        let change = [nengo_wgpu::internals::graph::State::at("change", 0.0)];
+        let learn = nengo_wgpu::internals::op::Learn { rows: 2, cols: n, decays: true, based: true, change };
         let slow = c.feed(Type::sequence(2));
         let learnt = c.scope.apply(learn, &[x, slow, x, slow, c.parameter(2, n)]);
         adjoints.chain([loss.id, learnt.id, z.is_class(class).id, z.sample(2, phase).id]).collect()
@@ -98,8 +105,8 @@ fn chunks(cols: usize, target: &Target) -> Vec<Dispatch> {
 
 /// Long rows and windows, on a device whose loops turn few times.
 fn long(target: &Target) -> Vec<Dispatch> {
-    use nengo_wgpu::op::pool::{Of, PoolAdjoint};
-    use nengo_wgpu::op::{Convolution, Pool, Window, convolution::Form};
+    use nengo_wgpu::internals::op::pool::{Of, PoolAdjoint};
+    use nengo_wgpu::internals::op::{Convolution, Pool, Window, convolution::Form};
     const N: usize = 5000;
     let target = Target { max_turns: 400, ..target.clone() };
     let line = [1, 1, N];
@@ -110,7 +117,8 @@ fn long(target: &Target) -> Vec<Dispatch> {
     let case = crate::common::build(dims(2, 1), |c| {
         let x = c.feed(Type::example(N));
         let (row, one) = (c.feed(Type::fixed(1, N)), c.feed(Type::example(1)));
-        let pattern = nengo_wgpu::op::Pattern::new(1, N, &(0..N).map(|j| (0, j)).collect::<Vec<_>>());
+        let pattern =
+            nengo_wgpu::internals::op::Pattern::new(1, N, &(0..N).map(|j| (0, j)).collect::<Vec<_>>());
         vec![
             (x.dot(c.feed(Type::fixed(3, N))) + c.feed(Type::fixed(1, 3))).relu(),
             x.softmax(),
@@ -179,7 +187,7 @@ fn check(dispatch: &Dispatch) {
     }
     let mut layouter = naga::proc::Layouter::default();
     layouter.update(module.to_ctx()).unwrap();
-    // What an entry point does not reach belongs to another entry of the file.
+    // Bindings that an entry point does not reach belong to another entry of the file.
     let mut validator =
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all());
     validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);
@@ -220,7 +228,7 @@ fn check(dispatch: &Dispatch) {
 }
 
 #[test]
-fn every_shader_is_valid_and_declares_what_its_kernel_says() {
+fn every_shader_is_valid_and_has_the_bindings_of_its_kernel() {
     let own = devices()[0].target().clone();
     let output = Binding { buffer: BufferRef::Shared(0), offset: 0, len: ceiling::arithmetic_len() };
     let mut all = vec![ceiling::arithmetic(output, 1).0];
@@ -243,7 +251,7 @@ fn every_shader_is_valid_and_declares_what_its_kernel_says() {
         }
     }
     let mut seen = BTreeSet::new();
-    let mut checked: Vec<(nengo_wgpu::engine::shader::Source, usize)> = Vec::new();
+    let mut checked: Vec<(nengo_wgpu::internals::engine::shader::Source, usize)> = Vec::new();
     for dispatch in &all {
         let source = dispatch.kernel.source();
         let key = (source.clone(), dispatch.kernel.params().len());

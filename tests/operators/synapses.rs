@@ -1,28 +1,22 @@
-//! Filters on connections and probes: their discrete form, and what they do on a device.
+//! Synapses on connections and probes, on both devices.
 
-use std::sync::Arc;
-
+use crate::common::devices;
 use crate::common::golden::Golden;
-use crate::common::{Case, devices, dims};
+use crate::common::messages::Messages;
 use ndarray::{Array2, ArrayD, Axis, Ix2, s};
-use nengo_wgpu::engine::Command;
-use nengo_wgpu::graph::{Tensor, Type};
 use nengo_wgpu::network::{
     Connection, Discrete, LinearFilter, Method, Network, Node, Noise, StateSpace, Synapse, Target,
 };
-use nengo_wgpu::op::Delay;
-use nengo_wgpu::op::filter::{filter, lowpass};
-use nengo_wgpu::op::scan::Scan;
 use nengo_wgpu::{Data, Device, Simulator};
 use serde_json::Value;
 
-const DT: f64 = 0.001;
+pub(super) const DT: f64 = 0.001;
 
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-fn synapse(spec: &Value) -> Synapse {
+pub(super) fn synapse(spec: &Value) -> Synapse {
     let number = |name: &str| spec[name].as_f64().unwrap();
     match spec["type"].as_str().unwrap() {
         "Lowpass" => Synapse::Lowpass(number("tau")),
@@ -43,7 +37,7 @@ fn synapse(spec: &Value) -> Synapse {
 }
 
 /// Rows of `x` through a discrete filter without a delay, in f64.
-fn filt(filter: &Discrete, x: &Array2<f64>) -> Vec<f64> {
+pub(super) fn filt(filter: &Discrete, x: &Array2<f64>) -> Vec<f64> {
     let mut y = Array2::<f64>::zeros(x.dim());
     match filter {
         Discrete::Taps(taps) => {
@@ -64,131 +58,14 @@ fn filt(filter: &Discrete, x: &Array2<f64>) -> Vec<f64> {
 }
 
 /// The one case that does not decay, and so is no synapse here.
-const INTEGRATOR: &str = "linear_euler_integrator";
+pub(super) const INTEGRATOR: &str = "linear_euler_integrator";
 
-#[test]
-fn discrete_systems_are_those_of_nengo() {
-    let mut golden = Golden::open("synapses");
-    for (name, case) in golden.cases() {
-        let system = if name == INTEGRATOR {
-            let system = StateSpace::from_transfer_function(&[1.0], &[1.0, 0.0]).unwrap();
-            Discrete::Linear(system.discretise(DT, Method::Euler))
-        } else {
-            synapse(&case["synapse"]).discretise(&name, DT).unwrap()
-        };
-        match system {
-            Discrete::Linear(StateSpace { a, b, c, d }) => {
-                for (matrix, values) in [("A", a), ("B", b), ("C", c), ("D", Array2::from_elem((1, 1), d))] {
-                    let values: Vec<f64> = values.iter().copied().collect();
-                    golden.check_as(&format!("{name}/{matrix}"), "the host", &values);
-                }
-            }
-            Discrete::Taps(taps) => golden.check_as(&format!("{name}/taps"), "the host", &taps),
-        }
-    }
-    println!("worst: {:.2} of the tolerance", golden.worst);
-}
-
-#[test]
-fn balancing_and_a_state_for_the_direct_way_change_no_output() {
-    let mut golden = Golden::open("synapses");
-    let x = golden.input("x").mapv(f64::from).into_dimensionality().unwrap();
-    let impulse = golden.input("impulse").mapv(f64::from).into_dimensionality().unwrap();
-    for (name, case) in golden.cases().into_iter().filter(|(name, _)| name != INTEGRATOR) {
-        let filter = match synapse(&case["synapse"]).discretise(&name, DT).unwrap() {
-            Discrete::Linear(system) => Discrete::Linear(system.strictly_proper().balanced()),
-            taps => taps,
-        };
-        golden.check_as(&format!("{name}/filt"), "the host", &filt(&filter, &x));
-        golden.check_as(&format!("{name}/impulse_response"), "the host", &filt(&filter, &impulse));
-    }
-}
-
-#[test]
-fn balanced_states_are_of_the_size_of_the_output() {
-    // A sixth-order lowpass of 0.1 ms: its canonical states are of a size of 1e-20 and below.
-    let tau: f64 = 1e-4;
-    let denominator: Vec<f64> =
-        [1.0, 6.0, 15.0, 20.0, 15.0, 6.0, 1.0].iter().zip(0..).map(|(c, k)| c * tau.powi(6 - k)).collect();
-    let system = StateSpace::from_transfer_function(&[1.0], &denominator).unwrap();
-    let system = system.discretise(1e-4, Method::ZeroOrderHold);
-    let largest = |s: &StateSpace| s.b.iter().fold(0.0_f64, |a, x| a.max(x.abs()));
-    assert!(largest(&system) < 1e-3, "{}", largest(&system));
-    let smallest = |s: &StateSpace| s.b.iter().fold(1.0_f64, |a, x| a.min(x.abs()));
-    assert!(smallest(&system) < 1e-20);
-    let balanced = system.balanced();
-    assert!(smallest(&balanced) > 1e-5 && largest(&balanced) < 2.0, "{:?}", balanced.b);
-    assert!(balanced.c.iter().all(|x| x.abs() < 10.0), "{:?}", balanced.c);
-}
-
-#[test]
-fn zero_order_hold_is_exact_for_an_oscillator() {
-    let (w, dt) = (300.0_f64, 0.002);
-    let system = StateSpace::from_transfer_function(&[w], &[1.0, 0.0, w * w]).unwrap();
-    let discrete = system.discretise(dt, Method::ZeroOrderHold);
-    let expected = [(w * dt).cos(), -w * (w * dt).sin(), (w * dt).sin() / w, (w * dt).cos()];
-    for (x, y) in discrete.a.iter().zip(expected) {
-        assert!((x - y).abs() < 1e-13 * w, "{:?} for {expected:?}", discrete.a);
-    }
-    let poles = discrete.poles().unwrap();
-    assert!(poles.iter().all(|(re, im)| (re.hypot(*im) - 1.0).abs() < 1e-12), "{poles:?}");
-}
-
-#[test]
-fn triangles_are_as_long_as_in_nengo() {
-    // As NumPy does, half a step is rounded to the even number.
-    for (seconds, taps) in [(0.0, 1), (0.0005, 1), (0.0015, 3), (0.0024, 3), (0.0025, 3), (0.0026, 4)] {
-        let Discrete::Taps(weights) = Synapse::Triangle(seconds).discretise("a", DT).unwrap() else {
-            panic!("a triangle has taps")
-        };
-        assert_eq!(weights.len(), taps, "{seconds} s");
-    }
-}
-
-#[test]
-fn filters_that_make_no_sense_are_refused_by_name() {
-    let linear = |numerator: &[f64], denominator: &[f64]| LinearFilter::new(numerator, denominator);
-    let matrices = |a: Array2<f64>, b, c| StateSpace { a, b, c, d: 0.0 };
-    let cases: Vec<(Synapse, &[&str])> = vec![
-        (Synapse::Lowpass(-0.1), &["-0.1 s", "at least 0"]),
-        (Synapse::Alpha(f64::NAN), &["NaN s"]),
-        (Synapse::Lowpass(1e4), &["0.001 s", "single precision", "10000 s", "at least 4.8e-3 s"]),
-        (Synapse::Triangle(f64::INFINITY), &["triangle", "inf s"]),
-        (Synapse::Triangle(1e9), &["triangle", "steps long"]),
-        (linear(&[1.0, 0.0, 0.0], &[1.0, 1.0]).into(), &["numerator", "higher degree"]),
-        (linear(&[1.0], &[]).into(), &["denominator", "empty"]),
-        (linear(&[1.0], &[0.0, 1.0]).into(), &["denominator", "starts with 0"]),
-        (linear(&[f64::NAN], &[1.0, 1.0]).into(), &["coefficients", "NaN"]),
-        (linear(&[1.0], &vec![1.0; 1_000]).into(), &["1000 coefficients"]),
-        (linear(&[1.0], &[1.0, 0.0]).into(), &["pole 1.000000", "below 1"]),
-        (linear(&[1.0], &[1.0, -1.0]).into(), &["pole 1.001001"]),
-        (linear(&[1.0], &[1.0, 0.0, 1e4]).into(), &["pole 0.995004 ± 0.099833i", "magnitude 1.000000"]),
-        (linear(&[1.0], &[1.0, -1.5]).digital().into(), &["pole 1.5"]),
-        (linear(&[1.0], &[1e-4, 1.0]).method(Method::Euler).into(), &["pole -9.000000"]),
-        (
-            LinearFilter::state_space(matrices(
-                Array2::zeros((2, 2)),
-                Array2::zeros((1, 1)),
-                Array2::zeros((1, 2)),
-            ))
-            .into(),
-            &["its B is 1 x 1", "2 x 1"],
-        ),
-    ];
-    for (synapse, parts) in cases {
-        let text = synapse.discretise("connection 'a->b'", DT).unwrap_err().to_string();
-        for part in parts.iter().chain(&["connection 'a->b'"]) {
-            assert!(text.contains(part), "no {part:?} in: {text}");
-        }
-    }
-}
-
-fn wide<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<f64> {
+pub(super) fn wide<'a>(values: impl IntoIterator<Item = &'a f32>) -> Vec<f64> {
     values.into_iter().map(|&x| f64::from(x)).collect()
 }
 
 /// The synapses of the file that decay, by name.
-fn synapses(golden: &Golden) -> Vec<(String, Synapse)> {
+pub(super) fn synapses(golden: &Golden) -> Vec<(String, Synapse)> {
     let cases = golden.cases().into_iter().filter(|(name, _)| name != INTEGRATOR);
     cases.map(|(name, case)| (name, synapse(&case["synapse"]))).collect()
 }
@@ -264,97 +141,6 @@ fn impulses_on_a_connection_come_a_step_late() {
     }
 }
 
-/// A filter of each kind, with and without a delay.
-fn filters() -> Vec<(String, Scan)> {
-    let mut filters = Vec::new();
-    let golden = Golden::open("synapses");
-    let kinds = ["lowpass_5ms", "alpha", "second_order", "pass_through_2", "gain", "triangle_10ms"];
-    let kind = |(name, _): &(String, Synapse)| kinds.iter().any(|kind| name.contains(kind));
-    for (name, synapse) in synapses(&golden).into_iter().filter(kind) {
-        for delays in [false, true] {
-            let scan = filter(&synapse.discretise(&name, DT).unwrap(), delays);
-            filters.push((format!("{name}, delays: {delays}"), scan));
-        }
-    }
-    filters
-}
-
-#[test]
-fn filters_without_a_delay_see_their_input_at_once() {
-    let mut golden = Golden::open("synapses");
-    let x = golden.input("x");
-    let given: Vec<f32> = x.iter().copied().collect();
-    let names: Vec<(String, Synapse)> = synapses(&golden);
-    let case = crate::common::build(dims(1, 200), |c| {
-        let x = c.feed_of(Type::sequence(3), |i, _| given[i]);
-        let one = |(name, s): &(String, Synapse)| x.filter(&filter(&s.discretise(name, DT).unwrap(), false));
-        names.iter().map(one).collect()
-    });
-    for device in devices() {
-        for ((name, _), y) in names.iter().zip(case.run(device)) {
-            golden.check(&format!("{name}/filt"), device, &wide(&y));
-        }
-    }
-    // What `FilteredNoise` does with given draws.
-    let mut golden = Golden::open("processes");
-    let draws: Vec<f32> = golden.input("filtered_noise/draws").iter().copied().collect();
-    let case = crate::common::build(dims(1, 100), |c| {
-        let x = c.feed_of(Type::sequence(2), |i, _| draws[i] / (DT as f32).sqrt());
-        vec![x.filter(&filter(&Synapse::Lowpass(0.01).discretise("x", DT).unwrap(), false))]
-    });
-    for device in devices() {
-        golden.check("filtered_noise/output", device, &wide(&case.run(device)[0]));
-    }
-}
-
-/// `f` of an input and of what it gave the step before.
-fn in_loop<'s>(c: &'s Case, x: Tensor<'s>, f: impl Fn(Tensor<'s>) -> Tensor<'s>) -> Tensor<'s> {
-    let state = c.scope.open(Arc::new(Delay { backward: false }), x.ty());
-    let y = f(x + state.scale(0.3));
-    c.scope.close(state, y);
-    y
-}
-
-#[test]
-fn filters_agree_with_their_definition_in_and_out_of_loops() {
-    for (batch, cols) in [(3, 5), (4, 8)] {
-        for backward in [false, true] {
-            crate::common::check(
-                &format!("{batch} x {cols}, backward {backward}"),
-                dims(batch, 21),
-                2e-5,
-                |c| {
-                    let (x, held) = (c.feed(Type::sequence(cols)), c.feed(Type::example(cols)));
-                    let mut all = Vec::new();
-                    for (_, filter) in filters() {
-                        let filter = Scan { backward, ..filter };
-                        all.extend([x.filter(&filter), held.filter(&filter), (x * held).filter(&filter)]);
-                        if !backward {
-                            all.push(in_loop(c, x, |x| x.filter(&filter).tanh() + held));
-                        }
-                    }
-                    all
-                },
-            );
-        }
-    }
-}
-
-#[test]
-fn filters_have_their_derivatives_in_the_middle_of_a_graph() {
-    for (name, filter) in filters() {
-        crate::common::check_gradients(&name, dims(2, 9), |c| {
-            let x = (c.feed(Type::sequence(3)) * c.parameter(1, 3)).tanh();
-            (x.filter(&filter).tanh() * c.feed(Type::sequence(3))).mean_all()
-        });
-        crate::common::check_gradients(&format!("{name}, in a loop"), dims(2, 7), |c| {
-            let (x, w) = (c.feed(Type::sequence(3)), c.parameter(3, 3));
-            let y = in_loop(c, x, |x| x.dot(w).filter(&filter).tanh());
-            (y * c.feed(Type::sequence(3))).mean_all()
-        });
-    }
-}
-
 #[test]
 fn a_cycle_through_any_synapse_is_the_equation_that_it_stands_for() {
     // y <- synapse(0.5 y + x) on a connection, against the same in f64.
@@ -394,24 +180,8 @@ fn a_cycle_through_any_synapse_is_the_equation_that_it_stands_for() {
 }
 
 #[test]
-fn a_filter_that_decays_for_ever_becomes_zero() {
-    for (name, filter) in filters() {
-        let case = crate::common::build(dims(1, 4_000), |c| {
-            let x = c.feed_of(Type::sequence(4), |i, _| if i < 4 { 1e-25 } else { 0.0 });
-            vec![x.filter(&filter)]
-        });
-        for device in devices() {
-            let y = case.run(device).remove(0);
-            let denormal = y.iter().filter(|y| **y != 0.0 && y.abs() < f32::MIN_POSITIVE).count();
-            assert_eq!(denormal, 0, "{name} on {device}");
-            assert!(y.iter().any(|y| *y != 0.0), "{name} on {device}");
-            assert_eq!(y[y.len() - 4..], [0.0; 4], "{name} on {device}");
-        }
-    }
-}
-
-#[test]
-fn an_unstable_synapse_is_told_of_when_the_time_step_is_known() {
+fn an_unstable_synapse_is_refused_at_its_time_step() {
+    let said = Messages::of("an unstable synapse is refused at its time step");
     // Euler's rule is stable for time steps below twice the time constant.
     let filter = || LinearFilter::new(&[1.0], &[0.001, 1.0]).method(Method::Euler);
     let mut net = Network::new(0);
@@ -423,45 +193,7 @@ fn an_unstable_synapse_is_told_of_when_the_time_step_is_known() {
         Simulator::with(&net, &Device::cpu(), options).map(drop)
     };
     assert!(with(0.001).is_ok());
-    let text = with(0.003).unwrap_err().to_string();
-    assert!(text.contains("connection 'x->y'") && text.contains("-2.0"), "{text}");
-}
-
-/// Whether a plan cuts some scan into chunks of time.
-fn in_chunks(case: &crate::common::Ready, target: &nengo_wgpu::engine::Target) -> bool {
-    let commands = case.plan(target).recording.commands;
-    commands.iter().any(|c| matches!(c, Command::Dispatch(d) if d.kernel.source().stem == "scan_combine"))
-}
-
-#[test]
-fn few_columns_over_many_steps_run_in_chunks_and_agree() {
-    let mut chunked = 0;
-    for (batch, cols) in [(1, 1), (1, 4), (3, 5), (2, 8)] {
-        for steps in [511, 512, 700, 1001] {
-            for (a, b, backward) in
-                [(0.98, 0.02, false), (-0.5, 1.0, true), (1.0, 0.01, false), (0.0, 1.0, true)]
-            {
-                let filter = Scan { backward, ..lowpass(a, b, true) };
-                let case = crate::common::build(dims(batch, steps), |c| {
-                    let x = c.feed(Type::sequence(cols));
-                    vec![x.filter(&filter), x.tanh().filter(&filter).filter(&filter)]
-                });
-                case.check(&format!("{batch} x {cols}, {steps} steps, {filter:?}"), 2e-5);
-                for device in devices() {
-                    chunked += crate::common::targets(device).iter().filter(|t| in_chunks(&case, t)).count();
-                }
-            }
-        }
-    }
-    assert!(chunked > 150, "{chunked} plans with chunks");
-}
-
-#[test]
-fn chunks_have_the_derivatives_of_the_filter() {
-    crate::common::check_gradients("a long filter", dims(2, 520), |c| {
-        let x = (c.feed(Type::sequence(3)) * c.parameter(1, 3)).tanh();
-        (x.filter(&lowpass(0.9, 0.1, true)).tanh() * c.feed(Type::sequence(3))).mean_all()
-    });
+    said.error(with(0.003));
 }
 
 #[test]

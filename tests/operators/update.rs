@@ -2,9 +2,9 @@
 
 use crate::common::{devices, targets, uniform};
 use nengo_wgpu::Device;
-use nengo_wgpu::engine::{Binding, BufferRef, Command, Family, Recording};
-use nengo_wgpu::optim::norm::{NormBindings, Of, norms};
-use nengo_wgpu::optim::update::{
+use nengo_wgpu::internals::engine::{Binding, BufferRef, Command, Family, Recording};
+use nengo_wgpu::internals::optim::norm::{NormBindings, Of, norms};
+use nengo_wgpu::internals::optim::update::{
     ClipMode, EpsilonAt, Hyper, LINE, Rule, Segment, Segments, UpdateBindings, update,
 };
 

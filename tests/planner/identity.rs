@@ -1,18 +1,17 @@
-//! What makes operators, programs and plans the same: their data, never how they print.
+//! Operators, programs and plans are the same by their data, never by how they print.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::common::{devices, dims};
 use ndarray::array;
-use nengo_wgpu::engine::{Binding, BufferRef, Command, Dispatch, Recording};
-use nengo_wgpu::expr::Binary;
-use nengo_wgpu::expr::{Expr, Instr};
-use nengo_wgpu::graph::{Adjoint, Lower, Operator, Reference, Scope, Tensor, Type};
+use nengo_wgpu::internals::engine::{Binding, BufferRef, Command, Dispatch, Recording};
+use nengo_wgpu::internals::expr::{Binary, Expr, Instr, Unary};
+use nengo_wgpu::internals::graph::{Adjoint, Identity, Lower, Operator, Reference, Scope, Tensor, Type};
+use nengo_wgpu::internals::op::{AtLast, Callback, Last, Map, Reduce, Slice};
 use nengo_wgpu::network::{
     Bound, CallbackFactory, Connection, Ensemble, Network, Node, Parameters, TensorNode,
 };
-use nengo_wgpu::op::{Callback, Map};
 use nengo_wgpu::{Data, Device, Options, Result, Simulator};
 
 /// An operator that multiplies by a number and does not print it.
@@ -89,6 +88,27 @@ fn called<'s>(x: Tensor<'s>, t: Tensor<'s>, factor: f32) -> Tensor<'s> {
 }
 
 #[test]
+fn data_that_differ_in_one_bit_have_different_identities() {
+    let map = |instr| Map::new(Expr { tape: vec![Instr::Input(0), instr] });
+    let of = |instr| Identity::of(&map(instr));
+    let constant = |c: f32| of(Instr::Constant(c));
+    assert_eq!(constant(1.0), constant(1.0));
+    assert_ne!(constant(0.0), constant(-0.0));
+    assert_ne!(constant(1.0), constant(f32::from_bits(1.0_f32.to_bits() + 1)));
+    assert_eq!(constant(f32::NAN), constant(f32::NAN));
+    assert_ne!(of(Instr::Unary(Unary::Clamp(1.0), 0)), of(Instr::Unary(Unary::Huber(1.0), 0)));
+    assert_ne!(of(Instr::Unary(Unary::LifRate(1.0, 2.0), 0)), of(Instr::Unary(Unary::LifRate(2.0, 1.0), 0)));
+    let mean = |scale| Identity::of(&Reduce { expr: Expr::identity(), to: Type::fixed(1, 1), scale });
+    assert_ne!(mean(0.5), mean(0.25));
+}
+
+#[test]
+fn operators_of_two_types_with_the_same_data_have_different_identities() {
+    assert_ne!(Identity::of(&Slice { start: 1, len: 2 }), Identity::of(&(1_usize, 2_usize)));
+    assert_ne!(Identity::of(&Last), Identity::of(&AtLast));
+}
+
+#[test]
 fn operators_that_print_the_same_stay_two() {
     for device in devices() {
         assert_eq!(sum_of_two(Two(times), device), 11.0, "{device}");
@@ -109,10 +129,15 @@ fn numbers_that_differ_in_their_sign_alone_stay_two() {
     let less = Map::new(Expr::binary(Binary::Less));
     let less = scope.apply(less, &[down, up]).id;
     let graph = scope.finish().unwrap();
-    let outputs = vec![nengo_wgpu::plan::Output { value: less, place: nengo_wgpu::plan::Place::Keep }];
-    let stages = nengo_wgpu::plan::stages::stages(&graph, &outputs).unwrap();
-    let (graph, outputs) = nengo_wgpu::plan::simplify::simplify(graph, outputs, &stages);
-    let values = nengo_wgpu::graph::reference::evaluate(&graph, &[outputs[0].value], |_| Vec::new()).unwrap();
+    let outputs = vec![nengo_wgpu::internals::plan::Output {
+        value: less,
+        place: nengo_wgpu::internals::plan::Place::Keep,
+    }];
+    let ir = nengo_wgpu::internals::plan::pass::Ir::new(graph, outputs);
+    let ir = nengo_wgpu::internals::plan::pass::run(ir, Device::cpu().target()).unwrap();
+    let values =
+        nengo_wgpu::internals::graph::reference::evaluate(&ir.graph, &[ir.outputs[0].value], |_| Vec::new())
+            .unwrap();
     assert_eq!(values[0], [1.0, 1.0]);
 }
 

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use crate::common::{Case, Ready, compare, devices, dims, targets};
-use nengo_wgpu::builder::gradient::gradient;
-use nengo_wgpu::engine::{Command, Target};
-use nengo_wgpu::expr::Surrogate;
-use nengo_wgpu::graph::{Dims, State, Tensor, Type, ValueId};
-use nengo_wgpu::neuron::{Lif, NeuronType, Spiking};
-use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::op::neurons::Setting;
-use nengo_wgpu::plan::{Plan, Report};
+use nengo_wgpu::internals::builder::gradient::gradient;
+use nengo_wgpu::internals::engine::{Command, Target};
+use nengo_wgpu::internals::graph::{Dims, State, Tensor, Type, ValueId};
+use nengo_wgpu::internals::neuron::{Lif, NeuronType, Spiking};
+use nengo_wgpu::internals::op::filter::lowpass;
+use nengo_wgpu::internals::op::neurons::Setting;
+use nengo_wgpu::internals::plan::{Plan, Report};
+use nengo_wgpu::train::Surrogate;
 
 /// Some values, the mean of their squares, and its gradient for all parameters.
 fn with_gradients(dims: Dims, f: impl for<'s> Fn(&'s Case) -> Tensor<'s>) -> Ready {
@@ -130,8 +130,9 @@ fn columns_are_cut_out_and_put_together_inside_of_a_loop() {
     for (n, batch) in [(8, 5), (5, 9)] {
         let case = with_gradients(dims(batch, 6), |c| {
             let x = c.feed(Type::sequence(2 * n));
-            let before =
-                c.scope.open(Arc::new(nengo_wgpu::op::Delay { backward: false }), Type::sequence(2 * n));
+            let before = c
+                .scope
+                .open(Arc::new(nengo_wgpu::internals::op::Delay { backward: false }), Type::sequence(2 * n));
             let (left, right) = (before.slice(0, n), before.slice(n, n));
             let turned = right.dot(weights(c, n, n)).concat(&[left.tanh()]);
             let y = x + turned.scale(0.7);
@@ -158,7 +159,7 @@ fn several_products_side_by_side_walk_through_time() {
 }
 
 #[test]
-fn a_long_window_is_cut_into_dispatches_that_go_on_where_the_last_one_ended() {
+fn a_long_window_is_cut_into_dispatches_that_continue_each_other() {
     let adapter = &devices()[0];
     let steps = 3000;
     let case = with_gradients(dims(33, steps), |c| rectified(c, 2, 48));

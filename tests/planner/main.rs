@@ -1,4 +1,4 @@
-//! What the planner makes of a graph: passes, loops, windows of time, memory.
+//! Plans of graphs: passes, loops, windows of time, memory.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -8,5 +8,8 @@ mod identity;
 mod loops;
 mod memory;
 mod merge;
+mod outlines;
 mod plan;
+mod runs;
+mod window_memory;
 mod windows;

@@ -1,11 +1,11 @@
-//! What back-propagation through time keeps of a population code, and what a simulator keeps of runs of many kinds.
+//! The memory of back-propagation through a population code, and of a simulator after runs of many kinds.
 
 use crate::common::devices;
 use ndarray::{Array2, Array3};
-use nengo_wgpu::engine::DeviceKind;
+use nengo_wgpu::DeviceKind;
+use nengo_wgpu::internals::neuron::{Lif, LifRate};
 use nengo_wgpu::network::benchmarks;
 use nengo_wgpu::network::{Connection, Init, Layer, Network, Neurons, Node, Synapse, Transform};
-use nengo_wgpu::neuron::{Lif, LifRate};
 use nengo_wgpu::train::{Backprop, Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 
@@ -141,7 +141,7 @@ fn programs_of_many_run_lengths_and_examples_do_not_pile_up_and_a_reset_frees_th
 }
 
 #[test]
-fn a_run_goes_on_from_its_states_however_many_lengths_came_between() {
+fn a_run_continues_from_its_states_after_runs_of_other_lengths() {
     for device in devices() {
         let (mut whole, mut parts) = (population(device), population(device));
         let p = whole.network().find_probe("p").unwrap();

@@ -4,33 +4,33 @@ use std::sync::Arc;
 
 use crate::common::{Case, Ready, devices, dims, uniform};
 use ndarray::{Array2, Array3};
-use nengo_wgpu::builder::gradient::gradient;
-use nengo_wgpu::engine::ALIGN;
-use nengo_wgpu::expr::Unary;
-use nengo_wgpu::graph::{Tensor, Type, ValueId};
+use nengo_wgpu::internals::builder::gradient::gradient;
+use nengo_wgpu::internals::engine::ALIGN;
+use nengo_wgpu::internals::expr::Unary;
+use nengo_wgpu::internals::graph::{Tensor, Type, ValueId};
+use nengo_wgpu::internals::neuron::Lif;
+use nengo_wgpu::internals::op::Matmul;
+use nengo_wgpu::internals::op::filter::lowpass;
+use nengo_wgpu::internals::plan::pass::batch_ops::{Batched, batch_ops};
+use nengo_wgpu::internals::plan::report::{StageKind, StageReport};
 use nengo_wgpu::network::{
     Connection, Ensemble, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform,
 };
-use nengo_wgpu::neuron::Lif;
-use nengo_wgpu::op::Matmul;
-use nengo_wgpu::op::filter::lowpass;
-use nengo_wgpu::plan::merge::{Merged, merge};
-use nengo_wgpu::plan::report::{StageKind, StageReport};
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use proptest::prelude::*;
 
 /// The case with equal operators merged; parameters lie `stride(length)` floats apart.
-fn merged(case: &Ready, stride: fn(usize) -> usize) -> (Ready, Merged) {
+fn merged(case: &Ready, stride: fn(usize) -> usize) -> (Ready, Batched) {
     let len = |i: usize| case.parameters[i].1.len();
     let placement = |members: &[usize]| Some((0, stride(len(members[0]))));
     let trained = vec![true; case.parameters.len()];
-    let merged = merge(&case.graph, &case.outputs, &trained, &placement).unwrap();
+    let merged = batch_ops(&case.graph, &case.outputs, &trained, &placement).unwrap();
     let mut parameters = case.parameters.clone();
     for pack in &merged.packs {
         let padded = pack.members.iter().flat_map(|&i| {
             let mut values = case.parameters[i].1.clone();
-            // What lies between parameters must not matter.
+            // The gaps between parameters must not matter.
             values.resize(stride(len(i)), 7.0);
             values
         });
@@ -92,7 +92,7 @@ fn products_of_the_same_columns_become_one_of_all_their_weights() {
 }
 
 #[test]
-fn what_waits_for_another_stays_apart() {
+fn populations_in_a_chain_are_not_merged() {
     let case = crate::common::build(dims(2, 5), |c| {
         let a = c.feed(Type::sequence(3)).dot(c.parameter(3, 3)).tanh();
         vec![a.dot(c.parameter(3, 3)).tanh()]
@@ -168,7 +168,7 @@ proptest! {
         let outputs = random_graph(&case, &genes).iter().map(|t| t.id).collect();
         let case = case.ready(outputs);
         let reference = case.reference();
-        let (merged, Merged { graph, .. }) = merged(&case, if padded { aligned } else { same });
+        let (merged, Batched { graph, .. }) = merged(&case, if padded { aligned } else { same });
         for node in &graph.nodes {
             let types: Vec<Type> = node.inputs.iter().map(|&v| graph.ty(v)).collect();
             let inferred = node.op.infer(&types);
@@ -189,14 +189,14 @@ fn gradients_of_merged_parameters_are_those_of_each() {
         let plain = case.parameter_ids();
         let case = case.ready(outputs);
         let sum_of_squares = |case: &Ready, wanted: &[ValueId]| {
-            let scope = nengo_wgpu::graph::Scope::of(case.graph.clone());
+            let scope = nengo_wgpu::internals::graph::Scope::of(case.graph.clone());
             let loss = scope.tensor(case.outputs[0]).square().mean_all();
             let adjoints = gradient(&scope, loss, wanted, |_| "p".into()).unwrap();
             let outputs = adjoints.iter().map(|a| a.unwrap().id).collect();
             Ready { graph: scope.finish().unwrap(), outputs, ..case.clone() }.reference()
         };
         let apart = sum_of_squares(&case, &plain);
-        let (ready, Merged { packs, parameters, .. }) = merged(&case, stride);
+        let (ready, Batched { packs, parameters, .. }) = merged(&case, stride);
         let together = sum_of_squares(&ready, &packs.iter().map(|p| p.value).collect::<Vec<_>>());
         assert_eq!(packs.iter().map(|p| p.members.len()).sum::<usize>(), parameters.len());
         for (pack, together) in packs.iter().zip(together) {
@@ -290,7 +290,7 @@ fn five_hundred_ensembles_that_are_added_up_cost_the_dispatches_of_twenty() {
 }
 
 #[test]
-fn an_ensemble_among_others_does_what_it_does_alone() {
+fn a_merged_ensemble_gives_the_values_of_the_ensemble_alone() {
     let x = Array3::from_shape_vec((2, 20, 7), uniform(3, 280, -1.0, 1.0)).unwrap();
     let options = Options { minibatch: 2, ..Options::default() };
     for device in devices() {

@@ -2,19 +2,19 @@
 
 use crate::common::devices;
 use ndarray::{Array2, Array3, array};
-use nengo_wgpu::engine::Dispatch;
-use nengo_wgpu::expr::Expr;
-use nengo_wgpu::expr::Unary;
-use nengo_wgpu::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use nengo_wgpu::internals::engine::Dispatch;
+use nengo_wgpu::internals::expr::Expr;
+use nengo_wgpu::internals::expr::Unary;
+use nengo_wgpu::internals::graph::{Adjoint, Lower, Operator, Reference, Tensor, Type};
+use nengo_wgpu::internals::neuron::{
+    AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear,
+    Sigmoid, SoftLifRate, Spiking, Tanh,
+};
+use nengo_wgpu::internals::op::Map;
 use nengo_wgpu::network::{
     Activation, Bound, Connection, Convolution, Ensemble, Function, Init, Layer, Network, Neurons, Node,
     ObjectId, Parameters, Pool, Sparse, Synapse, TensorNode, Transform,
 };
-use nengo_wgpu::neuron::{
-    AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, Lif, LifRate, NeuronType, RectifiedLinear,
-    Sigmoid, SoftLifRate, Spiking, Tanh,
-};
-use nengo_wgpu::op::Map;
 use nengo_wgpu::train::{Loss, Objective, Over, Penalty, Surrogate, Training};
 use nengo_wgpu::{CheckedGradient, Data, Device, Error, Options, Result, Signal, Simulator, Verdict};
 use rand::{RngExt, SeedableRng};
@@ -22,6 +22,9 @@ use rand_pcg::Pcg64Mcg;
 
 /// Draws networks.
 struct Draw(Pcg64Mcg);
+
+/// An object and its dimensions.
+type Block = Result<(ObjectId, usize)>;
 
 impl Draw {
     fn below(&mut self, n: usize) -> usize {
@@ -94,13 +97,7 @@ impl Draw {
     }
 
     /// Another object behind `from`, of `size` dimensions, and its dimensions.
-    fn block(
-        &mut self,
-        net: &mut Network,
-        name: &str,
-        from: ObjectId,
-        size: usize,
-    ) -> Result<(ObjectId, usize)> {
+    fn block(&mut self, net: &mut Network, name: &str, from: ObjectId, size: usize) -> Block {
         let units = 1 + self.below(5);
         let to = match self.below(12) {
             0..=2 => {
@@ -118,25 +115,7 @@ impl Draw {
             5 => {
                 (net.layer(name, Layer::dense(units).neurons(self.neuron()).init(self.init()), from)?, units)
             }
-            6 => {
-                let neuron = self.one(&[
-                    Lif::default().into(),
-                    LifRate::default().into(),
-                    RectifiedLinear::default().into(),
-                ]);
-                let neuron: NeuronType = neuron;
-                let ensemble = net.ensemble(name, Ensemble::new(12, size).neuron_type(neuron))?;
-                net.connect(from, ensemble, Connection::new())?;
-                let sum = net.node(&format!("{name} out"), Node::Passthrough(size))?;
-                let square = |x: &[f64]| x.iter().map(|x| x * x).collect();
-                let synapse = Connection::new().synapse(self.synapse());
-                net.connect(
-                    ensemble,
-                    sum,
-                    if self.below(2) == 0 { synapse.function(square) } else { synapse },
-                )?;
-                (sum, size)
-            }
+            6 => self.ensemble(net, name, from, size)?,
             7 => {
                 let layer = Layer::dense(units).activation(self.activation());
                 let recurrent = net.unconnected_layer(name, layer.init(self.init()), size)?;
@@ -170,27 +149,40 @@ impl Draw {
                 net.connect(from, result, Connection::new().function(function))?;
                 (result, n)
             }
-            _ => {
-                let sum = net.node(name, Node::Passthrough(size))?;
-                let entries =
-                    Sparse { rows: (0..size).collect(), cols: (0..size).rev().collect(), init: self.init() };
-                let transform = self.one(&[
-                    Transform::Identity,
-                    Transform::Scalar(-2.0),
-                    Transform::Vector(Init::Uniform(-1.0, 1.0)),
-                    Transform::Sparse(entries),
-                ]);
-                let connection = Connection::new().transform(transform);
-                let filtered = self.below(2) == 0;
-                net.connect(
-                    from,
-                    sum,
-                    if filtered { connection.synapse(self.synapse()) } else { connection },
-                )?;
-                (sum, size)
-            }
+            _ => self.sum(net, name, from, size)?,
         };
         Ok(to)
+    }
+
+    /// An ensemble with a node that its decoded values, or their squares, go to.
+    fn ensemble(&mut self, net: &mut Network, name: &str, from: ObjectId, size: usize) -> Block {
+        let neuron =
+            self.one(&[Lif::default().into(), LifRate::default().into(), RectifiedLinear::default().into()]);
+        let neuron: NeuronType = neuron;
+        let ensemble = net.ensemble(name, Ensemble::new(12, size).neuron_type(neuron))?;
+        net.connect(from, ensemble, Connection::new())?;
+        let sum = net.node(&format!("{name} out"), Node::Passthrough(size))?;
+        let square = |x: &[f64]| x.iter().map(|x| x * x).collect();
+        let synapse = Connection::new().synapse(self.synapse());
+        net.connect(ensemble, sum, if self.below(2) == 0 { synapse.function(square) } else { synapse })?;
+        Ok((sum, size))
+    }
+
+    /// A node behind one of the transforms that keep the size.
+    fn sum(&mut self, net: &mut Network, name: &str, from: ObjectId, size: usize) -> Block {
+        let sum = net.node(name, Node::Passthrough(size))?;
+        let entries =
+            Sparse { rows: (0..size).collect(), cols: (0..size).rev().collect(), init: self.init() };
+        let transform = self.one(&[
+            Transform::Identity,
+            Transform::Scalar(-2.0),
+            Transform::Vector(Init::Uniform(-1.0, 1.0)),
+            Transform::Sparse(entries),
+        ]);
+        let connection = Connection::new().transform(transform);
+        let filtered = self.below(2) == 0;
+        net.connect(from, sum, if filtered { connection.synapse(self.synapse()) } else { connection })?;
+        Ok((sum, size))
     }
 
     fn spiking(&mut self) -> Spiking {
@@ -380,7 +372,7 @@ fn at(x: Array2<f32>, layer: Option<Activation>, connection: Connection, size: u
 }
 
 #[test]
-fn kinks_are_told_apart_from_faults() {
+fn kinks_are_distinguished_from_faults() {
     let (square, plain) = (Loss::MeanSquared, Connection::new);
     let parsed = |text: &str| Connection::new().function(Function::parse(text).unwrap());
     let zeros = || Array2::zeros((2, 2));

@@ -1,12 +1,12 @@
-//! The networks of the examples: that they do what their first lines promise, on a shortened schedule.
+//! The networks of the examples do what their first lines promise, on a shortened schedule.
 
 use std::f64::consts::TAU;
 
 use crate::common::devices;
 use ndarray::Axis;
 use nengo_wgpu::network::{Synapse, Target};
-use nengo_wgpu::neuron::Spiking;
 use nengo_wgpu::toml::NetworkSpec;
+use nengo_wgpu::train::Spiking;
 use nengo_wgpu::{Data, Device, Fit, Options, Simulator};
 use proptest::prelude::prop_assert;
 use proptest::test_runner::{Config, TestRunner};

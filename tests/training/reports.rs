@@ -1,9 +1,11 @@
-//! What a training reports is what was measured, and what it leaves out is said.
+//! Reports of a training: losses, warnings, early stopping and resumed runs.
 
-use crate::common::{devices, problem};
+use super::penalties::partly_trained;
+use crate::common::devices;
+use crate::common::messages::Messages;
 use ndarray::Array2;
+use nengo_wgpu::internals::neuron::NeuronType;
 use nengo_wgpu::network::{Activation, Connection, Init, Layer, Network, Neurons, Node, Target, Transform};
-use nengo_wgpu::neuron::NeuronType;
 use nengo_wgpu::toml::NetworkSpec;
 use nengo_wgpu::train::{
     Backprop, Group, Loss, Objective, Optimiser, Over, Penalty, Schedule, Select, Spiking, Training,
@@ -11,7 +13,7 @@ use nengo_wgpu::train::{
 use nengo_wgpu::{Data, Device, EarlyStopping, EpochReport, Fit, Options, Simulator};
 
 /// One unit on three inputs.
-fn unit() -> Network {
+pub(super) fn unit() -> Network {
     let mut net = Network::new(0);
     let x = net.node("x", Node::Input(3)).unwrap();
     let y = net.layer("y", Layer::dense(1).init(Init::Values(vec![0.1, 0.2, 0.3])), x).unwrap();
@@ -20,18 +22,18 @@ fn unit() -> Network {
 }
 
 /// Ten examples of three numbers, with a number as target.
-fn examples() -> (Array2<f32>, Array2<f32>) {
+pub(super) fn examples() -> (Array2<f32>, Array2<f32>) {
     let x = Array2::from_shape_vec((10, 3), crate::common::uniform(5, 30, -1.0, 1.0)).unwrap();
     let y = x.map_axis(ndarray::Axis(1), |x| 2.0 * x[0] - x[1] + 0.5).insert_axis(ndarray::Axis(1));
     (x, y)
 }
 
-fn data() -> (Data, Data) {
+pub(super) fn data() -> (Data, Data) {
     let (x, y) = examples();
     (Data::new().with("x", x), Data::new().with("p", y))
 }
 
-fn fitted(device: &Device, training: Training, minibatch: usize, epochs: u64) -> Vec<EpochReport> {
+pub(super) fn fitted(device: &Device, training: Training, minibatch: usize, epochs: u64) -> Vec<EpochReport> {
     let (x, y) = data();
     let options = Options { minibatch, ..Options::default() };
     let mut sim = Simulator::with(&unit(), device, options).unwrap();
@@ -39,132 +41,8 @@ fn fitted(device: &Device, training: Training, minibatch: usize, epochs: u64) ->
     sim.fit(&x, &y, &Fit::epochs(epochs)).unwrap()
 }
 
-fn squared() -> Training {
+pub(super) fn squared() -> Training {
     Training::new(Objective::new().loss("p", Loss::MeanSquared), 0.1)
-}
-
-/// What gradient descent by hand reports for each epoch: the mean over steps of the penalty ΣW²/4 on the weights, or the mean
-/// over examples of y²/4 on the output, which is part of what is made small.
-fn by_hand(minibatch: usize, epochs: usize, on_weights: bool) -> Vec<f64> {
-    let (x, target) = examples();
-    let (mut w, mut b) = ([0.1, 0.2, 0.3].map(|w: f32| f64::from(w)), 0.0);
-    let mut reports = Vec::new();
-    for _ in 0..epochs {
-        let mut parts = Vec::new();
-        for first in (0..10).step_by(minibatch) {
-            let rows = first..(first + minibatch).min(10);
-            let n = rows.len() as f64;
-            let row = |r: usize| [0, 1, 2].map(|c| f64::from(x[[r, c]]));
-            let output = |r: usize| row(r).iter().zip(&w).map(|(x, w)| x * w).sum::<f64>() + b;
-            let slope = |r: usize| {
-                let penalty = if on_weights { 0.0 } else { 0.5 * output(r) };
-                (2.0 * (output(r) - f64::from(target[[r, 0]])) + penalty) / n
-            };
-            match on_weights {
-                true => parts.push(w.iter().map(|w| w * w / 4.0).sum::<f64>()),
-                false => parts.extend(rows.clone().map(|r| output(r).powi(2) / 4.0)),
-            }
-            let shrink = if on_weights { 0.5 } else { 0.0 };
-            let of_w =
-                [0, 1, 2].map(|c| rows.clone().map(|r| slope(r) * row(r)[c]).sum::<f64>() + shrink * w[c]);
-            let of_b: f64 = rows.map(slope).sum();
-            (0..3).for_each(|c| w[c] -= 0.1 * of_w[c]);
-            b -= 0.1 * of_b;
-        }
-        reports.push(parts.iter().sum::<f64>() / parts.len() as f64);
-    }
-    reports
-}
-
-#[test]
-fn the_penalty_of_an_epoch_is_the_mean_over_it() {
-    for device in devices() {
-        for minibatch in [4, 10] {
-            let on_weights = squared().penalty(Select::Weights, Penalty::L2Half(0.5));
-            let mut on_activity = squared();
-            on_activity.objective = on_activity.objective.activity("p", Penalty::L2Half(0.5));
-            for (training, weights) in [(on_weights, true), (on_activity, false)] {
-                let reports = fitted(device, training.clone(), minibatch, 8);
-                let seldom = Training { report_every: 10, ..training };
-                let seldom = fitted(device, seldom, minibatch, 8);
-                let want = by_hand(minibatch, 8, weights);
-                for ((report, seldom), want) in reports.iter().zip(&seldom).zip(want) {
-                    let penalty = report.penalty.unwrap();
-                    assert!((penalty - want).abs() < 1e-5, "{device}, {minibatch}: {penalty} for {want}");
-                    // Looked at once an epoch; those on activities always.
-                    let looked = seldom.penalty.unwrap();
-                    assert!(
-                        looked > 0.0 && (weights && minibatch < 10 || looked == penalty),
-                        "{device}: {looked}"
-                    );
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn a_penalty_that_is_not_there_is_not_reported() {
-    let device = &devices()[1];
-    for training in [squared(), squared().penalty(Select::Weights, Penalty::Decoupled(0.1))] {
-        assert_eq!(fitted(device, training, 4, 1)[0].penalty, None);
-    }
-    let (x, y) = data();
-    let mut sim = Simulator::new(&unit(), device).unwrap();
-    sim.compile(squared()).unwrap();
-    assert_eq!(sim.evaluate(&x, &y).unwrap().activity, None);
-}
-
-/// Parameters that are trained, that are frozen, and that no loss depends on.
-fn partly_trained() -> Network {
-    let mut net = Network::new(1);
-    let x = net.node("x", Node::Input(3)).unwrap();
-    let frozen = net.layer("frozen", Layer::dense(5).frozen(), x).unwrap();
-    let y = net.layer("y", Layer::dense(1), frozen).unwrap();
-    net.layer("idle", Layer::dense(7), x).unwrap();
-    net.probe("p", y).unwrap();
-    net
-}
-
-#[test]
-fn a_penalty_by_role_takes_what_is_trained_and_used() {
-    let (x, y) = data();
-    for device in devices() {
-        let mut sim =
-            Simulator::with(&partly_trained(), device, Options { minibatch: 10, ..Options::default() })
-                .unwrap();
-        for (on, names) in [(Select::Weights, vec!["y/weights"]), (Select::All, vec!["y/weights", "y/bias"])]
-        {
-            sim.compile(squared().penalty(on.clone(), Penalty::L2Half(1.0))).unwrap();
-            let squares: f64 = names.iter().map(|n| sim.l2_norm(n).unwrap().powi(2) / 2.0).sum();
-            let idle = sim.parameter("idle/weights").unwrap();
-            let penalty = sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty.unwrap();
-            assert!((penalty - squares).abs() < 1e-5 * squares, "{device}: {penalty} for {squares}");
-            assert_eq!(sim.parameter("idle/weights").unwrap(), idle);
-            let warnings = sim.warnings();
-            assert_eq!(warnings.len(), 1, "{warnings:?}");
-            for part in ["the penalty on", "'frozen/weights'", "frozen", "'idle/weights'", "no loss"] {
-                assert!(warnings[0].contains(part), "{part}: {warnings:?}");
-            }
-        }
-        assert_eq!(sim.trained().unwrap(), ["y/weights", "y/bias"]);
-    }
-}
-
-#[test]
-fn a_penalty_on_a_frozen_parameter_is_a_warning_and_is_not_counted() {
-    let mut sim = Simulator::new(&partly_trained(), &devices()[1]).unwrap();
-    let named = |name: &str| squared().penalty(Select::parameter(name), Penalty::L2Half(1.0));
-    sim.compile(named("frozen/weights")).unwrap();
-    assert!(sim.warnings()[0].contains("'frozen/weights' has no effect"), "{:?}", sim.warnings());
-    let (x, y) = data();
-    assert_eq!(sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty, None);
-    // What no loss depends on is trained by a penalty that names it.
-    sim.compile(named("idle/weights")).unwrap();
-    assert!(sim.warnings().is_empty() && sim.trained().unwrap().contains(&"idle/weights"));
-    let before = sim.l2_norm("idle/weights").unwrap();
-    assert!(sim.fit(&x, &y, &Fit::epochs(1)).unwrap()[0].penalty.is_some());
-    assert!(sim.l2_norm("idle/weights").unwrap() < before);
 }
 
 #[test]
@@ -196,20 +74,19 @@ fn of_groups_the_narrower_then_the_later_decides() {
 
 #[test]
 fn a_training_of_nothing_is_an_error() {
+    let said = Messages::of("a training of nothing is an error");
     let (x, y) = data();
     let mut sim = Simulator::new(&partly_trained(), &devices()[1]).unwrap();
     let frozen = squared().group(Group { parameters: Select::All, rate: 0.0 });
     sim.compile(frozen).unwrap();
-    // What is evaluated need not be trained.
+    // An evaluation needs no trained parameter.
     sim.evaluate(&x, &y).unwrap();
-    let error = problem(sim.fit(&x, &y, &Fit::epochs(1)));
-    assert!(error.contains("no parameter is trained") && error.contains("frozen"), "{error}");
+    said.error(sim.fit(&x, &y, &Fit::epochs(1)));
     let alone = squared()
         .group(Group { parameters: Select::All, rate: 0.0 })
         .group(Group { parameters: Select::parameter("idle/weights"), rate: 1.0 });
     sim.compile(alone).unwrap();
-    let error = problem(sim.prepare_fit(&x, &y, &Fit::epochs(1)));
-    assert!(error.contains("'idle/weights' feeds no loss"), "{error}");
+    said.error(sim.prepare_fit(&x, &y, &Fit::epochs(1)));
 }
 
 #[test]
@@ -378,6 +255,7 @@ l2-half = 1.0
 
 #[test]
 fn slow_falls_of_a_loss_are_measured_from_the_last_one_that_counted() {
+    let said = Messages::of("slow falls of a loss are measured from the last one that counted");
     let (net, x, y, validation) = passes_by();
     // The loss of a weight that is drawn to 1, where 0.5 is right, falls by less and less.
     let epochs = |least: f64| {
@@ -400,12 +278,13 @@ fn slow_falls_of_a_loss_are_measured_from_the_last_one_that_counted() {
     assert_eq!(epochs(least).unwrap(), losses);
     assert_eq!(epochs(1.0).unwrap().len(), 4);
     for least in [f64::NAN, -1.0] {
-        assert!(epochs(least).unwrap_err().contains("least fall"));
+        said.error(epochs(least));
     }
 }
 
 #[test]
 fn states_that_are_not_finite_end_a_training_however_its_runs_are_cut() {
+    let said = Messages::of("states that are not finite end a training however its runs are cut");
     let file = |backprop: &str| {
         format!(
             "[[node]]\nname = \"x\"\nsize = 1\n[[node]]\nname = \"t\"\nfunction = \"0.02 - t\"\n\
@@ -431,16 +310,14 @@ fn states_that_are_not_finite_end_a_training_however_its_runs_are_cut() {
                 Simulator::with(&net, device, Options { minibatch: 4, ..Options::default() }).unwrap();
             sim.compile(spec.training(&net, 10).unwrap()).unwrap();
             let fit = Fit { n_steps: Some(30), ..Fit::epochs(1) };
-            let error = problem(sim.fit(&data.0, &data.1, &fit));
-            assert!(error.contains("voltage of 'n'"), "{backprop} on {device}: {error}");
-            let error = problem(sim.evaluate_steps(&data.0, &data.1, Some(30)));
-            assert!(error.contains("voltage of 'n'"), "{backprop} on {device}: {error}");
+            said.error(sim.fit(&data.0, &data.1, &fit));
+            said.error(sim.evaluate_steps(&data.0, &data.1, Some(30)));
         }
     }
 }
 
 #[test]
-fn a_network_that_a_checkpoint_was_not_trained_with_is_told() {
+fn a_checkpoint_of_another_network_gives_a_warning() {
     let build = |activation, dropout, synapse: Option<f64>| {
         let mut net = Network::new(0);
         let x = net.node("x", Node::Input(3)).unwrap();

@@ -1,13 +1,13 @@
-//! NengoDL's training of a circular convolution, and what of it is a parameter; `tests/golden/README.md` describes the file.
+//! NengoDL's training of a circular convolution, and its parameters; `tests/golden/README.md` describes the file.
 
 use std::collections::HashSet;
 use std::fs::File;
 
 use ndarray::{Array2, ArrayD, Axis, Ix2, s};
 use ndarray_npy::NpzReader;
+use nengo_wgpu::internals::neuron::RectifiedLinear;
 use nengo_wgpu::network::library::CircularConvolution;
 use nengo_wgpu::network::{Connection, Network, Node, ProbeId};
-use nengo_wgpu::neuron::RectifiedLinear;
 use nengo_wgpu::train::{EpsilonAt, Loss, Objective, Optimiser, Training};
 use nengo_wgpu::{Data, Fit, Options, Simulator};
 

@@ -1,4 +1,4 @@
-//! What training does from call to call: reproducible, resumable, bounded in memory, and as its settings say.
+//! Training from call to call: reproducible, resumable, bounded in memory, and by its settings.
 
 use std::ops::ControlFlow;
 

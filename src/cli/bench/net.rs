@@ -1,11 +1,11 @@
-//! `nengo-wgpu bench net NAME`: NengoDL's benchmark networks, beside Nengo and NengoDL where Python has them.
+//! `nengo-wgpu bench net NAME`: NengoDL's benchmark networks, compared with Nengo and NengoDL where Python has them.
 
 use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use ndarray::Array3;
+use nengo_wgpu::internals::neuron::NeuronType;
 use nengo_wgpu::network::{Network, benchmarks};
-use nengo_wgpu::neuron::NeuronType;
 use nengo_wgpu::train::{Loss, Objective, Training};
 use nengo_wgpu::{Data, Device, Error, Fit, Options, Result, Simulator};
 use serde_json::json;
@@ -17,17 +17,17 @@ use super::peers;
 pub enum Name {
     /// A circular convolution
     Cconv,
-    /// An integrator: an ensemble for each dimension, connected with itself
+    /// An integrator: an ensemble per dimension, each connected to itself
     Integrator,
     /// Decoders learned online
     Pes,
-    /// The basal ganglia's choice between as many actions as there are dimensions
+    /// The basal ganglia's choice between `dimensions` actions
     #[value(alias = "basal_ganglia")]
     BasalGanglia,
     /// Ensembles connected at random
     #[value(alias = "random_network")]
     RandomNetwork,
-    /// A convolutional network for images of 28 by 28
+    /// A convolutional network for 28 by 28 images
     Mnist,
     /// A Legendre memory unit
     Lmu,
@@ -38,18 +38,18 @@ pub enum Name {
 /// Example: nengo-wgpu bench net cconv --device cpu --neurons-per-d 100 --steps 1000 --vs nengo=python3
 #[derive(Debug, Args)]
 pub struct NetArgs {
-    /// The network
+    /// Benchmark network
     name: Name,
     /// auto, gpu, software, cpu, or part of an adapter's name
     #[arg(long, env = "NENGO_WGPU_DEVICE", default_value = "auto")]
     device: String,
-    /// Dimensions of the vectors; mnist and lmu have sizes and neurons of their own
+    /// Dimensions of the vectors; mnist and lmu have fixed sizes and neurons
     #[arg(long, default_value_t = 128)]
     dimensions: usize,
-    /// Neurons for each dimension
+    /// Neurons per dimension
     #[arg(long, default_value_t = 64)]
     neurons_per_d: usize,
-    /// Their type, as in a TOML file
+    /// Neuron type, as in a TOML file
     #[arg(long, default_value = "rectified-linear")]
     neuron_type: String,
     /// Ensembles of the random network
@@ -58,22 +58,22 @@ pub struct NetArgs {
     /// Connections from each ensemble of the random network
     #[arg(long, default_value_t = 5)]
     connections: usize,
-    /// Examples at once
+    /// Examples per run
     #[arg(long, alias = "minibatch", default_value_t = 1)]
     batch: usize,
-    /// Time steps of a run
+    /// Time steps per run
     #[arg(long, default_value_t = 150)]
     steps: usize,
-    /// Time training steps, not runs
+    /// Time training steps instead of runs
     #[arg(long)]
     train: bool,
-    /// Timed runs, of which the median counts
+    /// Timed runs; the median counts
     #[arg(long, default_value_t = 5)]
     repeats: usize,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Time a peer too: nengo or nengo-dl, and the Python that has it, as in nengo-dl=venv/bin/python
+    /// Also time a peer: nengo or nengo-dl, and the Python that has it, as in nengo-dl=venv/bin/python
     #[arg(long, value_name = "PEER[=PYTHON]")]
     vs: Vec<String>,
     /// Print the time of each dispatch of a training step
@@ -81,10 +81,10 @@ pub struct NetArgs {
     profile: bool,
 }
 
-/// Seconds of the runs of one simulator.
+/// Times of one simulator, in seconds.
 struct Timed {
     who: String,
-    /// From the description to a simulator that is ready.
+    /// Time from the description to a simulator that is ready.
     build: Option<f64>,
     seconds: Vec<f64>,
 }
@@ -106,7 +106,7 @@ impl NetArgs {
         }
     }
 
-    /// Whether the sizes and the neuron type that are asked for are its own.
+    /// True if the sizes and the neuron type can be chosen.
     fn has_sizes(&self) -> bool {
         !matches!(self.name, Name::Mnist | Name::Lmu)
     }
@@ -116,10 +116,10 @@ impl NetArgs {
     }
 }
 
-/// A type by the name that it has in files.
+/// The neuron type with this name in files.
 fn neuron_type(name: &str) -> Result<NeuronType> {
     let name = if name == "relu" { "rectified-linear" } else { name };
-    nengo_wgpu::toml::read::name(name, "--neuron-type")
+    nengo_wgpu::internals::read::name(name, "--neuron-type")
 }
 
 /// Runs the benchmark.
@@ -129,14 +129,14 @@ pub fn run(args: &NetArgs) -> Result<()> {
     }
     if args.train && args.name == Name::Pes {
         let problem =
-            "what comes before an online learning rule cannot be trained; time its runs, without --train";
+            "objects before an online learning rule cannot be trained; leave out --train to time runs";
         return Err(Error::invalid("bench net pes", problem));
     }
     let device = Device::select(&args.device)?;
     let network = args.network()?;
     let neurons = network.n_neurons();
     let mut all = vec![time(args, &network, &device)?];
-    // A peer that fails takes nothing from what was measured.
+    // A peer that fails does not discard our measurements.
     let (timed, failed): (Vec<_>, Vec<_>) =
         args.vs.iter().map(|peer| peer_time(args, peer)).partition(Result::is_ok);
     all.extend(timed.into_iter().flatten());
@@ -144,7 +144,7 @@ pub fn run(args: &NetArgs) -> Result<()> {
     failed.into_iter().next().unwrap_or(Ok(all.swap_remove(0))).map(drop)
 }
 
-/// Prints what was timed, ours first.
+/// Prints the times, ours first.
 fn report(args: &NetArgs, neurons: usize, all: &[Timed]) {
     let median = |t: &Timed| {
         let mut seconds = t.seconds.clone();
@@ -167,9 +167,9 @@ fn report(args: &NetArgs, neurons: usize, all: &[Timed]) {
         return;
     }
     let what = if args.train { "training" } else { "forward" };
-    let of =
+    let population =
         if args.has_sizes() { format!("{neurons} {} neurons, ", args.neuron_type) } else { String::new() };
-    sayln!("{} {what}: {of}batch {}, {} steps", args.key(), args.batch, args.steps);
+    sayln!("{} {what}: {population}batch {}, {} steps", args.key(), args.batch, args.steps);
     sayln!(
         "{:<36} {:>12} {:>14} {:>12} {:>16} {:>8}",
         "",
@@ -197,7 +197,7 @@ fn report(args: &NetArgs, neurons: usize, all: &[Timed]) {
     }
 }
 
-/// Numbers without any pattern that matters, between -1 and 1.
+/// Numbers between -1 and 1 without a relevant pattern.
 fn numbers(shape: (usize, usize, usize), factor: usize) -> Array3<f32> {
     Array3::from_shape_fn(shape, |(b, t, c)| ((b * 31 + t * 57 + c * factor) % 101) as f32 * 0.02 - 1.0)
 }
@@ -239,7 +239,7 @@ fn time(args: &NetArgs, network: &Network, device: &Device) -> Result<Timed> {
 
 fn peer_time(args: &NetArgs, peer: &str) -> Result<Timed> {
     let name = peers::split(peer).0;
-    // Types are called alike, but for how words are joined.
+    // Type names agree, except for the joining of words.
     let neuron_type = match args.neuron_type.as_str() {
         "relu" => "RectifiedLinear".to_string(),
         "lif" => "LIF".to_string(),

@@ -1,26 +1,26 @@
-//! Steps of each neuron type on one thread, in cache.
+//! Times steps of each neuron type on one thread, with data in cache.
 
 use std::time::Instant;
 
-use nengo_wgpu::engine::BufferRef;
-use nengo_wgpu::graph::{Dims, Scope, Source, State, Type};
-use nengo_wgpu::neuron::{
+use nengo_wgpu::internals::engine::BufferRef;
+use nengo_wgpu::internals::graph::{Dims, Scope, Source, State, Type};
+use nengo_wgpu::internals::neuron::{
     AdaptiveLif, AdaptiveLifRate, Izhikevich, Leaky, LeakyRelu, LifRate, NeuronType, RectifiedLinear,
     Sigmoid, SoftLifRate, Synaptic, Tanh,
 };
-use nengo_wgpu::op::neurons::Setting;
-use nengo_wgpu::plan::{self, Carry, Output, Place, Request};
+use nengo_wgpu::internals::op::neurons::Setting;
+use nengo_wgpu::internals::plan::{self, Carry, Output, Place, Request};
 use nengo_wgpu::{Device, Result};
 
 use super::{Measured, measured};
 
-/// Neurons and steps of a replay: currents and outputs of all stay in the second-level cache.
+/// Neurons and steps of a replay; currents and outputs fit into the second-level cache.
 const DIMS: (usize, usize) = (1024, 32);
 
-/// Types of neurons that are timed.
+/// Number of neuron types that are timed.
 pub const TYPES: usize = 17;
 
-/// Millions of steps of a neuron in a second for each type, beside what a copy of current to output would take.
+/// Times each type, in millions of neuron steps per second. The ceiling is a copy from current to output.
 pub fn run(device: &Device, repeats: usize, bandwidth: f64) -> Result<Vec<Measured>> {
     let device = device.clone().with_threads(1);
     let lif_rate = || NeuronType::from(LifRate::default());
@@ -52,7 +52,7 @@ pub fn run(device: &Device, repeats: usize, bandwidth: f64) -> Result<Vec<Measur
     Ok(results)
 }
 
-/// Seconds of replays.
+/// Seconds per replay.
 fn sample(device: &Device, neuron: &NeuronType, repeats: usize) -> Result<Vec<f64>> {
     let (n, steps) = DIMS;
     let scope = Scope::new(Dims { batch: 1, steps });
@@ -80,7 +80,7 @@ fn sample(device: &Device, neuron: &NeuronType, repeats: usize) -> Result<Vec<f6
     let program = engine.load(&plan.recording, &[shared])?;
     for (feed, placed) in &plan.feeds {
         let BufferRef::Local(local) = placed.binding.buffer else { continue };
-        // Currents from silence to about 200 Hz, the same at all steps; draws that differ.
+        // Currents from silence to about 200 Hz, the same at all steps; different random numbers.
         engine.write_with(program.locals[local], 0, n * steps, &mut |to| {
             for (i, x) in to.iter_mut().enumerate() {
                 let share = (i % n) as f32 / n as f32;

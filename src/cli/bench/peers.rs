@@ -1,4 +1,4 @@
-//! Other tools at the same work, where Python has them.
+//! Other tools on the same benchmark, where Python has them.
 
 use std::process::Command;
 
@@ -8,12 +8,12 @@ use serde_json::Value;
 /// The script that times peers.
 const SCRIPT: &str = include_str!("../../../benches/peers.py");
 
-/// What is timed beside ours, as `--vs` says it: a tool, and the Python that has it.
+/// The tool and the Python of a `--vs` option.
 pub fn split(peer: &str) -> (&str, &str) {
     peer.split_once('=').unwrap_or((peer, "python3"))
 }
 
-/// What the script prints for a peer, which `spec` describes.
+/// Runs the script for a peer with the settings `spec` and returns its output.
 pub fn ask(peer: &str, spec: &Value) -> Result<Value> {
     let (name, python) = split(peer);
     let failed = |problem: String| Error::invalid(format!("--vs {name}"), problem);
@@ -27,7 +27,7 @@ pub fn ask(peer: &str, spec: &Value) -> Result<Value> {
     })
 }
 
-/// Seconds of each run in what a peer printed.
+/// Seconds of each run in a peer's output.
 pub fn seconds(peer: &str, found: &Value) -> Result<Vec<f64>> {
     let seconds: Option<Vec<f64>> = serde_json::from_value(found.clone()).ok();
     let none = || Error::invalid(format!("--vs {peer}"), "it gave no result");

@@ -1,23 +1,23 @@
-//! Networks that step through time: training and forward runs on data that change at each step.
+//! Times networks that step through time: training and forward runs on data that change at each step.
 
 use std::time::Instant;
 
 use clap::ValueEnum;
 use ndarray::{Array2, Array3, Axis};
-use nengo_wgpu::engine::Family;
-use nengo_wgpu::expr::Surrogate;
+use nengo_wgpu::internals::engine::Family;
+use nengo_wgpu::internals::neuron::{Lif, Spiking};
 use nengo_wgpu::network::{
     Activation, Connection, Init, Layer, Network, Neurons, Node, ObjectId, Synapse, Transform, Tuning,
     benchmarks,
 };
-use nengo_wgpu::neuron::{Lif, Spiking};
+use nengo_wgpu::train::Surrogate;
 use nengo_wgpu::train::{Loss, Objective, Optimiser, Over, Training};
 use nengo_wgpu::{Data, Error, Fit, Options, Result, Signal, Simulator};
 use serde_json::json;
 
-use super::{Bench, BenchArgs, Measured, What, measured, peers, print_profile, rate};
+use super::{Bench, BenchArgs, Benchmark, Measured, measured, peers, print_profile, rate};
 
-/// A network from an input to a probe, and the size of its runs.
+/// A network from an input to a probe, with the size of its runs.
 struct Case {
     name: &'static str,
     network: Network,
@@ -26,24 +26,24 @@ struct Case {
     sizes: [usize; 2],
     minibatch: usize,
     steps: usize,
-    /// The input is the same at each step.
+    /// True if the input is the same at each step.
     held: bool,
-    /// Multiplications and additions of a forward step of one example; a training step has about three times as many.
+    /// Multiplications and additions per forward step and example; a training step has about three times as many.
     flop: f64,
 }
 
-/// What input and probe are called here.
+/// Names of input and probe.
 const ENDS: [&str; 2] = ["x", "y"];
 
-/// Minibatches of one timed pass.
+/// Minibatches per timed pass.
 const PASS: usize = 4;
 
-/// Numbers without any pattern that matters, between -1 and 1.
+/// Numbers between -1 and 1 without a relevant pattern.
 fn numbers(shape: (usize, usize, usize), factor: usize) -> Array3<f32> {
     Array3::from_shape_fn(shape, |(b, t, c)| ((b * 31 + t * 57 + c * factor) % 101) as f32 * 0.02 - 1.0)
 }
 
-/// `pre` to `post` through a dense matrix, after a lowpass where there is a time constant.
+/// Connects `pre` to `post` through a dense matrix, and a lowpass if a time constant is given.
 fn dense(net: &mut Network, pre: ObjectId, post: ObjectId, gain: f32, tau: Option<f64>) -> Result<()> {
     let spread = gain / (net.size_out(pre)? as f32).sqrt();
     let mut spec = Connection::new().transform(Transform::Dense(Init::Normal(0.0, spread)));
@@ -54,7 +54,7 @@ fn dense(net: &mut Network, pre: ObjectId, post: ObjectId, gain: f32, tau: Optio
     Ok(())
 }
 
-/// 64 inputs, 256 recurrent rectified units behind a lowpass of 5 ms, 10 outputs.
+/// 64 inputs, 256 recurrent rectified units with a lowpass of 5 ms, 10 outputs.
 fn recurrent() -> Result<Case> {
     let (inputs, hidden, outputs) = (64, 256, 10);
     let mut network = Network::new(0);
@@ -71,7 +71,7 @@ fn recurrent() -> Result<Case> {
     Ok(Case { name, network, ends: ENDS, sizes, minibatch: 32, steps: 100, held: false, flop })
 }
 
-/// 784 inputs that are held, 512 leaky integrate-and-fire neurons, 10 outputs.
+/// 784 constant inputs, 512 leaky integrate-and-fire neurons, 10 outputs.
 fn spiking() -> Result<Case> {
     let (inputs, hidden, outputs) = (784, 512, 10);
     let mut network = Network::new(0);
@@ -99,49 +99,49 @@ fn memory() -> Result<Case> {
     Ok(Case { name, network, ends, sizes: [1, 10], minibatch: 100, steps: 1000, held: false, flop })
 }
 
-fn case(what: What) -> Result<Case> {
+fn case(what: Benchmark) -> Result<Case> {
     match what {
-        What::Spiking => spiking(),
-        What::Lmu => memory(),
+        Benchmark::Spiking => spiking(),
+        Benchmark::Lmu => memory(),
         _ => recurrent(),
     }
 }
 
 /// Multiplications and additions of a timed pass, training and forward.
-pub(super) fn flop(what: What) -> Result<f64> {
+pub(super) fn flop(what: Benchmark) -> Result<f64> {
     let Case { flop, minibatch, steps, .. } = case(what)?;
     Ok(4.0 * flop * (PASS * minibatch * steps) as f64)
 }
 
-/// Peers, and what they are timed at.
-const PEERS: [(&str, &[What]); 4] = [
-    ("torch", &[What::Rnn, What::Spiking]),
-    ("torch-compile", &[What::Rnn, What::Spiking]),
-    ("snntorch", &[What::Spiking]),
-    ("nengo-dl", &[What::Rnn, What::Spiking, What::Lmu]),
+/// Peers, and the benchmarks that they can run.
+const PEERS: [(&str, &[Benchmark]); 4] = [
+    ("torch", &[Benchmark::Rnn, Benchmark::Spiking]),
+    ("torch-compile", &[Benchmark::Rnn, Benchmark::Spiking]),
+    ("snntorch", &[Benchmark::Spiking]),
+    ("nengo-dl", &[Benchmark::Rnn, Benchmark::Spiking, Benchmark::Lmu]),
 ];
 
-/// Whether a peer has a part in a benchmark.
-fn takes_part(peer: &str, what: What) -> bool {
+/// True if a peer can run a benchmark.
+fn takes_part(peer: &str, what: Benchmark) -> bool {
     PEERS.iter().any(|(name, at)| *name == peers::split(peer).0 && at.contains(&what))
 }
 
-/// Refuses a peer that has no part in any of the benchmarks.
-pub(super) fn check_peer(peer: &str, chosen: &[What]) -> Result<()> {
+/// Rejects a peer that can run none of the chosen benchmarks.
+pub(super) fn check_peer(peer: &str, chosen: &[Benchmark]) -> Result<()> {
     if chosen.is_empty() || chosen.iter().any(|what| takes_part(peer, *what)) {
         return Ok(());
     }
-    let name = |what: &What| what.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
+    let name =
+        |what: &Benchmark| what.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
     let known =
         PEERS.map(|(peer, at)| format!("{peer} at {}", at.iter().map(name).collect::<Vec<_>>().join(", ")));
-    let problem =
-        format!("no peer of that name has a part in these benchmarks; there is: {}", known.join("; "));
+    let problem = format!("no peer of this name can run these benchmarks; there is: {}", known.join("; "));
     Err(Error::invalid(format!("--vs {}", peers::split(peer).0), problem))
 }
 
 impl Bench {
-    /// Training, then forward, each beside peers.
-    pub(super) fn through_time(&mut self, what: What, args: &BenchArgs) -> Result<Vec<Measured>> {
+    /// Times training, then forward runs, each also for peers.
+    pub(super) fn through_time(&mut self, what: Benchmark, args: &BenchArgs) -> Result<Vec<Measured>> {
         let case = case(what)?;
         let Case {
             name,
@@ -156,7 +156,7 @@ impl Bench {
         let peak = 1e9 * self.peak()?;
         let options = Options { minibatch, ..Options::default() };
         let mut sim = Simulator::with(&network, &self.device, options)?;
-        // Of spikes, what they add up to counts, as a class.
+        // The sum of spikes over time determines the class.
         let objective = match held {
             true => Objective::new().loss(probe, Loss::CrossEntropy).over(Over::Sum),
             false => Objective::new().loss(probe, Loss::MeanSquared),
@@ -199,7 +199,7 @@ impl Bench {
             let who = peers::split(peer).0;
             let gpu = self.device.target().family == Family::Gpu;
             let spec = json!({ "peer": who, "workload": workload, "repeats": self.repeats, "gpu": gpu });
-            // A peer that fails takes nothing from what was measured.
+            // A peer that fails does not discard our measurements.
             let found = match peers::ask(peer, &spec) {
                 Ok(found) => found,
                 Err(error) => {

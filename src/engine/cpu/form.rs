@@ -1,6 +1,6 @@
-//! Which operand of a product of matrices is transposed.
+//! Transposition of the operands of a matrix product.
 
-/// Which operand is read transposed. `C` is `m × n` always.
+/// Transposed operand of a matrix product `C`, which is always `m × n`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Form {
     /// `C = A·Bᵀ` with `A` `m × k` and `B` `n × k`.

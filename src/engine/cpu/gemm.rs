@@ -1,34 +1,36 @@
-//! Matrix products `C = A·Bᵀ`, `A·B` and `Aᵀ·B` on row-major `f32`, computed block by block so that the threads of a
-//! [`Pool`](crate::engine::cpu::pool::Pool) can share one: each takes rows or columns of `C`, as [`Gemm::split`] says.
+//! Matrix products `C = A·Bᵀ`, `A·B` and `Aᵀ·B` of row-major `f32`, in blocks of rows or columns of `C`
+//! ([`Gemm::split`]), which the threads of a [`Pool`](crate::engine::cpu::pool::Pool) compute in parallel.
 //!
-//! The crate `gemm` does the work, one thread at a time (feature `x86-v4`: AVX-512, found at run time), but for products
-//! of few rows or narrow matrices (`small`).
+//! The crate `gemm` computes a block, on one thread (feature `x86-v4`: AVX-512, detected at run time). Products of few
+//! rows or narrow matrices have their own code (`small`).
 
 use std::ops::Range;
 
 use crate::engine::cpu::form::Form;
 use crate::engine::cpu::{math, small};
 
-/// Up to so many rows or columns, `A·Bᵀ` is faster in small tiles, which `gemm` computes by dot products, than by
-/// packing a transposed `B`: 1.3 times at 32 rows, 2 at 16, 6 at 2.
-const FEW: usize = 32;
-/// The largest tile of `C`, in elements, for which `gemm` does so.
+/// Largest number of rows or columns for which `A·Bᵀ` is computed in small tiles.
+///
+/// `gemm` computes a small tile by dot products. That is faster than packing a transposed `B`: 1.3 times at 32 rows, 2
+/// times at 16, 6 times at 2.
+const MAX_TILED: usize = 32;
+/// Largest tile of `C` that `gemm` computes by dot products, in elements.
 const TILE: usize = 256;
-/// The shorter side of such a tile is at most this.
-const SIDE: usize = 16;
+/// Largest shorter side of such a tile.
+const TILE_SIDE: usize = 16;
 
-/// Up to so many rows, a product reads `B` once a row.
-const FEWEST: usize = 2;
+/// Largest number of rows for which `A·B` is computed row by row, each with a pass over `B`.
+const MAX_ROW_BY_ROW: usize = 2;
 
-/// Longer sums are made in parts of [`PART`] terms, which are added up in double precision: in single precision alone, a
-/// million equal terms lose a thousandth.
-const LONG: usize = 16_384;
+/// Longest sum in single precision. In longer ones, a million equal terms would have a relative error of 1e-3.
+const MAX_SINGLE: usize = 16_384;
+/// Terms of a longer sum that are added in single precision. Their sums are added in double precision.
 const PART: usize = 64;
-/// Rows and columns of `C` whose long sums are made together.
+/// Rows and columns of a tile of `C` with long sums.
 const LONG_ROWS: usize = 64;
 const LONG_COLS: usize = 256;
 
-/// How threads divide a product.
+/// Division of a product among threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// By rows of `C`, in multiples of this grain.
@@ -37,10 +39,10 @@ pub enum Split {
     Cols(usize),
 }
 
-/// A product of row-major matrices.
+/// Shape and layout of a product of row-major matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gemm {
-    /// Which operand is transposed.
+    /// Transposed operand.
     pub form: Form,
     /// Rows of `C`.
     pub m: usize,
@@ -48,33 +50,34 @@ pub struct Gemm {
     pub n: usize,
     /// Length of the sums.
     pub k: usize,
-    /// Elements from one row of `A` to the next, as stored.
+    /// Elements from one stored row of `A` to the next.
     pub lda: usize,
-    /// Elements from one row of `B` to the next, as stored.
+    /// Elements from one stored row of `B` to the next.
     pub ldb: usize,
     /// Elements from one row of `C` to the next.
     pub ldc: usize,
 }
 
 impl Gemm {
-    /// How threads should divide this product: by columns of `C` (each thread then packs only its part of `B`)
-    /// unless `C` is tall or narrow.
+    /// Division among threads that suits the shape.
+    ///
+    /// By columns of `C`, since each thread then packs only its part of `B`; by rows if `C` is tall or narrow.
     pub fn split(&self) -> Split {
         if self.m < 16 || (self.n >= 32 && 4 * self.n >= self.m) { Split::Cols(16) } else { Split::Rows(8) }
     }
 
-    /// Whether `rows` rows are faster one by one, each beside the whole of `B`, than packed.
+    /// True if a block of `rows` rows is faster row by row, each with a pass over `B`, than packed.
     fn is_small(&self, rows: usize) -> bool {
         let outer = self.k <= 2 && self.n <= 512;
         match self.form {
-            Form::Nn => rows <= FEWEST || outer,
-            // Long sums of many rows of `B` are faster in the library, also for one row of `A`.
+            Form::Nn => rows <= MAX_ROW_BY_ROW || outer,
+            // With long sums and many rows of `B`, the library is faster, even for one row of `A`.
             Form::Nt => (self.n <= 2 && self.k <= 256) || (self.k == 1 && outer),
             Form::Tn => self.k <= 2,
         }
     }
 
-    /// Computes `C`, or adds the product to it; elements between its rows stay as they are.
+    /// Computes `C`; with `add`, adds the product to it. Elements between the rows of `C` are left unchanged.
     ///
     /// # Panics
     ///
@@ -82,11 +85,11 @@ impl Gemm {
     pub fn multiply(&self, a: &[f32], b: &[f32], c: &mut [f32], add: bool) {
         let Self { m, n, ldc, .. } = *self;
         assert!(m == 0 || (n <= ldc && (m - 1) * ldc + n <= c.len()), "C is too short");
-        // SAFETY: C holds all rows, as just checked, and is borrowed for us alone.
+        // SAFETY: C holds all rows, as just checked, and is borrowed exclusively.
         unsafe { self.block(a, b, c.as_mut_ptr(), 0..m, 0..n, add) }
     }
 
-    /// Computes the block `rows × cols` of `C`, overwriting it; other elements are neither read nor written.
+    /// Computes the block `rows × cols` of `C`. Other elements are neither read nor written.
     ///
     /// # Panics
     ///
@@ -97,15 +100,15 @@ impl Gemm {
     /// `c` must be valid for writes of `(m - 1) * ldc + n` elements, `ldc >= n`, and nothing else may access the
     /// block (elements `c[i * ldc + j]` for `i` in `rows`, `j` in `cols`) during the call.
     pub unsafe fn part(&self, a: &[f32], b: &[f32], c: *mut f32, rows: Range<usize>, cols: Range<usize>) {
-        // SAFETY: the caller's promise.
+        // SAFETY: guaranteed by the caller.
         unsafe { self.block(a, b, c, rows, cols, false) }
     }
 
-    /// [`Gemm::part`], or the block plus the product.
+    /// Computes a block as [`Gemm::part`] does; with `add`, adds the product to it.
     ///
     /// # Safety
     ///
-    /// As for [`Gemm::part`]; besides, if the product is added, the block must be valid for reads.
+    /// As for [`Gemm::part`]. With `add`, the block must also be valid for reads.
     unsafe fn block(
         &self,
         a: &[f32],
@@ -124,11 +127,11 @@ impl Gemm {
         let (b_rows, b_cols) = if form == Form::Nt { (n, k) } else { (k, n) };
         assert!(k == 0 || (a_rows - 1) * lda + a_cols <= a.len(), "A is too short");
         assert!(k == 0 || (b_rows - 1) * ldb + b_cols <= b.len(), "B is too short");
-        if k > LONG {
+        if k > MAX_SINGLE {
             for i in rows.clone().step_by(LONG_ROWS) {
                 for j in cols.clone().step_by(LONG_COLS) {
                     let tile = (i..rows.end.min(i + LONG_ROWS), j..cols.end.min(j + LONG_COLS));
-                    // SAFETY: the tile is inside the block, which is ours.
+                    // SAFETY: the tile is inside the block.
                     unsafe { self.long(a, b, c, tile, add) };
                 }
             }
@@ -141,8 +144,8 @@ impl Gemm {
                 #[inline(always)]
                 || {
                     for i in rows.clone() {
-                        // SAFETY: these elements of C are valid, and ours alone; where the product is not added, they were
-                        // written before, by whoever made the slice or buffer that `c` points into.
+                        // SAFETY: these elements of C are valid and accessed by this call alone. They are initialised,
+                        // since `c` points into a slice or a zeroed buffer.
                         let to = unsafe {
                             std::slice::from_raw_parts_mut(c.add(i * self.ldc + cols.start), cols.len())
                         };
@@ -154,22 +157,22 @@ impl Gemm {
             return;
         }
         let narrow = rows.len().min(cols.len());
-        let (high, wide) = if form != Form::Nt || narrow > FEW {
+        let (high, wide) = if form != Form::Nt || narrow > MAX_TILED {
             (rows.len(), cols.len())
         } else if rows.len() == narrow {
-            (narrow.min(SIDE), TILE / narrow.min(SIDE))
+            (narrow.min(TILE_SIDE), TILE / narrow.min(TILE_SIDE))
         } else {
-            (TILE / narrow.min(SIDE), narrow.min(SIDE))
+            (TILE / narrow.min(TILE_SIDE), narrow.min(TILE_SIDE))
         };
         for j in cols.clone().step_by(wide) {
             for i in rows.clone().step_by(high) {
-                // SAFETY: the tile is inside the block, which is inside C and ours; A and B were checked above.
+                // SAFETY: the tile is inside the block, which is inside C. The lengths of A and B were checked above.
                 unsafe { self.tile(a, b, c, i..rows.end.min(i + high), j..cols.end.min(j + wide), add) };
             }
         }
     }
 
-    /// Computes a tile of `C` part by part.
+    /// Computes a tile of `C` with long sums.
     ///
     /// # Safety
     ///
@@ -195,7 +198,7 @@ impl Gemm {
             totals.iter_mut().zip(&part).for_each(|(total, x)| *total += f64::from(*x));
         }
         for (i, totals) in rows.zip(totals.chunks_exact(n)) {
-            // SAFETY: these elements of C are valid, and ours alone; where the product is not added, they were written before.
+            // SAFETY: these elements of C are valid, initialised and accessed by this call alone.
             let to = unsafe { std::slice::from_raw_parts_mut(c.add(i * ldc + cols.start), n) };
             for (to, total) in to.iter_mut().zip(totals) {
                 *to = (if add { f64::from(*to) + total } else { *total }) as f32;
@@ -207,7 +210,7 @@ impl Gemm {
     ///
     /// # Safety
     ///
-    /// As for [`Gemm::block`]; besides, `a` and `b` must be long enough and the tile inside `C`.
+    /// As for [`Gemm::block`]. Also, `a` and `b` must be long enough, and the tile must be inside `C`.
     unsafe fn tile(
         &self,
         a: &[f32],
@@ -219,8 +222,8 @@ impl Gemm {
     ) {
         let (a_row, a_col) = if self.form == Form::Tn { (1, self.lda) } else { (self.lda, 1) };
         let (b_row, b_col) = if self.form == Form::Nt { (1, self.ldb) } else { (self.ldb, 1) };
-        // SAFETY: by the contract A and B hold everything that is read (nothing where k is 0), the tile of C is valid
-        // for writes, and strides inside slices fit isize.
+        // SAFETY: the caller guarantees that A and B hold all elements that are read (none if k is 0), and that the
+        // tile of C is valid for writes. Strides inside of slices fit into isize.
         unsafe {
             gemm::gemm(
                 rows.len(),
@@ -260,7 +263,7 @@ mod tests {
         (0..len).map(|_| next()).collect()
     }
 
-    /// Computes a product in blocks of the given size and compares every element with a sum in f64.
+    /// Computes a product in blocks of the given size, and compares every element with a sum in `f64`.
     fn check(form: Form, [m, n, k]: [usize; 3], pad: usize, block: [usize; 2]) {
         let (ar, ac) = if form == Form::Tn { (k, m) } else { (m, k) };
         let (br, bc) = if form == Form::Nt { (n, k) } else { (k, n) };
@@ -301,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_size_and_block() {
+    fn products_of_every_form_size_and_block_equal_sums_in_f64() {
         for form in [Form::Nt, Form::Nn, Form::Tn] {
             for m in [1, 2, 3, 10, 17, 64] {
                 for n in [1, 2, 5, 10, 16, 33, 100] {
@@ -319,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_follow_the_shape() {
+    fn split_depends_on_the_shape() {
         let split = |m, n| Gemm { form: Form::Nt, m, n, k: 8, lda: 8, ldb: 8, ldc: n }.split();
         assert_eq!(split(1, 1000), Split::Cols(16));
         assert_eq!(split(128, 256), Split::Cols(16));

@@ -1,13 +1,13 @@
-//! Products in groups of which one side is a single column: ensembles of one dimension, encoded and decoded.
+//! Grouped matrix products in which one operand is a single column per group: encoders and decoders of one dimension.
 //!
-//! Group by group they would be as many calls as there are groups, each with next to nothing to do.
+//! One loop computes all groups. A call of `gemm` per group would cost more than its arithmetic.
 
 use crate::engine::cpu::small::dot;
 
-/// Sums over rows are made of parts of so many rows.
+/// Rows that are summed in single precision.
 const ROWS: usize = 64;
 
-/// `to[g * width + j] = a[g] * b[g * width + j]`: one row of numbers, each times a row of weights of its own.
+/// Computes `to[g * width + j] = a[g] * b[g * width + j]`: each number of a row times its own row of weights.
 #[inline(always)]
 pub(crate) fn outer(width: usize, a: &[f32], b: &[f32], to: &mut [f32]) {
     for ((to, b), &a) in to.chunks_exact_mut(width).zip(b.chunks_exact(width)).zip(a) {
@@ -17,7 +17,7 @@ pub(crate) fn outer(width: usize, a: &[f32], b: &[f32], to: &mut [f32]) {
     }
 }
 
-/// `to[g]` is the sum over j of `a[g * width + j] * b[g * width + j]`.
+/// Computes `to[g]`, the sum over `j` of `a[g * width + j] * b[g * width + j]`.
 #[inline(always)]
 pub(crate) fn inner(width: usize, a: &[f32], b: &[f32], to: &mut [f32]) {
     for ((to, a), b) in to.iter_mut().zip(a.chunks_exact(width)).zip(b.chunks_exact(width)) {
@@ -25,8 +25,9 @@ pub(crate) fn inner(width: usize, a: &[f32], b: &[f32], to: &mut [f32]) {
     }
 }
 
-/// `to[g * width + j]` is the sum over rows of `a[row, g] * b[row, g * width + j]`, or that is added to it; each side's rows
-/// lie so far apart.
+/// Computes `to[g * width + j]`, the sum over rows of `a[row, g] * b[row, g * width + j]`; with `add`, adds it.
+///
+/// Rows of `a` and `b` are `lda` and `ldb` elements apart. `part` is scratch memory.
 #[inline(always)]
 pub(crate) fn over_rows(
     (rows, width): (usize, usize),
@@ -40,7 +41,7 @@ pub(crate) fn over_rows(
     if !add {
         to.fill(0.0);
     }
-    // What rounding takes from the sum of the parts stands behind the part.
+    // The rounding errors of the compensated sum are stored behind the sums of a part.
     let long = rows > ROWS;
     part.clear();
     part.resize(if long { 2 } else { 1 } * to.len(), 0.0);
@@ -65,6 +66,6 @@ pub(crate) fn over_rows(
             *to = next;
         }
     }
-    // Of an infinite sum nothing is lost.
+    // An infinite sum has no rounding error to add.
     to.iter_mut().zip(&*lost).for_each(|(to, lost)| *to += if lost.is_finite() { *lost } else { 0.0 });
 }

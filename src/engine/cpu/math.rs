@@ -1,17 +1,18 @@
-//! Elementary functions on `f32` without branches or tables, so that LLVM turns loops over slices into vector code.
+//! Elementary functions of `f32` without branches or tables, so that LLVM vectorises loops over slices.
 //!
-//! Call them in loops inside [`vectorise`], which compiles the loop for the widest registers of this processor. They
-//! use no `mul_add`: without FMA in the target that is a call to libm, and so every processor also gives the same bits.
+//! Call them in loops inside of [`vectorise`], which compiles the loop for the widest registers of the processor. They
+//! use no `mul_add`: without FMA in the target it is a call of libm. Results are therefore the same bits on every
+//! processor.
 //!
-//! Errors are the largest found over every 37th `f32`, rounded up, in units in the last place (ulp) of the true
+//! Documented errors are the largest over every 37th `f32`, rounded up, in units in the last place (ulp) of the exact
 //! result. NaN gives NaN.
 
 use pulp::{Arch, NullaryFnOnce};
 
-/// Runs `f` compiled for the best instructions that this processor has; `f` must be `#[inline(always)] || …`.
+/// Runs `f`, compiled for the widest instruction set of the processor. `f` must be `#[inline(always)] || …`.
 ///
-/// A closure given to `Arch::dispatch` itself is called through a shim that LLVM does not inline once it is large:
-/// it then runs as baseline code, silently, at a tenth of the speed. Called as `FnMut` there is no shim.
+/// `Arch::dispatch` calls a closure through a shim. LLVM does not inline a large one, which then runs as baseline code
+/// at a tenth of the speed. A call as `FnMut` needs no shim.
 #[inline(always)]
 pub fn vectorise<R>(f: impl FnMut() -> R) -> R {
     struct Loop<F>(F);
@@ -27,12 +28,12 @@ pub fn vectorise<R>(f: impl FnMut() -> R) -> R {
 }
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
-/// ln 2 in two parts; the first has few enough bits that its product with an exponent is exact.
+/// ln 2 in two parts. The first has few enough bits that its product with an exponent is exact.
 const LN2_HI: f32 = 0.693_359_4;
 const LN2_LO: f32 = -2.121_944_4e-4;
-/// Adding it rounds a small number to an integer, which then stands in the low bits.
+/// 1.5·2²³: adding it rounds a small number to an integer, which is then in the low bits.
 const ROUND: f32 = 12_582_912.0;
-/// The bits of √½: mantissas are reduced to √½ … √2.
+/// Bits of √½. Mantissas are reduced to √½ … √2.
 const SQRT_HALF: i32 = 0x3f35_04f3;
 
 /// 2ⁿ for n in -126..=127.
@@ -41,7 +42,8 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) as u32) << 23)
 }
 
-/// Splits `x` (not above 2²¹) as n·ln 2 + r + rest, with |r| about ½ ln 2 at most and a rest below its last place.
+/// Splits `x`, at most 2²¹, into n·ln 2 + r + rest, where |r| is at most about ½ ln 2 and the rest is below its last
+/// place.
 #[inline(always)]
 fn reduce(x: f32) -> (i32, f32, f32) {
     let t = x * LOG2_E + ROUND;
@@ -67,7 +69,7 @@ fn exp_tail(r: f32) -> f32 {
 pub fn exp(x: f32) -> f32 {
     let (n, r, rest) = reduce(x.clamp(-104.0, 89.0));
     let p = (exp_tail(r) * (r * r) + rest) + r + 1.0;
-    // In two factors, since 2ⁿ itself may be infinite or denormal.
+    // Two factors, since 2ⁿ itself may be infinite or denormal.
     let half = n >> 1;
     p * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
@@ -77,13 +79,13 @@ pub fn exp(x: f32) -> f32 {
 pub fn expm1(x: f32) -> f32 {
     let (n, r, rest) = reduce(x.clamp(-20.0, 89.0));
     let p = r + (exp_tail(r) * (r * r) + rest);
-    // Half of 2ⁿ, so that 2¹²⁸ does not overflow too early.
+    // Half of 2ⁿ, since 2¹²⁸ would overflow too early.
     let s = power_of_two(n.wrapping_sub(1));
     let y = 2.0 * (s * p + (s - 0.5));
     if x.abs() < 1e-7 { x } else { y }
 }
 
-/// Splits a positive normal number as 2ᵏ·m with m in √½ … √2.
+/// Splits a positive normal number into 2ᵏ·m with m in √½ … √2.
 #[inline(always)]
 fn split(x: f32) -> (i32, f32) {
     let i = (x.to_bits() as i32).wrapping_sub(SQRT_HALF);
@@ -92,8 +94,8 @@ fn split(x: f32) -> (i32, f32) {
 
 /// k·ln 2 + ln(1 + f) + c, with 1 + f in √½ … √2 and a small c.
 ///
-/// (ln(1 + f) - f + ½f²) / f³ is a polynomial fitted for the least relative error of the logarithm (a tenth of an ulp): a
-/// quotient, as the series in f / (2 + f) has, takes longer than all of its terms.
+/// (ln(1 + f) - f + ½f²) / f³ is a polynomial, fitted for the least relative error of the logarithm (a tenth of an
+/// ulp). The usual series in f / (2 + f) needs a quotient, which takes longer than all terms of the polynomial.
 #[inline(always)]
 fn log_sum(k: i32, f: f32, c: f32) -> f32 {
     let (z, k) = (f * f, k as f32);
@@ -103,8 +105,9 @@ fn log_sum(k: i32, f: f32, c: f32) -> f32 {
     (cubic + (k * 9.058_001e-6 + c) - 0.5 * z) + f + k * 0.693_138_1
 }
 
-/// What ln u changes by if u = 2ᵏ(1 + f) is really larger by `lost`, of which u keeps nothing: lost / u. A rough quotient
-/// will do, for it is below the last place.
+/// Correction lost / u of ln u, where `lost` is the rounding error of u = 2ᵏ(1 + f).
+///
+/// It is below the last place of the logarithm, so an approximate quotient suffices.
 #[inline(always)]
 fn log_of_rest(lost: f32, k: i32, f: f32) -> f32 {
     lost * power_of_two(-k.min(126)) * (1.0 - f + f * f)
@@ -124,7 +127,7 @@ pub fn ln(x: f32) -> f32 {
 pub fn log1p(x: f32) -> f32 {
     let u = 1.0 + x;
     let (k, m) = split(u);
-    // What the sum 1 + x lost; nothing is lost where k is 0, since x is used itself there.
+    // Rounding error of 1 + x. There is none where k is 0, since x itself is used there.
     let lost = if k >= 2 { 1.0 - (u - x) } else { x - (u - 1.0) };
     let near = k == 0;
     let rest = if near { 0.0 } else { log_of_rest(lost, k, m - 1.0) };
@@ -133,9 +136,9 @@ pub fn log1p(x: f32) -> f32 {
     if x == 0.0 { x } else { y }
 }
 
-/// ln(1 + 1/x) for x from 1e-30 to infinity; error at most 3 ulp. Other positive numbers and zero give anything.
+/// ln(1 + 1/x) for x from 1e-30 to infinity; error at most 3 ulp. Unspecified for smaller numbers.
 ///
-/// What the sum 1 + 1/x loses is not put back: where that is not `near`, the logarithm is at least 0.34.
+/// The rounding error of 1 + 1/x is not corrected: where 1/x itself is not used, the logarithm is at least 0.34.
 #[inline(always)]
 pub fn log1p_of_inverse(x: f32) -> f32 {
     let inverse = 1.0 / x;
@@ -144,7 +147,7 @@ pub fn log1p_of_inverse(x: f32) -> f32 {
     if x.is_nan() { x } else { y }
 }
 
-/// The logarithm `y` of `x`, corrected for zero, infinity, negative numbers and NaN.
+/// Corrects the logarithm `y` of `x` for zero, infinity, negative numbers and NaN.
 #[inline(always)]
 fn log_edges(x: f32, y: f32) -> f32 {
     let y = if x == 0.0 { f32::NEG_INFINITY } else { y };
@@ -169,7 +172,7 @@ pub fn sigmoid(x: f32) -> f32 {
 /// ln(1 + eˣ); error at most 1.7 ulp.
 #[inline(always)]
 pub fn softplus(x: f32) -> f32 {
-    // ln(1 + e) as in `log1p`, which has less to choose from for e in 0 … 1.
+    // ln(1 + e) as in `log1p`, with fewer cases for e in 0 … 1.
     let e = exp(-x.abs());
     let u = 1.0 + e;
     let far = u > std::f32::consts::SQRT_2;
@@ -178,12 +181,12 @@ pub fn softplus(x: f32) -> f32 {
     x.clamp(0.0, f32::INFINITY) + log_sum(k, f, log_of_rest(e - (u - 1.0), k, f))
 }
 
-/// π in three parts; the first two have so few bits that their products with whole numbers up to some thousands are exact.
+/// π in three parts. The first two have so few bits that their products with integers up to some thousands are exact.
 const PI_HI: f32 = 3.140_625;
 const PI_MID: f32 = 9.675_026e-4;
 const PI_LO: f32 = 1.509_958e-7;
 
-/// sin(x - n·π) for results between -π/2 and π/2: the odd Taylor polynomial to x¹¹.
+/// sin(x - n·π) for x - n·π between -π/2 and π/2: the odd Taylor polynomial of degree 11.
 #[inline(always)]
 fn sine_beside(x: f32, n: f32) -> f32 {
     let r = ((x - n * PI_HI) - n * PI_MID) - n * PI_LO;
@@ -195,37 +198,37 @@ fn sine_beside(x: f32, n: f32) -> f32 {
     r + r * s * p
 }
 
-/// -1 where the whole number `n` is odd, else 1.
+/// -1 if the integer `n` is odd, else 1.
 #[inline(always)]
 fn parity(n: f32) -> f32 {
     1.0 - 2.0 * (n - 2.0 * (0.5 * n).floor())
 }
 
-/// sin x; off by at most 2e-7 for |x| up to 10⁴, farther out it loses digits.
+/// sin x; absolute error at most 2e-7 for |x| up to 10⁴, larger beyond.
 #[inline(always)]
 pub fn sin(x: f32) -> f32 {
     let n = (x * std::f32::consts::FRAC_1_PI + 0.5).floor();
     parity(n) * sine_beside(x, n)
 }
 
-/// cos x, likewise.
+/// cos x; absolute error at most 2e-7 for |x| up to 10⁴, larger beyond.
 #[inline(always)]
 pub fn cos(x: f32) -> f32 {
     let n = (x * std::f32::consts::FRAC_1_PI).floor();
     -parity(n) * sine_beside(x, n + 0.5)
 }
 
-/// The tanh form of the Gaussian error linear unit, ½x(1 + tanh(√(2/π)(x + 0.044715x³))), computed as the equal
-/// x·sigmoid(2√(2/π)(x + 0.044715x³)), which does not cancel for negative x.
+/// Gaussian error linear unit in its tanh form, ½x(1 + tanh(√(2/π)(x + 0.044715x³))); error at most 3.8 ulp above -1,
+/// and 1e-7 below.
 ///
-/// Error at most 3.8 ulp above -1 and 1e-7 below.
+/// It is computed as x·sigmoid(2√(2/π)(x + 0.044715x³)), which is equal and has no cancellation for negative x.
 #[inline(always)]
 pub fn gelu(x: f32) -> f32 {
     let x = x.clamp(-20.0, f32::INFINITY);
     x * sigmoid(1.595_769 * (x + 0.044_715 * x * x * x))
 }
 
-/// Zero for |x| < 1e-30, else x: keeps decaying traces out of the slow denormals.
+/// 0 for |x| < 1e-30, else x. It keeps decaying traces from becoming denormal, which is slow.
 #[inline(always)]
 pub fn flush(x: f32) -> f32 {
     if x.abs() < 1e-30 { 0.0 } else { x }
@@ -235,10 +238,10 @@ pub fn flush(x: f32) -> f32 {
 mod tests {
     use super::*;
 
-    /// Sweeps the bit patterns of `f32` in steps of this; 37 gave the documented bounds.
+    /// Distance between tested bit patterns of `f32`. The documented bounds are from a distance of 37.
     const STRIDE: usize = 1021;
 
-    /// The distance between `got` and `want` in ulp of `want` as an `f32`.
+    /// Distance between `got` and `want`, in ulp of `want` as an `f32`.
     fn ulps(got: f32, want: f64) -> f64 {
         let near = want as f32;
         if near.is_infinite() || got.is_infinite() {
@@ -248,7 +251,7 @@ mod tests {
         (f64::from(got) - want).abs() / 2f64.powi(exponent - 150)
     }
 
-    /// The largest error over the numbers accepted by `domain`, and where it is.
+    /// Largest error over the numbers that `domain` accepts, and its argument.
     fn worst(f: fn(f32) -> f32, want: fn(f64) -> f64, domain: fn(f32) -> bool) -> (f64, f32) {
         let mut worst = (0.0, 0.0);
         for bits in (0..=u32::MAX).step_by(STRIDE) {
@@ -268,7 +271,7 @@ mod tests {
         assert!(error <= bound, "{name}({x:e}) is off by {error} ulp");
     }
 
-    /// [`log1p_of_inverse`], of 1 where it is not defined.
+    /// [`log1p_of_inverse`]; of 1 where it is unspecified.
     fn of_inverse(x: f32) -> f32 {
         log1p_of_inverse(if x < 1e-30 { 1.0 } else { x })
     }
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn sines_of_angles_up_to_ten_thousand_keep_their_digits() {
+    fn sine_and_cosine_are_accurate_up_to_ten_thousand() {
         let angles =
             (-1_000_000..=1_000_000).map(|i| i as f32 * 0.01).chain((-4000..4000).map(|i| i as f32 * 1e-3));
         for x in angles {
@@ -320,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn edges() {
+    fn zeros_infinities_and_denormals_give_exact_results() {
         let inf = f32::INFINITY;
         let functions: [fn(f32) -> f32; 9] = [exp, expm1, ln, log1p, tanh, sigmoid, softplus, gelu, flush];
         assert!(functions.iter().all(|f| f(f32::NAN).is_nan()));

@@ -1,10 +1,12 @@
 //! Buffers of the CPU engine, and the views through which threads share them.
 //!
-//! The only place where memory is written by several threads at once. It is sound because the threads' shares
-//! never overlap: a [`Part`] gives each unit of work elements of its own ([`Part::check`]), threads own distinct
-//! units, no binding that is written overlaps another binding of its dispatch ([`check_disjoint`]), and a barrier
-//! stands between two dispatches.
-#![allow(unsafe_code, reason = "threads write disjoint parts of one buffer; see the module's text")]
+//! This is the only place where several threads write to the same memory. It is sound since their writes never overlap:
+//!
+//! - a [`Part`] gives each unit of work its own elements, which [`Own::new`] checks;
+//! - threads own distinct units;
+//! - no written binding overlaps another binding of its dispatch, which loading a recording checks;
+//! - a barrier separates two dispatches.
+#![allow(unsafe_code, reason = "threads write disjoint parts of a buffer; see the module's documentation")]
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -12,7 +14,7 @@ use std::ops::Range;
 use crate::engine::Part;
 use crate::engine::cpu::gemm::Gemm;
 
-/// Floats of one cache line, so that buffers start on one.
+/// Floats of a cache line, which aligns buffers to cache lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
@@ -24,7 +26,7 @@ pub(super) struct Buffer {
 }
 
 impl Buffer {
-    /// `len` zeros, or `None` where there is no memory for them.
+    /// Allocates `len` zeros; `None` if there is not enough memory.
     pub fn new(len: usize) -> Option<Self> {
         let mut lines = Vec::new();
         lines.try_reserve_exact(len.div_ceil(16)).ok()?;
@@ -37,7 +39,7 @@ impl Buffer {
         self.len
     }
 
-    /// All floats.
+    /// All floats, to read.
     pub fn as_slice(&self) -> &[f32] {
         // SAFETY: `lines` holds at least `len` initialised floats without gaps (`Line` is `repr(C)`).
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
@@ -45,7 +47,7 @@ impl Buffer {
 
     /// All floats, to write.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
-        // SAFETY: as above, and the borrow is exclusive.
+        // SAFETY: as in `as_slice`, and the borrow is exclusive.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }
 }
@@ -58,41 +60,41 @@ pub(super) struct View<'a> {
     life: PhantomData<&'a [f32]>,
 }
 
-// SAFETY: what a view points to is only reached through `read` and `Share::block`, whose rules keep threads apart.
+// SAFETY: memory of a view is only accessed through `View::read` and `Own`, by the rules of the module's documentation.
 unsafe impl Send for View<'_> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`.
 unsafe impl Sync for View<'_> {}
 
 impl<'a> View<'a> {
-    /// A view of a whole buffer, which is borrowed for as long as the view lives.
+    /// Creates a view of a whole buffer, which it borrows for its lifetime.
     pub fn new(buffer: &'a mut Buffer) -> Self {
         let slice = buffer.as_mut_slice();
         Self { ptr: slice.as_mut_ptr(), len: slice.len(), life: PhantomData }
     }
 
-    /// A view of nothing.
+    /// Creates an empty view.
     pub fn none() -> Self {
         Self { ptr: std::ptr::NonNull::dangling().as_ptr(), len: 0, life: PhantomData }
     }
 
-    /// The part from `offset` on, `len` long.
+    /// The `len` floats from `offset` on.
     ///
     /// # Panics
-    /// If it does not lie inside.
+    /// If they are not inside of the view.
     pub fn range(self, offset: usize, len: usize) -> Self {
         assert!(offset + len <= self.len, "a binding of {offset} + {len} floats in a buffer of {}", self.len);
-        // SAFETY: inside the same allocation, as just checked.
+        // SAFETY: inside of the same allocation, as just checked.
         Self { ptr: unsafe { self.ptr.add(offset) }, len, life: PhantomData }
     }
 
-    /// The floats, to read: for bindings that no thread writes in this dispatch.
+    /// All floats, to read. For bindings that no thread writes in this dispatch.
     pub fn read(self) -> &'a [f32] {
-        // SAFETY: initialised memory inside the allocation; not written during this dispatch (module text).
+        // SAFETY: initialised memory inside of the allocation, not written during this dispatch (see the module).
         unsafe { std::slice::from_raw_parts(self.ptr, self.len) }
     }
 }
 
-/// The elements of a written binding that belong to one thread.
+/// Elements of a written binding that belong to one thread.
 pub(super) struct Own<'a> {
     view: View<'a>,
     part: Part,
@@ -100,10 +102,10 @@ pub(super) struct Own<'a> {
 }
 
 impl<'a> Own<'a> {
-    /// The units `units` of a binding of which `all` units exist.
+    /// The elements of `units`, of `all` units of a binding.
     ///
     /// # Panics
-    /// If the part reaches outside of the binding, or units overlap.
+    /// If the part exceeds the binding, or units overlap.
     pub fn new(view: View<'a>, part: Part, units: Range<usize>, all: usize) -> Self {
         let row = all * part.inner;
         assert!(part.outer <= 1 || row <= part.stride, "units overlap: {part:?} of {all}");
@@ -112,21 +114,22 @@ impl<'a> Own<'a> {
         Self { view, part, units }
     }
 
-    /// Repetition `o` of the part: this thread's units of it.
+    /// This thread's elements in repetition `o` of the part.
     pub fn block(&mut self, o: usize) -> &mut [f32] {
         assert!(o < self.part.outer, "block {o} of {}", self.part.outer);
         let start = self.part.start + o * self.part.stride + self.units.start * self.part.inner;
-        // SAFETY: inside the binding (checked in `new`), and no other thread has these units (module text).
+        // SAFETY: inside of the binding, as `new` checks, and no other thread owns these units (see the module).
         unsafe {
             std::slice::from_raw_parts_mut(self.view.ptr.add(start), self.units.len() * self.part.inner)
         }
     }
 
-    /// Writes a product into these elements, from element `at` of the first block on. Its rows are either the
-    /// part's repetitions, or `ldc` apart within the one block.
+    /// Writes a product into these elements, from element `at` of the first block on.
+    ///
+    /// Rows of the product are the repetitions of the part, or `ldc` apart if there is one repetition.
     ///
     /// # Panics
-    /// If the product has elements outside of this thread's.
+    /// If an element of the product belongs to another thread.
     pub fn gemm(&mut self, at: usize, gemm: &Gemm, a: &[f32], b: &[f32]) {
         let own = self.units.len() * self.part.inner;
         let Gemm { m, n, ldc, .. } = *gemm;
@@ -141,7 +144,7 @@ impl<'a> Own<'a> {
             self.part
         );
         let first = self.block(0).as_mut_ptr();
-        // SAFETY: all elements of the product are this thread's own, as just checked.
+        // SAFETY: all elements of the product belong to this thread, as just checked.
         unsafe { gemm.part(a, b, first.add(at), 0..m, 0..n) }
     }
 }

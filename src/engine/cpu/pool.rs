@@ -1,8 +1,8 @@
-//! A pool of threads that runs one closure on all of them at once (SPMD), with a spin barrier.
+//! A pool of threads that run the same closure at once (SPMD), with a spin barrier.
 //!
-//! The calling thread takes part as share 0. Helpers look for the next run for [`HOT`] and then park, so back-to-back
-//! runs start within a microsecond or two and an idle pool costs nothing. Who waits spins shortly and then yields its core
-//! between two looks, so that nobody waits for a core on which somebody only spins.
+//! The calling thread takes part as share 0. Helper threads wait [`PARK_AFTER`] for the next run and then park.
+//! Consecutive runs therefore start within one or two microseconds, and an idle pool uses no CPU time. A waiting thread
+//! spins for a short time, then yields its core between two checks, so that a thread with work gets the core.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -14,26 +14,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long a helper looks for the next run before it parks.
-const HOT: Duration = Duration::from_micros(150);
-/// Pauses in a spin loop before it starts to yield the core (2 to 10 us, depending on the processor): where more threads than
-/// cores have work, the one that is waited for may wait for this core.
-const PAUSES: u32 = 200;
+/// Time that a helper thread waits for the next run before it parks.
+const PARK_AFTER: Duration = Duration::from_micros(150);
+/// Spins before a waiting thread yields its core between two checks: 2 to 10 µs, depending on the processor.
+///
+/// With more threads than cores, the awaited thread may need this core.
+const MAX_SPINS: u32 = 200;
 
-/// What every thread runs.
+/// Closure that every thread runs.
 type Job<'a> = &'a (dyn Fn(Share, &Barrier) + Sync);
 
 thread_local! {
-    /// Whether this thread is inside a run: a run started there would wait for itself.
-    static INSIDE: Cell<bool> = const { Cell::new(false) };
+    /// True if this thread is inside of a run. Another run started there would deadlock.
+    static IN_RUN: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Which part of the work a thread takes: number `index` of `count`.
+/// Share of the work that a thread takes: number `index` of `count`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
-    /// This thread's number, from 0.
+    /// Number of this share, from 0.
     pub index: usize,
-    /// The number of threads in this run.
+    /// Number of threads in the run.
     pub count: usize,
 }
 
@@ -41,9 +42,9 @@ impl Share {
     /// All of the work.
     pub const ALONE: Self = Self { index: 0, count: 1 };
 
-    /// This share of `0..n`: contiguous, balanced, and starting on a multiple of `grain`.
+    /// This share of `0..n`: contiguous, balanced, and starting at a multiple of `grain`.
     ///
-    /// The shares of all threads cover `0..n` exactly; some are empty where `n` has fewer than `count` grains.
+    /// The shares of all threads cover `0..n` exactly. Some are empty if `n` has fewer than `count` grains.
     pub fn range(&self, n: usize, grain: usize) -> Range<usize> {
         let grain = grain.max(1);
         let blocks = n.div_ceil(grain);
@@ -52,10 +53,11 @@ impl Share {
     }
 }
 
-/// The panic payload of a thread that found the barrier poisoned: never the cause, so `run` does not report it.
+/// Panic payload of a thread that found the barrier poisoned. It is never the cause, so [`Pool::run`] does not report
+/// it.
 struct Poisoned;
 
-/// A barrier for the threads of one run. It spins, and yields the core once that takes long.
+/// A barrier for the threads of a run. Waiting threads spin for a short time, then yield their cores.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Barrier {
@@ -75,9 +77,9 @@ impl Barrier {
         }
     }
 
-    /// Waits until every thread of the run has arrived; what they wrote before is then visible to all.
+    /// Waits until every thread of the run has arrived. Writes before the barrier are visible to all threads after it.
     ///
-    /// Every thread must call it equally often. If one of them panicked, this unwinds too.
+    /// Every thread must call it equally often. If one of them panics, the others unwind here.
     pub fn wait(&self) {
         if self.count == 1 {
             return;
@@ -102,11 +104,12 @@ impl Barrier {
     }
 }
 
+/// Spins, then yields, until `done`.
 fn spin_until(done: impl Fn() -> bool) {
-    let mut pauses = 0;
+    let mut spins = 0;
     while !done() {
-        if pauses < PAUSES {
-            pauses += 1;
+        if spins < MAX_SPINS {
+            spins += 1;
             spin_loop();
         } else {
             thread::yield_now();
@@ -119,22 +122,23 @@ fn spin_until(done: impl Fn() -> bool) {
 #[repr(align(128))]
 struct Padded<T>(T);
 
+/// State that all threads of a pool share.
 struct Shared {
     barrier: Barrier,
-    /// The number of runs started so far; helpers wait for it to change.
+    /// Number of runs started so far. Helper threads wait for it to change.
     epoch: Padded<AtomicUsize>,
-    /// Helpers still inside the current run.
+    /// Number of helper threads inside of the current run.
     running: Padded<AtomicUsize>,
-    /// Points at the `Job` of the current run, on the stack of the thread that is in `run`.
+    /// Pointer to the `Job` of the current run, on the stack of the thread in [`Pool::run`].
     job: AtomicPtr<()>,
     stop: AtomicBool,
-    /// What the first thread to fail panicked with.
+    /// Payload of the first panic in the current run.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 impl Shared {
-    /// Runs one thread's share, and turns a panic into a poisoned barrier.
-    fn share(&self, job: Job, index: usize) {
+    /// Runs one thread's share. Turns a panic into a poisoned barrier.
+    fn run_share(&self, job: Job, index: usize) {
         let share = Share { index, count: self.barrier.count as usize };
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| job(share, &self.barrier))) {
             if !cause.is::<Poisoned>() {
@@ -144,56 +148,61 @@ impl Shared {
         }
     }
 
-    fn help(&self, index: usize, asleep: &AtomicBool) {
-        INSIDE.set(true);
+    /// Loop of a helper thread: waits for a run and does its share, until the pool stops.
+    fn help(&self, index: usize, parked: &AtomicBool) {
+        IN_RUN.set(true);
         let mut seen = 0;
         loop {
-            self.await_epoch(seen, asleep);
+            self.await_epoch(seen, parked);
             seen = seen.wrapping_add(1);
             if self.stop.load(Ordering::Relaxed) {
                 return;
             }
             let job = self.job.load(Ordering::Relaxed).cast::<Job>();
-            // SAFETY: `run` stored a pointer to a live `Job` before it raised `epoch`, which was read with Acquire,
-            // and `run` stays on its stack until `running` is zero, which happens after the last use of `job` here.
-            self.share(unsafe { *job }, index);
+            // SAFETY: `run` stored a pointer to a live `Job` before it incremented `epoch`, which was loaded with
+            // SeqCst. `run` returns only when `running` is zero, which is after the last use of `job` here.
+            self.run_share(unsafe { *job }, index);
             self.running.0.fetch_sub(1, Ordering::Release);
         }
     }
 
-    fn await_epoch(&self, seen: usize, asleep: &AtomicBool) {
+    /// Waits until `epoch` is no longer `seen`: spins, then yields, then parks.
+    fn await_epoch(&self, seen: usize, parked: &AtomicBool) {
         let changed = || self.epoch.0.load(Ordering::SeqCst) != seen;
-        let (start, mut looks) = (Instant::now(), 0);
-        while start.elapsed() < HOT {
+        let (start, mut spins) = (Instant::now(), 0);
+        while start.elapsed() < PARK_AFTER {
             for _ in 0..16 {
                 if changed() {
                     return;
                 }
                 spin_loop();
             }
-            looks += 16;
-            if looks > PAUSES {
+            spins += 16;
+            if spins > MAX_SPINS {
                 thread::yield_now();
             }
         }
-        // `run` raises the epoch and then looks at the flag, and here it is the other way round: one sees the other.
-        asleep.store(true, Ordering::SeqCst);
+        // `wake` increments the epoch and then loads the flag. Here it is the other way round, so one of both sees the
+        // other.
+        parked.store(true, Ordering::SeqCst);
         while !changed() {
             thread::park();
         }
-        asleep.store(false, Ordering::Relaxed);
+        parked.store(false, Ordering::Relaxed);
     }
 }
 
+/// A helper thread.
 struct Helper {
-    asleep: Arc<AtomicBool>,
+    /// True if it is parked or about to park.
+    parked: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-/// Threads that replay recordings together.
+/// A pool of threads that run a closure together.
 ///
 /// ```
-/// # use nengo_wgpu::engine::cpu::Pool;
+/// # use nengo_wgpu::internals::engine::cpu::Pool;
 /// # use std::sync::atomic::{AtomicUsize, Ordering};
 /// let pool = Pool::new(2);
 /// let sum = AtomicUsize::new(0);
@@ -206,13 +215,14 @@ struct Helper {
 pub struct Pool {
     shared: Arc<Shared>,
     helpers: Vec<Helper>,
-    turn: Mutex<()>,
+    /// Held during a run.
+    run_lock: Mutex<()>,
 }
 
 impl Pool {
-    /// A pool of `threads` threads, the calling one included (at least one).
+    /// Creates a pool of `threads` threads, the calling one included; at least 1.
     ///
-    /// Where the system refuses them, [`Pool::run`] does all the work on the calling thread.
+    /// If the system cannot create them, [`Pool::run`] does all the work on the calling thread.
     pub fn new(threads: usize) -> Self {
         let build = |threads: usize| {
             let shared = Arc::new(Shared {
@@ -223,24 +233,24 @@ impl Pool {
                 stop: AtomicBool::new(false),
                 panic: Mutex::new(None),
             });
-            Self { shared, helpers: Vec::new(), turn: Mutex::new(()) }
+            Self { shared, helpers: Vec::new(), run_lock: Mutex::new(()) }
         };
         let mut pool = build(threads.max(1));
         for index in 1..threads {
             let shared = pool.shared.clone();
-            let asleep = Arc::new(AtomicBool::new(false));
-            let flag = asleep.clone();
+            let parked = Arc::new(AtomicBool::new(false));
+            let flag = parked.clone();
             let spawned =
                 thread::Builder::new().name(format!("cpu-{index}")).spawn(move || shared.help(index, &flag));
             match spawned {
-                Ok(thread) => pool.helpers.push(Helper { asleep, thread }),
+                Ok(thread) => pool.helpers.push(Helper { parked, thread }),
                 Err(_) => return build(1),
             }
         }
         pool
     }
 
-    /// The number of threads that a run uses.
+    /// Number of threads of a run.
     pub fn threads(&self) -> usize {
         self.helpers.len() + 1
     }
@@ -250,39 +260,39 @@ impl Pool {
         f(Share::ALONE, &Barrier::new(1));
     }
 
-    /// Runs `f` on every thread at once and returns when all are done; runs of several callers take turns.
+    /// Runs `f` on every thread at once, and returns when all have finished. Runs of several callers are serialised.
     ///
-    /// Inside another run, `f` runs on the calling thread alone, with a `count` of 1.
+    /// Inside of another run, `f` runs on the calling thread alone, with a `count` of 1.
     ///
     /// # Panics
     ///
-    /// If `f` panics on any thread, with what the first one panicked with; the pool stays usable.
+    /// If `f` panics on any thread, with the payload of the first panic. The pool remains usable.
     pub fn run(&self, f: &(dyn Fn(Share, &Barrier) + Sync)) {
-        if self.helpers.is_empty() || INSIDE.get() {
+        if self.helpers.is_empty() || IN_RUN.get() {
             return self.run_alone(f);
         }
-        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.run_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let shared = &*self.shared;
         shared.barrier.reset();
         shared.job.store((&raw const f).cast_mut().cast(), Ordering::Relaxed);
         shared.running.0.store(self.helpers.len(), Ordering::Relaxed);
-        self.start();
-        INSIDE.set(true);
-        shared.share(f, 0);
-        INSIDE.set(false);
+        self.wake();
+        IN_RUN.set(true);
+        shared.run_share(f, 0);
+        IN_RUN.set(false);
         spin_until(|| shared.running.0.load(Ordering::Acquire) == 0);
         let cause = shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(turn);
+        drop(running);
         if let Some(cause) = cause {
             resume_unwind(cause);
         }
     }
 
-    /// Sends the helpers off: into the job, or to their end.
-    fn start(&self) {
+    /// Starts the next epoch, and wakes parked helper threads: to run the job, or to stop.
+    fn wake(&self) {
         self.shared.epoch.0.fetch_add(1, Ordering::SeqCst);
         for helper in &self.helpers {
-            if helper.asleep.load(Ordering::SeqCst) {
+            if helper.parked.load(Ordering::SeqCst) {
                 helper.thread.thread().unpark();
             }
         }
@@ -292,9 +302,9 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.start();
+        self.wake();
         for helper in self.helpers.drain(..) {
-            // A helper catches every panic of a job, so there is nothing to report.
+            // A helper thread catches every panic of a job, so there is nothing to report.
             let _ = helper.thread.join();
         }
     }
@@ -342,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn wakes_parked_helpers() {
+    fn parked_helpers_take_part_in_the_next_run() {
         let pool = Pool::new(2);
         for _ in 0..20 {
             thread::sleep(Duration::from_millis(1));
@@ -355,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_comes_back_and_the_pool_survives() {
+    fn panic_reaches_the_caller_and_the_pool_remains_usable() {
         let pool = Pool::new(3);
         for bad in 0..3 {
             let run = catch_unwind(AssertUnwindSafe(|| {
@@ -372,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn callers_take_turns_and_nested_runs_are_alone() {
+    fn runs_are_serialised_and_nested_runs_use_one_thread() {
         let pool = Pool::new(2);
         let sum = AtomicUsize::new(0);
         thread::scope(|s| {

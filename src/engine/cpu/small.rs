@@ -1,19 +1,21 @@
 //! Products of few rows, or with narrow matrices: a matrix times a vector, an encoder of one dimension, a decoder.
 //!
-//! Nothing is packed and every element is one chain of sums from the first term to the last (16 chains for a row times a
-//! row), so that it is the same however a product is divided.
+//! Nothing is packed. Each element is one chain of additions from the first term to the last, or 32 chains in a dot
+//! product, so its bits do not depend on the division of the product.
 
 use crate::engine::cpu::form::Form;
 
-/// Columns that are summed in registers together.
+/// Columns that are summed in registers at once.
 const WIDE: usize = 64;
-/// Floats of the widest vector.
+/// Number of floats in the widest vector register.
 const LANES: usize = 16;
 /// Terms that are added between two stores of a sum.
 const TERMS: usize = 8;
 
-/// One row of `C`: `to[j]`, or what is added to it, is the product of `a` (elements `step` apart) with column `j` of `B`,
-/// or with row `j` in [`Form::Nt`]. `b` starts at the first of these; its rows are `ldb` apart, and the sums `k` long.
+/// Computes a row of `C`: `to[j]` is the product of `a` with column `j` of `B`, or with row `j` in [`Form::Nt`]. With
+/// `add`, adds it.
+///
+/// Sums have `k` terms. Elements of `a` are `step` apart, rows of `b` are `ldb` apart. `b` starts at column (row) 0.
 #[inline(always)]
 pub(super) fn row(
     form: Form,
@@ -36,7 +38,7 @@ pub(super) fn row(
         }
         return;
     }
-    // A column of rows of one element each is a row.
+    // With rows of one element and without gaps, the transposed `B` is a row.
     if form == Form::Nt && ldb != 1 {
         for (j, to) in to.iter_mut().enumerate() {
             let product = a[0] * b[j * ldb];
@@ -57,7 +59,7 @@ pub(super) fn row(
     }
 }
 
-/// `N` columns, of which the first `to.len()` count.
+/// Computes the first `to.len()` of `N` columns.
 #[inline(always)]
 fn columns<const N: usize>(
     k: usize,
@@ -68,7 +70,8 @@ fn columns<const N: usize>(
 ) {
     let mut sums = [0.0_f32; N];
     let mut p = 0;
-    // What stands behind the last column is read where it exists, since whole vectors are faster; nobody uses it.
+    // Elements behind the last column are read where they exist, since whole vectors are faster. Their sums are
+    // discarded.
     while p + TERMS <= k && b.len() >= (p + TERMS - 1) * ldb + N {
         let factors: [f32; TERMS] = std::array::from_fn(|q| a[(p + q) * step]);
         let rows: [&[f32; N]; TERMS] =
@@ -97,24 +100,26 @@ fn columns<const N: usize>(
     }
 }
 
-/// Terms of a product of rows that are summed in single precision.
-const SINGLE: usize = 1024;
+/// Longest dot product in single precision.
+const MAX_SINGLE: usize = 1024;
 
+/// Dot product; parts of [`MAX_SINGLE`] terms in single precision, their sum in double precision.
 #[inline(always)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    if a.len() <= SINGLE {
+    if a.len() <= MAX_SINGLE {
         return chains(a, b);
     }
-    // A loop, as what an iterator calls would not be compiled for this processor.
+    // A plain loop: closures of an iterator would be compiled for the baseline processor.
     let (mut sum, mut from) = (0.0, 0);
     while from < a.len() {
-        let own = from..a.len().min(from + SINGLE);
+        let own = from..a.len().min(from + MAX_SINGLE);
         sum += f64::from(chains(&a[own.clone()], &b[own]));
-        from += SINGLE;
+        from += MAX_SINGLE;
     }
     sum as f32
 }
 
+/// Dot product in interleaved chains of additions.
 #[inline(always)]
 fn chains(a: &[f32], b: &[f32]) -> f32 {
     let (mut sums, mut rest) = ([[0.0_f32; LANES]; 2], 0.0_f32);

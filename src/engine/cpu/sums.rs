@@ -1,18 +1,19 @@
-//! Long sums: blocks of a few terms in single precision, what they come to in double precision. In single precision alone a
-//! million equal terms lose a thousandth.
+//! Long sums: blocks of terms in single precision, sums of blocks in double precision.
+//!
+//! In single precision alone, the sum of a million equal terms has a relative error of 1e-3.
 
 use crate::engine::cpu::math;
 
-/// Terms that are added up in single precision: of so many equal ones, rounding takes no more than a millionth.
+/// Terms of a block. With this many equal terms, the rounding error is below 1e-6 of the sum.
 pub const BLOCK: usize = 32;
 
-/// The sum in the order of the terms, in double precision: of a million equal terms, rounding takes next to nothing.
+/// Sum in the order of the terms, in double precision.
 #[inline(always)]
 pub fn in_order(terms: impl Iterator<Item = f32>) -> f32 {
     terms.map(f64::from).sum::<f64>() as f32
 }
 
-/// Sums of the first and of the second numbers of pairs, in double precision and in eight interleaved parts.
+/// Sums of the first and of the second numbers of pairs, in double precision, each in eight interleaved parts.
 pub fn of_pairs(pairs: &[f32]) -> [f32; 2] {
     math::vectorise(
         #[inline(always)]
@@ -30,7 +31,7 @@ pub fn of_pairs(pairs: &[f32]) -> [f32; 2] {
     )
 }
 
-/// Adds a row of terms to the sums of a block.
+/// Adds a row of terms to the sums of the current block.
 pub fn add_to(totals: &mut [f32], terms: &[f32]) {
     math::vectorise(
         #[inline(always)]
@@ -38,7 +39,7 @@ pub fn add_to(totals: &mut [f32], terms: &[f32]) {
     );
 }
 
-/// Adds the sums of a block to those of all, and begins the next block.
+/// Adds the sums of a block to `longs`, and resets the block to zeros.
 pub fn settle(block: &mut [f32], longs: &mut Vec<f64>) {
     longs.resize(block.len(), 0.0);
     math::vectorise(
@@ -48,7 +49,7 @@ pub fn settle(block: &mut [f32], longs: &mut Vec<f64>) {
     block.fill(0.0);
 }
 
-/// The sum in blocks, each in 16 interleaved parts: vectorised, and in an order that does not depend on the processor.
+/// Sum in blocks of 16 interleaved parts: vectorised, in an order that does not depend on the processor.
 pub fn sum(x: &[f32]) -> f64 {
     let block = |x: &[f32]| {
         let mut parts = [0.0_f32; 16];

@@ -1,4 +1,4 @@
-//! Replays recordings on an adapter. The only folder that mentions wgpu.
+//! The engine for adapters. This is the only folder that mentions wgpu.
 
 mod pipeline;
 mod replay;
@@ -16,7 +16,7 @@ use crate::engine::turns;
 use crate::error::{Error, Result};
 use pipeline::Pipelines;
 
-/// All adapters of all drivers.
+/// All adapters of all drivers, with their descriptions.
 pub(super) fn adapters() -> Vec<(Adapter, gpu::Adapter)> {
     let mut desc = gpu::InstanceDescriptor::new_without_display_handle();
     desc.backends = gpu::Backends::VULKAN | gpu::Backends::METAL | gpu::Backends::DX12;
@@ -41,7 +41,7 @@ fn describe(info: &gpu::AdapterInfo) -> Adapter {
     }
 }
 
-/// An opened adapter: what all engines on it share.
+/// An opened adapter, which all engines on it share.
 pub struct Opened {
     name: String,
     device: gpu::Device,
@@ -50,11 +50,15 @@ pub struct Opened {
     subgroup: u32,
     max_turns: usize,
     pipelines: Mutex<Pipelines>,
-    /// What the driver complained of outside of any call that could return it.
+    /// First error that the driver reported outside of a call that could return it.
     fault: Arc<Mutex<Option<String>>>,
 }
 
 impl Opened {
+    /// Opens an adapter with all of its limits, and with subgroups and 64-bit integers where it has them.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if it lacks immediates or the driver cannot open it.
     pub(super) fn open(raw: &gpu::Adapter, adapter: &Adapter, checks: Checks) -> Result<Self> {
         let failed = |problem: String| Error::Device { device: adapter.name.clone(), problem };
         let features = raw.features();
@@ -74,16 +78,16 @@ impl Opened {
         let (device, queue) =
             pollster::block_on(raw.request_device(&desc)).map_err(|e| failed(e.to_string()))?;
         let fault = Arc::new(Mutex::new(None));
-        let keep = fault.clone();
-        device.on_uncaptured_error(Arc::new(move |error: gpu::Error| keep_first(&keep, error.to_string())));
-        let keep = fault.clone();
+        let first = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |error: gpu::Error| set_first(&first, error.to_string())));
+        let first = fault.clone();
         device.set_device_lost_callback(move |reason, message| {
             if reason != gpu::DeviceLostReason::Destroyed {
-                keep_first(&keep, format!("it was lost: {message}"));
+                set_first(&first, format!("it was lost: {message}"));
             }
         });
         let info = raw.get_info();
-        // Only a fixed size lets a kernel rely on it.
+        // A kernel can rely on the size only where it is fixed.
         let fixed =
             info.subgroup_min_size == info.subgroup_max_size && features.contains(gpu::Features::SUBGROUP);
         let subgroup = if fixed { info.subgroup_min_size } else { 0 };
@@ -95,60 +99,65 @@ impl Opened {
         Ok(Self { name, device, queue, checks, subgroup, max_turns, pipelines: Mutex::default(), fault })
     }
 
-    /// Lanes that run together; 0 where the driver does not promise a number.
+    /// Size of a subgroup; 0 if it is not fixed.
     pub(super) fn subgroup(&self) -> u32 {
         self.subgroup
     }
 
-    /// Whether shaders may use 64-bit integers.
+    /// True if shaders may use 64-bit integers.
     pub(super) fn int64(&self) -> bool {
         self.device.features().contains(gpu::Features::SHADER_INT64)
     }
 
-    /// Turns of a lane's loops in a dispatch.
+    /// Largest number of loop iterations of an invocation in a dispatch.
     pub(super) fn max_turns(&self) -> usize {
         self.max_turns
     }
 
-    /// Largest range that a kernel may bind, in floats.
+    /// Largest binding of a kernel, in floats.
     pub(super) fn max_binding(&self) -> usize {
         let limits = self.device.limits();
         (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / 4) as usize
     }
 
-    /// Storage buffers that a kernel may bind.
+    /// Largest number of bindings of a kernel.
     pub(super) fn max_buffers(&self) -> usize {
         self.device.limits().max_storage_buffers_per_shader_stage as usize
     }
 
+    /// Limits, as names and values.
     pub(super) fn limits(&self) -> Vec<(&'static str, u64)> {
         let l = self.device.limits();
         vec![
             ("storage binding, bytes", l.max_storage_buffer_binding_size),
             ("buffer, bytes", l.max_buffer_size),
-            ("storage buffers a kernel", l.max_storage_buffers_per_shader_stage.into()),
+            ("storage buffers per kernel", l.max_storage_buffers_per_shader_stage.into()),
             ("workgroup memory, bytes", l.max_compute_workgroup_storage_size.into()),
-            ("invocations a workgroup", l.max_compute_invocations_per_workgroup.into()),
-            ("turns of a lane's loops", self.max_turns as u64),
-            ("workgroups a dimension", l.max_compute_workgroups_per_dimension.into()),
+            ("invocations per workgroup", l.max_compute_invocations_per_workgroup.into()),
+            ("loop iterations per invocation", self.max_turns as u64),
+            ("workgroups per dimension", l.max_compute_workgroups_per_dimension.into()),
             ("immediates, bytes", l.max_immediate_size.into()),
             ("subgroup size (0: not fixed)", self.subgroup.into()),
         ]
     }
 
-    /// What the driver complained of since it was opened.
+    /// Returns the first error that the driver has reported since the adapter was opened.
     fn check(&self) -> Result<()> {
         match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(problem) => Err(self.error(problem.clone())),
+            Some(problem) => Err(self.error(problem)),
             None => Ok(()),
         }
     }
 
-    fn error(&self, problem: String) -> Error {
-        Error::Device { device: self.name.clone(), problem }
+    fn error(&self, problem: impl ToString) -> Error {
+        Error::Device { device: self.name.clone(), problem: problem.to_string() }
+    }
+
+    fn encoder(&self) -> gpu::CommandEncoder {
+        self.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
     }
 }
 
-fn keep_first(fault: &Mutex<Option<String>>, message: String) {
+fn set_first(fault: &Mutex<Option<String>>, message: String) {
     fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(message);
 }

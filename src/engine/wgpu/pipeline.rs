@@ -1,4 +1,4 @@
-//! From a kernel's source to a pipeline, once per source.
+//! Pipelines of kernels, one per source.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
@@ -9,75 +9,80 @@ use crate::engine::wgpu::Opened;
 use crate::engine::{Access, Checks, Kernel, shader};
 use crate::error::Result;
 
-/// All that a pipeline is made of.
+/// All inputs of a pipeline.
 #[derive(PartialEq, Eq, Hash)]
 pub(super) struct PipelineKey {
     source: shader::Source,
     access: Vec<Access>,
-    /// Words of its immediates.
+    /// Number of words of its immediates.
     words: usize,
 }
 
-/// Pipelines that no program uses are kept up to this number.
-const UNUSED: usize = 64;
+/// Largest number of cached pipelines that no program uses.
+const MAX_UNUSED: usize = 64;
 
-/// The pipelines of a device.
+/// Pipelines of a device.
 #[derive(Default)]
 pub(super) struct Pipelines {
-    known: HashMap<PipelineKey, (u64, Arc<Pipeline>)>,
-    /// How often one was asked for.
-    asked: u64,
+    /// Each pipeline with the request that used it last.
+    cache: HashMap<PipelineKey, (u64, Arc<Pipeline>)>,
+    /// Number of requests so far.
+    requests: u64,
 }
 
 impl Pipelines {
     fn get(&mut self, key: &PipelineKey) -> Option<Arc<Pipeline>> {
-        self.asked += 1;
-        let (last, pipeline) = self.known.get_mut(key)?;
-        *last = self.asked;
+        self.requests += 1;
+        let (last_used, pipeline) = self.cache.get_mut(key)?;
+        *last_used = self.requests;
         Some(pipeline.clone())
     }
 
-    /// Keeps a pipeline; of those that no program uses any more, the ones that were asked for least recently go.
+    /// Caches a pipeline. Evicts the least recently used of those that no program uses.
     fn insert(&mut self, key: PipelineKey, pipeline: Arc<Pipeline>) {
-        self.known.insert(key, (self.asked, pipeline));
-        if self.known.len() <= UNUSED {
+        self.cache.insert(key, (self.requests, pipeline));
+        if self.cache.len() <= MAX_UNUSED {
             return;
         }
         let unused = |(_, pipeline): &(u64, Arc<Pipeline>)| Arc::strong_count(pipeline) == 1;
-        let mut asked: Vec<u64> = self.known.values().filter(|v| unused(v)).map(|v| v.0).collect();
-        if let Some(more) = asked.len().checked_sub(UNUSED).filter(|more| *more > 0) {
-            asked.sort();
-            let last = asked[more - 1];
-            self.known.retain(|_, v| v.0 > last || !unused(v));
+        let mut last_used: Vec<u64> = self.cache.values().filter(|v| unused(v)).map(|v| v.0).collect();
+        if let Some(excess) = last_used.len().checked_sub(MAX_UNUSED).filter(|excess| *excess > 0) {
+            last_used.sort();
+            let newest = last_used[excess - 1];
+            self.cache.retain(|_, v| v.0 > newest || !unused(v));
         }
     }
 }
 
-/// A compiled kernel and the layout of its bindings.
+/// A compiled kernel with the layout of its bindings.
 pub struct Pipeline {
     pub(super) pipeline: gpu::ComputePipeline,
     pub(super) layout: gpu::BindGroupLayout,
-    /// The shader and its entry point, for listings.
+    /// Shader and entry point, for listings.
     pub(super) name: String,
 }
 
 impl Opened {
-    /// The kernel's pipeline; made on first use.
+    /// Returns the pipeline of a kernel. Compiles it on first use.
+    ///
+    /// # Errors
+    /// [`Error::Shader`](crate::error::Error::Shader) if the shader is not valid;
+    /// [`Error::Device`](crate::error::Error::Device) if the driver cannot compile it.
     pub(super) fn pipeline(&self, kernel: &dyn Kernel) -> Result<Arc<Pipeline>> {
         let key =
             PipelineKey { source: kernel.source(), access: kernel.access(), words: kernel.params().len() };
-        let mut known = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(pipeline) = known.get(&key) {
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = pipelines.get(&key) {
             return Ok(pipeline);
         }
-        let made = Arc::new(self.make_pipeline(&key)?);
-        known.insert(key, made.clone());
-        Ok(made)
+        let pipeline = Arc::new(self.compile(&key)?);
+        pipelines.insert(key, pipeline.clone());
+        Ok(pipeline)
     }
 
-    fn make_pipeline(&self, key: &PipelineKey) -> Result<Pipeline> {
+    fn compile(&self, key: &PipelineKey) -> Result<Pipeline> {
         let PipelineKey { source, access, words } = key;
-        // One failed pipeline can lose the whole device on some drivers, so what naga refuses never gets there.
+        // On some drivers a failed pipeline loses the device, so a shader that naga rejects must not reach them.
         shader::validate(source)?;
         let entries: Vec<gpu::BindGroupLayoutEntry> = access
             .iter()
@@ -121,7 +126,7 @@ impl Opened {
 
     #[allow(
         unsafe_code,
-        reason = "shaders are this crate's own and validated: they need no checks at run time"
+        reason = "shaders are this crate's own and validated, so they need no run-time checks"
     )]
     fn module(&self, source: &shader::Source) -> gpu::ShaderModule {
         let desc = gpu::ShaderModuleDescriptor {
@@ -130,8 +135,8 @@ impl Opened {
         };
         match self.checks {
             Checks::On => self.device.create_shader_module(desc),
-            // SAFETY: no kernel reads or writes outside of its bindings or loops for ever: the host computes every
-            // size, and the tests run all kernels with checks on and compare them with their twins.
+            // SAFETY: no kernel accesses memory outside of its bindings or loops forever. The host computes every size,
+            // and the tests run all kernels with checks and compare them with their CPU twins.
             Checks::Off => unsafe {
                 self.device.create_shader_module_trusted(desc, gpu::ShaderRuntimeChecks::unchecked())
             },

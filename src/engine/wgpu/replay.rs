@@ -1,4 +1,4 @@
-//! Buffers and loaded recordings on an adapter.
+//! The engine that replays recordings on an adapter.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -12,55 +12,55 @@ use crate::engine::wgpu::submission::{self, Call, Cuts, Replay, Step, Submission
 use crate::engine::{Binding, BufferId, BufferRef, Command, Dispatch, Engine, Program, Recording};
 use crate::error::{Error, Result};
 
-/// Replays that may be under way: more of them only take memory.
-const AHEAD: usize = 4;
-/// Bytes of one piece of the belt; larger writes do not go through it.
-const CHUNK: u64 = 4 << 20;
+/// Largest number of replays in flight. More of them take memory and save no time.
+const MAX_IN_FLIGHT: usize = 4;
+/// Size of a chunk of the staging belt, in bytes. Larger writes bypass the belt.
+const BELT_CHUNK: u64 = 4 << 20;
 
 /// A loaded recording.
 struct Loaded {
     steps: Vec<Step>,
     dispatches: usize,
-    /// Dispatches of each submission of a replay, as earlier ones were measured; none for a single one.
-    cuts: Vec<usize>,
+    /// Dispatches of each submission, by measured times of earlier replays; empty for a single submission.
+    sizes: Vec<usize>,
 }
 
-/// Buffers and programs on an adapter.
+/// Engine of an adapter, with its buffers and programs.
 pub struct WgpuEngine {
     opened: Arc<Opened>,
     buffers: Vec<Option<gpu::Buffer>>,
-    /// Places in `buffers` that hold none.
+    /// Unused indices of `buffers`.
     free: Vec<usize>,
-    /// By number; no number is given twice.
+    /// Programs by id. Ids are not reused.
     programs: BTreeMap<usize, Loaded>,
-    loaded: usize,
+    next_id: usize,
     reports: Reports,
-    under_way: VecDeque<Replay>,
-    /// The latest end of a replay that is known.
-    over: Instant,
-    /// Dispatches of a submission, if that does not follow from what was measured.
+    in_flight: VecDeque<Replay>,
+    /// Latest known end of a replay.
+    idle_since: Instant,
+    /// Dispatches of a submission; `None` if measured times decide.
     limit: Option<usize>,
-    /// Where callers write before it goes to the device.
+    /// Memory into which callers write before an upload.
     staging: Vec<f32>,
-    /// Mapped memory that is used again and again; `queue.write_buffer` would take and fault in new pages each time.
+    /// Reused mapped memory. `queue.write_buffer` would allocate and fault in new pages for each write.
     belt: gpu::util::StagingBelt,
-    /// Copies out of the belt that the next submission begins with.
+    /// Copies out of the belt, with which the next submission begins.
     writes: Option<gpu::CommandEncoder>,
 }
 
 impl WgpuEngine {
-    /// An engine without buffers.
+    /// Creates an engine without buffers.
     pub(in crate::engine) fn new(opened: Arc<Opened>) -> Self {
-        let belt = gpu::util::StagingBelt::new(opened.device.clone(), CHUNK);
+        let belt = gpu::util::StagingBelt::new(opened.device.clone(), BELT_CHUNK);
         Self {
             opened,
             buffers: Vec::new(),
             free: Vec::new(),
             programs: BTreeMap::new(),
-            loaded: 0,
+            next_id: 0,
             reports: Reports::default(),
-            under_way: VecDeque::new(),
-            over: Instant::now(),
+            in_flight: VecDeque::new(),
+            idle_since: Instant::now(),
             limit: None,
             staging: Vec::new(),
             belt,
@@ -69,30 +69,24 @@ impl WgpuEngine {
     }
 
     fn buffer(&self, id: BufferId) -> Result<&gpu::Buffer> {
-        let buffer = self.buffers.get(id.0).and_then(Option::as_ref);
-        buffer.ok_or_else(|| self.opened.error(format!("buffer {} has been freed", id.0)))
+        find(&self.buffers, &self.opened, id)
     }
 
-    /// Queues a write, in order with all others and before the next submission.
+    /// Queues a write of `bytes`, in order with all other writes and before the next submission.
     fn upload(&mut self, buffer: BufferId, offset: u64, bytes: &[u8]) -> Result<()> {
         let Some(size) = gpu::BufferSize::new(bytes.len() as u64) else { return Ok(()) };
-        if size.get() > CHUNK {
+        if size.get() > BELT_CHUNK {
             self.flush();
             self.opened.queue.write_buffer(self.buffer(buffer)?, offset, bytes);
             return Ok(());
         }
-        let mut writes = self.writes.take().unwrap_or_else(|| {
-            self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
-        });
-        let target = self.buffers.get(buffer.0).and_then(Option::as_ref);
-        let target =
-            target.ok_or_else(|| self.opened.error(format!("buffer {} has been freed", buffer.0)))?;
-        self.belt.write_buffer(&mut writes, target, offset, size).copy_from_slice(bytes);
-        self.writes = Some(writes);
+        let target = find(&self.buffers, &self.opened, buffer)?;
+        let writes = self.writes.get_or_insert_with(|| self.opened.encoder());
+        self.belt.write_buffer(writes, target, offset, size).copy_from_slice(bytes);
         Ok(())
     }
 
-    /// Submits the writes that wait for the next submission.
+    /// Submits the queued writes.
     fn flush(&mut self) {
         if let Some(encoder) = self.writes.take() {
             self.belt.finish_and_recall_on_submit(&encoder);
@@ -100,43 +94,43 @@ impl WgpuEngine {
         }
     }
 
-    /// Waits for the oldest replay under way, and cuts the next ones of its program by the time that it took.
-    fn settle(&mut self) -> Result<()> {
-        let Some(replay) = self.under_way.pop_front() else { return Ok(()) };
-        let Some((parts, over)) = replay.wait(&self.opened, self.over)? else { return Ok(()) };
-        self.over = over;
+    /// Waits for the oldest replay in flight, and divides the next replays of its program by its timings.
+    fn finish_oldest(&mut self) -> Result<()> {
+        let Some(replay) = self.in_flight.pop_front() else { return Ok(()) };
+        let Some((timings, end)) = replay.wait(&self.opened, self.idle_since)? else { return Ok(()) };
+        self.idle_since = end;
         if let Some(program) = self.programs.get_mut(&replay.program) {
-            program.cuts = submission::lengths(&parts);
+            program.sizes = submission::sizes(&timings);
         }
         Ok(())
     }
 
-    /// Submits what is no replay.
-    fn submit_alone(&mut self, written: gpu::CommandEncoder) {
-        let before = Submission::new(&self.opened, written, 0).before;
-        self.ended(before);
+    /// Submits commands that belong to no replay.
+    fn submit_alone(&mut self, encoder: gpu::CommandEncoder) {
+        let previous_end = Submission::new(&self.opened, encoder, 0).previous_end;
+        self.set_end(previous_end);
     }
 
-    /// Notes when the last replay was over, if that is known.
-    fn ended(&mut self, at: Option<Instant>) {
-        if let Some(last) = self.under_way.back_mut().and_then(|r| r.submitted.last_mut()) {
-            last.over = last.over.or(at);
+    /// Sets the end of the last replay, if it is known now and was not before.
+    fn set_end(&mut self, end: Option<Instant>) {
+        if let Some(last) = self.in_flight.back_mut().and_then(|r| r.submitted.last_mut()) {
+            last.end = last.end.or(end);
         }
     }
 
-    /// Waits for all replays under way.
-    fn settle_all(&mut self) -> Result<()> {
-        (0..self.under_way.len()).try_for_each(|_| self.settle())
+    /// Waits for all replays in flight.
+    fn finish_all(&mut self) -> Result<()> {
+        (0..self.in_flight.len()).try_for_each(|_| self.finish_oldest())
     }
 
+    /// Waits until the device is idle.
     fn wait(&self) -> Result<()> {
-        self.opened
-            .device
-            .poll(gpu::PollType::wait_indefinitely())
-            .map_err(|e| self.opened.error(e.to_string()))?;
+        let wait = gpu::PollType::wait_indefinitely();
+        self.opened.device.poll(wait).map_err(|e| self.opened.error(e))?;
         self.opened.check()
     }
 
+    /// Creates pipeline and bind group of a dispatch. `find` maps a binding to its buffer.
     fn call(&self, dispatch: &Dispatch, find: &impl Fn(&Binding) -> BufferId) -> Result<Call> {
         dispatch.check_turns(self.opened.max_turns(), &self.opened.name, || dispatch.label())?;
         let pipeline = self.opened.pipeline(dispatch.kernel.as_ref())?;
@@ -161,12 +155,13 @@ impl WgpuEngine {
         Ok(Call { pipeline, group, words: dispatch.kernel.params(), grid, label })
     }
 
-    fn make(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {
+    /// Creates the steps of a recording.
+    fn steps(&self, recording: &Recording, find: &impl Fn(&Binding) -> BufferId) -> Result<Vec<Step>> {
         let call = |d: &Dispatch| Ok(Step::Call(self.call(d, find)?));
         let step = |command: &Command| {
             Ok(vec![match command {
                 Command::Dispatch(d) => call(d)?,
-                // A loop that walks through time itself needs none of the calls of a step.
+                // A fused loop replaces the calls of its steps.
                 Command::Repeat { fused, .. } if !fused.is_empty() => {
                     return fused.iter().map(call).collect();
                 }
@@ -257,13 +252,13 @@ impl Engine for WgpuEngine {
             usage: gpu::BufferUsages::MAP_READ | gpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let mut encoder = device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
+        let mut encoder = self.opened.encoder();
         encoder.copy_buffer_to_buffer(self.buffer(buffer)?, 4 * offset as u64, &staging, 0, size);
         self.submit_alone(encoder);
         staging.map_async(gpu::MapMode::Read, .., |_| {});
-        self.settle_all()?;
+        self.finish_all()?;
         self.wait()?;
-        let view = staging.get_mapped_range(..).map_err(|e| self.opened.error(e.to_string()))?;
+        let view = staging.get_mapped_range(..).map_err(|e| self.opened.error(e))?;
         Ok(bytemuck::cast_slice(&view).to_vec())
     }
 
@@ -277,14 +272,14 @@ impl Engine for WgpuEngine {
                 BufferRef::Local(i) => locals[i],
                 BufferRef::Shared(i) => shared[i],
             };
-            self.make(recording, &find)
+            self.steps(recording, &find)
         };
         match load() {
             Ok(steps) => {
                 let dispatches = steps.iter().map(Step::dispatches).sum();
-                self.programs.insert(self.loaded, Loaded { steps, dispatches, cuts: Vec::new() });
-                self.loaded += 1;
-                Ok(Program { id: self.loaded - 1, locals })
+                self.programs.insert(self.next_id, Loaded { steps, dispatches, sizes: Vec::new() });
+                self.next_id += 1;
+                Ok(Program { id: self.next_id - 1, locals })
             }
             Err(error) => {
                 locals.into_iter().for_each(|id| self.free(id));
@@ -299,31 +294,27 @@ impl Engine for WgpuEngine {
     }
 
     fn submit(&mut self, programs: &[&Program], report: Option<(BufferId, usize)>) -> Result<()> {
-        let encoder = self.writes.take().unwrap_or_else(|| {
-            self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default())
-        });
+        let encoder = self.writes.take().unwrap_or_else(|| self.opened.encoder());
         self.belt.finish_and_recall_on_submit(&encoder);
-        let known = programs.iter().filter_map(|p| Some((p.id, self.programs.get(&p.id)?)));
-        // It decides how long a replay takes; what comes before and after differs from time to time.
-        let longest = known.clone().max_by_key(|(_, loaded)| loaded.dispatches);
-        let (program, measured) =
-            longest.map_or((usize::MAX, &[][..]), |(id, loaded)| (id, &loaded.cuts[..]));
-        let cuts = self.limit.map_or(Cuts::At(measured), Cuts::Every);
+        let loaded = programs.iter().filter_map(|p| Some((p.id, self.programs.get(&p.id)?)));
+        // The longest program determines the time of a replay. The programs before and after it may vary.
+        let longest = loaded.clone().max_by_key(|(_, loaded)| loaded.dispatches);
+        let (program, sizes) = longest.map_or((usize::MAX, &[][..]), |(id, loaded)| (id, &loaded.sizes[..]));
+        let cuts = self.limit.map_or(Cuts::Sizes(sizes), Cuts::Every);
         let mut writer = Writer::new(&self.opened, encoder, cuts);
-        for step in known.flat_map(|(_, loaded)| &loaded.steps) {
+        for step in loaded.flat_map(|(_, loaded)| &loaded.steps) {
             writer.step(step, |id| self.buffer(id))?;
         }
         if let Some((buffer, len)) = report {
-            let from = self.buffers[buffer.0].as_ref();
-            let from = from.ok_or_else(|| self.opened.error("the report's buffer has been freed".into()))?;
+            let from = find(&self.buffers, &self.opened, buffer)?;
             self.reports.copy(&self.opened, writer.encoder(), from, len)?;
         }
         let (replay, before) = writer.finish(program);
-        self.ended(before);
-        self.reports.submitted();
-        self.under_way.push_back(replay);
-        if self.under_way.len() > AHEAD {
-            self.settle()?;
+        self.set_end(before);
+        self.reports.map_full();
+        self.in_flight.push_back(replay);
+        if self.in_flight.len() > MAX_IN_FLIGHT {
+            self.finish_oldest()?;
         }
         self.opened.check()
     }
@@ -333,15 +324,15 @@ impl Engine for WgpuEngine {
     }
 
     fn reports(&mut self, wait: bool) -> Result<Vec<Vec<f32>>> {
-        if wait && self.reports.any() {
-            self.settle_all()?;
+        if wait && !self.reports.is_empty() {
+            self.finish_all()?;
         }
         self.reports.take(&self.opened, wait)
     }
 
     fn profile(&mut self, program: &Program, repeats: usize) -> Result<Vec<(String, f64)>> {
         self.flush();
-        let mut found = Vec::new();
+        let mut timings = Vec::new();
         for step in self.programs.get(&program.id).map_or(&[][..], |p| &p.steps) {
             let calls = match step {
                 Step::Call(call) => std::slice::from_ref(call),
@@ -350,24 +341,32 @@ impl Engine for WgpuEngine {
             };
             for call in calls {
                 self.wait()?;
-                let mut encoder =
-                    self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
+                let mut encoder = self.opened.encoder();
                 let desc = gpu::ComputePassDescriptor::default();
                 let mut pass = encoder.begin_compute_pass(&desc).forget_lifetime();
                 (0..repeats).for_each(|_| call.dispatch(&mut pass, 0));
                 drop(pass);
-                let start = std::time::Instant::now();
+                let start = Instant::now();
                 self.opened.queue.submit([encoder.finish()]);
                 self.wait()?;
-                found.push((call.label.clone(), start.elapsed().as_secs_f64() / repeats as f64));
+                timings.push((call.label.clone(), start.elapsed().as_secs_f64() / repeats as f64));
             }
         }
-        Ok(found)
+        Ok(timings)
     }
 
     fn allocated_bytes(&self) -> u64 {
         self.buffers.iter().flatten().map(gpu::Buffer::size).sum()
     }
+}
+
+/// Finds a buffer.
+///
+/// # Errors
+/// [`Error::Device`] if it has been freed.
+fn find<'a>(buffers: &'a [Option<gpu::Buffer>], opened: &Opened, id: BufferId) -> Result<&'a gpu::Buffer> {
+    let buffer = buffers.get(id.0).and_then(Option::as_ref);
+    buffer.ok_or_else(|| opened.error(format!("buffer {} has been freed", id.0)))
 }
 
 #[cfg(test)]
@@ -378,7 +377,7 @@ mod tests {
 
     const LEN: usize = 64;
 
-    /// Two buffers that are added to each other in turn, with a copy between: any other order gives other numbers.
+    /// Two buffers that are added to each other in turn, with a copy between. Any other order gives other numbers.
     fn in_order() -> Recording {
         let at = |i| Binding { buffer: BufferRef::Local(i), offset: 0, len: LEN };
         let add = |to, from| accumulate(at(to), at(from), Family::Gpu);
@@ -400,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_in_many_submissions_gives_the_same_bits() {
+    fn division_into_submissions_does_not_change_the_bits() {
         let found = super::super::adapters();
         let software = found.iter().find(|(a, _)| a.kind == crate::engine::DeviceKind::Software);
         let (about, raw) = software.or(found.first()).expect("the tests need an adapter");
@@ -408,22 +407,22 @@ mod tests {
         let mut engine = WgpuEngine::new(opened);
         let program = engine.load(&in_order(), &[]).unwrap();
         let start: Vec<f32> = (0..LEN).map(|i| 0.1 * i as f32 + 0.01).collect();
-        // What the host writes, the replay, what it copies for the host, and how many submissions that was.
-        let mut go = |limit: Option<usize>, cuts: &[usize]| {
+        // Returns the bits of the report and of the buffers, and the dispatches of each submission.
+        let mut replay = |limit: Option<usize>, cuts: &[usize]| {
             engine.limit_submissions(limit);
-            engine.programs.get_mut(&program.id).unwrap().cuts = cuts.to_vec();
+            engine.programs.get_mut(&program.id).unwrap().sizes = cuts.to_vec();
             engine.write_with(program.locals[0], 0, LEN, &mut |to| to.copy_from_slice(&start)).unwrap();
             engine.write_with(program.locals[1], 0, LEN, &mut |to| to.fill(1.0)).unwrap();
             engine.submit(&[&program], Some((program.locals[0], LEN))).unwrap();
             let sizes: Vec<usize> =
-                engine.under_way.back().unwrap().submitted.iter().map(|s| s.dispatches).collect();
+                engine.in_flight.back().unwrap().submitted.iter().map(|s| s.dispatches).collect();
             let report = engine.reports(true).unwrap().concat();
             let read: Vec<f32> =
                 (0..3).flat_map(|i| engine.read(program.locals[i], 0, LEN).unwrap()).collect();
             let bits: Vec<u32> = report.iter().chain(&read).map(|x| x.to_bits()).collect();
             (bits, sizes)
         };
-        let (whole, sizes) = go(None, &[]);
+        let (whole, sizes) = replay(None, &[]);
         assert_eq!(sizes, [23], "one and ten times two, and two after the copy");
         assert!(whole.iter().all(|bits| f32::from_bits(*bits) >= 1.0));
         let cut: [(Option<usize>, &[usize], &[usize]); 5] = [
@@ -434,7 +433,7 @@ mod tests {
             (None, &[10, 10, 10], &[10, 10, 3]),
         ];
         for (limit, cuts, sizes) in cut {
-            let (bits, submitted) = go(limit, cuts);
+            let (bits, submitted) = replay(limit, cuts);
             assert_eq!(submitted, sizes, "{limit:?} {cuts:?}");
             assert_eq!(bits, whole, "{limit:?} {cuts:?}");
         }

@@ -1,7 +1,7 @@
-//! Small values of each step, read back late and without stalling.
+//! Asynchronous read-back of small values, one report per submission.
 //!
-//! Each submission copies its report into the next slot of a mappable buffer. A full buffer is mapped in the
-//! background while the next ones are filled; only when all are under way does the host wait for the oldest.
+//! Each submission copies its report into the next slot of a mappable buffer. A full buffer is mapped in the background
+//! while the next one is filled. The host waits for the oldest buffer only if all are in flight.
 
 use std::collections::VecDeque;
 
@@ -11,21 +11,23 @@ use wgpu as gpu;
 use crate::engine::wgpu::Opened;
 use crate::error::Result;
 
-/// Reports in one buffer.
+/// Number of reports in a buffer.
 const SLOTS: usize = 32;
-/// Buffers that may be under way.
+/// Largest number of buffers in flight.
 const BUFFERS: usize = 3;
 
-/// A buffer that is being filled or mapped.
+/// A buffer of reports that is being filled or mapped.
 struct Batch {
     buffer: gpu::Buffer,
     filled: usize,
+    /// Receives the result of the mapping; `None` before it is requested.
     mapped: Option<oneshot::Receiver<Result<(), gpu::BufferAsyncError>>>,
 }
 
-/// Reports under way, all of one length.
+/// Reports in flight, all of the same length.
 #[derive(Default)]
 pub(super) struct Reports {
+    /// Length of a report, in floats.
     len: usize,
     batches: VecDeque<Batch>,
     spare: Vec<gpu::Buffer>,
@@ -33,7 +35,7 @@ pub(super) struct Reports {
 }
 
 impl Reports {
-    /// Records the copy of a report of `len` floats.
+    /// Records the copy of a report, the first `len` floats of `from`.
     pub fn copy(
         &mut self,
         opened: &Opened,
@@ -68,19 +70,19 @@ impl Reports {
         Ok(())
     }
 
-    /// Whether any are under way.
-    pub fn any(&self) -> bool {
-        !self.batches.is_empty()
+    /// True if no report is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
     }
 
-    /// After a submission: starts to map a full buffer.
-    pub fn submitted(&mut self) {
+    /// Requests the mapping of the last buffer if it is full. To be called after the submission that filled it.
+    pub fn map_full(&mut self) {
         if let Some(batch) = self.batches.back_mut().filter(|b| b.filled == SLOTS) {
             batch.map();
         }
     }
 
-    /// The reports that are there, or all.
+    /// Returns the reports that have arrived, oldest first. With `wait`, waits for all of them.
     pub fn take(&mut self, opened: &Opened, wait: bool) -> Result<Vec<Vec<f32>>> {
         if wait {
             while !self.batches.is_empty() {
@@ -100,11 +102,11 @@ impl Reports {
         batch.map();
         if !batch.is_mapped() {
             let wait = gpu::PollType::wait_indefinitely();
-            opened.device.poll(wait).map_err(|e| opened.error(e.to_string()))?;
+            opened.device.poll(wait).map_err(|e| opened.error(e))?;
         }
         opened.check()?;
         {
-            let view = batch.buffer.get_mapped_range(..).map_err(|e| opened.error(e.to_string()))?;
+            let view = batch.buffer.get_mapped_range(..).map_err(|e| opened.error(e))?;
             let words: &[f32] = bytemuck::cast_slice(&view);
             self.arrived.extend(words.chunks(self.len).take(batch.filled).map(<[f32]>::to_vec));
         }

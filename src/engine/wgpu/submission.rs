@@ -1,5 +1,7 @@
-//! Replays as submissions that are short: a longer one makes a desktop stutter, and a few times longer ones are killed by
-//! drivers.
+//! Division of replays into short submissions.
+//!
+//! A long submission makes a desktop stutter, and drivers abort those of several seconds. The length of submissions
+//! follows from the times of earlier replays of the same program.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,13 +13,14 @@ use crate::engine::wgpu::pipeline::Pipeline;
 use crate::engine::{Binding, BufferId};
 use crate::error::Result;
 
-/// Longest submission, in seconds, and the length that they are cut to.
-const LONG: f64 = 0.25;
-const CUT: f64 = LONG / 2.0;
-/// A shorter wait may be none: what was waited for was over before.
-const A_WAIT: Duration = Duration::from_millis(1);
+/// Longest submission, in seconds.
+const MAX_SECONDS: f64 = 0.25;
+/// Length to which longer submissions are split, in seconds.
+const TARGET_SECONDS: f64 = MAX_SECONDS / 2.0;
+/// Shortest wait that shows the end of a submission. After a shorter one it may have ended before.
+const MIN_WAIT: Duration = Duration::from_millis(1);
 
-/// A dispatch with its pipeline and bind group made.
+/// A dispatch with its pipeline and bind group.
 pub(super) struct Call {
     pub pipeline: Arc<Pipeline>,
     pub group: gpu::BindGroup,
@@ -27,6 +30,7 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Records the dispatch, with `row0` as the first row.
     pub fn dispatch(&self, pass: &mut gpu::ComputePass<'static>, row0: usize) {
         pass.set_pipeline(&self.pipeline.pipeline);
         pass.set_bind_group(0, &self.group, &[]);
@@ -39,6 +43,7 @@ impl Call {
     }
 }
 
+/// A command with its resources.
 pub(super) enum Step {
     Call(Call),
     Repeat { steps: usize, rows: usize, backward: bool, tiles: Vec<(usize, Vec<Call>)> },
@@ -46,7 +51,7 @@ pub(super) enum Step {
 }
 
 impl Step {
-    /// How many dispatches it is.
+    /// Number of dispatches.
     pub fn dispatches(&self) -> usize {
         match self {
             Step::Call(_) => 1,
@@ -58,46 +63,47 @@ impl Step {
     }
 }
 
-/// Where a replay is cut.
+/// Division of a replay into submissions.
 #[derive(Clone, Copy)]
 pub(super) enum Cuts<'a> {
-    /// Dispatches of each submission, in order; the last one takes what is left.
-    At(&'a [usize]),
-    /// All of so many dispatches.
+    /// Dispatches of each submission, in order. One more submission takes the rest.
+    Sizes(&'a [usize]),
+    /// Dispatches of every submission.
     Every(usize),
 }
 
 impl Cuts<'_> {
-    /// Most dispatches of a submission after so many others.
-    fn most(self, others: usize) -> usize {
+    /// Largest number of dispatches in submission `index`.
+    fn size(self, index: usize) -> usize {
         match self {
-            Cuts::At(lengths) => lengths.get(others).copied().unwrap_or(usize::MAX),
-            Cuts::Every(length) => length,
+            Cuts::Sizes(sizes) => sizes.get(index).copied().unwrap_or(usize::MAX),
+            Cuts::Every(size) => size,
         }
     }
 }
 
-/// Writes steps into command buffers, in as few passes as copies allow (a pass costs as much as several dispatches), and
-/// submits them.
+/// Records steps into command buffers and submits them.
+///
+/// A compute pass costs as much as several dispatches, so one pass holds all dispatches between two copies.
 pub(super) struct Writer<'a> {
     opened: &'a Opened,
     encoder: gpu::CommandEncoder,
     pass: Option<gpu::ComputePass<'static>>,
     cuts: Cuts<'a>,
-    /// Of the submission that is being written.
+    /// Dispatches recorded for the next submission.
     dispatches: usize,
     submitted: Vec<Submission>,
-    /// When what was submitted before was over, if that is known.
+    /// End of the submission before the first one, if it is known.
     before: Option<Instant>,
 }
 
 impl<'a> Writer<'a> {
-    /// Goes on with `encoder`.
+    /// Creates a writer that continues `encoder`.
     pub fn new(opened: &'a Opened, encoder: gpu::CommandEncoder, cuts: Cuts<'a>) -> Self {
         Self { opened, encoder, pass: None, cuts, dispatches: 0, submitted: Vec::new(), before: None }
     }
 
-    /// Writes a step.
+    /// Records a step.
     pub fn step<'b>(
         &mut self,
         step: &Step,
@@ -124,7 +130,7 @@ impl<'a> Writer<'a> {
     }
 
     fn call(&mut self, call: &Call, row0: usize) {
-        if self.dispatches >= self.cuts.most(self.submitted.len()) {
+        if self.dispatches >= self.cuts.size(self.submitted.len()) {
             self.submit();
         }
         let Self { encoder, pass, .. } = self;
@@ -133,111 +139,118 @@ impl<'a> Writer<'a> {
         self.dispatches += 1;
     }
 
-    /// For what is not written in a pass.
+    /// Returns the encoder, outside of a pass.
     pub fn encoder(&mut self) -> &mut gpu::CommandEncoder {
         self.pass = None;
         &mut self.encoder
     }
 
-    /// Submits what has been written, and begins anew.
+    /// Submits the recorded commands, and starts a new command buffer.
     fn submit(&mut self) {
-        let next = self.opened.device.create_command_encoder(&gpu::CommandEncoderDescriptor::default());
-        let written = std::mem::replace(self.encoder(), next);
-        let one = Submission::new(self.opened, written, std::mem::take(&mut self.dispatches));
+        let next = self.opened.encoder();
+        let recorded = std::mem::replace(self.encoder(), next);
+        let submission = Submission::new(self.opened, recorded, std::mem::take(&mut self.dispatches));
         match self.submitted.last_mut() {
-            Some(last) => last.over = one.before,
-            None => self.before = one.before,
+            Some(last) => last.end = submission.previous_end,
+            None => self.before = submission.previous_end,
         }
-        self.submitted.push(one);
+        self.submitted.push(submission);
     }
 
-    /// Submits the rest of a replay, which is known by `program`. Also gives when what was submitted before was over, if that
-    /// is known.
+    /// Submits the rest. Returns the replay of `program`, and the end of the submission before it, if that is known.
     pub fn finish(mut self, program: usize) -> (Replay, Option<Instant>) {
         self.submit();
         (Replay { program, submitted: self.submitted }, self.before)
     }
 }
 
-/// Commands under way.
+/// A submission in flight.
 pub(super) struct Submission {
     index: gpu::SubmissionIndex,
     pub dispatches: usize,
-    /// When it was queued.
-    at: Instant,
-    /// When the one before it was over, if the driver let the host wait for that, as lavapipe does.
-    pub before: Option<Instant>,
-    /// When it was over itself, if the next one tells.
-    pub over: Option<Instant>,
+    /// Time of submission.
+    queued: Instant,
+    /// End of the previous submission. Known if the driver blocked until then, as lavapipe does.
+    pub previous_end: Option<Instant>,
+    /// End of this submission, if the next one has shown it.
+    pub end: Option<Instant>,
 }
 
 impl Submission {
-    /// Submits what has been written.
-    pub fn new(opened: &Opened, written: gpu::CommandEncoder, dispatches: usize) -> Self {
-        let commands = written.finish();
-        let at = Instant::now();
+    /// Submits the commands of `encoder`.
+    pub fn new(opened: &Opened, encoder: gpu::CommandEncoder, dispatches: usize) -> Self {
+        let commands = encoder.finish();
+        let queued = Instant::now();
         let index = opened.queue.submit([commands]);
         let now = Instant::now();
-        Self { index, dispatches, at, before: (now - at >= A_WAIT).then_some(now), over: None }
+        let previous_end = (now - queued >= MIN_WAIT).then_some(now);
+        Self { index, dispatches, queued, previous_end, end: None }
     }
 
-    /// Waits for its end.
+    /// Waits until it has ended.
     fn wait(&self, opened: &Opened) -> Result<()> {
         let wait = gpu::PollType::Wait { submission_index: Some(self.index.clone()), timeout: None };
-        opened.device.poll(wait).map(drop).map_err(|e| opened.error(e.to_string()))
+        opened.device.poll(wait).map(drop).map_err(|e| opened.error(e))
     }
 }
 
-/// How many dispatches a part of a replay was, and how many seconds it took.
-pub(super) type Part = (usize, f64);
+/// Number of dispatches of a part of a replay, and its duration in seconds.
+pub(super) type Timing = (usize, f64);
 
-/// A replay under way.
+/// A replay in flight.
 pub(super) struct Replay {
-    /// The longest of its programs.
+    /// Id of the longest of its programs.
     pub program: usize,
     pub submitted: Vec<Submission>,
 }
 
 impl Replay {
-    /// Waits for its end. Gives its parts and its end, unless it was over before the host looked: then nobody knows when.
-    /// The latest end known of another is `free`.
-    pub fn wait(&self, opened: &Opened, mut free: Instant) -> Result<Option<(Vec<Part>, Instant)>> {
-        let (mut parts, mut open, mut watched) = (Vec::new(), None, false);
-        for one in &self.submitted {
-            let asked = Instant::now();
-            one.wait(opened)?;
+    /// Waits until it has ended. Returns the timings of its parts, and its end; `None` if it ended unobserved, before
+    /// the host began to wait.
+    ///
+    /// `idle_since` is the latest known end of an earlier replay.
+    pub fn wait(&self, opened: &Opened, mut idle_since: Instant) -> Result<Option<(Vec<Timing>, Instant)>> {
+        let (mut timings, mut open, mut observed) = (Vec::new(), None, false);
+        for submission in &self.submitted {
+            let begin = Instant::now();
+            submission.wait(opened)?;
             let now = Instant::now();
-            watched |= now - asked >= A_WAIT;
-            // What was over at a time that is not known counts together with the next.
-            let (from, dispatches) = open.take().unwrap_or((one.at.max(free), 0));
-            let dispatches = dispatches + one.dispatches;
-            match one.over.or(watched.then_some(now)) {
-                Some(over) => {
-                    parts.push((dispatches, over.saturating_duration_since(from).as_secs_f64()));
-                    free = over;
+            observed |= now - begin >= MIN_WAIT;
+            // A submission with an unknown end is timed together with the next one.
+            let (start, dispatches) = open.take().unwrap_or((submission.queued.max(idle_since), 0));
+            let dispatches = dispatches + submission.dispatches;
+            match submission.end.or(observed.then_some(now)) {
+                Some(end) => {
+                    timings.push((dispatches, end.saturating_duration_since(start).as_secs_f64()));
+                    idle_since = end;
                 }
-                None => open = Some((from, dispatches)),
+                None => open = Some((start, dispatches)),
             }
         }
-        Ok(open.is_none().then_some((parts, free)))
+        Ok(open.is_none().then_some((timings, idle_since)))
     }
 }
 
-/// Dispatches of each submission of a replay, by the parts of an earlier one: parts that took long are cut, which finds the
-/// long dispatches among them after a few replays, and short neighbours are joined. None if all is short.
-pub(super) fn lengths(parts: &[Part]) -> Vec<usize> {
-    if parts.iter().map(|(_, seconds)| seconds).sum::<f64>() <= LONG {
+/// Dispatches of each submission of a replay, by the timings of an earlier one; empty if a single submission is short
+/// enough.
+///
+/// Long parts are split, and short neighbours are joined. After a few replays the long dispatches have submissions of
+/// their own.
+pub(super) fn sizes(timings: &[Timing]) -> Vec<usize> {
+    if timings.iter().map(|(_, seconds)| seconds).sum::<f64>() <= MAX_SECONDS {
         return Vec::new();
     }
-    let mut cut: Vec<Part> = Vec::new();
-    for &(dispatches, seconds) in parts {
-        let wanted = if seconds > LONG { (seconds / CUT).ceil() as usize } else { 1 };
+    let mut cut: Vec<Timing> = Vec::new();
+    for &(dispatches, seconds) in timings {
+        let wanted = if seconds > MAX_SECONDS { (seconds / TARGET_SECONDS).ceil() as usize } else { 1 };
         let pieces = wanted.min(dispatches).max(1);
         for i in 0..pieces {
             let n = dispatches * (i + 1) / pieces - dispatches * i / pieces;
             let piece = (n, seconds / pieces as f64);
             match cut.last_mut() {
-                Some(last) if last.1 + piece.1 <= CUT => *last = (last.0 + piece.0, last.1 + piece.1),
+                Some(last) if last.1 + piece.1 <= TARGET_SECONDS => {
+                    *last = (last.0 + piece.0, last.1 + piece.1)
+                }
                 _ => cut.push(piece),
             }
         }
@@ -250,21 +263,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_takes_long_is_cut_and_what_is_short_is_not() {
-        assert!(lengths(&[(1000, 0.25)]).is_empty());
-        assert_eq!(lengths(&[(1000, 0.5)]), [250; 4]);
-        assert_eq!(lengths(&[(3, 60.0)]), [1; 3], "no dispatch can be cut");
-        assert!(lengths(&[(5, 0.1), (5, 0.1)]).is_empty(), "it has become faster");
+    fn long_parts_are_split_and_short_ones_are_joined() {
+        assert!(sizes(&[(1000, 0.25)]).is_empty());
+        assert_eq!(sizes(&[(1000, 0.5)]), [250; 4]);
+        assert_eq!(sizes(&[(3, 60.0)]), [1; 3], "no dispatch can be cut");
+        assert!(sizes(&[(5, 0.1), (5, 0.1)]).is_empty(), "it has become faster");
         assert_eq!(
-            lengths(&[(5, 0.2), (1, 0.05), (1, 0.05), (7, 0.2)]),
+            sizes(&[(5, 0.2), (1, 0.05), (1, 0.05), (7, 0.2)]),
             [5, 2, 7],
             "short neighbours are joined"
         );
-        assert!(lengths(&[(0, 3.0)]).is_empty(), "copies alone");
+        assert!(sizes(&[(0, 3.0)]).is_empty(), "copies alone");
     }
 
     #[test]
-    fn few_long_dispatches_among_many_short_ones_are_found() {
+    fn long_dispatches_get_submissions_of_their_own() {
         // A dispatch of two seconds and one of 0.2 among a thousand of 10 µs.
         let seconds =
             |i: usize| [(137, 2.0), (800, 0.2)].iter().find(|(at, _)| *at == i).map_or(1e-5, |x| x.1);
@@ -280,7 +293,7 @@ mod tests {
                 })
                 .collect();
             assert_eq!(first, 1000);
-            cut = lengths(&parts);
+            cut = sizes(&parts);
         }
         let place = |at: usize| {
             cut.iter()

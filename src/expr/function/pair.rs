@@ -37,7 +37,7 @@ const POISSON_MOST: f64 = 64.0;
 const POISSON_EVENTS: f64 = 128.0;
 
 impl Binary {
-    /// How often the loops of the function turn in a shader.
+    /// Turns of the loops of the function in a shader.
     pub fn turns(self) -> usize {
         if self == Binary::Poisson { turns::of(POISSON_EVENTS as usize, 0) } else { 0 }
     }

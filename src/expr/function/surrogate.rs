@@ -1,10 +1,11 @@
-//! What takes the place of the derivative of a spike in training.
+//! Surrogate derivatives of spikes.
 
 use std::f32::consts::FRAC_PI_2;
 
-/// What takes the place of the derivative of a spike in training, as a function of the distance `u` to the threshold.
+/// Surrogate of the derivative of a spike in training, as a function of the distance `u` to the threshold.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Surrogate {
     /// `1 / (1 + k|u|)^2` (Zenke and Ganguli 2018), with the slope `k`.
     FastSigmoid(f32),

@@ -1,4 +1,4 @@
-//! Values of a file of parameters as 32-bit floats.
+//! Values of a parameter file, converted to 32-bit floats.
 
 use std::io::Read;
 use std::path::Path;
@@ -8,7 +8,7 @@ use safetensors::tensor::TensorInfo;
 
 use crate::error::{Error, Result};
 
-/// Reads `count` bytes, a number already known to be in the file.
+/// Reads `count` bytes, a number known to be within the file.
 pub(super) fn read_bytes(path: &Path, file: &mut impl Read, count: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if bytes.try_reserve_exact(count).is_err() {
@@ -19,7 +19,7 @@ pub(super) fn read_bytes(path: &Path, file: &mut impl Read, count: usize) -> Res
     Ok(bytes)
 }
 
-/// The values of a tensor.
+/// Reads the values of a tensor.
 pub(super) fn read_values(
     path: &Path,
     file: &mut impl Read,
@@ -27,7 +27,7 @@ pub(super) fn read_values(
     info: &TensorInfo,
 ) -> Result<Vec<f32>> {
     let (start, end) = info.data_offsets;
-    // The type is looked at first: nothing is read for a tensor that cannot be used.
+    // Check the type first, so that nothing is read for an unusable tensor.
     let convert: fn(&[u8], &mut Vec<f32>) = match info.dtype {
         Dtype::F32 => |bytes, to| each(bytes, to, f32::from_le_bytes),
         Dtype::F64 => |bytes, to| each(bytes, to, |b| f64::from_le_bytes(b) as f32),
@@ -66,7 +66,7 @@ fn each<const N: usize>(bytes: &[u8], to: &mut Vec<f32>, convert: impl Fn([u8; N
     to.extend(bytes.as_chunks().0.iter().map(|group| convert(*group)));
 }
 
-/// IEEE 754 half precision: 1 sign bit, 5 exponent bits (bias 15), 10 fraction bits. Exact.
+/// Converts IEEE 754 half precision exactly: 1 sign bit, 5 exponent bits (bias 15), 10 fraction bits.
 pub(super) fn f16_to_f32(bits: u16) -> f32 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let exponent = u32::from(bits >> 10 & 0x1f);

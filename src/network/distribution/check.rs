@@ -1,4 +1,4 @@
-//! Refusing settings of distributions that are out of their range.
+//! Validation of distributions' settings.
 
 use ndarray::Array2;
 
@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::network::distribution::{Distribution, Fan, Spread};
 
 impl Distribution {
-    /// Refuses settings out of their range.
+    /// Rejects settings out of range.
     ///
     /// # Errors
-    /// The setting and what is right, under the name `what`.
+    /// The setting and its valid range; `what` names the distribution's user.
     pub fn check(&self, what: &str) -> Result<()> {
         let wrong = |problem: String| Err(Error::invalid(what, problem));
         match self {
@@ -39,7 +39,7 @@ impl Distribution {
             }
             Self::Choice { options, weights } => {
                 if options.is_empty() {
-                    return wrong("it is a choice from nothing; give it options".into());
+                    return wrong("its choice has no options; give it at least 1".into());
                 }
                 finite(what, "it may choose", options)?;
                 let Some(weights) = weights else { return Ok(()) };
@@ -88,7 +88,7 @@ impl Distribution {
         }
     }
 
-    /// Refuses settings out of their range, and rows that are not `n` vectors of `d` dimensions.
+    /// Rejects settings out of range, and samples that are not `n` vectors of `d` dimensions.
     pub(in crate::network) fn fits(&self, what: &str, n: usize, d: usize) -> Result<()> {
         self.check(what)?;
         match self {
@@ -105,8 +105,8 @@ impl Distribution {
         }
     }
 
-    /// The same for weights of which `fan_in` terms meet in a sum and that go to `fan_out` sums, where their shape does not
-    /// tell it.
+    /// The same for weights where `fan_in` terms meet in a sum and an input goes to `fan_out` sums, which may not follow from
+    /// their shape.
     pub(in crate::network) fn for_fans(&self, fan_in: usize, fan_out: usize) -> Self {
         let (scale, mode, spread) = match *self {
             Self::VarianceScaling { scale, mode, distribution } => (scale, mode, distribution),
@@ -139,7 +139,7 @@ fn not_negative(x: f64) -> bool {
     x.is_finite() && x >= 0.0
 }
 
-/// The first values of a list, as an error shows them.
+/// The first values of a list, shortened for an error message.
 fn few(values: &[f64]) -> String {
     match values.len() {
         0..=8 => format!("{values:?}"),

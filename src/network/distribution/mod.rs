@@ -1,4 +1,4 @@
-//! What encoders, rates, points and other starting values are drawn from.
+//! Distributions of encoders, rates, points and other initial values.
 
 mod check;
 mod scattered;
@@ -12,11 +12,11 @@ use rand_pcg::Pcg64Mcg;
 use crate::engine::allowance;
 use crate::error::{Error, Result};
 
-/// A distribution of vectors, under Nengo's names and with Nengo's defaults.
+/// A distribution of vectors, with Nengo's names and defaults.
 ///
-/// In a file it is a table with one entry, `{ uniform = [200, 400] }` or `{ uniform-hypersphere = { surface = true } }`,
-/// or its name alone where all settings have defaults. A number alone is [`Distribution::Constant`], a list alone
-/// [`Distribution::Samples`]; `{ choice = [0.5, 1.0] }` and `{ choice = [[1.0], [-1.0]] }` are choices without weights.
+/// In a file it is a table with one entry, `{ uniform = [200, 400] }` or `{ uniform-hypersphere = { surface = true } }`, or its
+/// name alone if all settings have defaults. A number stands for [`Distribution::Constant`], a list for
+/// [`Distribution::Samples`]. `{ choice = [0.5, 1.0] }` and `{ choice = [[1.0], [-1.0]] }` are choices without weights.
 ///
 /// ```
 /// use nengo_wgpu::network::Distribution;
@@ -32,143 +32,142 @@ use crate::error::{Error, Result};
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum Distribution {
-    /// Each coordinate uniform from the first number up to the second, which it does not reach.
+    /// Each coordinate uniform between the first number (inclusive) and the second (exclusive).
     Uniform(f64, f64),
     /// Each coordinate zero.
     Zeros,
     /// Each coordinate this number.
     #[serde(alias = "$number")]
     Constant(f64),
-    /// Each coordinate normal with a mean and a standard deviation; in files also `normal`.
+    /// Each coordinate normal with this mean and standard deviation; in files also `normal`.
     #[serde(alias = "normal")]
     Gaussian(f64, f64),
-    /// Each coordinate `shift` plus an exponential number of mean `scale`; what would be above `high` is just below it.
+    /// Each coordinate `shift` plus an exponentially distributed number of mean `scale`, clipped to just below `high`.
     Exponential {
-        /// The mean without the shift.
+        /// Mean without the shift.
         scale: f64,
-        /// The smallest number; 0 by default.
+        /// Smallest number; 0 by default.
         #[serde(default)]
         shift: f64,
-        /// No number reaches this; infinity by default.
+        /// Upper bound, exclusive; infinity by default.
         #[serde(default = "infinity")]
         high: f64,
     },
-    /// Vectors of length 1 at most, uniform in the ball or on its surface.
+    /// Vectors of length at most 1, uniform in the unit ball or on its surface.
     UniformHypersphere {
-        /// All of length 1.
+        /// Draw from the surface; false by default.
         #[serde(default)]
         surface: bool,
-        /// No vector of the ball is shorter; 0 by default.
+        /// Smallest length in the ball, at least 0 and below 1; 0 by default.
         #[serde(default)]
         min_magnitude: f64,
     },
-    /// The same, but spread out evenly: the points of [`Distribution::QuasirandomSequence`] mapped to the sphere or the
-    /// ball, and rotated at random. In one dimension half of the points have each sign, but for one of an odd number, and
-    /// those of one sign in the ball are at equal distances.
+    /// Like [`Distribution::UniformHypersphere`], but evenly spread: the points of [`Distribution::QuasirandomSequence`] mapped
+    /// to the sphere or ball, and rotated at random. In one dimension each sign gets half of the points (one sign gets one more
+    /// if their number is odd), at equal distances in the ball.
     ///
     /// Each angle of the spherical coordinates is the quantile of its distribution at one coordinate of the sequence
     /// (Fang and Wang 1994, section 1.5).
     ScatteredHypersphere {
-        /// All of length 1.
+        /// Draw from the surface; false by default.
         #[serde(default)]
         surface: bool,
-        /// No vector of the ball is shorter; 0 by default.
+        /// Smallest length in the ball, at least 0 and below 1; 0 by default.
         #[serde(default)]
         min_magnitude: f64,
     },
-    /// Points spread out evenly in the unit cube: the R sequence of Roberts (2018) from a start at random, in random order.
-    /// Coordinate j of its point i is the fraction of `start_j + i / φ^j`, where φ is the positive root of
-    /// `φ^(d+1) = φ + 1`.
+    /// Points evenly spread in the unit cube: the R sequence of Roberts (2018) from a random start, in random order. Coordinate j
+    /// of point i is the fractional part of `start_j + i / φ^j`, where φ is the positive root of `φ^(d+1) = φ + 1`.
     QuasirandomSequence,
-    /// One of the rows of `options`, each with the chance that its weight gives, or all with the same.
+    /// One of the rows of `options`, with probabilities in proportion to `weights`, or equal ones.
     Choice {
-        /// options × dimensions
+        /// Options, options × dimensions.
         #[serde(alias = "$short", with = "crate::solve::rows")]
         options: Array2<f64>,
-        /// One for each option; they need not sum to 1.
+        /// One weight per option, at least 0; they need not sum to 1.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         weights: Option<Vec<f64>>,
     },
-    /// These rows, in their order: there must be as many as are asked for. In files also `values`.
+    /// These rows in order; their number must be the number requested. In files also `values`.
     #[serde(alias = "values", alias = "$list", with = "crate::solve::rows")]
     Samples(Array2<f64>),
-    /// Each coordinate one of the values `x` or between two of them: `p`, brought to a sum of 1, is added up, and a uniform
-    /// number's place among the sums is where the value is interpolated.
+    /// Each coordinate drawn from a tabulated density: `p` is normalised and summed up, and the inverse of these sums is
+    /// interpolated between the values `x` at a uniform number.
     Pdf {
         /// Values, in rising order.
         x: Vec<f64>,
-        /// One for each value, at least 0.
+        /// Density at each value, at least 0.
         p: Vec<f64>,
     },
-    /// Each coordinate the square root of a number with the distribution Beta(m / 2, n / 2): the length of m coordinates
-    /// of a random unit vector in n + m dimensions.
+    /// Each coordinate the square root of a Beta(m / 2, n / 2) variable: the length of m coordinates of a random unit vector in
+    /// n + m dimensions.
     SqrtBeta {
-        /// Coordinates left out.
+        /// Number of coordinates left out.
         n: usize,
-        /// Coordinates taken; 1 by default.
+        /// Number of coordinates taken, at least 1; 1 by default.
         #[serde(default = "one")]
         m: usize,
     },
     /// Each coordinate the length of `subdimensions` coordinates of a random unit vector.
     SubvectorLength {
-        /// Of the unit vector.
+        /// Dimensions of the unit vector.
         dimensions: usize,
-        /// Taken from it; 1 by default.
+        /// Coordinates taken, from 1 to `dimensions`; 1 by default.
         #[serde(default = "one")]
         subdimensions: usize,
     },
     /// Each coordinate the cosine of the angle between two random vectors, or one coordinate of a random unit vector.
     CosineSimilarity {
-        /// Of the vectors.
+        /// Dimensions of the vectors, at least 1.
         dimensions: usize,
     },
-    /// Each coordinate normal, drawn again while it is farther from the mean than `limit`.
+    /// Each coordinate normal, redrawn while farther from the mean than `limit`.
     TruncatedNormal {
-        /// The mean; 0 by default.
+        /// Mean; 0 by default.
         #[serde(default)]
         mean: f64,
-        /// The standard deviation before numbers are left out; 1 by default.
+        /// Standard deviation before truncation; 1 by default.
         #[serde(default = "unit")]
         std: f64,
-        /// The largest distance from the mean; two standard deviations by default.
+        /// Largest distance from the mean, above 0; two standard deviations by default.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         limit: Option<f64>,
     },
-    /// Weights of variance `scale / fan`, for n outputs (rows) of d inputs; normal ones are truncated at two standard
-    /// deviations, which makes their variance smaller.
+    /// Weights of variance `scale / fan`, for n outputs (rows) of d inputs. Normal weights are truncated at two standard
+    /// deviations, which reduces their variance.
     VarianceScaling {
-        /// Factor on the variance; 1 by default.
+        /// Factor on the variance, at least 0; 1 by default.
         #[serde(default = "unit")]
         scale: f64,
-        /// What the variance is divided by; the average of both fans by default.
+        /// Divisor of the variance; the average of both fans by default.
         #[serde(default)]
         mode: Fan,
-        /// Uniform by default.
+        /// Shape of the distribution; uniform by default.
         #[serde(default)]
         distribution: Spread,
     },
     /// Weights of variance `scale / ((inputs + outputs) / 2)` (Glorot and Bengio 2010).
     Glorot {
-        /// Factor on the variance; 1 by default.
+        /// Factor on the variance, at least 0; 1 by default.
         #[serde(default = "unit")]
         scale: f64,
-        /// Uniform by default.
+        /// Shape of the distribution; uniform by default.
         #[serde(default)]
         distribution: Spread,
     },
-    /// Weights of variance `scale² / inputs` (He et al. 2015): with rectified linear units a scale of sqrt(2) keeps the
+    /// Weights of variance `scale² / inputs` (He et al. 2015). With rectified linear units, a scale of sqrt(2) preserves the
     /// variance from layer to layer.
     He {
-        /// Factor on the standard deviation; 1 by default.
+        /// Factor on the standard deviation, at least 0; 1 by default.
         #[serde(default = "unit")]
         scale: f64,
-        /// Normal by default.
+        /// Shape of the distribution; normal by default.
         #[serde(default = "normal")]
         distribution: Spread,
     },
 }
 
-/// What the variance of weights is divided by.
+/// Divisor of the variance of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 pub enum Fan {
     /// The number of inputs.
@@ -183,7 +182,7 @@ pub enum Fan {
     Average,
 }
 
-/// How weights of a given variance are spread.
+/// Shape of a distribution of weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Spread {
@@ -221,26 +220,25 @@ impl Distribution {
         Self::UniformHypersphere { surface: false, min_magnitude: 0.0 }
     }
 
-    /// Spread out evenly on the surface of the unit sphere: Nengo's default of encoders.
+    /// Evenly spread on the surface of the unit sphere: Nengo's default for encoders.
     pub fn scattered_surface() -> Self {
         Self::ScatteredHypersphere { surface: true, min_magnitude: 0.0 }
     }
 
-    /// Spread out evenly in the unit ball: Nengo's default of evaluation points.
+    /// Evenly spread in the unit ball: Nengo's default for evaluation points.
     pub fn scattered_ball() -> Self {
         Self::ScatteredHypersphere { surface: false, min_magnitude: 0.0 }
     }
 
-    /// One of these rows, all with the same chance.
+    /// One of these rows, with equal probability.
     pub fn choice(options: Array2<f64>) -> Self {
         Self::Choice { options, weights: None }
     }
 
-    /// `n` vectors of `d` dimensions, one in each row, from a seed that belongs to `what` alone.
+    /// Draws `n` vectors of `d` dimensions, one per row. The seed should belong to `what` alone.
     ///
     /// # Errors
-    /// Settings out of their range, or rows of another number or size than is asked for; `what` is the user's name of
-    /// what the vectors are for.
+    /// Settings out of range, or samples of another number or size than requested. `what` names the vectors in the error.
     pub fn sample(&self, what: &str, n: usize, d: usize, seed: u64) -> Result<Array2<f64>> {
         self.fits(what, n, d)?;
         if d == 0 || n.checked_mul(d).is_none_or(|numbers| numbers > 1 << 31) {
@@ -338,7 +336,7 @@ fn running_sums(values: impl Iterator<Item = f64>) -> Vec<f64> {
     values.scan(0.0, add).collect()
 }
 
-/// The value at `place` between the rising `places` of `values`; outside of them the first or last value.
+/// Interpolates `values` at `place` between the rising `places`; outside, gives the first or last value.
 fn interpolate(places: &[f64], values: &[f64], place: f64) -> f64 {
     let right = places.partition_point(|&p| p <= place);
     if right == 0 || right == places.len() {
@@ -348,7 +346,7 @@ fn interpolate(places: &[f64], values: &[f64], place: f64) -> f64 {
     values[right - 1] + share * (values[right] - values[right - 1])
 }
 
-/// Lengths of `taken` coordinates of unit vectors that have `left_out` others.
+/// Lengths of `taken` coordinates of random unit vectors that have `left_out` others.
 fn lengths(
     what: &str,
     n: usize,
@@ -365,7 +363,8 @@ fn lengths(
     Ok(each(n, d, || beta.sample(rng).sqrt()))
 }
 
-/// A normal number of mean 0 within the limit. Where the limit is narrow it is rejected from a uniform one, so that few are.
+/// A normal number of mean 0 within the limit. For narrow limits it is rejected from a uniform number, so that few are
+/// rejected.
 fn truncated_normal(std: f64, limit: f64, rng: &mut Pcg64Mcg) -> f64 {
     if std == 0.0 {
         return 0.0;

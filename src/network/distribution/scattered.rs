@@ -1,4 +1,4 @@
-//! Points spread out evenly: a quasi-random sequence, and what it becomes on and in the unit sphere.
+//! Evenly spread points: a quasi-random sequence, and its images on and in the unit sphere.
 
 use std::f64::consts::{FRAC_PI_2, PI, TAU};
 
@@ -12,10 +12,10 @@ use rand_pcg::Pcg64Mcg;
 use crate::error::{Error, Result};
 use crate::network::distribution::sphere::radius;
 
-/// Dimensions at most, since the rotation is a matrix of all of them.
+/// Most dimensions, since the rotation is a matrix of dimensions × dimensions.
 const MAX_DIMENSIONS: usize = 8192;
 
-/// Points of the R sequence in the unit cube, from a start at random and in random order; in one dimension they are at equal
+/// Points of the R sequence in the unit cube, from a random start and in random order. In one dimension they are at equal
 /// distances.
 pub(super) fn sequence(n: usize, d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
     let start: Vec<f64> = (0..d).map(|_| rng.random()).collect();
@@ -30,8 +30,8 @@ pub(super) fn sequence(n: usize, d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
     Array2::from_shape_fn((n, d), |(i, j)| (start[j] + order[i] as f64 * step[j]).fract())
 }
 
-/// Points of the line in random order, half of each sign: -1 and 1 on the surface. In the ball the points of each sign are at
-/// equal distances.
+/// Points on the line in random order, half of each sign. On the surface they are -1 and 1; in the ball the points of each
+/// sign are at equal distances.
 pub(super) fn line(n: usize, surface: bool, min_magnitude: f64, rng: &mut Pcg64Mcg) -> Array2<f64> {
     if surface {
         return sequence(n, 1, rng).mapv_into(|x| if x < 0.5 { -1.0 } else { 1.0 });
@@ -45,7 +45,7 @@ pub(super) fn line(n: usize, surface: bool, min_magnitude: f64, rng: &mut Pcg64M
     Array2::from_shape_fn((n, 1), |(i, _)| points[i])
 }
 
-/// The positive root of `x^(d+1) = x + 1`, by Newton's method from `1 + 1 / d` above it, from where it falls to the root.
+/// The positive root of `x^(d+1) = x + 1`, by Newton's method from `1 + 1 / d`, which lies above it.
 fn root(d: usize) -> f64 {
     let power = d as f64;
     let mut x = 1.0 + 1.0 / power;
@@ -59,7 +59,7 @@ fn root(d: usize) -> f64 {
     }
 }
 
-/// Points of the sequence on the sphere, or in the ball outside of `min_magnitude`, rotated at random.
+/// Points of the sequence on the sphere, or in the ball outside `min_magnitude`, rotated at random.
 pub(super) fn hypersphere(
     what: &str,
     n: usize,
@@ -76,7 +76,7 @@ pub(super) fn hypersphere(
     }
     let cube = sequence(n, if surface { d - 1 } else { d }, rng);
     let mut points = Array2::zeros((n, d));
-    // What is left of the length after the coordinates before.
+    // Remaining length after the coordinates so far.
     let mut left: Vec<f64> = match surface {
         true => vec![1.0; n],
         false => (0..n).map(|i| radius(cube[(i, d - 1)], d, min_magnitude)).collect(),
@@ -96,7 +96,7 @@ pub(super) fn hypersphere(
     Ok(points.dot(&rotation(d, rng)))
 }
 
-/// A random orthogonal matrix, all equally likely: Q of a matrix of normal numbers, with the signs of R's diagonal
+/// A random orthogonal matrix, uniformly distributed: Q of a matrix of normal numbers, with the signs of R's diagonal
 /// (Mezzadri 2007).
 fn rotation(d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
     let normal = Mat::from_fn(d, d, |_, _| rng.sample::<f64, _>(StandardNormal));
@@ -105,20 +105,20 @@ fn rotation(d: usize, rng: &mut Pcg64Mcg) -> Array2<f64> {
     Array2::from_shape_fn((d, d), |(i, j)| q[(i, j)] * r[(j, j)].signum())
 }
 
-/// The distribution of an angle between 0 and π with a density in proportion to `sin^power`.
+/// The distribution of an angle between 0 and π with density proportional to `sin^power`.
 ///
-/// It is symmetric; the integral is tabulated over the first half and continued from the nearest entry below by
-/// quadrature, whose terms are all positive, so small shares are as exact as large ones.
+/// It is symmetric. The integral is tabulated over the first half and continued from the nearest entry below by quadrature.
+/// All terms are positive, so small quantiles are as precise as large ones.
 struct Polar {
     power: i32,
-    /// The integral up to each border of the cells.
+    /// Integral up to each cell border.
     sums: Vec<f64>,
 }
 
-/// Cells between 0 and π / 2. The density of `sin^8192` is as wide as two of them.
+/// Cells between 0 and π / 2. The density of `sin^8192` is about two of them wide.
 const CELLS: usize = 256;
 
-/// Points and weights of Gauss and Legendre's quadrature of order 5 on [-1, 1].
+/// Points and weights of Gauss–Legendre quadrature of order 5 on [-1, 1].
 const QUADRATURE: [(f64, f64); 5] = [
     (-0.906_179_845_938_664, 0.236_926_885_056_189_1),
     (-0.538_469_310_105_683_1, 0.478_628_670_499_366_47),
@@ -147,7 +147,7 @@ impl Polar {
         QUADRATURE.iter().map(|(at, weight)| weight * half * self.density(middle + half * at)).sum()
     }
 
-    /// The angle below which lies the share `u`.
+    /// The angle with the share `u` of the distribution below it.
     fn quantile(&self, u: f64) -> f64 {
         if u > 0.5 {
             return PI - self.quantile(1.0 - u);
@@ -159,8 +159,8 @@ impl Polar {
         let rest = wanted - self.sums[cell];
         let share = rest / (self.sums[cell + 1] - self.sums[cell]);
         let mut angle = low + (high - low) * share.clamp(0.0, 1.0);
-        // Newton's method, kept between the borders by halving. Its error is squared by each step, so
-        // after one this small what is left is rounding.
+        // Newton's method, kept between the borders by bisection. Each step squares the error, so after
+        // one this small only rounding remains.
         for _ in 0..50 {
             let excess = self.integral(start, angle) - rest;
             if excess > 0.0 {
@@ -194,11 +194,11 @@ mod tests {
             let u = f64::from(k) / 1000.0;
             let even = Polar::new(0).quantile(u);
             assert!((even - PI * u).abs() < 1e-13, "sin^0 at {u}: {even}");
-            let of = |power| Polar::new(power).quantile(u);
+            let quantile = |power| Polar::new(power).quantile(u);
             let share: [f64; 3] = [
-                (1.0 - of(1).cos()) / 2.0,
-                (of(2) - of(2).sin() * of(2).cos()) / PI,
-                (of(3).cos().powi(3) - 3.0 * of(3).cos() + 2.0) / 4.0,
+                (1.0 - quantile(1).cos()) / 2.0,
+                (quantile(2) - quantile(2).sin() * quantile(2).cos()) / PI,
+                (quantile(3).cos().powi(3) - 3.0 * quantile(3).cos() + 2.0) / 4.0,
             ];
             for (i, share) in share.iter().enumerate() {
                 assert!((share - u).abs() < 1e-13, "sin^{} at {u}: {share}", i + 1);

@@ -5,7 +5,7 @@ use rand::RngExt;
 use rand_distr::StandardNormal;
 use rand_pcg::Pcg64Mcg;
 
-/// Points uniform on the sphere, or in the ball outside of `min_magnitude`: normal vectors brought to their length
+/// Points uniform on the sphere, or in the ball outside `min_magnitude`: normal vectors scaled to their length
 /// (Muller 1959).
 pub(super) fn uniform(
     n: usize,
@@ -17,7 +17,7 @@ pub(super) fn uniform(
     let mut points = Array2::<f64>::zeros((n, d));
     for mut row in points.rows_mut() {
         let mut length = 0.0;
-        // A vector without a direction is all but impossible, and is drawn again.
+        // A zero vector has no direction; draw again.
         while length == 0.0 {
             row.map_inplace(|x| *x = rng.sample(StandardNormal));
             length = row.dot(&row).sqrt();
@@ -28,8 +28,7 @@ pub(super) fn uniform(
     points
 }
 
-/// The radius within which lies the share `u` of what the ball holds outside of `min_magnitude`: the share of the ball
-/// within r is r^d.
+/// The radius that encloses the share `u` of the ball outside `min_magnitude`. The share of the ball within r is r^d.
 pub(super) fn radius(u: f64, d: usize, min_magnitude: f64) -> f64 {
     let inner = min_magnitude.powf(d as f64);
     (inner + (1.0 - inner) * u).powf(1.0 / d as f64)

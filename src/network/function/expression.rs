@@ -1,6 +1,6 @@
-//! Arithmetic on the dimensions of a point, as text.
+//! Arithmetic expressions of the dimensions of a point, or of time.
 
-/// An expression, its parts in the order in which a stack of numbers computes them.
+/// An expression, in postfix order for a stack machine.
 #[derive(Clone)]
 pub(super) struct Expression(Vec<Part>);
 
@@ -13,7 +13,7 @@ enum Part {
     Where,
 }
 
-/// What an expression may name besides functions and `pi`.
+/// Variables that an expression may use, in addition to functions and `pi`.
 #[derive(Clone, Copy)]
 pub(super) enum Variables {
     /// The dimensions of a point: `x0`, `x1`, … and `x`.
@@ -23,7 +23,7 @@ pub(super) enum Variables {
 }
 
 impl Variables {
-    /// The number of the input that is called so.
+    /// Index of the input with this name.
     fn input(self, name: &str) -> Option<usize> {
         match (self, name) {
             (Self::Dimensions, "x") | (Self::Time, "t") => Some(0),
@@ -40,13 +40,13 @@ impl Variables {
     }
 }
 
-/// What an expression is computed in: numbers, or signals in a graph.
+/// A value that expressions are evaluated with: numbers, or signals in a graph.
 pub(super) trait Value: Copy {
-    /// A function of it.
+    /// Applies a function of one value.
     fn one(self, f: One) -> Self;
-    /// A function of it and another.
+    /// Applies a function of two values.
     fn two(self, f: Two, other: Self) -> Self;
-    /// The first where it is not zero, else the second.
+    /// `yes` where this value is not zero, else `no`.
     fn choose(self, yes: Self, no: Self) -> Self;
 }
 
@@ -101,7 +101,7 @@ const OF_ONE: [(&str, One); 11] = [
 
 const OF_TWO: [(&str, Two); 2] = [("min", Two::Min), ("max", Two::Max)];
 
-/// The first of two numbers that begin alike is the longer.
+/// Operators, longer ones before their prefixes.
 const COMPARISONS: [(&str, Two); 6] = [
     ("<=", Two::LessEqual),
     (">=", Two::GreaterEqual),
@@ -138,7 +138,7 @@ impl Value for f64 {
             Two::Mul => self * other,
             Two::Div => self / other,
             Two::Pow => self.powf(other),
-            // As on devices, which keep the first where one of both is NaN.
+            // As on devices, the first number is kept if one of the two is NaN.
             Two::Min if other < self => other,
             Two::Max if self < other => other,
             Two::Min | Two::Max => self,
@@ -156,11 +156,11 @@ impl Value for f64 {
     }
 }
 
-/// Brackets within brackets, and signs or powers in a row: the parser calls itself for each.
-const DEEPEST: usize = 64;
+/// Deepest nesting of parentheses, signs and powers; the parser is recursive.
+const MAX_DEPTH: usize = 64;
 
 impl Expression {
-    /// Expressions between semicolons, one for each value; what is wrong has the column.
+    /// Parses expressions separated by semicolons, one per value; errors name the column.
     pub fn parse_all(text: &str, variables: Variables) -> Result<Vec<Self>, String> {
         let mut start = 0;
         let mut all = Vec::new();
@@ -171,24 +171,24 @@ impl Expression {
         Ok(all)
     }
 
-    /// Understands text that begins `before` columns after the start of the user's.
+    /// Parses an expression that begins `before` columns after the start of the user's text.
     fn parse(text: &str, before: usize, variables: Variables) -> Result<Self, String> {
         let chars = text.chars().collect();
         let mut parser = Parser { chars, at: 0, before, variables, depth: 0, parts: Vec::new() };
         parser.comparison()?;
         match parser.peek() {
             None => Ok(Self(parser.parts)),
-            Some(c) => Err(format!("'{c}' in column {} does not belong there", parser.column(parser.at))),
+            Some(c) => Err(format!("unexpected '{c}' in column {}", parser.column(parser.at))),
         }
     }
 
-    /// One more than the highest dimension it takes.
+    /// Number of dimensions that it needs: one more than the highest used.
     pub fn inputs(&self) -> usize {
         let input = |p: &Part| if let Part::Input(i) = p { i + 1 } else { 0 };
         self.0.iter().map(input).max().unwrap_or(0)
     }
 
-    /// Its value, where `input` gives the dimensions that it takes and `number` what a number is.
+    /// Evaluates the expression; `input` supplies its dimensions, and `number` its constants.
     pub fn value<V: Value>(&self, input: impl Fn(usize) -> V, number: impl Fn(f64) -> V) -> V {
         let mut stack = Vec::with_capacity(self.0.len());
         for part in &self.0 {
@@ -246,7 +246,7 @@ impl Parser {
         Err(format!("'{wanted}' is missing in column {}", self.column(self.at)))
     }
 
-    /// One sum, or two that are compared.
+    /// A sum, or two sums with a comparison between them.
     fn comparison(&mut self) -> Result<(), String> {
         self.sum()?;
         let Some(f) = self.compares() else { return Ok(()) };
@@ -271,7 +271,7 @@ impl Parser {
         Some(*f)
     }
 
-    /// Arguments in brackets.
+    /// Arguments in parentheses.
     fn arguments(&mut self, n: usize) -> Result<(), String> {
         for i in 0..n {
             self.expect(if i == 0 { '(' } else { ',' })?;
@@ -308,12 +308,12 @@ impl Parser {
         }
     }
 
-    /// A sign binds weaker than a power: `-x^2` is below zero.
+    /// A signed factor. A sign binds weaker than a power: `-x^2` is `-(x^2)`.
     fn signed(&mut self) -> Result<(), String> {
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > MAX_DEPTH {
             return Err(format!(
-                "it is too deep in column {}; at most {DEEPEST} levels",
+                "it is nested too deeply in column {}; at most {MAX_DEPTH} levels",
                 self.column(self.at)
             ));
         }
@@ -342,7 +342,7 @@ impl Parser {
             }
             Some(c) if c.is_ascii_digit() || c == '.' => self.number(from),
             Some(c) if c.is_alphabetic() || c == '_' => self.name(from),
-            Some(c) => Err(format!("'{c}' in column {} is no number, name or bracket", self.column(from))),
+            Some(c) => Err(format!("'{c}' in column {} is not a number, name or bracket", self.column(from))),
             None => Err(format!("a number or name is missing in column {}", self.column(from))),
         }
     }
@@ -360,7 +360,7 @@ impl Parser {
         }
         let text: String = self.chars[from..self.at].iter().collect();
         let number =
-            text.parse().map_err(|_| format!("'{text}' in column {} is no number", self.column(from)))?;
+            text.parse().map_err(|_| format!("'{text}' in column {} is not a number", self.column(from)))?;
         self.parts.push(Part::Number(number));
         Ok(())
     }

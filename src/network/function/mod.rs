@@ -1,4 +1,4 @@
-//! Functions that connections compute.
+//! Functions that connections apply.
 
 mod expression;
 mod signal;
@@ -11,16 +11,16 @@ use crate::error::{Error, Result, guarded};
 use expression::{Expression, Variables};
 pub use time::{TimeExpressions, TimeFunction};
 
-/// A function that a connection computes: of what an ensemble represents, for which decoders are solved, or of any other
-/// signal, exactly; see [`crate::network::Connection::function`].
+/// A function that a connection applies. For an ensemble it is decoded approximately; for other objects it is computed
+/// exactly; see [`crate::network::Connection::function`].
 ///
-/// Made of a closure, or with [`Function::parse`] of text. Its size is found by calling it on zeros.
+/// It is made from a closure, or from text with [`Function::parse`]. Its output size is found by calling it on zeros.
 #[derive(Clone, serde::Deserialize)]
 #[serde(try_from = "String")]
 pub struct Function {
-    /// The text it was made of.
+    /// Source text, if any.
     text: Option<String>,
-    /// Dimensions it asks for.
+    /// Fewest dimensions that it accepts.
     least: usize,
     body: Body,
 }
@@ -28,14 +28,14 @@ pub struct Function {
 #[derive(Clone)]
 enum Body {
     Named(Named),
-    /// An expression for each value.
+    /// One expression per value.
     Expressions(Arc<[Expression]>),
     Closure(Arc<Call>),
 }
 
 type Call = dyn Fn(&[f64]) -> Vec<f64> + Send + Sync;
 
-/// Functions with a name: of each dimension, or of all together.
+/// Named functions, of each dimension or of all dimensions together.
 #[derive(Clone, Copy, PartialEq)]
 enum Named {
     Identity,
@@ -79,27 +79,30 @@ impl Named {
 }
 
 impl Function {
-    /// A function of a point in the ensemble's space, or of a row of another signal; it gives as many values for each.
+    /// A function of a point in an ensemble's space, or of a row of another signal. It must return the same number of values for
+    /// each point.
     ///
-    /// It depends on the point alone: it is one for all examples, and is called in any order and for points that no run
-    /// meets. For a function that keeps something there is [`Node::callback`](crate::network::Node::callback).
+    /// It must depend on the point alone: it is shared by all examples, called in any order, and called for points that no run
+    /// meets. For a function with state, see [`Node::callback`](crate::network::Node::callback).
     pub fn new(f: impl Fn(&[f64]) -> Vec<f64> + Send + Sync + 'static) -> Self {
         Self { text: None, least: 0, body: Body::Closure(Arc::new(f)) }
     }
 
-    /// A function by its name (`identity`, `square`, `abs`, `sin`, `cos` and `zero` of each dimension; `product`, `sum` and
-    /// `norm` of all), or an expression for each of its values: `"x0 * x1"`, `"x0 + x1; max(x0 - 0.2, 0)"`.
+    /// Parses a function name, or one expression per value.
     ///
-    /// Expressions know the dimensions `x0`, `x1`, … (of one dimension also `x`), numbers, `pi`, `+ - * / ^`, brackets, and
-    /// the functions `abs sqrt exp log sin cos tan tanh sign floor ceil` of one and `min max` of two numbers; comparisons
-    /// `< <= > >= == !=`, which are 1 or 0, and `where(c, a, b)`, which is `a` where `c` is not zero and `b` elsewhere.
+    /// Names are `identity`, `square`, `abs`, `sin`, `cos` and `zero`, applied to each dimension, and `product`, `sum` and
+    /// `norm` of all dimensions. Expressions are separated by semicolons: `"x0 * x1"`, `"x0 + x1; max(x0 - 0.2, 0)"`.
     ///
-    /// They are the same on every device. NaN is neither less, equal nor greater; `min` and `max` keep the first number where
-    /// one is NaN. Gradients are those of the piece: none through a comparison, and through `where`, `min` and `max` that of
-    /// the value that was taken. Where the derivative of the other one is infinite, as of `sqrt(x)` at 0, it is NaN.
+    /// Expressions contain the dimensions `x0`, `x1`, … (or `x` if there is only one), numbers, `pi`, `+ - * / ^` and
+    /// parentheses. Functions are `abs sqrt exp log sin cos tan tanh sign floor ceil` of one number and `min max` of two.
+    /// Comparisons `< <= > >= == !=` give 1 or 0, and `where(c, a, b)` gives `a` where `c` is not zero and `b` elsewhere.
+    ///
+    /// Results are the same on every device. NaN is neither less than, equal to nor greater than any number; `min` and `max` keep
+    /// their first argument if either is NaN. Comparisons have no gradient; `where`, `min` and `max` pass the gradient of the
+    /// selected argument. If the derivative of the other argument is infinite, as for `sqrt(x)` at 0, the gradient is NaN.
     ///
     /// # Errors
-    /// What is wrong and in which column, with the names there are.
+    /// A syntax error with its column, or an unknown name with the valid names.
     pub fn parse(text: &str) -> Result<Self> {
         let all = |least, body| Self { text: Some(text.to_string()), least, body };
         if let Some((_, f)) = NAMED.iter().find(|(name, _)| *name == text.trim()) {
@@ -111,10 +114,10 @@ impl Function {
         Ok(all(least, Body::Expressions(parts.into())))
     }
 
-    /// How many values it gives for points of `size` dimensions.
+    /// Number of values for points of `size` dimensions.
     ///
     /// # Errors
-    /// A call that panics, no values, or dimensions that there are not; `what` names whose function it is.
+    /// A function that panics, returns no values, or uses dimensions beyond `size`; `what` names its owner.
     pub fn size_out(&self, what: &str, size: usize) -> Result<usize> {
         if self.least > size {
             let problem = format!("{self:?} takes x{}, but there are {size} dimensions", self.least - 1);
@@ -126,12 +129,12 @@ impl Function {
         }
     }
 
-    /// The text it was made of; nothing for a closure.
+    /// The source text; `None` for a closure.
     pub(crate) fn text(&self) -> Option<&str> {
         self.text.as_deref()
     }
 
-    /// Its values at a point; a panic in a closure is an error of `what`.
+    /// Values at a point; a panic in a closure becomes an error of `what`.
     pub(crate) fn values(&self, what: &str, x: &[f64]) -> Result<Vec<f64>> {
         match &self.body {
             Body::Named(f) => Ok(f.values(x)),
@@ -158,7 +161,7 @@ impl fmt::Debug for Function {
     }
 }
 
-/// Those of the same text are equal; a closure is equal to its clones alone.
+/// Functions of the same text are equal. A closure equals only its clones.
 impl PartialEq for Function {
     fn eq(&self, other: &Self) -> bool {
         match (&self.text, &other.text) {

@@ -1,4 +1,4 @@
-//! Functions of signals as operators, so that a connection from a node computes them on the device.
+//! Functions of signals as operators, computed on the device.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::network::function::expression::{One, Two, Value};
 use crate::network::function::{Body, Function, Named};
 use crate::op::callback::CallbackFactory;
 
-/// Whole exponents up to this are products; what is beyond is a power.
-const MOST_FACTORS: f64 = 16.0;
+/// Largest whole exponent computed by products; larger ones use a power.
+const MAX_FACTORS: f64 = 16.0;
 
-/// A sum of squares below this counts as this, so that the norm has a derivative at zero.
-const LEAST_SQUARE: f32 = 1e-30;
+/// Lower bound of a sum of squares, so that the norm has a derivative at zero.
+const MIN_SQUARE: f32 = 1e-30;
 
 impl Function {
-    /// Its values of each row of `x`, side by side; nothing for a closure, which only the host can call.
+    /// Values for each row of `x`, concatenated; `None` for a closure, which only the host can call.
     pub(crate) fn of_signal<'s>(&self, x: Tensor<'s>) -> Option<Tensor<'s>> {
         match &self.body {
             Body::Named(named) => Some(named.of_signal(x)),
@@ -30,8 +30,8 @@ impl Function {
         }
     }
 
-    /// A closure as the host calls it between two parts of a run, the same for all examples; nothing for a function that the
-    /// device computes.
+    /// A callback for a closure, shared by all examples, which the host calls between two parts of a run. `None` for functions
+    /// that the device computes.
     pub(crate) fn on_host(&self) -> Option<CallbackFactory> {
         let Body::Closure(f) = &self.body else { return None };
         let f = f.clone();
@@ -53,7 +53,7 @@ impl Named {
             Named::Cos => x.unary(Unary::Cos),
             Named::Zero => x.scope.constant(0.0).expand(Type::fixed(1, x.ty().cols)),
             Named::Product => {
-                // Halves times halves: as many steps as the number of columns can be halved.
+                // Multiply halves together, so that the number of steps is logarithmic in the number of columns.
                 let mut x = x;
                 while x.ty().cols > 1 {
                     let (half, odd) = (x.ty().cols / 2, x.ty().cols % 2);
@@ -65,7 +65,7 @@ impl Named {
             Named::Sum => x.sum_cols(),
             Named::Norm => {
                 let squares = x.square().sum_cols();
-                squares.max(x.scope.constant(LEAST_SQUARE)).sqrt()
+                squares.max(x.scope.constant(MIN_SQUARE)).sqrt()
             }
         }
     }
@@ -75,7 +75,7 @@ fn column(x: Tensor<'_>, i: usize) -> Tensor<'_> {
     if x.ty().cols == 1 { x } else { x.slice(i, 1) }
 }
 
-/// A value of an expression: a number, or a column of a graph. Numbers know the signal that they meet.
+/// A value of an expression: a constant (with a tensor for its scope), or a column of a graph.
 #[derive(Clone, Copy)]
 enum Signal<'s> {
     Number(Tensor<'s>, f64),
@@ -118,7 +118,7 @@ impl<'s> Value for Signal<'s> {
             return Signal::Number(x, a.two(f, b));
         }
         let known = match other {
-            // As a power it would have no derivative at zero.
+            // A power would have no derivative at zero.
             Signal::Number(x, 0.0) if f == Two::Pow => return Signal::Number(x, 1.0),
             Signal::Number(_, number) => Some(number),
             Signal::Column(_) => None,
@@ -131,7 +131,7 @@ impl<'s> Value for Signal<'s> {
             Two::Div => a / b,
             Two::Pow => match known {
                 Some(0.5) => a.sqrt(),
-                Some(n) if n.fract() == 0.0 && (1.0..=MOST_FACTORS).contains(&n.abs()) => {
+                Some(n) if n.fract() == 0.0 && (1.0..=MAX_FACTORS).contains(&n.abs()) => {
                     let power = whole_power(a, n.abs() as u32);
                     if n < 0.0 { power.unary(Unary::Reciprocal) } else { power }
                 }
@@ -162,7 +162,7 @@ impl<'s> Value for Signal<'s> {
     }
 }
 
-/// 1 where neither is NaN, which compares with nothing, else 0.
+/// 1 where neither is NaN, else 0, since NaN compares as false.
 fn both<'s>(a: Tensor<'s>, b: Tensor<'s>) -> Tensor<'s> {
     a.unary(Unary::NotNan) * b.unary(Unary::NotNan)
 }
@@ -171,7 +171,7 @@ fn equal<'s>(a: Tensor<'s>, b: Tensor<'s>) -> Tensor<'s> {
     both(a, b) - a.less(b) - b.less(a)
 }
 
-/// `x` to the power of `n`, at least 1, by squares.
+/// `x` to the power of `n`, at least 1, by repeated squaring.
 fn whole_power(x: Tensor<'_>, n: u32) -> Tensor<'_> {
     match n {
         1 => x,

@@ -1,4 +1,4 @@
-//! Functions of time: of the user, or as text.
+//! Functions of time, as closures or text.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,33 +8,33 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::network::function::expression::{Expression, Variables};
 
-/// A function of time, in seconds, evaluated on the host ahead of a run. It gives the same values whenever it is asked for the
-/// same time: what it gives is one for all examples, and some times may be asked for again.
+/// A function of time in seconds, evaluated on the host ahead of a run. It must return the same values for the same time: it is
+/// shared by all examples, and may be called again for a time.
 pub type TimeFunction = Arc<dyn Fn(f64) -> Vec<f32> + Send + Sync>;
 
-/// What a node gives over time, as text: an expression of the time `t` in seconds for each value; see
-/// [`Node::parse`](crate::network::Node::parse). In a file also a list of texts, whose values follow each other.
+/// A function of time as text, one expression of the time `t` in seconds per value; see
+/// [`Node::parse`](crate::network::Node::parse). A file may also hold a list of texts, whose values are concatenated.
 #[derive(Clone, Deserialize)]
 #[serde(from = "Vec<Text>")]
 pub struct TimeExpressions(Arc<[Expression]>);
 
 impl TimeExpressions {
-    /// Expressions between semicolons.
+    /// Parses expressions separated by semicolons.
     ///
     /// # Errors
-    /// What is wrong and in which column, with the names there are.
+    /// A syntax error with its column, or an unknown name with the valid names.
     pub fn parse(text: &str) -> Result<Self> {
         let parts = Expression::parse_all(text, Variables::Time)
             .map_err(|problem| Error::invalid(format!("the function '{text}'"), problem))?;
         Ok(Self(parts.into()))
     }
 
-    /// How many values they give.
+    /// Number of values.
     pub fn size(&self) -> usize {
         self.0.len()
     }
 
-    /// Their values at a time.
+    /// The values as a function of time.
     pub(crate) fn function(&self) -> TimeFunction {
         let parts = self.0.clone();
         Arc::new(move |t| parts.iter().map(|p| p.value(|_| t, |number| number) as f32).collect())
@@ -47,7 +47,7 @@ impl fmt::Debug for TimeExpressions {
     }
 }
 
-/// One of the texts of a list.
+/// An element of a list of texts.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Text(TimeExpressions);

@@ -1,4 +1,4 @@
-//! Associative memories: known vectors are recognised, and each answers with a vector of its own.
+//! Associative memories, which recognise known vectors and output a vector for each.
 
 use ndarray::Array2;
 use serde::Deserialize;
@@ -10,33 +10,34 @@ use crate::network::{
 };
 use crate::solve::rows;
 
-/// An ensemble for each known vector, which is active while the input is similar to it and then gives the vector's answer.
+/// An ensemble per known vector, active while the input is similar to it; it then outputs the vector's answer.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct AssociativeMemory {
-    /// items × dimensions
+    /// Vectors to recognise, items × dimensions.
     #[serde(with = "rows")]
     pub input_vectors: Array2<f64>,
-    /// items × dimensions of the answers; the inputs, which are cleaned up then, if not given.
+    /// Answers, items × dimensions; the input vectors by default, which cleans up the input.
     #[serde(default, with = "rows::option")]
     pub output_vectors: Option<Array2<f64>>,
-    /// Neurons of each item; 50.
+    /// Neurons per item; 50 by default.
     #[serde(default = "neurons")]
     pub n_neurons: usize,
-    /// Similarity from which on an item is active; 0.3.
+    /// Similarity above which an item is active; 0.3 by default.
     #[serde(default = "threshold")]
     pub threshold: f64,
-    /// Whether there is an input that silences all items.
+    /// Add an input that silences all items; false by default.
     #[serde(default)]
     pub inhibitable: bool,
-    /// Strength with which items inhibit each other, so that one remains; none by default (Nengo's default is 1.5).
+    /// Strength of mutual inhibition, which leaves one item active; `None`, the default, has none. Nengo's default strength is
+    /// 1.5.
     pub winner_take_all: Option<f64>,
-    /// Whether answers of items are full or nothing, by two more ensembles an item.
+    /// Make the answers of items all or nothing, with two more ensembles per item; false by default.
     #[serde(default)]
     pub threshold_outputs: bool,
-    /// What it answers while no item is active, by one more ensemble; nothing if not given.
+    /// Output while no item is active, from one more ensemble; none by default.
     pub default_output_vector: Option<Vec<f64>>,
-    /// How active an item must be to silence the default output; 0.5.
+    /// Activity at which an item silences the default output, above 0; 0.5 by default.
     #[serde(default = "min_activation_value")]
     pub min_activation_value: f64,
 }
@@ -60,9 +61,9 @@ pub struct AssociativeMemoryParts {
     pub input: ObjectId,
     /// `NAME.output`
     pub output: ObjectId,
-    /// How active each item is.
+    /// Activity of each item.
     pub utilities: ObjectId,
-    /// `NAME.inhibit`, if it is inhibitable.
+    /// `NAME.inhibit`, if the memory is inhibitable.
     pub inhibit: Option<ObjectId>,
 }
 
@@ -71,7 +72,7 @@ const THRESHOLD_INHIBITION: f64 = 10.0;
 const EVAL_POINTS: usize = 5000;
 
 impl AssociativeMemory {
-    /// That cleans up these vectors, with Nengo's defaults.
+    /// A memory that cleans up these vectors, with Nengo's defaults.
     pub fn new(input_vectors: Array2<f64>) -> Self {
         Self {
             input_vectors,
@@ -86,13 +87,9 @@ impl AssociativeMemory {
         }
     }
 
-    /// Adds it under a name.
-    ///
-    /// # Errors
-    /// A name that is taken, no vectors, another number of answers than of inputs, a default output of another size, or settings
-    /// that make no sense.
-    pub fn add(&self, net: &mut Network, name: &str) -> Result<AssociativeMemoryParts> {
-        let (inputs, n) = (&self.input_vectors, self.n_neurons);
+    /// Rejects shapes that do not match, and settings out of range.
+    fn check(&self, name: &str) -> Result<()> {
+        let inputs = &self.input_vectors;
         let outputs = self.output_vectors.as_ref().unwrap_or(inputs);
         let items = inputs.nrows();
         let what = || format!("associative memory '{name}'");
@@ -121,6 +118,19 @@ impl AssociativeMemory {
                 format!("its min activation value is {least}, but must be above 0"),
             ));
         }
+        Ok(())
+    }
+
+    /// Adds the objects under a name.
+    ///
+    /// # Errors
+    /// A name that is taken, no vectors, different numbers of answers and inputs, a default output of another size, or invalid
+    /// settings.
+    pub fn add(&self, net: &mut Network, name: &str) -> Result<AssociativeMemoryParts> {
+        self.check(name)?;
+        let (inputs, n) = (&self.input_vectors, self.n_neurons);
+        let outputs = self.output_vectors.as_ref().unwrap_or(inputs);
+        let (items, least) = (inputs.nrows(), self.min_activation_value);
         net.within(name, |net| {
             let nengo = net.config.connection.clone();
             let bias = net.node("bias", Node::Constant(vec![1.0]))?;
@@ -141,7 +151,7 @@ impl AssociativeMemory {
             let thresholds = Array2::from_elem((items, 1), -self.threshold);
             net.connect(bias, items_array, matrix(Connection::new(), &thresholds))?;
             net.connect(input, items_array, matrix(Connection::new(), inputs))?;
-            // A step that rises quickly from 0 to 1.
+            // A steep step from 0 to 1.
             let step = Function::new(|x| vec![(1.0 - (-15.0 * x[0]).exp()).max(0.0)]);
             let mut utilities = net.add_output(items_array, "utilities", Decoding::of(step))?;
             if let Some(strength) = self.winner_take_all {

@@ -1,4 +1,4 @@
-//! Basal ganglia: selection of the largest of several values.
+//! Basal ganglia: action selection by the largest value.
 
 use ndarray::Array2;
 use serde::Deserialize;
@@ -10,26 +10,26 @@ use crate::network::{
 };
 use crate::solve::Method;
 
-/// Arrays that answer with about 0 at the largest of their inputs and with less at the others: the model of Gurney, Prescott and
-/// Redgrave (2001) in spiking neurons (Stewart, Choo and Eliasmith 2010).
+/// Arrays that output about 0 for the largest of their inputs, and less for the others. This is the model of Gurney, Prescott
+/// and Redgrave (2001) in spiking neurons (Stewart, Choo and Eliasmith 2010).
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BasalGanglia {
-    /// Actions.
+    /// Number of actions.
     pub dimensions: usize,
-    /// Neurons of each ensemble; 100.
+    /// Neurons per ensemble; 100 by default.
     #[serde(default = "neurons")]
     pub n_neurons_per_ensemble: usize,
-    /// Factor on the output; -3.
+    /// Factor on the output; -3 by default.
     #[serde(default = "output_weight")]
     pub output_weight: f64,
-    /// Added to all inputs, which should lie between 0.5 and 1.5; 0.
+    /// Bias of all inputs; 0 by default. The sums should lie between 0.5 and 1.5.
     #[serde(default)]
     pub input_bias: f64,
-    /// Time constant of synapses of the subthalamic nucleus in seconds; 0.002.
+    /// Time constant in seconds of the subthalamic nucleus's synapses; 0.002 by default.
     #[serde(default = "ampa")]
     pub ampa_synapse: f64,
-    /// Time constant of synapses of striatum and external pallidum in seconds; 0.008.
+    /// Time constant in seconds of the striatum's and external pallidum's synapses; 0.008 by default.
     #[serde(default = "gaba")]
     pub gaba_synapse: f64,
 }
@@ -69,20 +69,20 @@ pub struct BasalGangliaParts {
     pub gpe: ObjectId,
 }
 
-/// Constants of Gurney, Prescott and Redgrave: where each population begins to answer (its slope is 1), and the weights
-/// between them.
+/// Constants of Gurney, Prescott and Redgrave: thresholds at which each population begins to respond (with slope 1), and the
+/// weights between populations.
 mod weights {
     pub const STRIATUM_FROM: f64 = 0.2;
     pub const STN_FROM: f64 = -0.25;
     pub const PALLIDUM_FROM: f64 = -0.2;
-    /// More to D1, less to D2 by the level of dopamine.
+    /// Level of dopamine: increases the weights to D1 and decreases those to D2.
     pub const DOPAMINE: f64 = 0.2;
     pub const STN_TO_PALLIDUM: f64 = 0.9;
     pub const GPE_TO_GPI: f64 = 0.3;
 }
 
 impl BasalGanglia {
-    /// With Nengo's defaults.
+    /// Basal ganglia with Nengo's defaults.
     pub fn new(dimensions: usize) -> Self {
         Self {
             dimensions,
@@ -94,10 +94,10 @@ impl BasalGanglia {
         }
     }
 
-    /// Adds them under a name. Decoders are not negative, by [`Method::NnlsL2nz`].
+    /// Adds the objects under a name. Decoders are not negative, by [`Method::NnlsL2nz`].
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<BasalGangliaParts> {
         use weights::*;
         let Self { dimensions: d, n_neurons_per_ensemble: n, .. } = *self;

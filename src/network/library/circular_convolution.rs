@@ -9,24 +9,24 @@ use crate::error::{Error, Result};
 use crate::network::library::{Product, ProductParts, matrix, passthrough};
 use crate::network::{Connection, Network, ObjectId};
 
-/// The circular convolution `c[i] = sum(a[j] b[i - j])` of two vectors; indices wrap around.
+/// The circular convolution `c[i] = sum(a[j] b[i - j])` of two vectors, with indices modulo their size.
 ///
-/// With F = DFT(a) and G = DFT(b), four real products for each coefficient of the lower half of the spectrum give DFT(c); the
-/// transforms in front of and behind them start as the DFT and its inverse.
+/// With F = DFT(a) and G = DFT(b), four real products per coefficient of the spectrum's lower half give DFT(c). The
+/// transforms before and after the products are initialised as the DFT and its inverse.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct CircularConvolution {
-    /// Neurons of each product.
+    /// Neurons per product.
     pub n_neurons: usize,
     /// Dimensions of each vector.
     pub dimensions: usize,
-    /// The first vector is taken backward (its involution); false.
+    /// Use the involution of the first vector (its reverse); false by default.
     #[serde(default)]
     pub invert_a: bool,
-    /// The second vector is taken backward, which gives the correlation; false.
+    /// Use the involution of the second vector, which gives the correlation; false by default.
     #[serde(default)]
     pub invert_b: bool,
-    /// Largest length that a vector is expected to have; 1.
+    /// Largest expected length of a vector; 1 by default.
     #[serde(default = "one")]
     pub input_magnitude: f64,
 }
@@ -49,15 +49,15 @@ pub struct CircularConvolutionParts {
 }
 
 impl CircularConvolution {
-    /// Of vectors of length 1, none inverted.
+    /// Convolves vectors of length 1, none inverted.
     pub fn new(n_neurons: usize, dimensions: usize) -> Self {
         Self { n_neurons, dimensions, invert_a: false, invert_b: false, input_magnitude: one() }
     }
 
-    /// Adds it under a name.
+    /// Adds the objects under a name.
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<CircularConvolutionParts> {
         let Self { n_neurons, dimensions: d, invert_a, invert_b, input_magnitude } = *self;
         if d == 0 || d > 1 << 15 {
@@ -80,22 +80,22 @@ impl CircularConvolution {
     }
 }
 
-/// How a coefficient's parts are laid out for its four products: real·real, imaginary·imaginary, real·imaginary and
-/// imaginary·real.
+/// The side of a product, which determines its order of a coefficient's parts: real·real, imaginary·imaginary,
+/// real·imaginary and imaginary·real.
 #[derive(Clone, Copy, PartialEq)]
 enum Side {
     A,
     B,
 }
 
-/// Four for each coefficient of the lower half of the spectrum.
+/// Number of products: four for each coefficient of the spectrum's lower half.
 fn products(d: usize) -> usize {
     4 * (d / 2 + 1)
 }
 
 /// Real and imaginary part of `exp(-2πi k x / d)`.
 fn dft(d: usize, k: usize, x: usize) -> (f64, f64) {
-    // The whole turns are left out while the numbers are exact.
+    // Reduce the product modulo `d` while it is exact.
     let angle = -TAU * ((k * x) % d) as f64 / d as f64;
     (angle.cos(), angle.sin())
 }
@@ -112,8 +112,8 @@ fn transform_in(d: usize, side: Side, invert: bool) -> Array2<f64> {
     })
 }
 
-/// Sums products to coefficients and applies the real part of the inverse DFT. Coefficients of the upper half are the
-/// conjugates of the lower half's, so those with a partner count twice.
+/// Sums products to coefficients and applies the real part of the inverse DFT. Coefficients of the upper half are conjugates
+/// of those of the lower half, so coefficients with a partner count twice.
 fn transform_out(d: usize) -> Array2<f64> {
     Array2::from_shape_fn((d, products(d)), |(x, col)| {
         let k = col / 4;
@@ -143,12 +143,12 @@ mod tests {
                 let products =
                     transform_in(d, Side::A, invert_a).dot(&a) * transform_in(d, Side::B, invert_b).dot(&b);
                 let c = transform_out(d).dot(&products);
-                let at = |v: &Array1<f64>, i: isize| v[i.rem_euclid(d as isize) as usize];
+                let wrapped = |v: &Array1<f64>, i: isize| v[i.rem_euclid(d as isize) as usize];
                 for i in 0..d {
                     let term = |j: usize| {
                         let (i, j) = (i as isize, j as isize);
-                        let x = if invert_a { at(&a, -j) } else { at(&a, j) };
-                        x * if invert_b { at(&b, j - i) } else { at(&b, i - j) }
+                        let x = if invert_a { wrapped(&a, -j) } else { wrapped(&a, j) };
+                        x * if invert_b { wrapped(&b, j - i) } else { wrapped(&b, i - j) }
                     };
                     let wanted: f64 = (0..d).map(term).sum();
                     assert!((c[i] - wanted).abs() < 1e-12, "{d} {i}: {} {wanted}", c[i]);

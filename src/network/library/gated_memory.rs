@@ -1,28 +1,28 @@
-//! A memory that a gate closes.
+//! A memory with an input gate.
 
 use serde::Deserialize;
 
 use crate::error::Result;
 use crate::network::{Connection, Ensemble, Init, Network, ObjectId, Transform};
 
-/// A memory of a vector: while its gate is 0 it goes to its input, and with the gate above 0 it keeps its value.
+/// A memory of a vector. While its gate is 0 it approaches its input; while the gate is above 0 it keeps its value.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct InputGatedMemory {
-    /// Neurons of each dimension.
+    /// Neurons per dimension.
     pub n_neurons: usize,
     /// Dimensions of the vector.
     pub dimensions: usize,
-    /// Strength of the memory's connection to itself; 1.
+    /// Weight of the memory's recurrent connection; 1 by default.
     #[serde(default = "one")]
     pub feedback: f64,
-    /// Strength of the difference between input and memory; 1.
+    /// Factor on the difference between input and memory; 1 by default.
     #[serde(default = "one")]
     pub difference_gain: f64,
-    /// Time constant of the memory's synapse in seconds; 0.1.
+    /// Time constant of the recurrent synapse in seconds; 0.1 by default.
     #[serde(default = "tenth")]
     pub recurrent_synapse: f64,
-    /// Time constant of the difference's synapse in seconds; the memory's by default.
+    /// Time constant of the difference's synapse in seconds; the recurrent one by default.
     #[serde(default)]
     pub difference_synapse: Option<f64>,
 }
@@ -38,18 +38,18 @@ fn tenth() -> f64 {
 /// The objects of an [`InputGatedMemory`].
 #[derive(Clone, Copy, Debug)]
 pub struct InputGatedMemoryParts {
-    /// The array `NAME.diff`, the difference between input and memory: the input.
+    /// The array `NAME.diff`, which receives the input and represents the difference to the memory.
     pub input: ObjectId,
-    /// The array `NAME.mem`: the output.
+    /// The array `NAME.mem`, the memory and output.
     pub output: ObjectId,
     /// `NAME.gate`
     pub gate: ObjectId,
-    /// `NAME.reset`: above 0 the memory falls to 0.
+    /// `NAME.reset`; a value above 0 clears the memory.
     pub reset: ObjectId,
 }
 
 impl InputGatedMemory {
-    /// With Nengo's defaults.
+    /// A memory with Nengo's defaults.
     pub fn new(n_neurons: usize, dimensions: usize) -> Self {
         Self {
             n_neurons,
@@ -61,10 +61,10 @@ impl InputGatedMemory {
         }
     }
 
-    /// Adds it under a name.
+    /// Adds the objects under a name.
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<InputGatedMemoryParts> {
         let Self { n_neurons: n, dimensions: d, feedback, difference_gain, recurrent_synapse, .. } = *self;
         let difference_synapse = self.difference_synapse.unwrap_or(recurrent_synapse);
@@ -78,7 +78,7 @@ impl InputGatedMemory {
             net.connect(mem, diff, minus)?;
             let drive = Connection::new().synapse(difference_synapse).transform(scale(difference_gain));
             net.connect(diff, mem, drive)?;
-            // Currents far below the threshold silence all neurons of an array.
+            // A current far below the threshold silences all neurons of an array.
             let silence = |x| Connection::new().transform(Transform::Dense(Init::Constant(x)));
             let gate = crate::network::library::passthrough(net, "gate", 1)?;
             net.connect(gate, net.neurons_of(diff)?, silence(-10.0))?;

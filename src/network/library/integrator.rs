@@ -1,4 +1,4 @@
-//! An ensemble that adds up its input over time.
+//! An ensemble that integrates its input over time.
 
 use serde::Deserialize;
 
@@ -6,16 +6,16 @@ use crate::error::Result;
 use crate::network::library::{passthrough, scaled};
 use crate::network::{Connection, Ensemble, Network, ObjectId};
 
-/// An ensemble that represents the integral of its input: its value comes back to it through a synapse, and input is scaled by
-/// the synapse's time constant.
+/// An ensemble that represents the integral of its input. A recurrent connection holds its value, and the input is scaled by
+/// the time constant of that connection's synapse.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Integrator {
     /// Time constant of the recurrent synapse in seconds.
     pub recurrent_tau: f64,
-    /// Neurons.
+    /// Number of neurons.
     pub n_neurons: usize,
-    /// Dimensions.
+    /// Number of dimensions.
     pub dimensions: usize,
 }
 
@@ -24,15 +24,15 @@ pub struct Integrator {
 pub struct IntegratorParts {
     /// `NAME.input`
     pub input: ObjectId,
-    /// `NAME.ensemble`, whose value is the integral.
+    /// `NAME.ensemble`, which represents the integral.
     pub ensemble: ObjectId,
 }
 
 impl Integrator {
-    /// Adds it under a name.
+    /// Adds the objects under a name.
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<IntegratorParts> {
         let Self { recurrent_tau: tau, n_neurons, dimensions } = *self;
         net.within(name, |net| {

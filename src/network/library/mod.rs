@@ -1,7 +1,7 @@
-//! Networks of ensembles that Nengo knows by name, each as one call.
+//! Nengo's standard networks of ensembles, each as one call.
 //!
-//! Each is a struct of settings with Nengo's defaults; its `add` makes the objects under a name, `NAME.input` for example, and
-//! returns them. The matrices and numbers of its connections are parameters, trained as NengoDL trains them.
+//! Each is a struct of settings with Nengo's defaults. Its `add` creates the objects under a name, such as `NAME.input`, and
+//! returns them. The matrices and factors of its connections are parameters, trained as in NengoDL.
 
 mod associative_memory;
 mod basal_ganglia;
@@ -26,18 +26,18 @@ use ndarray::Array2;
 use crate::error::Result;
 use crate::network::{Connection, ConnectionId, Init, Network, Node, ObjectId, Transform};
 
-/// A connection without a filter through a number.
+/// Connects through a factor, without a filter.
 fn scaled(net: &mut Network, pre: ObjectId, post: ObjectId, factor: f64) -> Result<ConnectionId> {
     net.connect(pre, post, Connection::new().transform(Transform::Scalar(factor as f32)))
 }
 
-/// A connection through a matrix of size_out × size_in.
+/// Gives a connection a matrix of size_out × size_in.
 fn matrix(connection: Connection, values: &Array2<f64>) -> Connection {
     let values = values.iter().map(|x| *x as f32).collect();
     connection.transform(Transform::Dense(Init::Values(values)))
 }
 
-/// What comes in, summed.
+/// A node that sums its inputs.
 fn passthrough(net: &mut Network, name: &str, size: usize) -> Result<ObjectId> {
     net.node(name, Node::Passthrough(size))
 }

@@ -1,4 +1,4 @@
-//! An ensemble whose value goes round in a circle.
+//! A two-dimensional oscillator.
 
 use ndarray::array;
 use serde::Deserialize;
@@ -7,15 +7,15 @@ use crate::error::Result;
 use crate::network::library::passthrough;
 use crate::network::{Connection, Ensemble, Init, Network, ObjectId, Transform};
 
-/// A two-dimensional ensemble whose value turns with a frequency; a kick at its input starts it.
+/// A two-dimensional ensemble whose value rotates at a frequency once an input starts it.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Oscillator {
     /// Time constant of the recurrent synapse in seconds.
     pub recurrent_tau: f64,
-    /// In radians per second.
+    /// Angular frequency in radians per second.
     pub frequency: f64,
-    /// Neurons.
+    /// Number of neurons.
     pub n_neurons: usize,
 }
 
@@ -29,13 +29,13 @@ pub struct OscillatorParts {
 }
 
 impl Oscillator {
-    /// Adds it under a name.
+    /// Adds the objects under a name.
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<OscillatorParts> {
         let Self { recurrent_tau: tau, frequency, n_neurons } = *self;
-        // The synapse gives x' = (A x - x) / tau, so A = 1 + tau times the turning.
+        // The synapse gives x' = (A x - x) / tau, so A = 1 + tau times the rotation.
         let turn = (frequency * tau) as f32;
         let turning = array![[1.0, -turn], [turn, 1.0]];
         net.within(name, |net| {

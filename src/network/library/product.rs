@@ -12,11 +12,11 @@ use crate::network::{Decoding, Ensemble, Function, Network, ObjectId};
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Product {
-    /// Neurons of each dimension; half of them for each square.
+    /// Neurons per dimension; each of the two squares gets half.
     pub n_neurons: usize,
     /// Dimensions of each vector.
     pub dimensions: usize,
-    /// Largest size that an element is expected to have; 1.
+    /// Largest expected absolute value of an element; 1 by default.
     #[serde(default = "one")]
     pub input_magnitude: f64,
 }
@@ -34,22 +34,22 @@ pub struct ProductParts {
     pub input_b: ObjectId,
     /// `NAME.output`
     pub output: ObjectId,
-    /// The array that squares sums.
+    /// Array of squared sums.
     pub sq1: ObjectId,
-    /// The array that squares differences.
+    /// Array of squared differences.
     pub sq2: ObjectId,
 }
 
 impl Product {
-    /// With inputs of magnitude 1.
+    /// A product of inputs with magnitude 1.
     pub fn new(n_neurons: usize, dimensions: usize) -> Self {
         Self { n_neurons, dimensions, input_magnitude: one() }
     }
 
-    /// Adds it under a name.
+    /// Adds the objects under a name.
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<ProductParts> {
         let Self { n_neurons, dimensions: d, input_magnitude } = *self;
         if n_neurons == 0 {
@@ -59,7 +59,7 @@ impl Product {
             let input_a = passthrough(net, "input_a", d)?;
             let input_b = passthrough(net, "input_b", d)?;
             let output = passthrough(net, "output", d)?;
-            // Neither a sum nor a difference of two leaves this radius, once both are divided by the root of 2.
+            // Sums and differences, divided by the root of 2, stay within this radius.
             let array = || Ensemble::array((n_neurons / 2).max(1), d).radius(input_magnitude * SQRT_2);
             let (sq1, sq2) = (net.ensemble("sq1", array())?, net.ensemble("sq2", array())?);
             let square = Function::parse("square")?;

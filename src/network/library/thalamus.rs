@@ -1,4 +1,4 @@
-//! What turns the answer of basal ganglia into a choice.
+//! Thalamus: turns the output of basal ganglia into a choice.
 
 use ndarray::Array2;
 use serde::Deserialize;
@@ -7,20 +7,20 @@ use crate::error::Result;
 use crate::network::library::matrix;
 use crate::network::{Distribution, Ensemble, Init, Network, Node, ObjectId, Transform};
 
-/// An array that is near 1 for the action that [`crate::network::library::BasalGanglia`] select, and near 0 for the others: a bias of 1, and
-/// actions that inhibit each other.
+/// An array with values near 1 for the action that [`crate::network::library::BasalGanglia`] select, and near 0 for the
+/// others. It has a bias of 1, and actions inhibit each other.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Thalamus {
-    /// Actions.
+    /// Number of actions.
     pub dimensions: usize,
-    /// Neurons of each; 50.
+    /// Neurons per action; 50 by default.
     #[serde(default = "neurons")]
     pub n_neurons_per_ensemble: usize,
-    /// Strength of the inhibition; 1.
+    /// Strength of the mutual inhibition; 1 by default.
     #[serde(default = "one")]
     pub mutual_inhib: f64,
-    /// Values below are not represented; 0.
+    /// Threshold below which values are not represented; 0 by default.
     #[serde(default)]
     pub threshold: f64,
 }
@@ -36,22 +36,22 @@ fn one() -> f64 {
 /// The objects of a [`Thalamus`].
 #[derive(Clone, Copy, Debug)]
 pub struct ThalamusParts {
-    /// The array `NAME.actions`: input and output.
+    /// The array `NAME.actions`, both input and output.
     pub actions: ObjectId,
     /// `NAME.bias`
     pub bias: ObjectId,
 }
 
 impl Thalamus {
-    /// With Nengo's defaults.
+    /// A thalamus with Nengo's defaults.
     pub fn new(dimensions: usize) -> Self {
         Self { dimensions, n_neurons_per_ensemble: neurons(), mutual_inhib: one(), threshold: 0.0 }
     }
 
-    /// Adds it under a name.
+    /// Adds the objects under a name.
     ///
     /// # Errors
-    /// A name that is taken, or settings that make no sense.
+    /// A name that is taken, or invalid settings.
     pub fn add(&self, net: &mut Network, name: &str) -> Result<ThalamusParts> {
         let Self { dimensions: d, n_neurons_per_ensemble: n, mutual_inhib, threshold } = *self;
         net.within(name, |net| {

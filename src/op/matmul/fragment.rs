@@ -62,6 +62,31 @@ impl MatmulKernel {
         self.epilogue.function(&signature, input)
     }
 
+    /// Four rows and four columns of the weights as a matrix.
+    fn weights_block(&self, number: usize) -> String {
+        let Gemm { form, n, k, ldb, .. } = self.gemm;
+        let last = |left: &str, j: usize| match (j, k.is_multiple_of(4)) {
+            (0, _) => "0u".to_string(),
+            (j, true) => format!("{j}u"),
+            (j, false) => format!("min({j}u, {left} - 1u)"),
+        };
+        match form {
+            // Four columns of four steps each.
+            Form::Nt => {
+                let load = |j: usize| {
+                    let column =
+                        if n.is_multiple_of(4) { format!("{j}u") } else { format!("min({j}u, wide - 1u)") };
+                    format!("load{number}_1(at_b + {column} * {ldb}u, left)")
+                };
+                format!("transpose(mat4x4({}, {}, {}, {}))", load(0), load(1), load(2), load(3))
+            }
+            _ => {
+                let load = |j: usize| format!("load{number}_1(at_b + {} * {ldb}u, wide)", last("left", j));
+                format!("mat4x4({}, {}, {}, {})", load(0), load(1), load(2), load(3))
+            }
+        }
+    }
+
     /// A loop over pieces of `rows` rows and four columns.
     fn phase(&self, site: &Site, rows: usize, shared: bool) -> String {
         let Gemm { form, n, k, lda, ldb, ldc, .. } = self.gemm;
@@ -101,26 +126,7 @@ impl MatmulKernel {
                 format!("var at{j} = {a0}u + group * {a_group}u + {};\n", a_row(format!("{first} + {j}u")))
             })
             .collect::<String>();
-        let last = |left: &str, j: usize| match (j, k.is_multiple_of(4)) {
-            (0, _) => "0u".to_string(),
-            (j, true) => format!("{j}u"),
-            (j, false) => format!("min({j}u, {left} - 1u)"),
-        };
-        let block = match form {
-            // Four columns of four steps each.
-            Form::Nt => {
-                let load = |j: usize| {
-                    let column =
-                        if n.is_multiple_of(4) { format!("{j}u") } else { format!("min({j}u, wide - 1u)") };
-                    format!("load{number}_1(at_b + {column} * {ldb}u, left)")
-                };
-                format!("transpose(mat4x4({}, {}, {}, {}))", load(0), load(1), load(2), load(3))
-            }
-            _ => {
-                let load = |j: usize| format!("load{number}_1(at_b + {} * {ldb}u, wide)", last("left", j));
-                format!("mat4x4({}, {}, {}, {})", load(0), load(1), load(2), load(3))
-            }
-        };
+        let block = self.weights_block(number);
         let at_b = match form {
             Form::Nt => format!("{b0}u + group * {b_group}u + col * {ldb}u"),
             _ => format!("{b0}u + group * {b_group}u + col"),

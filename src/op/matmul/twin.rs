@@ -14,7 +14,7 @@ use crate::op::matmul::{Matmul, MatmulKernel};
 const LEAST_PRODUCTS: usize = 4096;
 
 impl MatmulKernel {
-    /// How threads share the work.
+    /// Shares of the threads.
     pub(super) fn shares(&self, row0: usize) -> Split {
         let Gemm { m, n, k, ldc, .. } = self.gemm;
         let start = self.c.start + if self.gemm.form == Form::Tn { 0 } else { row0 * ldc };
@@ -71,13 +71,13 @@ impl MatmulKernel {
         }
     }
 
-    /// Whether threads share the rows of a product, not its columns or groups.
+    /// True if threads share the rows of a product, not its columns or groups.
     fn by_rows(&self) -> bool {
         let rows = |split| matches!(split, gemm::Split::Rows(_));
         self.groups == 1 && self.gemm.m > 1 && rows(self.gemm.split())
     }
 
-    /// Whether one side of each group's product is a single column.
+    /// True if one side of each group's product is a single column.
     fn is_narrow(&self) -> bool {
         let Gemm { form, m, n, k, .. } = self.gemm;
         if form == Form::Tn { m == 1 || n == 1 } else { k == 1 || n == 1 }

@@ -33,7 +33,7 @@ fn lanes(family: Family) -> (usize, usize) {
     }
 }
 
-/// How a window is cut.
+/// Chunks of a window.
 #[derive(Clone, Debug, PartialEq)]
 struct Cut {
     /// Steps of each chunk but the last.
@@ -53,7 +53,7 @@ impl Cut {
         self.batch * self.cols
     }
 
-    /// What is carried from step to step.
+    /// Number of values carried from step to step.
     fn carried(&self) -> usize {
         self.states + usize::from(self.delayed)
     }
@@ -125,7 +125,7 @@ pub(super) fn lower(scan: &Scan, at: &mut Lower) -> Option<Vec<Dispatch>> {
 
 type Matrix = Vec<Vec<f64>>;
 
-/// What a step makes of what is carried: the states, then a delayed output.
+/// Effect of a step on the carried values: the states, then a delayed output.
 fn matrix(step: &Step, states: usize, delayed: bool) -> Matrix {
     let n = states + usize::from(delayed);
     let columns: Matrix = (0..n)

@@ -1,4 +1,4 @@
-//! The IDX files that a data set is made of.
+//! The IDX files of a data set.
 
 use std::path::{Path, PathBuf};
 
@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::io::images::IdxPair;
 use crate::toml::data::DataSpec;
 
-/// Where to get a data set in this format, for whoever has none.
-const HINT: &str = "on Debian `apt-get install dataset-fashion-mnist` brings Fashion-MNIST and \
-     `dpkg -L dataset-fashion-mnist` tells its directory";
+/// Advice on a source of a data set in this format.
+const HINT: &str = "on Debian `apt-get install dataset-fashion-mnist` installs Fashion-MNIST and \
+     `dpkg -L dataset-fashion-mnist` shows its directory";
 
 pub(super) struct IdxFiles {
     pub train: IdxPair,
@@ -77,7 +77,7 @@ mod tests {
 
     const DIRECTORY: &str = "[data]\nformat = \"idx\"\ndir = \"mnist\"\n";
 
-    /// Four IDX files in `mnist/`: 6 and 4 images of 2×2 pixels, all of the image's number.
+    /// Four IDX files in `mnist/`: 6 and 4 images of 2×2 pixels, with pixels equal to the image's number.
     fn mnist() -> TempDir {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("mnist")).unwrap();

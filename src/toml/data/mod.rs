@@ -1,4 +1,4 @@
-//! Examples to learn from, as a TOML file describes them: where they are, how they are scaled.
+//! `[data]`: location, format and scale of the examples.
 //!
 //! ```toml
 //! [data]
@@ -25,40 +25,40 @@ use crate::io::dataset::{Splits, Wanted};
 use crate::io::images::{check_same_features, load_idx};
 use crate::toml::split::SplitSpec;
 
-/// Where the examples are and how they are written. Paths are relative to the TOML file's directory.
+/// Location and format of the examples. Paths are relative to the TOML file's directory.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum DataSpec {
     #[serde(alias = "$tag:format")]
-    /// A table of numbers with one example in a row, plain or packed with gzip; see [`read_csv`](crate::io::csv::read_csv).
+    /// A table of numbers with one example per row, plain or gzipped; see [`read_csv`](crate::io::csv::read_csv).
     Csv {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The column of the class index, the last if not given; all others are inputs. An example whose class is `nan` does not
+        /// Column of the class index; the last by default. All other columns are inputs. An example with the class `nan` does not
         /// count in the loss.
         label: Option<LabelColumn>,
-        /// In place of a class: so many columns at the end are the numbers that the network should give, at once or step by
-        /// step; all others are inputs. A target that is `nan` does not count in the loss.
+        /// Number of target columns at the end, instead of a class: the desired output of the network, for the whole run or step by
+        /// step. All other columns are inputs. A target of `nan` does not count in the loss.
         targets: Option<usize>,
-        /// Inputs are multiplied by this; 1 by default.
+        /// Factor on the inputs; 1 by default.
         #[serde(default = "unscaled")]
         scale: f32,
     },
-    /// Images and labels as IDX files, plain or packed with gzip; see [`read_idx`](crate::io::idx::read_idx). An image's pixels are its
-    /// inputs, row by row.
+    /// Images and labels as IDX files, plain or gzipped; see [`read_idx`](crate::io::idx::read_idx). The inputs are the pixels of
+    /// an image, row by row.
     Idx {
-        /// The directory of the files. The four standard names of MNIST are looked for in it, with and
-        /// without `.gz`, unless the fields below name others.
+        /// Directory of the files. MNIST's four standard names, with or without `.gz`, are used unless the keys below name other
+        /// files.
         dir: Option<PathBuf>,
-        /// Images to learn from.
+        /// Training images.
         train_images: Option<PathBuf>,
-        /// Their class indices.
+        /// Class indices of the training images.
         train_labels: Option<PathBuf>,
-        /// Images to test with. Without a directory they may be left out, together with their labels.
+        /// Test images. Without `dir` they are optional, together with their labels.
         test_images: Option<PathBuf>,
-        /// Their class indices.
+        /// Class indices of the test images.
         test_labels: Option<PathBuf>,
-        /// Pixels, 0 to 255, are multiplied by this; 1/255 by default.
+        /// Factor on the pixels, which range from 0 to 255; 1/255 by default.
         #[serde(default = "bytes_to_one")]
         scale: f32,
     },
@@ -76,17 +76,17 @@ impl DataSpec {
     /// Reads the examples and splits them. Relative paths start at `base`, the TOML file's directory.
     ///
     /// # Errors
-    /// Those of [`read_csv`](crate::io::csv::read_csv) and [`read_idx`](crate::io::idx::read_idx); [`Error::File`] for a class index that is not a whole number
-    /// from 0, for files that do not fit together and for files without examples; [`Error::Invalid`] for
-    /// settings that exclude each other or a part that leaves nothing to learn from.
+    /// Errors of [`read_csv`](crate::io::csv::read_csv) and [`read_idx`](crate::io::idx::read_idx); [`Error::File`] for a class
+    /// index that is not a whole number from 0, for files that do not match, and for files without examples;
+    /// [`Error::Invalid`] for conflicting settings or a split that leaves no training examples.
     pub fn load(&self, split: &SplitSpec, base: &Path) -> Result<Splits> {
         self.load_for(split, base, None)
     }
 
-    /// Like [`DataSpec::load`], of examples that are known to be of another size than they are before they are unpacked.
+    /// Like [`DataSpec::load`]; also rejects examples of the wrong size before they are unpacked.
     ///
     /// # Errors
-    /// As [`DataSpec::load`], and [`Error::Shape`] with the node and both sizes.
+    /// As [`DataSpec::load`], and [`Error::Shape`] naming the node and both sizes.
     pub fn load_for(&self, split: &SplitSpec, base: &Path, wanted: Option<Wanted<'_>>) -> Result<Splits> {
         let (name, train, test) = match self {
             Self::Csv { path, label, targets, scale } => {
@@ -119,13 +119,13 @@ impl DataSpec {
         Ok(Splits { train, validation, test, classes })
     }
 
-    /// Whether targets are numbers that a network should give, and no classes.
+    /// True if targets are numbers, not classes.
     pub fn has_numbers(&self) -> bool {
         matches!(self, Self::Csv { targets: Some(_), .. })
     }
 }
 
-/// How a file writes the column of the class index.
+/// Form of the label column in a file.
 #[derive(Deserialize)]
 enum Form {
     #[serde(rename = "$word:first")]
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(parts.classes, 10);
     }
 
-    /// A library update that changes the order would change every reported accuracy without a word.
+    /// A library update that changes the order would silently change every reported accuracy.
     #[test]
     fn the_random_order_of_a_seed_stays_what_it_is() {
         let order = |seed: u32| {

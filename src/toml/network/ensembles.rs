@@ -1,4 +1,4 @@
-//! Ensembles, their outputs and networks of them as a TOML file describes them.
+//! `[[ensemble]]`, `[[output]]`, `[[network]]` and `[config]`.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::toml::network::{
     ConnectionSpec, ConnectionSynapse, LayerSpec, Names, NeuronsSpec, NodeSpec, ProbeSpec, ProcessSpec,
 };
 
-/// Settings that are not given, from others.
+/// Fills settings that are `None` from another struct.
 macro_rules! fill {
     ($own:ident $others:ident $($of:ident)*) => {$(
         if $own.$of.is_none() {
@@ -27,7 +27,7 @@ macro_rules! fill {
     )*};
 }
 
-/// A struct with the settings of ensembles besides its own fields; serde cannot tell lines and columns of flattened ones.
+/// Defines a struct with its own fields and the settings of ensembles; serde loses line and column in flattened structs.
 macro_rules! with_settings {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -35,39 +35,39 @@ macro_rules! with_settings {
         #[serde(deny_unknown_fields, rename_all = "kebab-case")]
         pub struct $name {
             $($(#[$doc])* pub $field: $type,)*
-            /// What neurons make of their current: `"lif"`, the default, or `{ lif = { tau-rc = 0.02 } }`.
+            /// Neuron type: `"lif"`, the default, or `{ lif = { tau-rc = 0.02 } }`.
             pub neuron_type: Option<NeuronType>,
-            /// Length of the vectors that are represented well; 1 by default.
+            /// Length of the longest vectors that are represented well; 1 by default.
             pub radius: Option<f64>,
-            /// Encoders: `"scattered-hypersphere"` on the surface by default.
+            /// Encoders; `"scattered-hypersphere"` on the surface by default.
             pub encoders: Option<Distribution>,
-            /// Whether encoders are brought to length 1; true by default.
+            /// Normalise encoders to length 1; true by default.
             pub normalize_encoders: Option<bool>,
-            /// Rates where encoder and radius meet, in Hz; `{ uniform = [200, 400] }` by default.
+            /// Rates in Hz at the radius along the encoder; `{ uniform = [200, 400] }` by default.
             pub max_rates: Option<Distribution>,
-            /// Where neurons begin to fire, in radii; `{ uniform = [-1, 0.9] }` by default.
+            /// Points at which neurons begin to fire, in radii; `{ uniform = [-1, 0.9] }` by default.
             pub intercepts: Option<Distribution>,
-            /// Factors on the encoded value, with `bias`, in place of rates and intercepts.
+            /// Factors on the encoded value, instead of rates and intercepts; requires `bias`.
             pub gain: Option<Distribution>,
-            /// Currents without input, with `gain`.
+            /// Currents at zero input; requires `gain`.
             pub bias: Option<Distribution>,
-            /// Where decoders are solved for, in radii; `"scattered-hypersphere"` by default.
+            /// Points to solve decoders at, in radii; `"scattered-hypersphere"` by default.
             pub eval_points: Option<Distribution>,
-            /// How many points are drawn.
+            /// Number of points to draw; `max(500 d clipped to 750 … 2500, 2 n)` by default.
             pub n_eval_points: Option<usize>,
             /// Noise on the currents; none by default.
             pub noise: Option<ProcessSpec>,
         }
 
         impl $name {
-            /// What it does not say is as the others say.
+            /// Takes missing settings from `others`.
             pub(super) fn fill(&mut self, others: &EnsembleDefaults) {
                 fill!(self others neuron_type radius encoders normalize_encoders max_rates intercepts gain bias
                     eval_points n_eval_points noise);
             }
 
             fn settings(&self, what: &str) -> Result<EnsembleSettings> {
-                // The ensemble says how many neurons the noise is for.
+                // The size of the noise follows from the ensemble.
                 let noise = self.noise.as_ref().map(|n| n.build(what, n.size().unwrap_or(1)));
                 Ok(EnsembleSettings {
                     neuron_type: self.neuron_type.clone(),
@@ -88,43 +88,43 @@ macro_rules! with_settings {
 }
 
 with_settings! {
-    /// An ensemble, or an array of some.
+    /// An ensemble or an array of ensembles.
     pub struct EnsembleSpec {
-        /// Its name; its neurons are `NAME.neurons`, what is decoded of an array or for a probe `NAME.output`.
+        /// Name. The neurons are `NAME.neurons`; the decoded value of an array, or for a probe, is `NAME.output`.
         pub name: String,
-        /// What is connected to it, dimension by dimension and without a synapse; several inputs are summed.
+        /// Objects connected to it, dimension by dimension and without a synapse; several inputs are summed.
         #[serde(default)]
         pub input: Names,
-        /// Neurons of each ensemble.
+        /// Neurons per ensemble.
         pub n_neurons: usize,
-        /// Dimensions of each ensemble; 1 by default.
+        /// Dimensions per ensemble; 1 by default.
         #[serde(default = "one")]
         pub dimensions: usize,
-        /// How many ensembles there are side by side; 1 by default.
+        /// Number of ensembles in the array; 1 by default.
         #[serde(default = "one")]
         pub n_ensembles: usize,
-        /// Seed of its own.
+        /// Seed; derived from the file's seed and the name by default.
         pub seed: Option<u64>,
-        /// How states of its neurons start, by name.
+        /// Initial values of neuron states, by name.
         #[serde(default)]
         pub state: BTreeMap<String, Init>,
-        /// Whether encoders and biases are trained; as `[config]` says by default.
+        /// Train encoders and biases; the `trainable` of `[config]` by default.
         pub trainable: Option<bool>,
-        /// Whether encoders are trained, where that is not so for both.
+        /// Train encoders; `trainable` by default.
         pub train_encoders: Option<bool>,
-        /// Whether biases are trained, likewise.
+        /// Train biases; `trainable` by default.
         pub train_bias: Option<bool>,
-        /// How the decoders of `NAME.output` and of its input are found: as the network says that it is in, if not as the file says.
+        /// Solver for `NAME.output` and its input: that of the enclosing network's configuration, else the file's.
         #[serde(skip)]
         pub default_solver: Option<Solver>,
-        /// Whether those are trained, likewise.
+        /// Train those decoders, with the same default.
         #[serde(skip)]
         pub default_trainable: Option<bool>,
     }
 }
 
 with_settings! {
-    /// What ensembles are like that say nothing else.
+    /// Defaults for ensembles.
     pub struct EnsembleDefaults {}
 }
 
@@ -132,30 +132,30 @@ fn one() -> usize {
     1
 }
 
-/// What objects are like that say nothing else: `[config]`, or `[network.config]` for those of one network.
+/// Defaults for settings that objects leave open: `[config]`, or `[network.config]` for the objects of one network.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ConfigSpec {
-    /// Of ensembles.
+    /// Defaults for ensembles.
     pub ensemble: Option<EnsembleDefaults>,
-    /// How decoders are found.
+    /// Decoder solver.
     pub solver: Option<Solver>,
-    /// Of `[[connection]]`s that say no synapse, and of those that Nengo's networks are made of; by default none for the first
-    /// and, as in Nengo, a lowpass of 0.005 s for the others.
+    /// Synapse of each `[[connection]]` without one, and of connections in Nengo's networks. By default none for the former and,
+    /// as in Nengo, a lowpass of 0.005 s for the latter.
     pub synapse: Option<ConnectionSynapse>,
-    /// Of probes.
+    /// Defaults for probes.
     pub probe: Option<ProbeDefaults>,
-    /// Whether parameters are trained of what does not say so itself; true by default.
+    /// Train parameters of objects that do not set it; true by default.
     pub trainable: Option<bool>,
 }
 
-/// What probes are like that say nothing else.
+/// Defaults for probes.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProbeDefaults {
-    /// A filter on what objects give; none by default.
+    /// Filter on the output of objects; none by default.
     pub synapse: Option<ConnectionSynapse>,
-    /// Seconds from one recorded row to the next; each step by default.
+    /// Seconds between recorded rows; each step by default.
     pub sample_every: Option<f64>,
 }
 
@@ -163,20 +163,20 @@ pub struct ProbeDefaults {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OutputSpec {
-    /// The ensemble.
+    /// Name of the ensemble.
     pub of: String,
-    /// Its name, after that of the ensemble.
+    /// Name, without that of the ensemble.
     pub name: String,
-    /// A function of what is represented, or one for each ensemble of an array; the value itself if not given.
+    /// Function of the represented value, or a list with one per ensemble of an array; the value itself by default.
     #[serde(default)]
     pub function: Functions,
-    /// How decoders are found.
+    /// Decoder solver; the `solver` of `[config]` by default.
     pub solver: Option<Solver>,
-    /// Points of its own to solve at.
+    /// Evaluation points; the ensemble's by default.
     pub eval_points: Option<Distribution>,
-    /// Whether these are in radii; true by default.
+    /// Scale these points by the radius; true by default.
     pub scale_eval_points: Option<bool>,
-    /// Whether decoders are trained; as `[config]` says by default.
+    /// Train the decoders; the `trainable` of `[config]` by default.
     pub trainable: Option<bool>,
 }
 
@@ -184,58 +184,59 @@ pub struct OutputSpec {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Functions(pub Vec<Function>);
 
-/// A network in the network: one of Nengo's, by its kind, or one of objects of its own.
+/// A subnetwork: one of Nengo's networks, by its kind, or one with its own objects.
 ///
-/// Names of its objects begin with `NAME.`; inside of it they are said without that, and are looked for from the inside out.
+/// Names of its objects get the prefix `NAME.`. Inside the network they are used without it; names are resolved from the
+/// innermost network outwards.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NestedSpec {
-    /// Its name; its objects are `NAME.input` and so on.
+    /// Name; its objects are `NAME.input` and so on.
     pub name: String,
-    /// What its objects are like that say nothing else; what it does not say is as the network around it says.
+    /// Defaults for its objects; missing settings are those of the enclosing network.
     #[serde(default)]
     pub config: ConfigSpec,
-    /// Whether all in it is trained that does not say so itself; as its `config` says by default, and the network around it.
+    /// Train all parameters in it that do not set it; the `trainable` of its `config`, then of the enclosing network, by default.
     pub trainable: Option<bool>,
-    /// Its nodes.
+    /// Nodes.
     #[serde(default)]
     pub node: Vec<NodeSpec>,
-    /// Its layers.
+    /// Layers.
     #[serde(default)]
     pub layer: Vec<LayerSpec>,
-    /// Its populations of neurons.
+    /// Populations of neurons.
     #[serde(default)]
     pub neurons: Vec<NeuronsSpec>,
-    /// Its ensembles.
+    /// Ensembles.
     #[serde(default)]
     pub ensemble: Vec<EnsembleSpec>,
     /// Outputs of ensembles.
     #[serde(default)]
     pub output: Vec<OutputSpec>,
-    /// Networks in it.
+    /// Subnetworks.
     #[serde(default)]
     pub network: Vec<NestedSpec>,
-    /// Its connections.
+    /// Connections.
     #[serde(default)]
     pub connection: Vec<ConnectionSpec>,
-    /// Its probes.
+    /// Probes.
     #[serde(default)]
     pub probe: Vec<ProbeSpec>,
     /// Elementwise product.
     pub product: Option<Product>,
     /// Circular convolution.
     pub circular_convolution: Option<CircularConvolution>,
-    /// Integral over time.
+    /// Integrator over time.
     pub integrator: Option<Integrator>,
-    /// Oscillation.
+    /// Oscillator.
     pub oscillator: Option<Oscillator>,
-    /// Selection of the largest.
+    /// Action selection: the largest of several values.
     pub basal_ganglia: Option<BasalGanglia>,
-    /// What turns their answer into a choice.
+    /// Thalamus, which turns the output of basal ganglia into a choice.
     pub thalamus: Option<Thalamus>,
-    /// Recognition of known vectors.
+    /// Associative memory of known vectors.
     pub associative_memory: Option<AssociativeMemory>,
-    /// Memory with a gate.
+    /// Memory with an input gate.
     pub input_gated_memory: Option<InputGatedMemory>,
 }
 
@@ -255,7 +256,7 @@ impl EnsembleSpec {
 }
 
 impl ConfigSpec {
-    /// Refuses what makes no sense, also where no object takes it; `of` is empty, or says of which network.
+    /// Rejects invalid defaults even if no object uses them; `of` names the network, or is empty for the file.
     pub(super) fn check(&self, of: &str) -> Result<()> {
         if let Some(ensemble) = &self.ensemble {
             let what = format!("[config.ensemble]{of}");
@@ -298,7 +299,7 @@ impl ConfigSpec {
         Ok(())
     }
 
-    /// What it does not say is as the others say.
+    /// Takes missing settings from `others`.
     pub(super) fn fill(&mut self, others: &Self) {
         if let (Some(own), Some(others)) = (&mut self.ensemble, &others.ensemble) {
             own.fill(others);
@@ -324,7 +325,7 @@ impl OutputSpec {
 }
 
 impl NestedSpec {
-    /// How many of Nengo's networks it is.
+    /// Number of Nengo's networks that it names.
     pub(super) fn kinds(&self) -> usize {
         macro_rules! count {
             ($($kind:ident)*) => { 0 $(+ usize::from(self.$kind.is_some()))* };

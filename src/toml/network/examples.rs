@@ -1,4 +1,4 @@
-//! The training of a network, and examples as what nodes are given and probes should give.
+//! Training settings of a network, and its examples as input and target signals.
 
 use ndarray::{Array2, ArrayView1, Axis};
 use rand::{RngExt, SeedableRng};
@@ -17,16 +17,16 @@ impl NetworkSpec {
     /// The `[train]` table.
     ///
     /// # Errors
-    /// There is none.
+    /// A file without `[train]`.
     pub fn train(&self) -> Result<&TrainSpec> {
-        let problem = "it is missing; say there how to train: epochs, learning-rate and loss";
+        let problem = "it is missing; it needs at least epochs, learning-rate and loss";
         self.train.as_ref().ok_or_else(|| Error::invalid("[train]", problem))
     }
 
-    /// The node that gets the data: what `[train]` says, or the only input.
+    /// The node that receives the data: the `input` of `[train]`, or the only input node.
     ///
     /// # Errors
-    /// A name that does not exist, no input at all, or several without a word which one.
+    /// A name that does not exist, no input node, or several without `[train] input`.
     pub fn input_node(&self) -> Result<&str> {
         let inputs: Vec<&str> = self.node.iter().filter(|n| n.is_input()).map(|n| n.name.as_str()).collect();
         match (self.train.as_ref().and_then(|t| t.input.as_deref()), &inputs[..]) {
@@ -36,25 +36,25 @@ impl NetworkSpec {
             (None, []) => Err(Error::invalid("the data", "no node takes them; give one a size")),
             (None, _) => {
                 let problem =
-                    format!("several nodes could take them ({}); say [train] input", inputs.join(", "));
+                    format!("several nodes could take them ({}); set [train] input", inputs.join(", "));
                 Err(Error::invalid("the data", problem))
             }
         }
     }
 
-    /// How to train a network on so many examples.
+    /// The training settings for `examples` examples.
     ///
     /// # Errors
-    /// No `[train]`, settings that are missing, no epochs, or a loss without a probe where there is not exactly one.
+    /// No `[train]`; missing settings; zero epochs; a loss without a probe if there is not exactly one probe.
     pub fn training(&self, network: &Network, examples: usize) -> Result<Training> {
         self.train()?.training(network, examples)
     }
 
-    /// Examples as inputs and targets of the network.
+    /// Converts examples to inputs and targets of the network.
     ///
     /// # Errors
-    /// As [`NetworkSpec::input_node`] and [`NetworkSpec::training`]; a class that an output has no place for, or numbers that
-    /// are not those of one row or of a row for each step.
+    /// As [`NetworkSpec::input_node`] and [`NetworkSpec::training`]; a class beyond an output's dimensions; numbers that are
+    /// neither one row nor one row per step.
     pub fn signals(&self, network: &Network, examples: &Dataset) -> Result<(Data, Data)> {
         let train = self.train()?;
         let input = self.input_signal(&examples.inputs)?;
@@ -81,10 +81,10 @@ impl NetworkSpec {
         Ok((Data::new().with(self.input_node()?, input), targets))
     }
 
-    /// What the input node is given of examples: their numbers at once, or in the node's number of steps.
+    /// Converts examples to the input node's signal: their numbers at once, or spread over the node's steps.
     ///
     /// # Errors
-    /// No input node, or examples that are not `size` numbers for each step.
+    /// No input node, or examples without `size` numbers per step.
     pub fn input_signal(&self, examples: &Array2<f32>) -> Result<Signal> {
         let name = self.input_node()?;
         let node = self.node.iter().find(|n| n.name == name);
@@ -98,12 +98,12 @@ impl NetworkSpec {
         })
     }
 
-    /// Random inputs between -1 and 1 for each input node, held or in as many steps as it says.
+    /// Random inputs between -1 and 1 for each input node, constant or with its number of steps.
     pub fn random_inputs(&self, examples: usize) -> Data {
         self.drawn_inputs(&mut self.uniform(examples))
     }
 
-    /// Draws examples of so many numbers between -1 and 1.
+    /// A generator of examples with a given number of values between -1 and 1.
     fn uniform(&self, examples: usize) -> impl FnMut(usize) -> Array2<f32> + use<> {
         let mut rng = Pcg64Mcg::seed_from_u64(self.seed);
         move |size| Array2::from_shape_simple_fn((examples, size), || 2.0 * rng.random::<f32>() - 1.0)
@@ -120,7 +120,7 @@ impl NetworkSpec {
         inputs
     }
 
-    /// [Random inputs](NetworkSpec::random_inputs), and targets that fit the losses and metrics of `[train]`: for checks of a
+    /// [Random inputs](NetworkSpec::random_inputs), and random targets for the losses and metrics of `[train]`; to check a
     /// network without data.
     ///
     /// # Errors
@@ -150,14 +150,14 @@ impl NetworkSpec {
         Ok((inputs, targets))
     }
 
-    /// Losses on one probe share its targets.
+    /// Checks that losses on the same probe agree on its targets.
     fn check_targets(&self, terms: &[TermSpec]) -> Result<()> {
         for (i, term) in terms.iter().enumerate() {
             let Some(first) = terms[..i].iter().find(|t| t.probe == term.probe) else { continue };
             let (first, other) = (self.target_of(first)?, self.target_of(term)?);
             if first != other {
                 let problem = format!(
-                    "its losses have targets of two kinds, {} and {}; say the same target in each [[train.loss]], or give the second \
+                    "its losses have targets of two kinds, {} and {}; set the same target in each [[train.loss]], or give the second \
                      loss a probe of its own",
                     first.name(),
                     other.name()
@@ -168,12 +168,12 @@ impl NetworkSpec {
         Ok(())
     }
 
-    /// Steps from one row that a probe records to the next.
+    /// Steps between recorded rows of a probe.
     fn every(&self, network: &Network, probe: &str) -> Result<usize> {
         network.probes[network.find_probe(probe)?.0].steps_between(self.dt)
     }
 
-    /// Numbers that a probe should give: a row that is held, or one for each that it records.
+    /// Target numbers of a probe: a constant row, or one per recorded row.
     fn numbers(&self, network: &Network, probe: &str, rows: &Array2<f32>) -> Result<Signal> {
         let (size, every) = (output_size(network, probe)?, self.every(network, probe)?);
         if rows.ncols() == size {
@@ -187,22 +187,22 @@ impl NetworkSpec {
         })
     }
 
-    /// Whether the examples are answered with numbers, and not with a class.
+    /// True if the targets of examples are numbers, not a class.
     fn has_numbers(&self) -> bool {
         self.data.as_ref().is_some_and(DataSpec::has_numbers)
     }
 
-    /// What the targets of a loss are.
+    /// The kind of targets of a loss.
     fn target_of(&self, term: &TermSpec) -> Result<TargetSpec> {
         use TargetSpec::{Class, Numbers, OneHot};
         let invalid =
             |problem: &str| Err(Error::invalid(format!("[[train.loss]] of probe '{}'", term.probe), problem));
         match (term.target, self.has_numbers()) {
             (Some(Class | OneHot), true) => invalid(
-                "its target is a class, but [data] has numbers as targets; say target = \"numbers\" or \"input\"",
+                "its target is a class, but [data] has numbers as targets; set target = \"numbers\" or \"input\"",
             ),
             (Some(Numbers), false) if self.data.is_some() => invalid(
-                "its targets are numbers, but [data] has a class for each example; say there targets = COLUMNS",
+                "its targets are numbers, but [data] has a class for each example; set targets = COLUMNS in [data]",
             ),
             (Some(target), _) => Ok(target),
             (None, true) => Ok(Numbers),
@@ -212,13 +212,13 @@ impl NetworkSpec {
     }
 }
 
-/// Rows as so many steps; nothing if they are not as long.
+/// Splits rows into `steps` steps of `size` numbers; `None` if their length differs.
 fn in_steps(rows: &Array2<f32>, steps: usize, size: usize) -> Option<Signal> {
     let shape = (rows.nrows(), steps, size);
     rows.as_standard_layout().into_owned().into_shape_with_order(shape).ok().map(Signal::from)
 }
 
-/// Of an input in time the rows at the steps that a probe records, one in `every`.
+/// The rows of an input at the steps that a probe records, one in `every`.
 fn recorded(input: &Signal, every: usize) -> Signal {
     match input {
         Signal::Steps(a) if every > 1 => {
@@ -229,7 +229,7 @@ fn recorded(input: &Signal, every: usize) -> Signal {
     }
 }
 
-/// The column of the largest element of each row.
+/// Index of the largest element of each row.
 fn classes(rows: &Array2<f32>) -> Array2<f32> {
     let largest = |row: ArrayView1<'_, f32>| {
         let place = row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
@@ -243,14 +243,14 @@ fn output_size(network: &Network, probe: &str) -> Result<usize> {
     match network.probe_target(id) {
         Some(Target::Output(..) | Target::Input(_)) => Ok(network.probe_size(id).unwrap_or_default()),
         _ => {
-            let problem = "a loss compares what an object gives or gets; a state, a parameter or a signal of a learning \
+            let problem = "a loss compares the output or input of an object; a state, a parameter or a signal of a learning \
                            rule has no targets";
             Err(Error::invalid(format!("probe '{probe}'"), problem))
         }
     }
 }
 
-/// A row for each example with 1 at its class; of NaN where its class does not count.
+/// Rows with 1 at the class of each example; NaN if its class does not count.
 fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Array2<f32>> {
     let size = output_size(network, probe)?;
     let mut rows = Array2::zeros((classes.nrows(), size));
@@ -259,7 +259,7 @@ fn one_hot(network: &Network, probe: &str, classes: &Array2<f32>) -> Result<Arra
             row.fill(f32::NAN);
             continue;
         }
-        let problem = || format!("they hold the class {class}, but it has {size} dimensions");
+        let problem = || format!("they contain the class {class}, but it has {size} dimensions");
         *row.get_mut(class as usize)
             .ok_or_else(|| Error::invalid(format!("the targets of probe '{probe}'"), problem()))? = 1.0;
     }

@@ -1,4 +1,4 @@
-//! Learning rules as a TOML file describes them.
+//! Learning rules of a `[[connection]]`.
 
 use serde::Deserialize;
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::network::{Init, LearningRule, Synapse};
 use crate::toml::network::signals::SynapseSpec;
 
-/// A learning rule by its name alone, with everything as it is by default, or with some of it: `"pes"`, or
+/// A learning rule: its name, which takes the defaults, or a table with some settings: `"pes"`, or
 /// `{ pes = { learning-rate = 1e-4 } }`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -23,27 +23,27 @@ pub enum LearningRuleSpec {
     Voja(VojaSpec),
 }
 
-/// A rule that filters the activities before the weights. A synapse of 0 is none.
+/// A rule with a filter of the pre activities. A synapse of 0 means no filter.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PreSpec {
-    /// The default of the rule if not given.
+    /// Learning rate; by default that of [`LearningRule::pes`] or [`LearningRule::rls`].
     pub learning_rate: Option<f64>,
-    /// 5 ms by default.
+    /// Filter of the pre activities; 5 ms by default.
     pub pre_synapse: Option<SynapseSpec>,
 }
 
-/// Bienenstock, Cooper and Munro's rule.
+/// The rule of Bienenstock, Cooper and Munro.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BcmSpec {
-    /// 1e-9 by default.
+    /// Learning rate; 1e-9 by default.
     pub learning_rate: Option<f64>,
-    /// 5 ms by default.
+    /// Filter of the pre activities; 5 ms by default.
     pub pre_synapse: Option<SynapseSpec>,
-    /// That before the weights by default.
+    /// Filter of the post activities; that of the pre activities by default.
     pub post_synapse: Option<SynapseSpec>,
-    /// 1 s by default.
+    /// Filter of the threshold; 1 s by default.
     pub theta_synapse: Option<SynapseSpec>,
 }
 
@@ -51,36 +51,36 @@ pub struct BcmSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OjaSpec {
-    /// 1e-6 by default.
+    /// Learning rate; 1e-6 by default.
     pub learning_rate: Option<f64>,
-    /// 5 ms by default.
+    /// Filter of the pre activities; 5 ms by default.
     pub pre_synapse: Option<SynapseSpec>,
-    /// That before the weights by default.
+    /// Filter of the post activities; that of the pre activities by default.
     pub post_synapse: Option<SynapseSpec>,
-    /// 1 by default.
+    /// Rate of forgetting; 1 by default.
     pub beta: Option<f64>,
 }
 
-/// Vector Oja.
+/// The vector Oja rule.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct VojaSpec {
-    /// 0.01 by default.
+    /// Learning rate; 0.01 by default.
     pub learning_rate: Option<f64>,
-    /// 5 ms by default.
+    /// Filter of the post activities; 5 ms by default.
     pub post_synapse: Option<SynapseSpec>,
-    /// How long each encoder is for an input of 1; 1 by default.
+    /// Length of each encoder for an input of 1; 1 by default.
     pub scale: Option<Init>,
 }
 
 impl LearningRuleSpec {
-    /// The rule; `what` is for messages.
+    /// Builds the rule; `what` names the connection in errors.
     ///
     /// # Errors
-    /// A synapse that makes no sense.
+    /// An invalid synapse.
     pub fn build(&self, what: &str) -> Result<LearningRule> {
         let given = |spec: &Option<SynapseSpec>| spec.as_ref().map(|s| s.build(what)).transpose();
-        // A lowpass of 0 without delay changes nothing.
+        // A lowpass of 0 without a delay has no effect.
         let used = |s: Synapse| (s != Synapse::Lowpass(0.0)).then_some(s);
         let or =
             |spec: &Option<SynapseSpec>, default: Option<Synapse>| Ok(given(spec)?.map_or(default, used));

@@ -1,4 +1,4 @@
-//! Networks and their training as a TOML file describes them.
+//! Networks, data and training as TOML files.
 //!
 //! ```toml
 //! seed = 0
@@ -54,22 +54,22 @@ use crate::sim::check_dt;
 use crate::solve::Solver;
 use crate::toml::{DataSpec, SplitSpec, TrainSpec};
 
-/// A network, its data and its training as a TOML file describes them.
+/// A network with its data and training, as read from a TOML file.
 ///
-/// Objects may be named before they are described, so connections may go in circles.
+/// Objects may be used before they are defined, so connections may form cycles.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NetworkSpec {
-    /// Decides how parameters start and in which order examples are taken.
+    /// Seed of initial parameters and of the order of examples; 0 by default.
     #[serde(default)]
     pub seed: u64,
     /// Length of a time step in seconds; 0.001 by default.
     #[serde(default = "millisecond")]
     pub dt: f64,
-    /// What objects are like that say nothing else.
+    /// Defaults for settings that objects leave open.
     #[serde(default)]
     pub config: ConfigSpec,
-    /// Signals that the network does not compute.
+    /// Nodes: inputs and signals from outside the neural model.
     #[serde(default)]
     pub node: Vec<NodeSpec>,
     /// Layers.
@@ -81,27 +81,27 @@ pub struct NetworkSpec {
     /// Ensembles and arrays of ensembles.
     #[serde(default)]
     pub ensemble: Vec<EnsembleSpec>,
-    /// What is decoded of ensembles once for all connections.
+    /// Decoded outputs of ensembles, shared by their connections.
     #[serde(default)]
     pub output: Vec<OutputSpec>,
-    /// Networks in this one. [`NetworkSpec::parse`] leaves here those that Nengo knows by name; the objects of others it gives
-    /// their whole names and puts them beside those of the file.
+    /// Subnetworks. [`NetworkSpec::parse`] keeps Nengo's networks here, and moves the objects of others, with full names, into
+    /// the lists of the file.
     #[serde(default)]
     pub network: Vec<NestedSpec>,
-    /// Connections besides those that the layers' `input` makes.
+    /// Connections, in addition to those made by the `input` of objects.
     #[serde(default)]
     pub connection: Vec<ConnectionSpec>,
-    /// What is recorded.
+    /// Probes.
     #[serde(default)]
     pub probe: Vec<ProbeSpec>,
-    /// Examples to learn from or to run over.
+    /// Examples for training or for a run.
     pub data: Option<DataSpec>,
-    /// Which examples are for the test and for validation.
+    /// Split of the examples into training, validation and test parts.
     #[serde(default)]
     pub split: SplitSpec,
-    /// How the network is trained.
+    /// Training settings.
     pub train: Option<TrainSpec>,
-    /// The file's directory: paths in it start here.
+    /// Directory of the file, to which its paths are relative.
     #[serde(skip)]
     pub base: PathBuf,
 }
@@ -110,7 +110,7 @@ fn millisecond() -> f64 {
     0.001
 }
 
-/// Calls `f` while decoders are found, and trained, as the network says that its objects are in, if it does.
+/// Calls `f` with the defaults of an object's enclosing network, if any, for solver and trainability.
 fn with_defaults<R>(
     net: &mut Network,
     solver: &Option<Solver>,
@@ -129,16 +129,16 @@ impl NetworkSpec {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::File`] for what is no text, or [`Error::Toml`] with line and column.
+    /// [`Error::Io`], [`Error::File`] for a file that is not UTF-8 text, or [`Error::Toml`] with line and column.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         Self::parse(&crate::toml::read::text(path)?, path)
     }
 
-    /// Understands the text of a TOML file; `path` is for messages, and its directory is where data are looked for.
+    /// Parses the text of a TOML file. `path` is used in messages, and its directory is the base of relative paths.
     ///
     /// # Errors
-    /// [`Error::Toml`] with line and column, or a network in the network that is none of Nengo's and has no objects.
+    /// [`Error::Toml`] with line and column, or a subnetwork that is neither one of Nengo's nor has objects.
     pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let mut spec: Self = crate::toml::read::toml(text, path)?;
@@ -147,10 +147,10 @@ impl NetworkSpec {
         Ok(spec)
     }
 
-    /// Builds the network: the same as the one built by calls, parameter by parameter.
+    /// Builds the network. It equals the network built by calls, parameter by parameter.
     ///
     /// # Errors
-    /// Names that do not exist or are taken, sizes that do not fit or do not follow, and those of [`Network`].
+    /// Names that do not exist or are taken, sizes that do not match or cannot be inferred, and errors of [`Network`].
     pub fn build(&self) -> Result<Network> {
         check_dt(self.dt)?;
         let mut net = Network::new(self.seed);
@@ -189,7 +189,7 @@ impl NetworkSpec {
             }
         }
         let synapse = self.config.synapse.as_ref().map(|s| s.build("[config]")).transpose()?.flatten();
-        // Learning rules look for the encoders behind them, and what brings them an error looks for the rule.
+        // Rules need the encoders of their post object, and connections to a rule's error input need the rule.
         let mut connections: Vec<&ConnectionSpec> = self.connection.iter().collect();
         connections.sort_by_key(|c| (c.post.name.ends_with("/learning-rule"), c.learning_rule.is_some()));
         for connection in connections {
@@ -210,24 +210,24 @@ impl NetworkSpec {
         Ok(net)
     }
 
-    /// Reads the examples that `[data]` describes and splits them as `[split]` says.
+    /// Reads the examples of `[data]` and splits them by `[split]`.
     ///
     /// # Errors
-    /// No `[data]`, and those of [`DataSpec::load`].
+    /// No `[data]`, and errors of [`DataSpec::load`].
     pub fn load_data(&self) -> Result<Splits> {
         let Some(data) = &self.data else {
-            return Err(Error::invalid("[data]", "it is missing; say where the examples are"));
+            return Err(Error::invalid("[data]", "it is missing; it gives the location of the examples"));
         };
         let mut inputs = self.node.iter().filter(|node| node.is_input());
-        // More than one is an error of its own, told later.
+        // Several inputs are reported as an error of their own, later.
         let node = inputs.next().filter(|_| inputs.next().is_none());
         let numbers = node.and_then(|node| node.size?.checked_mul(node.steps.unwrap_or(1)));
         let wanted = node.zip(numbers).map(|(node, numbers)| Wanted { node: &node.name, numbers });
         data.load_for(&self.split, &self.base, wanted)
     }
 
-    /// Takes the data from another place than the file says: a directory of IDX files, or a CSV file or the
-    /// directory that it lies in. A relative path starts at the working directory.
+    /// Replaces the location of the data: a directory of IDX files, or a CSV file or its directory. Relative paths start at the
+    /// working directory.
     ///
     /// # Errors
     /// No `[data]`, or no working directory.
@@ -235,7 +235,7 @@ impl NetworkSpec {
         let place = std::path::absolute(place).map_err(|e| Error::io("find", place, e))?;
         match &mut self.data {
             None => {
-                return Err(Error::invalid("[data]", "it is missing; say there which format the data have"));
+                return Err(Error::invalid("[data]", "it is missing; it gives the format of the data"));
             }
             Some(DataSpec::Idx { dir, .. }) => *dir = Some(place),
             Some(DataSpec::Csv { path, .. }) => {
@@ -246,8 +246,8 @@ impl NetworkSpec {
         Ok(())
     }
 
-    /// Makes the `NAME.output` of ensembles that are named so, of arrays that are connected and of ensembles that are probed,
-    /// with the solver of the network that they are in.
+    /// Creates `NAME.output` for ensembles whose output is named, for arrays that are connected and for ensembles that are
+    /// probed, with the solver of their enclosing network.
     fn make_outputs(&self, net: &mut Network) -> Result<()> {
         let layers = self.layer.iter().flat_map(|l| l.input.as_slice());
         let neurons = self.neurons.iter().flat_map(|n| n.input.as_slice());
@@ -274,9 +274,9 @@ impl NetworkSpec {
         Ok(())
     }
 
-    /// Input dimensions of each layer, from what is connected to it; `net` has all other objects.
+    /// Input dimensions of each layer, inferred from its connections; `net` contains all other objects.
     ///
-    /// Layers without units have as many outputs as inputs, so sizes are passed on until no new one turns up.
+    /// Layers without units have as many outputs as inputs, so sizes are propagated until nothing changes.
     fn input_sizes<'a>(&'a self, net: &Network) -> Result<HashMap<&'a str, usize>> {
         let mut inputs: HashMap<&str, usize> = HashMap::new();
         let mut outputs: HashMap<&str, usize> =
@@ -309,7 +309,7 @@ impl NetworkSpec {
             }
         }
         if let Some(layer) = self.layer.iter().find(|l| !inputs.contains_key(l.name.as_str())) {
-            // A wrong name is the likeliest reason, and more helpful than what follows from it.
+            // A wrong name is the likeliest reason; report it first.
             let names = net.objects.iter().map(|o| &o.name).chain(self.layer.iter().map(|l| &l.name));
             let names: Vec<&str> = names.map(String::as_str).collect();
             if let Some((wrong, _)) = self.sources(&layer.name).find(|(s, _)| !names.contains(s)) {
@@ -319,14 +319,14 @@ impl NetworkSpec {
             if let Some(error) = self.sources(&layer.name).find_map(misfit) {
                 return Err(error);
             }
-            let problem = "the size of its input does not follow from what is connected to it; \
-                           give it an input, or say size-in = N";
+            let problem = "the size of its input cannot be inferred from its connections; \
+                           give it an input, or set size-in = N";
             return Err(Error::invalid(format!("layer '{}'", layer.name), problem));
         }
         Ok(inputs)
     }
 
-    /// Objects that are connected to `layer`, and by what connection if it is not the layer's own input.
+    /// Objects connected to `layer`, with the connection unless it is the layer's own `input`.
     fn sources<'a>(&'a self, layer: &'a str) -> impl Iterator<Item = (&'a str, Option<&'a ConnectionSpec>)> {
         let own = self.layer.iter().filter(move |l| l.name == layer).flat_map(|l| l.input.as_slice());
         let others = self.connection.iter().filter(move |c| c.post.name == layer);

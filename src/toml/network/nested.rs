@@ -1,4 +1,4 @@
-//! Networks in networks: their objects get whole names and what their configuration says, and stand beside the others.
+//! Subnetworks: flattens their objects, with full names and inherited defaults, into the lists of the file.
 
 use std::collections::HashSet;
 
@@ -6,14 +6,14 @@ use crate::error::{Error, Result};
 use crate::network::check_name;
 use crate::toml::network::{ConfigSpec, Names, NestedSpec, NetworkSpec};
 
-/// A network around an object: what its objects' names begin with, and what it gives names to.
+/// An enclosing network: the prefix of its names, and the names defined in it.
 struct Scope {
     prefix: String,
     names: Vec<String>,
 }
 
 impl NetworkSpec {
-    /// Takes the objects of nested networks up; those that Nengo knows by name stay networks.
+    /// Flattens subnetworks with objects; Nengo's networks stay.
     pub(super) fn flatten(&mut self) -> Result<()> {
         let nodes = self.node.iter().map(|o| &o.name).chain(self.layer.iter().map(|o| &o.name));
         let others = self.neurons.iter().map(|o| &o.name).chain(self.ensemble.iter().map(|o| &o.name));
@@ -24,6 +24,7 @@ impl NetworkSpec {
         Ok(())
     }
 
+    /// Adds a network, with `config` as its defaults; `around` are its enclosing networks.
     fn take_up(
         &mut self,
         mut network: NestedSpec,
@@ -38,7 +39,7 @@ impl NetworkSpec {
         network.config.fill(config);
         if network.kinds() > 0 || !network.has_objects() {
             if network.has_objects() {
-                let problem = "it is one of Nengo's networks and has objects of its own; put these beside it";
+                let problem = "it is one of Nengo's networks, so it cannot have objects of its own; put these next to it";
                 return Err(Error::invalid(format!("network '{}'", network.name), problem));
             }
             self.network.push(network);
@@ -47,10 +48,17 @@ impl NetworkSpec {
         let prefix = format!("{}.", network.name);
         check_distinct(&network.network, network.objects(), &prefix)?;
         around.push(Scope { prefix, names: network.names() });
-        let config = network.config;
-        for nested in network.network {
-            self.take_up(nested, around, &config)?;
+        for nested in std::mem::take(&mut network.network) {
+            self.take_up(nested, around, &network.config)?;
         }
+        self.take_objects(network, around);
+        around.pop();
+        Ok(())
+    }
+
+    /// Moves the objects of a network into the lists of the file.
+    fn take_objects(&mut self, network: NestedSpec, around: &[Scope]) {
+        let config = network.config;
         let prefix = around.last().map_or("", |scope| &scope.prefix);
         let whole = |name: &mut String| *name = format!("{prefix}{name}");
         let find = |name: &mut String| *name = resolve(around, name);
@@ -112,20 +120,18 @@ impl NetworkSpec {
             }
             self.probe.push(probe);
         }
-        around.pop();
-        Ok(())
     }
 }
 
 impl NestedSpec {
-    /// Whether it has objects, connections or probes of its own.
+    /// True if it has objects, connections or probes.
     fn has_objects(&self) -> bool {
         let Self { node, layer, neurons, ensemble, output, network, connection, probe, .. } = self;
         let objects = node.len() + layer.len() + neurons.len() + ensemble.len() + network.len();
         objects + output.len() + connection.len() + probe.len() > 0
     }
 
-    /// The names that its objects are given, but for networks.
+    /// Names of its objects, without subnetworks.
     fn objects(&self) -> impl Iterator<Item = &String> {
         let nodes = self.node.iter().map(|o| &o.name);
         let layers = self.layer.iter().map(|o| &o.name);
@@ -133,7 +139,7 @@ impl NestedSpec {
         nodes.chain(layers).chain(neurons).chain(self.ensemble.iter().map(|o| &o.name))
     }
 
-    /// The names that its objects and connections are given.
+    /// Names of its objects, subnetworks and connections.
     fn names(&self) -> Vec<String> {
         let networks = self.network.iter().map(|o| &o.name);
         let connections = self.connection.iter().filter_map(|c| c.name.as_ref());
@@ -141,7 +147,7 @@ impl NestedSpec {
     }
 }
 
-/// Refuses networks that have the name of another one, or of an object beside them: their objects' names would be theirs too.
+/// Rejects subnetworks with equal names, or with the name of a sibling object; their objects' names would collide.
 fn check_distinct<'a>(
     networks: &[NestedSpec],
     objects: impl Iterator<Item = &'a String>,
@@ -154,12 +160,12 @@ fn check_distinct<'a>(
     }
 }
 
-/// The whole name of what is called `name` inside of the innermost network: of the innermost one that has it. What no network
-/// in the network has is of the file itself.
+/// Full name of `name` as used in the innermost network: that of the innermost network that defines it. A name that no
+/// enclosing network defines belongs to the file.
 fn resolve(around: &[Scope], name: &str) -> String {
     let has = |scope: &&Scope| {
         let mut rests = scope.names.iter().filter_map(|own| name.strip_prefix(own.as_str()));
-        // Not the start of a connection's name, as of `a.neurons->b`.
+        // Not the prefix of a connection's name, as in `a.neurons->b`.
         rests.any(|rest| rest.is_empty() || rest.starts_with(['.', '/', '#']) && !rest.contains("->"))
     };
     match (around.iter().rev().find(has), name.split_once("->")) {

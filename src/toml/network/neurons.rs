@@ -1,4 +1,4 @@
-//! Populations of neurons as a TOML file describes them.
+//! `[[neurons]]`: populations of neurons.
 
 use std::collections::BTreeMap;
 
@@ -10,40 +10,40 @@ use crate::neuron::NeuronType;
 use crate::solve::Solver;
 use crate::toml::network::Names;
 
-/// A population of neurons: tuned by rates and intercepts, or by gains and biases.
+/// A population of neurons, tuned by rates and intercepts, or by gains and biases.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NeuronsSpec {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// How many neurons.
+    /// Number of neurons.
     pub n: usize,
-    /// What they make of their current: `"lif"`, or `{ lif = { tau-rc = 0.02 } }`.
+    /// Neuron type: `"lif"`, or `{ lif = { tau-rc = 0.02 } }`.
     #[serde(rename = "type")]
     pub neuron_type: NeuronType,
-    /// What is connected to it, neuron by neuron; several inputs are summed.
+    /// Objects connected to it, neuron by neuron; several inputs are summed.
     #[serde(default)]
     pub input: Names,
-    /// How decoders of its input are found: as the network says that it is in, if not as the file says.
+    /// Solver for decoders of its input: that of the enclosing network's configuration, else the file's.
     #[serde(skip)]
     pub default_solver: Option<Solver>,
-    /// Whether those are trained, likewise.
+    /// Train those decoders, with the same default.
     #[serde(skip)]
     pub default_trainable: Option<bool>,
     /// Rates at an input of 1 in Hz; `{ uniform = [200, 400] }` by default.
     pub max_rates: Option<Init>,
     /// Inputs at which a neuron begins to fire; `{ uniform = [-1, 0.9] }` by default.
     pub intercepts: Option<Init>,
-    /// Factors on the input, in place of rates and intercepts; 1 if there is a bias alone.
+    /// Factors on the input, instead of rates and intercepts; 1 if only `bias` is given.
     pub gain: Option<Init>,
-    /// Currents without input, in place of rates and intercepts; 0 if there is a gain alone.
+    /// Currents at zero input, instead of rates and intercepts; 0 if only `gain` is given.
     pub bias: Option<Init>,
-    /// How states start, by name.
+    /// Initial values of states, by name.
     #[serde(default)]
     pub state: BTreeMap<String, Init>,
-    /// Whether the biases are trained; as `[config]` says by default.
+    /// Train the biases; the `trainable` of `[config]` by default.
     pub train_bias: Option<bool>,
-    /// Whether the gains are trained; false by default.
+    /// Train the gains; false by default.
     pub train_gain: Option<bool>,
 }
 
@@ -53,7 +53,7 @@ impl NeuronsSpec {
         let rates = self.max_rates.is_some() || self.intercepts.is_some();
         let given = self.gain.is_some() || self.bias.is_some();
         if rates && given {
-            let problem = "give it max-rates and intercepts, or gain and bias, but not some of both";
+            let problem = "give it either max-rates and intercepts, or gain and bias";
             return Err(Error::invalid(format!("neurons '{}'", self.name), problem));
         }
         if rates {

@@ -1,4 +1,4 @@
-//! Nodes, layers, connections and probes as a TOML file describes them.
+//! `[[node]]`, `[[layer]]`, `[[connection]]` and `[[probe]]`.
 
 use serde::Deserialize;
 
@@ -13,62 +13,62 @@ use crate::solve::Solver;
 use crate::toml::network::LearningRuleSpec;
 use crate::toml::network::signals::{ConnectionSynapse, ProcessSpec, matrix};
 
-/// A node: exactly one of the settings besides the name; with a process also its size.
+/// A node with a name and exactly one other setting; a process may also have a size.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeSpec {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// An input of this many values, given to each run.
+    /// Dimensions of an input, whose values are given to each run.
     pub size: Option<usize>,
-    /// Steps over which the numbers of an example are given to an input, `size` of them at each; without it they are
-    /// given at once and held.
+    /// Number of steps over which an input presents an example, `size` numbers at each. By default the numbers are presented at
+    /// once and held.
     pub steps: Option<usize>,
-    /// Always these values.
+    /// Constant values.
     pub constant: Option<Vec<f32>>,
-    /// A row of values for each time step.
+    /// Rows of values, one per time step.
     pub array: Option<Vec<Vec<f32>>>,
-    /// A function of the time `t` in seconds: an expression, `"sin(2*pi*t)"`, or a list with one for each value.
+    /// Function of the time `t` in seconds: an expression, `"sin(2*pi*t)"`, or a list with one per value.
     pub function: Option<TimeExpressions>,
-    /// The sum of what comes in, this many values.
+    /// Dimensions of a node that outputs the sum of its inputs.
     pub passthrough: Option<usize>,
-    /// A signal that follows a rule, or noise, of `size` values; of 1 if not given.
+    /// Signal over time, or noise, of `size` dimensions; 1 by default.
     pub process: Option<ProcessSpec>,
 }
 
-/// A layer: `dropout(activation(W x + b))`, without `W` and `b` if there are no units.
+/// A layer `dropout(activation(W x + b))`; without units it has neither `W` nor `b`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LayerSpec {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// What is connected to it; several inputs are summed. May be left out if `[[connection]]`s say it.
+    /// Objects connected to it; several inputs are summed. Optional if a `[[connection]]` leads to the layer.
     #[serde(default)]
     pub input: Names,
     /// Rows of `W`.
     pub units: Option<usize>,
-    /// The elementwise function.
+    /// Activation function; `"identity"` by default.
     #[serde(default)]
     pub activation: Activation,
-    /// Neurons in place of an activation: `"lif"`, or `{ lif = { tau-rc = 0.02 } }`.
+    /// Neurons, instead of an activation: `"lif"`, or `{ lif = { tau-rc = 0.02 } }`.
     pub neurons: Option<NeuronType>,
-    /// Share of outputs that training sets to zero.
+    /// Share of outputs set to zero in training; 0 by default.
     #[serde(default)]
     pub dropout: f32,
-    /// Whether `b` is added; true by default.
+    /// Add `b`; true by default.
     pub bias: Option<bool>,
-    /// How `W` starts; `"glorot"` by default.
+    /// Initial values of `W`; `"glorot"` by default.
     pub init: Option<Init>,
-    /// How `b` starts; `"zeros"` by default.
+    /// Initial values of `b`; `"zeros"` by default.
     pub bias_init: Option<Init>,
-    /// Whether `W` and `b` are trained; as `[config]` says by default.
+    /// Train `W` and `b`; the `trainable` of `[config]` by default.
     pub trainable: Option<bool>,
-    /// Dimensions of its input, where they do not follow from what is connected.
+    /// Input dimensions, if they cannot be inferred from the connections.
     pub size_in: Option<usize>,
-    /// How decoders of its input are found: as the network says that it is in, if not as the file says.
+    /// Solver for decoders of its input: that of the enclosing network's configuration, else the file's.
     #[serde(skip)]
     pub default_solver: Option<Solver>,
-    /// Whether those are trained, likewise.
+    /// Train those decoders, with the same default.
     #[serde(skip)]
     pub default_trainable: Option<bool>,
 }
@@ -77,46 +77,46 @@ pub struct LayerSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionSpec {
-    /// Where it starts: an object, or some of its dimensions, as `"x[0:3]"` or `"x[[2, 0]]"`.
+    /// Start: an object, or some of its dimensions, as `"x[0:3]"` or `"x[[2, 0]]"`.
     pub pre: End,
-    /// Where it ends, likewise.
+    /// End: an object, or some of its dimensions.
     pub post: End,
-    /// What it multiplies by: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`].
+    /// Transform: a number, `{ dense = INIT }`, `{ vector = INIT }` or another [`MadeTransform`]; the identity by default.
     pub transform: Option<TransformSpec>,
-    /// What is computed: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)); of an ensemble by decoders
-    /// that are solved for, of other objects as it is. The value itself if not given.
+    /// Function: `"square"`, `"x0 * x1"` (see [`Function::parse`](crate::network::Function::parse)). For an ensemble it is decoded,
+    /// for other objects computed exactly. The identity by default.
     pub function: Option<Function>,
-    /// How decoders are found, if `pre` is an ensemble.
+    /// Decoder solver, if `pre` is an ensemble.
     pub solver: Option<Solver>,
-    /// How they are found if it does not say: as the network says that it is in, if not as the file says.
+    /// Default solver: that of the enclosing network's configuration, else the file's.
     #[serde(skip)]
     pub default_solver: Option<Solver>,
-    /// Points of its own to find decoders at.
+    /// Evaluation points of the decoders; the ensemble's by default.
     #[serde(rename = "eval-points")]
     pub eval_points: Option<Distribution>,
-    /// Whether these are in radii of the ensemble; true by default.
+    /// Scale these points by the ensemble's radius; true by default.
     #[serde(rename = "scale-eval-points")]
     pub scale_eval_points: Option<bool>,
-    /// Its filter: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config]` says by default, and
-    /// without one it does not delay.
+    /// Filter: the time constant of a lowpass in seconds, another synapse, or `"none"`, which does not delay; the `synapse` of
+    /// `[config]` by default.
     pub synapse: Option<ConnectionSynapse>,
-    /// Whether its weights are trained; as `[config]` says by default.
+    /// Train the weights; the `trainable` of `[config]` by default.
     pub trainable: Option<bool>,
-    /// How weights change while the network runs: `"pes"`, or `{ pes = { learning-rate = 1e-4 } }`. Its error or learning signal
-    /// comes through connections to `NAME/learning-rule`.
+    /// Learning rule, which changes weights during a run: `"pes"`, or `{ pes = { learning-rate = 1e-4 } }`. Connections to
+    /// `NAME/learning-rule` bring its error or learning signal.
     #[serde(rename = "learning-rule")]
     pub learning_rule: Option<LearningRuleSpec>,
-    /// Its name; `pre->post` by default.
+    /// Name; `pre->post` by default.
     pub name: Option<String>,
 }
 
-/// An object's name, and in brackets after it which of its dimensions are meant (see [`Slice`]).
+/// An object's name, optionally with a selection of its dimensions in brackets (see [`Slice`]).
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct End {
-    /// The object's name.
+    /// Name of the object.
     pub name: String,
-    /// Its dimensions; all if not given.
+    /// Selected dimensions; all by default.
     pub slice: Slice,
 }
 
@@ -131,17 +131,17 @@ impl TryFrom<String> for End {
     }
 }
 
-/// What a connection multiplies by: a number; a distribution or rows of the dense matrix, or [`MadeTransform`].
+/// Transform of a connection: a number, a distribution or rows of a dense matrix, or [`MadeTransform`].
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "TransformForm")]
 pub enum TransformSpec {
-    /// A number.
+    /// A number for all dimensions.
     Scalar(f32),
-    /// Any other.
+    /// Any other transform.
     Made(MadeTransform),
 }
 
-/// How a file writes it.
+/// Form in a file.
 #[derive(Deserialize)]
 enum TransformForm {
     #[serde(rename = "$number")]
@@ -166,18 +166,18 @@ impl From<TransformForm> for TransformSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MadeTransform {
-    /// A matrix of size_out × size_in; what a distribution alone is.
+    /// A matrix of size_out × size_in; also written as a distribution alone.
     #[serde(alias = "$none")]
     Dense(Init),
-    /// A number for each dimension.
+    /// One factor per dimension.
     Vector(Init),
-    /// A matrix of which few elements are not zero: `{ rows = [..], cols = [..], init = INIT }`.
+    /// A sparse matrix: `{ rows = [..], cols = [..], init = INIT }`.
     Sparse(Sparse),
-    /// `{ n-filters = 8, input-shape = [28, 28, 1], .. }`
+    /// A convolution: `{ n-filters = 8, input-shape = [28, 28, 1], .. }`.
     Convolution(Convolution),
-    /// Likewise.
+    /// A transposed convolution, with the same settings.
     ConvolutionTranspose(Convolution),
-    /// `{ of = "max", input-shape = [28, 28, 8], .. }`
+    /// Pooling: `{ of = "max", input-shape = [28, 28, 8], .. }`.
     Pool(Pool),
 }
 
@@ -185,26 +185,26 @@ pub enum MadeTransform {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSpec {
-    /// Its name.
+    /// Name.
     pub name: String,
-    /// The object whose output is recorded at each step, or some of its dimensions, as `"a.neurons[0:3]"`.
+    /// Object whose output is recorded at each step, or some of its dimensions, as `"a.neurons[0:3]"`.
     pub target: Option<End>,
-    /// Of the target's neurons, this state in place of the output.
+    /// State of the target's neurons to record instead of the output.
     pub state: Option<String>,
-    /// The connection of whose learning rule a signal is recorded at each step.
+    /// Connection with the learning rule whose signal is recorded at each step.
     pub connection: Option<String>,
-    /// Of the connection's learning rule, this signal: `"error"`, `"weights"` or another.
+    /// Signal of that learning rule: `"error"`, `"weights"` or another.
     pub signal: Option<String>,
-    /// The object whose input is recorded at each step, or some of its dimensions; of neurons their current.
+    /// Object whose input is recorded at each step, or some of its dimensions; of neurons, their current.
     pub input: Option<End>,
-    /// The parameter that is recorded.
+    /// Parameter to record.
     pub parameter: Option<String>,
-    /// The parameter whose L2 norm is recorded.
+    /// Parameter whose L2 norm is recorded.
     pub norm: Option<String>,
-    /// A filter on an object's output: the time constant of a lowpass in seconds, or another, or `"none"`; as `[config.probe]`
-    /// says by default.
+    /// Filter on an object's output: the time constant of a lowpass in seconds, another synapse, or `"none"`; the `synapse` of
+    /// `[config.probe]` by default.
     pub synapse: Option<ConnectionSynapse>,
-    /// Seconds from one recorded row to the next, a multiple of the time step; as `[config.probe]` says by default, else each
+    /// Seconds between recorded rows, a multiple of the time step; the `sample-every` of `[config.probe]` by default, else each
     /// step.
     #[serde(rename = "sample-every")]
     pub sample_every: Option<f64>,
@@ -215,14 +215,14 @@ pub struct ProbeSpec {
 pub struct Names(pub Vec<String>);
 
 impl Names {
-    /// As a slice.
+    /// The names as a slice.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
 }
 
 impl NodeSpec {
-    /// Whether its values are given to each run.
+    /// True if its values are given to each run.
     pub fn is_input(&self) -> bool {
         self.size.is_some() && self.process.is_none()
     }
@@ -239,12 +239,12 @@ impl NodeSpec {
         let what = || format!("node '{}'", self.name);
         if self.steps == Some(0) || (self.steps.is_some() && (self.size.is_none() || self.process.is_some()))
         {
-            return Err(Error::invalid(what(), "steps are for an input of a size, and at least 1"));
+            return Err(Error::invalid(what(), "steps must be at least 1, and need an input with a size"));
         }
         if let Some(process) = &self.process {
             let other = self.constant.is_some() || self.array.is_some() || self.function.is_some();
             if other || self.passthrough.is_some() {
-                return Err(Error::invalid(what(), "with a process it takes nothing but a size besides"));
+                return Err(Error::invalid(what(), "besides a process, only a size is allowed"));
             }
             let size = self.size_out();
             if let Some(wanted) = self.size.filter(|&wanted| wanted != size) {
@@ -279,7 +279,7 @@ impl LayerSpec {
         ];
         if let Some((name, _)) = settings.iter().find(|(_, given)| *given && !weights) {
             let problem = format!(
-                "{name} is for its weights, and without units it has none; give it units, or leave {name} out"
+                "{name} is for weights, which a layer without units does not have; give it units, or leave {name} out"
             );
             return Err(Error::invalid(format!("layer '{}'", self.name), problem));
         }
@@ -322,7 +322,7 @@ impl ConnectionSpec {
         self.transform().size_out(size).filter(|_| self.post.slice == Slice::All)
     }
 
-    /// Why they do not: a transform that makes no sense for the `size` of the pre object.
+    /// The error of a transform that is invalid for the `size` of the pre object, if it is.
     pub(super) fn misfit(&self, size: usize) -> Option<Error> {
         let size = self.pre.slice.indices(size).ok()?.len();
         let size = self.function.as_ref().map_or(Some(size), |f| f.size_out("", size).ok())?;
@@ -330,7 +330,7 @@ impl ConnectionSpec {
         self.transform().between(&name, size, 1).err()
     }
 
-    /// The connection; `default` is the synapse of those that say none.
+    /// Builds the connection; `default` is the synapse of connections without one.
     pub(super) fn build(&self, default: Option<&Synapse>) -> Result<Connection> {
         let name = self.name.clone().unwrap_or_else(|| format!("{}->{}", self.pre.name, self.post.name));
         let what = format!("connection '{name}'");
@@ -360,12 +360,12 @@ impl ConnectionSpec {
 }
 
 impl ProbeSpec {
-    /// The dimensions of its object that it records.
+    /// Recorded dimensions of its object.
     pub(super) fn slice(&self) -> Slice {
         self.target.iter().chain(&self.input).next().map_or(Slice::All, |end| end.slice.clone())
     }
 
-    /// What it reads, and how often.
+    /// Its target and sampling interval.
     pub(super) fn build(&self, net: &Network) -> Result<(Target, Option<f64>)> {
         let defaults = &net.config.probe;
         let target = self.target(net, defaults.synapse.clone())?;
@@ -376,10 +376,10 @@ impl ProbeSpec {
     fn target(&self, net: &Network, default: Option<Synapse>) -> Result<Target> {
         let invalid = |problem: &str| Err(Error::invalid(format!("probe '{}'", self.name), problem));
         if self.state.is_some() && (self.target.is_none() || self.synapse.is_some()) {
-            return invalid("a state is one of a target's neurons, without a synapse");
+            return invalid("a state needs a target with neurons, and no synapse");
         }
         if self.signal.is_some() != self.connection.is_some() {
-            return invalid("a connection and a signal of its learning rule go together");
+            return invalid("connection and signal belong together; give both");
         }
         match (&self.target, &self.input, &self.connection, &self.parameter, &self.norm) {
             (Some(object), None, None, None, None) => {
@@ -407,7 +407,7 @@ impl ProbeSpec {
     }
 }
 
-/// How to write the probe of a target that is no object, but a connection or its learning rule.
+/// Advice for a target that is a connection or its learning rule, not an object.
 fn of_rule(net: &Network, name: &str, state: Option<&str>) -> Option<String> {
     let connection = name.strip_suffix("/learning-rule").unwrap_or(name);
     let is_object = net.find(name).is_ok() && connection == name;
@@ -416,7 +416,7 @@ fn of_rule(net: &Network, name: &str, state: Option<&str>) -> Option<String> {
     }
     let signal = state.unwrap_or("error");
     Some(format!(
-        "'{connection}' is a connection; for a signal of its learning rule say connection = \"{connection}\" and signal = \
+        "'{connection}' is a connection; for a signal of its learning rule use connection = \"{connection}\" and signal = \
          \"{signal}\", for its weights parameter = \"{connection}/weights\""
     ))
 }

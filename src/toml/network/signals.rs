@@ -1,4 +1,4 @@
-//! Synapses and processes as a TOML file describes them.
+//! Synapses and processes.
 
 use ndarray::Array2;
 use serde::Deserialize;
@@ -10,20 +10,20 @@ use crate::op::discretise::{Method, StateSpace};
 /// A synapse: the time constant of a lowpass in seconds, or a table with one of its kinds.
 #[derive(Clone, Debug, Deserialize)]
 pub enum SynapseSpec {
-    /// Time constant of a lowpass.
+    /// Time constant of a lowpass in seconds.
     #[serde(rename = "$number:a time constant in seconds")]
     Lowpass(f64),
-    /// Any kind.
+    /// Any kind of synapse.
     #[serde(rename = "$table:a table with lowpass, alpha, triangle, linear or state-space")]
     Kind(SynapseKind),
 }
 
-/// The filter of a connection, which may have none though others have.
+/// Synapse of a connection or probe, or `"none"` to override a default.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "OrNone")]
 pub struct ConnectionSynapse(pub Option<SynapseSpec>);
 
-/// How a file writes it.
+/// Form in a file.
 #[derive(Deserialize)]
 enum OrNone {
     #[serde(rename = "$word:none")]
@@ -49,25 +49,25 @@ pub enum SynapseKind {
     Lowpass(f64),
     /// Second-order lowpass with this time constant in seconds.
     Alpha(f64),
-    /// Weights that fall in a line to zero over this many seconds.
+    /// Moving average with weights falling linearly to zero over this many seconds.
     Triangle(f64),
     /// A transfer function.
     Linear(TransferSpec),
-    /// Matrices.
+    /// State-space matrices.
     StateSpace(StateSpaceSpec),
 }
 
-/// A transfer function, coefficients from the highest power down.
+/// A transfer function, with coefficients from the highest power down.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TransferSpec {
-    /// Of the numerator.
+    /// Coefficients of the numerator.
     pub numerator: Vec<f64>,
-    /// Of the denominator.
+    /// Coefficients of the denominator.
     pub denominator: Vec<f64>,
-    /// In continuous time (in s); true by default.
+    /// True for continuous time (in s), the default; false for time steps (in z).
     pub analog: Option<bool>,
-    /// How one in continuous time is brought to time steps; by zero-order hold if not given.
+    /// Discretisation method for continuous time; zero-order hold by default.
     pub method: Option<Method>,
 }
 
@@ -77,106 +77,106 @@ pub struct TransferSpec {
 pub struct StateSpaceSpec {
     /// Rows of A.
     pub a: Vec<Vec<f64>>,
-    /// B, a number for each state.
+    /// B, one number per state.
     pub b: Vec<f64>,
-    /// C, a number for each state.
+    /// C, one number per state.
     pub c: Vec<f64>,
     /// D; 0 by default.
     #[serde(default)]
     pub d: f64,
-    /// In continuous time; true by default.
+    /// True for continuous time, the default; false for time steps.
     pub analog: Option<bool>,
-    /// How one in continuous time is brought to time steps; by zero-order hold if not given.
+    /// Discretisation method for continuous time; zero-order hold by default.
     pub method: Option<Method>,
 }
 
-/// A process of a node: by its name alone where that says all, as `"white-noise"`.
+/// Process of a node: a table with its kind, or its name if all settings have defaults, as `"white-noise"`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProcessSpec {
-    /// Rows shown one after the other.
+    /// Rows presented in sequence.
     PresentInput(PresentSpec),
-    /// Values at points in time.
+    /// Values at given times.
     Piecewise(PiecewiseSpec),
-    /// A random signal without high frequencies.
+    /// A band-limited random signal.
     WhiteSignal(WhiteSignalSpec),
-    /// Random numbers at each step.
+    /// White noise.
     WhiteNoise(NoiseSpec),
-    /// Random numbers through a synapse.
+    /// White noise through a synapse.
     FilteredNoise(FilteredNoiseSpec),
     /// A random walk.
     BrownNoise(NoiseSpec),
 }
 
-/// Rows shown one after the other, and again from the first.
+/// Rows presented in sequence, repeating from the first.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PresentSpec {
-    /// The rows.
+    /// Rows to present.
     pub inputs: Vec<Vec<f32>>,
-    /// How long each is shown, in seconds.
+    /// Seconds per row.
     pub presentation_time: f64,
 }
 
-/// Values at points in time.
+/// Values at given times.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PiecewiseSpec {
-    /// In seconds, growing.
+    /// Times in seconds, in rising order.
     pub times: Vec<f64>,
-    /// A row for each time.
+    /// Values, one row per time.
     pub values: Vec<Vec<f32>>,
-    /// What lies between.
+    /// Interpolation between the times; `"zero"` by default, which holds each value.
     #[serde(default)]
     pub interpolation: Interpolation,
 }
 
-/// A random signal without high frequencies.
+/// A band-limited random signal.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WhiteSignalSpec {
-    /// In seconds.
+    /// Period in seconds.
     pub period: f64,
     /// Highest frequency in Hz.
     pub high: f64,
-    /// Root of the mean square; 0.5 by default.
+    /// Root mean square; 0.5 by default.
     pub rms: Option<f64>,
-    /// It starts where it is nearest to this.
+    /// Start where the signal is nearest to this value; unset by default.
     pub y0: Option<f64>,
-    /// Seed of its own.
+    /// Seed; derived from the file's seed and the name by default.
     pub seed: Option<u64>,
 }
 
-/// Random numbers at each step.
+/// White noise.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NoiseSpec {
-    /// `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; normal with 0 and 1 by default.
+    /// Distribution: `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; standard normal by default.
     #[serde(default)]
     pub distribution: Draw,
-    /// Whether numbers are multiplied by `1 / sqrt(dt)`; true by default.
+    /// Multiply the numbers by `1 / sqrt(dt)`; true by default.
     pub scale: Option<bool>,
-    /// Seed of its own.
+    /// Seed; derived from the file's seed and the name by default.
     pub seed: Option<u64>,
 }
 
-/// Random numbers through a synapse.
+/// White noise through a synapse.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FilteredNoiseSpec {
-    /// The synapse, which does not delay here; a lowpass of 5 ms by default, as in Nengo.
+    /// Synapse, applied without its delay; a lowpass of 5 ms by default, as in Nengo.
     pub synapse: Option<SynapseSpec>,
-    /// `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; normal with 0 and 1 by default.
+    /// Distribution: `{ normal = [mean, std] }` or `{ uniform = [low, high] }`; standard normal by default.
     #[serde(default)]
     pub distribution: Draw,
-    /// Whether numbers are multiplied by `1 / sqrt(dt)`; true by default.
+    /// Multiply the numbers by `1 / sqrt(dt)`; true by default.
     pub scale: Option<bool>,
-    /// Seed of its own.
+    /// Seed; derived from the file's seed and the name by default.
     pub seed: Option<u64>,
 }
 
 impl SynapseSpec {
-    /// The synapse of `what`.
+    /// Builds the synapse of `what`.
     pub(super) fn build(&self, what: &str) -> Result<Synapse> {
         let finish =
             |filter: LinearFilter, analog: Option<bool>, method: Option<Method>| match (analog, method) {
@@ -211,14 +211,14 @@ impl SynapseSpec {
 }
 
 impl ConnectionSynapse {
-    /// The filter of `what`, if it has one.
+    /// Builds the filter of `what`, if it has one.
     pub(super) fn build(&self, what: &str) -> Result<Option<Synapse>> {
         self.0.as_ref().map(|spec| spec.build(what)).transpose()
     }
 }
 
 impl ProcessSpec {
-    /// Dimensions, where the process itself says them.
+    /// Number of dimensions, if the process determines it.
     pub(super) fn size(&self) -> Option<usize> {
         match self {
             ProcessSpec::PresentInput(spec) => spec.inputs.first().map(Vec::len),
@@ -227,7 +227,7 @@ impl ProcessSpec {
         }
     }
 
-    /// The process of `what` with `size` dimensions; the size is that of the values where there are some.
+    /// Builds the process of `what` with `size` dimensions; processes with values have the size of these.
     pub(super) fn build(&self, what: &str, size: usize) -> Result<Process> {
         let noise = |noise: Noise, distribution, scale: Option<bool>, seed| {
             Noise { distribution, scale: scale.unwrap_or(true), seed, ..noise }.into()
@@ -259,7 +259,7 @@ impl ProcessSpec {
     }
 }
 
-/// Rows of one length as a matrix.
+/// Converts rows of equal length to a matrix.
 pub(super) fn matrix<T: Copy>(rows: &[Vec<T>], what: &str) -> Result<Array2<T>> {
     let size = rows.first().map_or(0, Vec::len);
     if let Some((i, row)) = rows.iter().enumerate().find(|(_, row)| row.len() != size) {

@@ -1,4 +1,4 @@
-//! Entries of tables, items of lists and variants of enums.
+//! Deserializers of table entries, list items and enum variants.
 
 use std::ops::Range;
 
@@ -12,10 +12,10 @@ use serde::de::{
 use crate::toml::read::mistake::{Mistake, Step};
 use crate::toml::read::value::{SHORT, Value};
 
-/// An entry: its key, where that stands, the value, where that stands.
+/// An entry: key, span of the key, value, span of the value.
 type Entry<'a, 'i> = (&'a str, Range<usize>, &'a DeValue<'i>, Range<usize>);
 
-/// Entries of a table in the order of the file.
+/// Entries of a table, in the order of the file.
 pub(super) struct Entries<'a, 'i> {
     pub list: Vec<Entry<'a, 'i>>,
     next: usize,
@@ -23,7 +23,7 @@ pub(super) struct Entries<'a, 'i> {
 }
 
 impl<'a, 'i> Entries<'a, 'i> {
-    /// All but the one of a key.
+    /// All entries except one key.
     pub fn new(table: &'a DeTable<'i>, without: Option<&str>) -> Self {
         let entries = table.iter().filter(|(key, _)| Some(key.get_ref().as_ref()) != without);
         let mut list: Vec<Entry> = entries
@@ -37,7 +37,7 @@ impl<'a, 'i> Entries<'a, 'i> {
         Self { list: Vec::new(), next: 0, short: None }
     }
 
-    /// The one entry that a value stands for.
+    /// The one entry that a value without a table stands for.
     pub fn short(value: Value<'a, 'i>) -> Self {
         Self { short: Some(value), ..Self::none() }
     }
@@ -87,7 +87,7 @@ impl<'de> SeqAccess<'de> for Items<'_, '_> {
     }
 }
 
-/// One value in the place of a list.
+/// A single value instead of a list.
 pub(super) struct One<'a, 'i>(pub Option<Value<'a, 'i>>);
 
 impl<'de> SeqAccess<'de> for One<'_, '_> {

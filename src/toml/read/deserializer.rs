@@ -1,4 +1,4 @@
-//! A value of a file as what a type asks for.
+//! Deserializer from a TOML value to the requested type.
 
 use ::toml::de::DeValue;
 use serde::de::{Deserializer, Error as _, Visitor};
@@ -8,7 +8,7 @@ use crate::toml::read::mistake::{Mistake, Step, What, Words};
 use crate::toml::read::value::{Content, Found, SHORT, Value};
 use crate::toml::read::{listed, unknown};
 
-/// The key of a table that says which kind it is of, where an enum has no other.
+/// Default key that selects the variant of an enum in a table.
 const KIND: &str = "kind";
 
 impl<'a, 'i> Value<'a, 'i> {
@@ -22,7 +22,7 @@ impl<'a, 'i> Value<'a, 'i> {
         }
     }
 
-    /// The variant that the shape of the value asks for.
+    /// Selects the variant by the shape of the value.
     fn of_shape<'de, V: Visitor<'de>>(self, shapes: &'static [&'static str], visitor: V) -> Found<V::Value> {
         let split = |name: &'static str| name.split_once(':').unwrap_or((name, ""));
         let fits = |shape: &str, rest: &str| match (shape, self.content) {
@@ -59,12 +59,12 @@ impl<'a, 'i> Value<'a, 'i> {
             _ => self,
         };
         let found = visitor.visit_enum(Variant::new(fitting, settings));
-        // What else could stand here belongs to what the chosen one wants.
+        // Add the other shapes to the error of the chosen one.
         let others = shapes.iter().copied().filter(|name| name != fitting).map(words);
         found.map_err(|e| others.fold(e, |e, other| e.or(&span, &other)).at(&span))
     }
 
-    /// The variant that is named: alone, as the one key of a table, or as the kind among its settings.
+    /// Selects the variant by name: alone, as the only key of a table, or as the kind among its settings.
     fn of_kind<'de, V: Visitor<'de>>(self, all: &'static [&'static str], visitor: V) -> Found<V::Value> {
         let shown: Vec<&'static str> = all.iter().copied().filter(|name| !name.starts_with('$')).collect();
         let tag = all.iter().find_map(|name| name.strip_prefix("$tag:")).unwrap_or(KIND);
@@ -121,7 +121,7 @@ impl<'a, 'i> Value<'a, 'i> {
             };
         };
         if let Some((other, at, ..)) = entries.list.iter().find(|(other, ..)| *other != name) {
-            let problem = format!("'{other}' stands beside '{name}', the one entry that this may have");
+            let problem = format!("unexpected key '{other}' next to '{name}': exactly one entry is allowed");
             return Err(Mistake::new(problem).at(at));
         }
         let settings = Self { content: Content::Of(value), span: span.clone() };
@@ -129,7 +129,7 @@ impl<'a, 'i> Value<'a, 'i> {
         found.map_err(|e| e.at(span).below(Step::Key(name.into())))
     }
 
-    /// No settings.
+    /// Expects no settings.
     pub fn nothing(&self) -> Found<()> {
         match self.entries() {
             Some(entries) => match entries.list.first() {
@@ -222,7 +222,7 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
         visitor.visit_unit()
     }
 
-    /// A list, or one value in its place.
+    /// A list, or a single value instead of it.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Found<V::Value> {
         if let Content::Of(DeValue::Array(list)) = self.content {
             return self.at(visitor.visit_seq(Items::new(list)));
@@ -298,7 +298,7 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
         let found = visitor.visit_map(entries);
         self.at(found.map_err(|e| match (self.content, &e.what) {
             (Content::Alone(name), What::Missing(key)) => Mistake::new(format!(
-                "\"{name}\" alone does not say its {key}; write {{ {name} = {{ {key} = … }} }}"
+                "\"{name}\" alone lacks its {key}; write {{ {name} = {{ {key} = … }} }}"
             )),
             _ => e,
         }))
@@ -326,7 +326,7 @@ impl<'de> Deserializer<'de> for Value<'_, '_> {
             Content::Of(DeValue::Boolean(_)) => self.deserialize_bool(visitor),
             Content::Of(DeValue::Array(_)) => self.deserialize_seq(visitor),
             Content::Of(DeValue::Datetime(_)) => {
-                Err(Mistake::custom("dates are not known here").at(&self.span))
+                Err(Mistake::custom("dates are not supported").at(&self.span))
             }
             _ => self.deserialize_map(visitor),
         }

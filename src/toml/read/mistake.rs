@@ -1,11 +1,11 @@
-//! What is wrong with a value of a file, in the file's words.
+//! Errors of a value in a file, in terms of the file.
 
 use std::fmt::{self, Display};
 use std::ops::Range;
 
 use serde::de::{Error, Expected, Unexpected};
 
-/// What a value should be: one of it, and several.
+/// Description of an expected value, in singular and plural.
 #[derive(Clone, Debug)]
 pub(super) struct Words {
     pub one: String,
@@ -18,32 +18,32 @@ impl Words {
     }
 }
 
-/// A step from a value to one in it.
+/// A step of the path from a value to one inside it.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Key(String),
-    /// From 0.
+    /// Index in a list, from 0.
     Place(usize),
 }
 
 #[derive(Debug)]
 pub(super) enum What {
-    /// Another kind of value is wanted than was found; then what to do, if it is known.
+    /// Wrong kind of value: the expected kind, the found value, and a hint, if any.
     Wanted(Words, String, String),
-    /// A key that must be given.
+    /// Missing required key.
     Missing(&'static str),
-    /// A key that has two names, and both are given.
+    /// A key with two names, both of which are given.
     Twice(&'static str),
-    /// A table in itself, as the schema finds it.
+    /// Recursive table, as met by the schema.
     Within,
     Other(String),
 }
 
-/// What is wrong, where in the text, and under which keys.
+/// An error with its location in the text and its path of keys.
 #[derive(Debug)]
 pub(super) struct Mistake {
     pub span: Option<Range<usize>>,
-    /// From the inside out.
+    /// Path from the inside out.
     path: Vec<Step>,
     pub what: What,
 }
@@ -59,24 +59,24 @@ impl Mistake {
         What::Other(problem.into()).into()
     }
 
-    /// Its place, if nothing inside said one.
+    /// Sets the location, unless an inner value has set one.
     pub fn at(mut self, span: &Range<usize>) -> Self {
         self.span.get_or_insert_with(|| span.clone());
         self
     }
 
-    /// The same below a key or in a list.
+    /// Prepends a step to the path.
     pub fn below(mut self, step: Step) -> Self {
         self.path.push(step);
         self
     }
 
-    /// Whether another kind of value is wanted in this very place.
+    /// True if this very value has the wrong kind.
     pub fn is_of(&self, span: &Range<usize>) -> bool {
         self.path.is_empty() && self.span.as_ref().is_none_or(|s| s == span)
     }
 
-    /// Another kind of value would do as well in this very place.
+    /// Adds another kind that would be accepted for this very value.
     pub fn or(mut self, span: &Range<usize>, other: &str) -> Self {
         if self.is_of(span)
             && let What::Wanted(wanted, ..) = &mut self.what
@@ -87,7 +87,7 @@ impl Mistake {
         self
     }
 
-    /// The table, and the keys below it: `[[node]] process.times, value 2`.
+    /// The table, and the keys in it: `[[node]] process.times, value 2`.
     fn place(&self) -> String {
         let mut path = self.path.iter().rev().peekable();
         let mut table: Vec<&str> = Vec::new();
@@ -95,7 +95,7 @@ impl Mistake {
         let mut listed = false;
         while let Some(step) = path.next() {
             match (step, path.peek()) {
-                // Lists of tables belong to the table's name, as in its header.
+                // Arrays of tables are part of the table's name, as in its header.
                 (Step::Key(key), Some(Step::Place(_))) if rest.is_empty() => {
                     let mut after = path.clone().skip(1);
                     let is_table = matches!(after.next(), Some(Step::Key(_)))
@@ -108,7 +108,7 @@ impl Mistake {
                         rest.push(step.clone());
                     }
                 }
-                // Where no other value is wanted, something in a table is wrong.
+                // For errors other than a wrong kind, the last key names a table.
                 (Step::Key(key), next)
                     if table.is_empty() && (next.is_some() || !matches!(self.what, What::Wanted(..))) =>
                 {
@@ -153,7 +153,7 @@ impl Display for Mistake {
             What::Wanted(wanted, found, hint) => write!(f, "it must be {}, but is {found}{hint}", wanted.one),
             What::Missing(key) => write!(f, "the key '{key}' is missing"),
             What::Twice(key) => write!(f, "'{key}' is given twice; keep one of them"),
-            What::Within => f.write_str("it is within itself"),
+            What::Within => f.write_str("it contains itself"),
             What::Other(problem) => f.write_str(problem),
         }
     }
@@ -161,7 +161,7 @@ impl Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
-/// How messages show a text of the file.
+/// A text of the file as messages show it, shortened.
 pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 40;
     match text.char_indices().nth(LONGEST) {

@@ -1,19 +1,20 @@
-//! Reading of TOML files: one layer between the text and all that describes networks, trainings and data.
+//! Reading of TOML files: a layer between the text and the types that describe networks, training and data.
 //!
-//! Types say what they hold by serde's derived code alone; how it is written, this layer decides for all of them:
+//! The types define their keys by serde's derived code alone. This layer defines their notation:
 //!
-//! - A struct is a table. It is never a list by position. Where one of its fields is also called `$short`, the value of that
-//!   field may stand for the table.
-//! - An enum is its name, `"lif"`; a table with one entry, `{ lif = { tau-rc = 0.02 } }`; or a table with its `kind` among
-//!   the settings, `{ kind = "lif", tau-rc = 0.02 }`. A variant that is also called `$tag:format` has `format` in place of
-//!   `kind`, one that is also called `$none` is meant by a table of settings without a kind.
-//! - An enum whose variants are called `$number`, `$whole`, `$text`, `$list`, `$table` or `$name` (a text or a table) is read
-//!   by what stands there. `$word:a,b` is one of these texts. After a colon, others may say in words what it means.
-//! - A number may be written without a point, and one value may stand for a list of one.
+//! - A struct is a table, never a list by position. If one of its fields has the alias `$short`, the value of that field may
+//!   replace the table.
+//! - An enum is its name, `"lif"`; a table with one entry, `{ lif = { tau-rc = 0.02 } }`; or a table with its `kind` among the
+//!   settings, `{ kind = "lif", tau-rc = 0.02 }`. A variant with the alias `$tag:format` uses the key `format` instead of
+//!   `kind`. A variant with the alias `$none` is selected by a table of settings without a kind.
+//! - An enum with variants named `$number`, `$whole`, `$text`, `$list`, `$table` or `$name` (a text or a table) is selected by
+//!   the shape of the value. `$word:a,b` is one of the texts `a` and `b`. For the others, words after a colon describe the
+//!   value in messages.
+//! - A number may lack a decimal point, and a single value may replace a list of one.
 //!
-//! Errors speak of keys, tables, lists, texts and numbers, with line and column of the value.
+//! Errors name keys, tables, lists, texts and numbers, with line and column of the value.
 
-// A file has one mistake at most, so that its size is of no weight.
+// At most one error per file, so its size does not matter.
 #![allow(clippy::result_large_err)]
 
 mod access;
@@ -32,11 +33,11 @@ use crate::error::{Error, Result};
 pub use schema::{Key, Kind, Schema, Variant};
 use value::Value;
 
-/// Reads `text` as a table of this type; `path` is for messages.
+/// Parses `text` as a table of type `T`; `path` is used in messages.
 ///
 /// ```
 /// use nengo_wgpu::network::Distribution;
-/// use nengo_wgpu::toml::read;
+/// use nengo_wgpu::internals::read;
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Drawn {
@@ -51,7 +52,7 @@ use value::Value;
 /// ```
 ///
 /// # Errors
-/// [`Error::Toml`] with line and column of what does not fit.
+/// [`Error::Toml`] with line and column of the value that does not match.
 pub fn toml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
     let wrong = |start: usize, message: String| {
         let before = text.get(..start).unwrap_or_default();
@@ -68,21 +69,21 @@ pub fn toml<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T> {
         .map_err(|e| wrong(e.span.as_ref().map_or(0, |span| span.start), e.to_string()))
 }
 
-/// What the parser of TOML says of a piece of text, in our words where its own do not tell enough.
+/// Message of the TOML parser for a piece of text, reworded where it is unclear.
 fn said_of(message: &str, piece: &str) -> String {
     if message == "duplicate key" {
         return format!("'{piece}' is given twice; keep one of them");
     }
     if message.contains("recurs") {
-        return "lists, tables or keys with dots lie too deep within each other here; write it with fewer levels".into();
+        return "lists, tables or dotted keys are nested too deeply here; use fewer levels".into();
     }
     message.replace('`', "'")
 }
 
-/// The text of a file.
+/// Reads the text of a file.
 ///
 /// # Errors
-/// A file that cannot be read, or that is no text in UTF-8.
+/// A file that cannot be read, or that is not UTF-8.
 pub(crate) fn text(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).map_err(|e| Error::io("read", path, e))?;
     let wide = [&[0xff, 0xfe], &[0xfe, 0xff]].iter().any(|mark| bytes.starts_with(*mark));
@@ -90,22 +91,22 @@ pub(crate) fn text(path: &Path) -> Result<String> {
         let found = if wide {
             "it is a text in UTF-16".into()
         } else {
-            format!("it is no text: byte {} is not UTF-8", e.utf8_error().valid_up_to() + 1)
+            format!("it is not a text: byte {} is not UTF-8", e.utf8_error().valid_up_to() + 1)
         };
         Error::file(path, format!("{found}; save it as UTF-8"))
     })
 }
 
-/// The value of this type that is called so, with all settings as they are by default.
+/// The value of type `T` with this name and default settings.
 ///
 /// # Errors
-/// A name that is not known, or that says too little alone; `what` is what it was given for.
+/// An unknown name, or one that needs settings; `what` names its purpose.
 pub fn name<T: DeserializeOwned>(name: &str, what: &str) -> Result<T> {
     let value = DeValue::String(name.into());
     T::deserialize(Value::new(&value, 0..0)).map_err(|e| Error::invalid(what, e.to_string()))
 }
 
-/// What to say of an unknown key or kind.
+/// Message for an unknown key or kind.
 fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     const MANY: usize = 12;
     let known: Vec<&str> = known.iter().copied().filter(|name| !name.starts_with('$')).collect();
@@ -121,7 +122,7 @@ fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     }
 }
 
-/// Names as a sentence lists them.
+/// Names joined as in a sentence.
 fn listed(names: &[&str], quote: &str, last: &str) -> String {
     let quoted: Vec<String> = names.iter().map(|n| format!("{quote}{n}{quote}")).collect();
     match quoted.split_last() {

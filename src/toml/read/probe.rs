@@ -1,7 +1,7 @@
-//! Asks types how they are read: a source of values that notes what is asked of it.
+//! Derives the schema of types: a deserializer that records the requests of their readers.
 //!
-//! A type is read again and again. At first a struct is given no key, until it says no more that one is missing: those are
-//! required. Then it is given all. An enum is given the first variant that is not known to the end.
+//! A type is read repeatedly. A struct first gets no keys, until it stops reporting missing ones; those are the required keys.
+//! Then it gets all keys. An enum gets the first variant that is not fully known yet.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,15 +17,15 @@ use crate::toml::read::mistake::{Mistake, What};
 use crate::toml::read::schema::{Key, Kind, Schema, Variant};
 use crate::toml::read::value::SHORT;
 
-/// What is known of the types so far.
+/// Knowledge of the types so far.
 #[derive(Default)]
 struct Known {
     schema: Tables,
-    /// Tables whose required keys are all known, and variants that are known to the end.
+    /// Tables with all required keys known, and variants that are fully known.
     done: BTreeSet<(String, &'static str)>,
-    /// Tables and choices that are being read.
+    /// Tables and choices being read.
     open: Vec<String>,
-    /// Grows with what is known.
+    /// Counter that grows with each discovery.
     news: usize,
 }
 
@@ -36,10 +36,10 @@ struct Tables {
 }
 
 impl Schema {
-    /// The schema of the files that this type is read from.
+    /// Derives the schema of the files that type `T` is read from.
     ///
     /// # Errors
-    /// A reader that refuses a plain value of the kind that it asks for.
+    /// A reader that rejects a plain value of the kind that it requests.
     pub fn of<T: DeserializeOwned>() -> Result<Self> {
         let known = RefCell::new(Known::default());
         let root = RefCell::new(Kind::default());
@@ -57,7 +57,7 @@ impl Schema {
     }
 }
 
-/// A name of a type and its keys, as two types may have the same name.
+/// Key for a type: its name and keys, since two types may have equal names.
 fn id(name: &str, keys: &'static [&'static str]) -> String {
     format!("{name}({})", keys.join(","))
 }
@@ -65,7 +65,7 @@ fn id(name: &str, keys: &'static [&'static str]) -> String {
 #[derive(Clone, Copy)]
 struct Probe<'a> {
     known: &'a RefCell<Known>,
-    /// Where it notes what is asked of it.
+    /// Destination of the recorded kind.
     kind: &'a RefCell<Kind>,
 }
 
@@ -76,7 +76,7 @@ impl Probe<'_> {
         *self.kind.borrow_mut() = kind;
     }
 
-    /// Gives a table its keys.
+    /// Supplies the keys of a table.
     fn table<'de, V: Visitor<'de>>(
         self,
         name: &str,
@@ -101,7 +101,7 @@ impl Probe<'_> {
             let named = keys.iter().copied().filter(|key| !key.starts_with('$'));
             let given: Vec<&'static str> = match phase {
                 REQUIRED => table.iter().map(|key| key.name).collect(),
-                // A key that is given twice tells its name.
+                // A duplicate key makes the reader report its name.
                 SHORT => named.chain([SHORT]).collect(),
                 _ => named.collect(),
             };
@@ -252,7 +252,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
             let mut known = self.known.borrow_mut();
             let open = known.open.contains(&id);
             known.open.push(id.clone());
-            // Within itself it takes the first, which has no other within.
+            // Inside itself it takes the first variant, which must not be recursive.
             let next =
                 variants.iter().copied().find(|name| !open && !known.done.contains(&(id.clone(), *name)));
             (next.unwrap_or(variants[0]), known.news)
@@ -263,7 +263,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
         let mut known = self.known.borrow_mut();
         known.open.pop();
         let kind = kind.into_inner();
-        // A text or number may be of no sense here, but a reader that refuses it has told its kind.
+        // A reader may reject a plain text or number as invalid, but has still requested its kind.
         let plain = matches!(kind, Kind::Text | Kind::Number | Kind::Whole { .. } | Kind::Flag);
         if known.news == before && (found.is_ok() || plain) && known.done.insert((id.clone(), variant)) {
             known.schema.choices.entry(id).or_default().push(Variant { name: variant, kind });
@@ -273,7 +273,7 @@ impl<'de> Deserializer<'de> for Probe<'_> {
     }
 }
 
-/// The keys that a table is given.
+/// Keys supplied to a table.
 struct Keys<'a> {
     known: &'a RefCell<Known>,
     given: &'a [&'static str],
@@ -297,7 +297,7 @@ impl<'de> MapAccess<'de> for Keys<'_> {
     }
 }
 
-/// The items that a list is given.
+/// Items supplied to a list.
 struct Items<'a> {
     known: &'a RefCell<Known>,
     kinds: &'a [RefCell<Kind>],
@@ -311,14 +311,14 @@ impl<'de> SeqAccess<'de> for Items<'_> {
         let Some(kind) = self.kinds.get(self.next) else { return Ok(None) };
         self.next += 1;
         match seed.deserialize(Probe { known: self.known, kind }) {
-            // A list of tables within one of them: there need be none.
+            // A recursive list of tables may be empty.
             Err(Mistake { what: What::Within, .. }) => Ok(None),
             found => found.map(Some),
         }
     }
 }
 
-/// A variant that is chosen.
+/// A selected variant.
 struct Chosen<'a> {
     name: &'static str,
     probe: Probe<'a>,

@@ -1,13 +1,12 @@
-//! What may be written in a file, as the types that read it ask for it.
+//! Schema of the file format, derived from the types that read it.
 
 use std::collections::BTreeMap;
 
-/// The keys and kinds of a file format. It is not written by hand but asked of the readers, so that it is always what they
-/// read.
+/// Keys and kinds of a file format. It is derived from the readers, so it always agrees with them.
 ///
 /// ```
+/// use nengo_wgpu::internals::read::{Kind, Schema};
 /// use nengo_wgpu::toml::NetworkSpec;
-/// use nengo_wgpu::toml::read::{Kind, Schema};
 ///
 /// # fn main() -> nengo_wgpu::Result<()> {
 /// let schema = Schema::of::<NetworkSpec>()?;
@@ -21,33 +20,33 @@ use std::collections::BTreeMap;
 pub struct Schema {
     /// The file itself.
     pub root: Kind,
-    /// Keys of each table, by its name here.
+    /// Keys of each table, by the table's name in this schema.
     pub tables: BTreeMap<String, Vec<Key>>,
-    /// Variants of each choice, by its name here.
+    /// Variants of each choice, by the choice's name in this schema.
     pub choices: BTreeMap<String, Vec<Variant>>,
 }
 
 /// A key of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key {
-    /// As it is written. The key `$short` is another name of the one that may stand for the whole table.
+    /// Name as written in a file. The key `$short` is an alias of the key whose value may replace the table.
     pub name: &'static str,
-    /// Whether it must be given.
+    /// True if the key is required.
     pub required: bool,
-    /// What it holds.
+    /// Kind of its value.
     pub kind: Kind,
 }
 
 /// A variant of a choice.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
-    /// As it is written, or with `$` the shape that is read as this variant, as [`read`](crate::toml::read) says.
+    /// As it is written, or with `$` the shape that is read as this variant, as `read` says.
     pub name: &'static str,
-    /// Its settings: [`Kind::Nothing`] where it has none.
+    /// Its settings; [`Kind::Nothing`] if it has none.
     pub kind: Kind,
 }
 
-/// What may stand for a value.
+/// Kind of a value.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Kind {
     /// No settings.
@@ -55,29 +54,29 @@ pub enum Kind {
     Nothing,
     /// `true` or `false`.
     Flag,
-    /// A whole number, or one from 0 on.
+    /// A whole number.
     Whole {
-        /// Whether it may be below 0.
+        /// True if it may be negative.
         signed: bool,
     },
     /// A number.
     Number,
     /// A text.
     Text,
-    /// A list, or one value in its place.
+    /// A list, or a single value instead of it.
     List(Box<Kind>),
     /// A list of this many values.
     Tuple(Vec<Kind>),
-    /// A table with any keys.
+    /// A table with arbitrary keys.
     Map(Box<Kind>),
-    /// A table of [`Schema::tables`].
+    /// The table of this name in [`Schema::tables`].
     Table(String),
-    /// A choice of [`Schema::choices`].
+    /// The choice of this name in [`Schema::choices`].
     Choice(String),
 }
 
 impl Schema {
-    /// Keys of a table; none of other kinds.
+    /// Keys of a table; empty for other kinds.
     pub fn keys(&self, kind: &Kind) -> &[Key] {
         match kind {
             Kind::Table(name) => self.tables.get(name).map_or(&[], Vec::as_slice),
@@ -85,7 +84,7 @@ impl Schema {
         }
     }
 
-    /// Variants of a choice; none of other kinds.
+    /// Variants of a choice; empty for other kinds.
     pub fn variants(&self, kind: &Kind) -> &[Variant] {
         match kind {
             Kind::Choice(name) => self.choices.get(name).map_or(&[], Vec::as_slice),

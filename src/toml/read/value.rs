@@ -1,4 +1,4 @@
-//! A value of a file, and where it stands.
+//! A value of a file and its location.
 
 use std::ops::Range;
 
@@ -6,23 +6,23 @@ use ::toml::de::{DeFloat, DeInteger, DeTable, DeValue};
 
 use crate::toml::read::mistake::{Mistake, What, Words, quoted};
 
-/// The key of a struct that stands for the whole of it.
+/// Alias of the key whose value may replace a whole struct.
 pub(super) const SHORT: &str = "$short";
 
-/// What stands in the text, and where.
+/// A value with its span in the text.
 #[derive(Clone)]
 pub(super) struct Value<'a, 'i> {
     pub content: Content<'a, 'i>,
     pub span: Range<usize>,
 }
 
-/// A value, or what is left of one.
+/// A value, or a part of one.
 #[derive(Clone, Copy)]
 pub(super) enum Content<'a, 'i> {
     Of(&'a DeValue<'i>),
-    /// A table without the entry that says which kind it is of.
+    /// A table without the entry that selects its kind.
     Rest(&'a DeTable<'i>, &'a str),
-    /// The settings of a kind that is named alone.
+    /// The (empty) settings of a kind given by its name alone.
     Alone(&'a str),
 }
 
@@ -37,7 +37,7 @@ impl<'a, 'i> Value<'a, 'i> {
         found.map_err(|e| e.at(&self.span))
     }
 
-    /// Another kind of value is wanted.
+    /// Error for a value of the wrong kind.
     pub fn wrong<T>(&self, one: impl Into<String>, many: impl Into<String>) -> Found<T> {
         self.wrong_with(Words::new(one, many), String::new())
     }
@@ -45,7 +45,7 @@ impl<'a, 'i> Value<'a, 'i> {
     pub fn wrong_with<T>(&self, wanted: Words, hint: String) -> Found<T> {
         let mistake = match self.content {
             Content::Alone(name) => Mistake::new(format!(
-                "\"{name}\" alone does not say all; write {{ {name} = … }} with {}",
+                "\"{name}\" alone is incomplete; write {{ {name} = … }} with {}",
                 wanted.one
             )),
             _ => What::Wanted(wanted, self.found(), hint).into(),

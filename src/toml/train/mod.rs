@@ -1,4 +1,4 @@
-//! Training as the `[train]` table of a TOML file describes it.
+//! `[train]`: training settings.
 
 mod settings;
 
@@ -14,35 +14,35 @@ use crate::trainer::EarlyStopping;
 use crate::trainer::{Backprop, Group, Loss, Metric, Objective, Over, Term, Training};
 use settings::select;
 
-/// How a network is trained.
+/// Training settings.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrainSpec {
-    /// The node that gets the data; may be left out if the network has one input node.
+    /// Node that receives the data; optional if the network has one input node.
     pub input: Option<String>,
-    /// How often all examples are trained on.
+    /// Number of passes over all examples, at least 1.
     pub epochs: u64,
-    /// Examples of a training step; 32 by default.
+    /// Examples per training step; 32 by default.
     #[serde(default = "minibatch")]
     pub minibatch: usize,
-    /// The rate in the beginning, after the warm-up.
+    /// Learning rate after the warm-up.
     pub learning_rate: f32,
-    /// Steps of simulated time for each example; 1 by default.
+    /// Time steps per example; 1 by default.
     #[serde(default = "one")]
     pub steps: usize,
-    /// What is made small: a loss on the only probe of an output, or a list of losses on probes.
+    /// Objective to minimise: a loss on the only probe of an output, or a list of losses on probes.
     pub loss: LossSpec,
-    /// What of the run the loss sees, where it is one on the only probe; see [`TermSpec::over`].
+    /// Reduction over time of a loss on the only probe; see [`TermSpec::over`].
     #[serde(default)]
     pub over: Over,
-    /// What is measured besides; the accuracy where a loss is the cross-entropy, if nothing is said.
+    /// Metrics; by default the accuracy if a loss is the cross-entropy, else none.
     pub metrics: Option<Vec<MetricSpec>>,
-    /// How parameters follow the gradient; plain gradient descent by default.
+    /// Optimiser; plain gradient descent by default.
     #[serde(default = "Optimiser::sgd")]
     pub optimiser: Optimiser,
-    /// How the learning rate changes; not at all by default.
+    /// Schedule of the learning rate; constant by default.
     pub schedule: Option<ScheduleSpec>,
-    /// Limits of the gradient.
+    /// Limits on the gradient; none by default.
     #[serde(default)]
     pub clip: Clip,
     /// Penalties on parameters.
@@ -51,37 +51,37 @@ pub struct TrainSpec {
     /// Penalties on the output of probes.
     #[serde(default)]
     pub activity: Vec<ActivitySpec>,
-    /// Parameters with a learning rate of their own.
+    /// Parameter groups with a learning rate of their own.
     #[serde(default)]
     pub group: Vec<GroupSpec>,
-    /// Ends the training when the validation loss no longer falls.
+    /// Stops training early when the validation loss no longer falls; off by default.
     pub early_stopping: Option<EarlyStopping>,
-    /// Whether examples are shuffled before each epoch; true by default.
+    /// Shuffle the examples before each epoch; true by default.
     #[serde(default = "yes")]
     pub shuffle: bool,
-    /// How spikes are trained through: `"rate-swap"` by default, `{ smooth-rate-swap = WIDTH }`,
-    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ soft-lif = WIDTH }`, which is also called `rate-gradient`.
+    /// Method to train through spikes: `"rate-swap"` by default, `{ smooth-rate-swap = WIDTH }`,
+    /// `{ surrogate = { fast-sigmoid = SLOPE } }` or `{ soft-lif = WIDTH }`, also called `rate-gradient`.
     #[serde(default)]
     pub spiking: Spiking,
-    /// How far back in time gradients go: `"full"`, `"truncated"` or `"checkpointed"`; what fits into `memory-budget` if
-    /// nothing is said.
+    /// Reach of gradients back in time: `"full"`, `"truncated"` or `"checkpointed"`; by default the one that fits into
+    /// `memory-budget`.
     pub backprop: Option<BackpropName>,
-    /// Steps of a window of truncated or checkpointed back-propagation.
+    /// Steps per window of truncated or checkpointed back-propagation.
     pub window: Option<usize>,
-    /// Memory that training may take on the device: bytes, or a text such as `"2 GiB"`.
+    /// Device memory that training may use: bytes, or a text such as `"2 GiB"`.
     pub memory_budget: Option<Bytes>,
-    /// Training steps between two looks at the penalty on parameters; 1 by default, see [`Training::report_every`].
+    /// Training steps between reports of the parameter penalty; 1 by default, see [`Training::report_every`].
     #[serde(default = "one")]
     pub report_every: usize,
 }
 
-/// One loss, or several on probes.
+/// A single loss, or a list of losses on probes.
 #[derive(Clone, Debug, Deserialize)]
 pub enum LossSpec {
-    /// On the only probe of an output.
+    /// A loss on the only probe of an output.
     #[serde(rename = "$name:a loss")]
     Only(Loss),
-    /// On the probes that are named.
+    /// Losses on named probes.
     #[serde(rename = "$list:a list of tables with probe and loss")]
     Terms(Vec<TermSpec>),
 }
@@ -90,37 +90,36 @@ pub enum LossSpec {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TermSpec {
-    /// The probe.
+    /// Name of the probe.
     pub probe: String,
-    /// The distance to its targets.
+    /// Loss function.
     pub loss: Loss,
-    /// Factor in the sum; 1 by default.
+    /// Factor in the sum of losses; 1 by default.
     #[serde(default = "whole")]
     pub weight: f32,
-    /// What of the run it sees: `"every"` step (default), the `"last"` one, the `"sum"` or the `"mean"` over time.
+    /// Reduction over time: `"every"` step (the default), the `"last"` step, the `"sum"` or the `"mean"`.
     #[serde(default)]
     pub over: Over,
-    /// What its targets are.
+    /// Targets; by default as [`TargetSpec`] says.
     pub target: Option<TargetSpec>,
 }
 
-/// What of an example a probe should give.
+/// Targets of a loss, made from an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetSpec {
-    /// The index of its class; what the cross-entropy takes if nothing is said and the data have classes.
+    /// Index of the class; the default of the cross-entropy for data with classes.
     Class,
-    /// 1 at its class and 0 elsewhere; what other losses take if nothing is said and the data have classes.
+    /// 1 at the class and 0 elsewhere; the default of other losses for data with classes.
     OneHot,
-    /// The numbers that `[data] targets` says, held or a row for each step; what every loss takes of such data if nothing is
-    /// said.
+    /// Numbers of `[data] targets`, constant or with a row per step; the default of every loss for data with numbers.
     Numbers,
-    /// The input itself, held or step by step as the node gets it.
+    /// The input itself, constant or step by step as the node gets it.
     Input,
 }
 
 impl TargetSpec {
-    /// As a file has it.
+    /// Name in a file.
     pub(super) fn name(self) -> &'static str {
         match self {
             TargetSpec::Class => "\"class\"",
@@ -131,18 +130,18 @@ impl TargetSpec {
     }
 }
 
-/// A metric on the probe of the first loss, or on the probe that is named.
+/// A metric on the probe of the first loss, or on a named probe.
 #[derive(Clone, Debug, Deserialize)]
 pub enum MetricSpec {
-    /// On the probe of the first loss.
+    /// A metric on the probe of the first loss.
     #[serde(rename = "$text:the name of a metric")]
     First(MetricName),
-    /// On a probe.
+    /// A metric on a named probe.
     #[serde(rename = "$table:a table as { accuracy = PROBE }")]
     On(Metric),
 }
 
-/// What a metric measures.
+/// Name of a metric.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MetricName {
@@ -166,7 +165,7 @@ fn yes() -> bool {
 }
 
 impl TrainSpec {
-    /// How to train a network on so many examples.
+    /// The training settings for a network and a number of examples.
     pub(super) fn training(&self, network: &Network, examples: usize) -> Result<Training> {
         if self.epochs == 0 {
             return Err(Error::invalid("[train] epochs", "it is 0, but must be at least 1"));
@@ -182,8 +181,8 @@ impl TrainSpec {
             });
         }
         for activity in &self.activity {
-            let of = format!("[[train.activity]] of '{}'", activity.probe);
-            for penalty in activity.penalties().on(&of)? {
+            let what = format!("[[train.activity]] of '{}'", activity.probe);
+            for penalty in activity.penalties().on(&what)? {
                 objective = objective.activity(&activity.probe, penalty);
             }
         }
@@ -217,7 +216,7 @@ impl TrainSpec {
     pub(super) fn terms(&self, network: &Network) -> Result<Vec<TermSpec>> {
         let loss = match &self.loss {
             LossSpec::Terms(_) if self.over != Over::Every => {
-                let problem = "it is for a loss on the only probe; say over in each [[train.loss]]";
+                let problem = "it is for a loss on the only probe; set over in each [[train.loss]]";
                 return Err(Error::invalid("[train] over", problem));
             }
             LossSpec::Terms(terms) => return Ok(terms.clone()),
@@ -229,7 +228,7 @@ impl TrainSpec {
             let there = if outputs.is_empty() { "none".into() } else { outputs.join(", ") };
             let problem = format!(
                 "it needs exactly one probe of an object's output, but there is: {there}; \
-                 say [[train.loss]] with probe and loss"
+                 use [[train.loss]] with probe and loss"
             );
             return Err(Error::invalid("[train] loss", problem));
         };
@@ -239,14 +238,14 @@ impl TrainSpec {
     fn backprop(&self) -> Result<Option<Backprop>> {
         let needed = || {
             let problem =
-                "it is missing; truncated and checkpointed back-propagation need its number of steps";
+                "it is missing; truncated and checkpointed back-propagation need the steps of a window";
             self.window.ok_or_else(|| Error::invalid("[train] window", problem))
         };
         Ok(match self.backprop {
             Some(BackpropName::Truncated) => Some(Backprop::Truncated(needed()?)),
             Some(BackpropName::Checkpointed) => Some(Backprop::Checkpointed(needed()?)),
             _ if self.window.is_some() => {
-                let problem = "it is for backprop = \"truncated\" or \"checkpointed\"; say one of them";
+                let problem = "it is for backprop = \"truncated\" or \"checkpointed\"; set one of them";
                 return Err(Error::invalid("[train] window", problem));
             }
             Some(BackpropName::Full) => Some(Backprop::Full),
@@ -267,7 +266,7 @@ impl TrainSpec {
                     MetricSpec::First(MetricName::MeanError) => Metric::MeanError(first.clone()),
                     MetricSpec::On(metric) => metric.clone(),
                 });
-                // One that is named twice is measured once.
+                // A metric that is listed twice is measured once.
                 each.fold(Vec::new(), |mut all, metric| {
                     all.extend((!all.contains(&metric)).then_some(metric));
                     all

@@ -1,4 +1,4 @@
-//! The learning rate, penalties and groups of a `[train]` table.
+//! Settings of learning rate schedules, penalties and parameter groups in `[train]`.
 
 use serde::Deserialize;
 
@@ -6,84 +6,84 @@ use crate::error::{Error, Result};
 use crate::optim::{Decay, Penalty, Schedule};
 use crate::trainer::Select;
 
-/// How the learning rate changes over the steps of training.
+/// Schedule of the learning rate over training steps.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ScheduleSpec {
-    /// How it falls; alone it may stand for the whole.
+    /// Kind of schedule; may replace the whole table.
     #[serde(default, alias = "$short")]
     pub kind: ScheduleKind,
-    /// Training steps of a fall: needed for `step` and `exponential`.
+    /// Training steps per reduction; required for `step` and `exponential`.
     pub every: Option<u64>,
-    /// What the rate is multiplied by: needed for `step` and `exponential`.
+    /// Factor per reduction; required for `step` and `exponential`.
     pub factor: Option<f64>,
-    /// Training steps until the floor of `cosine`; all that are left after the warm-up by default.
+    /// Training steps until `cosine` reaches its floor; all steps after the warm-up by default.
     pub steps: Option<u64>,
-    /// Share of the rate that `cosine` leaves; 0 by default.
+    /// Share of the rate that `cosine` ends at; 0 by default.
     pub floor: Option<f64>,
-    /// Training steps in which the rate rises from zero; 0 by default.
+    /// Training steps of linear warm-up from zero; 0 by default.
     #[serde(default)]
     pub warm_up: u64,
 }
 
-/// How a learning rate falls.
+/// Kind of schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleKind {
-    /// Not at all.
+    /// Constant rate.
     #[default]
     Constant,
-    /// In steps.
+    /// Multiplies the rate by `factor` after every `every` steps.
     Step,
-    /// By a factor over so many steps, smoothly.
+    /// Multiplies the rate by `factor` over each `every` steps, smoothly.
     Exponential,
-    /// Along half a cosine.
+    /// Half a cosine from the rate to its floor.
     Cosine,
 }
 
-/// Strengths of penalties; those that are given are added.
+/// Penalties on parameters; all that are given are added. Each value is a strength s.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PenaltySpec {
-    /// `"weights"`, `"biases"`, `"all"` or the name of a parameter.
+    /// Parameters: `"weights"`, `"biases"`, `"all"` or the name of one.
     pub on: String,
-    /// s·ΣW²/2
+    /// Penalty s·ΣW²/2.
     pub l2_half: Option<f32>,
-    /// s·ΣW²
+    /// Penalty s·ΣW².
     pub l2_sum: Option<f32>,
-    /// s·Σ∣W∣
+    /// Penalty s·Σ∣W∣.
     pub l1: Option<f32>,
-    /// s·‖W‖₂
+    /// Penalty s·‖W‖₂.
     pub norm: Option<f32>,
-    /// Shrinks weights apart from the gradient.
+    /// Decoupled weight decay, which shrinks weights separately from the gradient.
     pub decoupled: Option<f32>,
 }
 
-/// Penalties on the output of a probe; those that are given are added.
+/// Penalties on the output of a probe; all that are given are added. Each value is a strength s.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ActivitySpec {
-    /// The probe.
+    /// Name of the probe.
     pub probe: String,
-    /// s·Σx²/2
+    /// Penalty s·Σx²/2.
     pub l2_half: Option<f32>,
-    /// s·Σx²
+    /// Penalty s·Σx².
     pub l2_sum: Option<f32>,
-    /// s·Σ∣x∣
+    /// Penalty s·Σ∣x∣.
     pub l1: Option<f32>,
-    /// s·‖x‖₂
+    /// Penalty s·‖x‖₂.
     pub norm: Option<f32>,
 }
 
-/// A kind of back-propagation through time.
+/// Kind of back-propagation through time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackpropName {
     /// Through the whole run at once.
     Full,
-    /// Through one window after the other.
+    /// Within each window of steps.
     Truncated,
-    /// Through the whole run, from states saved at the windows' borders.
+    /// Through the whole run, with states saved at the borders of windows.
     Checkpointed,
 }
 
@@ -108,24 +108,24 @@ impl TryFrom<BytesText> for Bytes {
             BytesText::Number(n) => return Ok(Self(n)),
             BytesText::Text(text) => text,
         };
-        let wrong = || format!("\"{text}\" is no size of memory; write it as \"512 MiB\" or \"2 GiB\"");
-        // A text without a unit is not taken for bytes.
+        let wrong = || format!("\"{text}\" is not a size of memory; write it as \"512 MiB\" or \"2 GiB\"");
+        // Texts need a unit.
         let named = text.chars().any(char::is_alphabetic);
         crate::engine::allowance::parse(&text).filter(|_| named).map(Self).ok_or_else(wrong)
     }
 }
 
-/// Parameters with a learning rate of their own.
+/// A group of parameters with its own learning rate.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupSpec {
-    /// `"weights"`, `"biases"`, `"all"` or the name of a parameter.
+    /// Parameters: `"weights"`, `"biases"`, `"all"` or the name of one.
     pub on: String,
-    /// Factor on the learning rate; 0 freezes them.
+    /// Factor on the learning rate; 0 freezes the parameters.
     pub rate: f32,
 }
 
-/// Parameters' names hold a '/', so none of them is one of these words.
+/// The selection for a name. Names of parameters contain '/', so none equals one of the special words.
 pub(super) fn select(on: &str) -> Select {
     match on {
         "weights" => Select::Weights,
@@ -136,7 +136,7 @@ pub(super) fn select(on: &str) -> Select {
 }
 
 impl ScheduleSpec {
-    /// The schedule of a training of `all` steps that starts from `rate`.
+    /// The schedule for a training of `all` steps that starts at `rate`.
     pub(super) fn build(&self, rate: f32, all: u64) -> Result<Schedule> {
         let needed = || match (self.every, self.factor) {
             (Some(every), Some(factor)) => Ok((every, factor)),
@@ -147,7 +147,7 @@ impl ScheduleSpec {
             ScheduleKind::Cosine => (false, true),
             _ => (true, false),
         };
-        // A setting without effect is a mistake that nobody would notice.
+        // A setting without effect would be an unnoticed mistake.
         if !falls && (self.every.is_some() || self.factor.is_some()) {
             return Err(Error::invalid("[train.schedule]", "every and factor are for step and exponential"));
         }
@@ -169,7 +169,7 @@ impl ScheduleSpec {
     }
 }
 
-/// Strengths that are given, and the keys that there are for them.
+/// Strengths that are given, and the names of the keys for them.
 pub(super) struct Strengths {
     given: Vec<Penalty>,
     keys: &'static str,
