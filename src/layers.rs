@@ -211,7 +211,7 @@ fn no_module_uses_one_above_it() {
 #[test]
 fn no_files_use_each_other_in_a_circle() {
     let mut left = uses();
-    // What uses nothing that is left is in no circle; neither is what nothing that is left uses.
+    // A file is in no circle if it uses no file that is left, or if none that is left uses it.
     loop {
         let before = left.len();
         let kept: BTreeSet<Module> = left.keys().cloned().collect();

@@ -93,7 +93,7 @@ mod text;
 pub mod toml;
 mod trainer;
 
-/// How a network is trained: objective, penalties, optimiser, schedule.
+/// Settings of a training: objective, penalties, optimiser, schedule.
 pub mod train {
     pub use crate::expr::Surrogate;
     pub use crate::neuron::Spiking;

@@ -99,5 +99,5 @@ impl<S: System> Wide for S {
     }
 }
 
-/// Which of a scan's operands each of a system's is; those that it lacks are zero.
+/// For each operand of a system, the index among the scan's operands; `None` reads as zero.
 pub(crate) type Given = [Option<usize>; MOST];

@@ -57,7 +57,7 @@ pub enum Source {
     State {
         /// The operator.
         node: NodeId,
-        /// Which of its [`Operator::states`].
+        /// Index into its [`Operator::states`].
         index: usize,
         /// After the step, not before it.
         after: bool,
@@ -165,7 +165,7 @@ impl Graph {
         node.op.state_cols(self.ty(node.output).cols)
     }
 
-    /// Which operators read each value, once each and in order. Of operators that `live` leaves out, none.
+    /// Readers of each value: operators in order, each once, without those that `live` leaves out.
     pub(crate) fn readers(&self, live: &[bool]) -> Vec<Vec<NodeId>> {
         let mut readers: Vec<Vec<NodeId>> = vec![Vec::new(); self.values.len()];
         for (n, node) in self.nodes.iter().enumerate().filter(|(n, _)| live[*n]) {
@@ -336,7 +336,7 @@ pub struct Adjoint<'s> {
     pub output: Tensor<'s>,
     /// The adjoint of its output, of the output's type or of one that is repeated to it.
     pub adjoint: Tensor<'s>,
-    /// Which inputs' adjoints are wanted.
+    /// For each input, true if its adjoint is wanted.
     pub wanted: Vec<bool>,
 }
 

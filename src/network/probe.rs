@@ -90,7 +90,7 @@ impl Target {
         Self::Norm(name.into())
     }
 
-    /// Whether it is of a parameter, and so has no steps.
+    /// True for a parameter, which has no steps.
     pub(crate) fn is_parameter(&self) -> bool {
         matches!(self, Target::Parameter(_) | Target::Norm(_))
     }

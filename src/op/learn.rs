@@ -35,7 +35,7 @@ pub struct Learn {
 }
 
 impl Learn {
-    /// Which input is `B`.
+    /// Index of the input `B`.
     fn base(&self) -> Option<usize> {
         self.based.then_some(3 + usize::from(self.decays))
     }

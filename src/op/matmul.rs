@@ -38,7 +38,7 @@ use crate::op::{Transpose, reduce};
 /// the weights: each is an adjoint of the others.
 #[derive(Clone, Debug, PartialEq, Hash)]
 pub struct Matmul {
-    /// Which operand is transposed.
+    /// The transposed operand, if any.
     pub form: Form,
     /// Independent products; each reads columns and rows of its own.
     pub groups: usize,

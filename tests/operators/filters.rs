@@ -120,7 +120,7 @@ fn a_filter_that_decays_for_ever_becomes_zero() {
     }
 }
 
-/// Whether a plan cuts some scan into chunks of time.
+/// True if a plan cuts a scan into chunks of time.
 fn in_chunks(case: &crate::common::Ready, target: &nengo_wgpu::internals::engine::Target) -> bool {
     let commands = case.plan(target).recording.commands;
     commands.iter().any(|c| matches!(c, Command::Dispatch(d) if d.kernel.source().stem == "scan_combine"))

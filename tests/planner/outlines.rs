@@ -23,7 +23,7 @@ fn feed_forward() -> Network {
     net
 }
 
-/// Whether it is a loop, be it dispatched step by step or not.
+/// True for a loop, dispatched step by step or fused.
 fn looped(stage: &StageReport) -> bool {
     matches!(stage.kind, StageKind::Loop | StageKind::Fused)
 }

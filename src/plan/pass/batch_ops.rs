@@ -113,7 +113,7 @@ fn groups(graph: &Graph, stages: &[Stage], trained: &[bool]) -> Vec<Vec<NodeId>>
     groups.into_iter().map(|(_, nodes)| nodes).collect()
 }
 
-/// How a member of a group reads an input.
+/// Input of a group's member: shared by all, or one of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Slot {
     /// All read this one number, or a column that is the same for all.
@@ -126,7 +126,7 @@ enum Slot {
     Columns(ValueId),
 }
 
-/// How an operator that can be batched reads its inputs.
+/// Inputs of an operator that can be batched, each with the way it is read.
 fn slots(graph: &Graph, node: &Node) -> Option<Vec<Slot>> {
     let out = graph.ty(node.output);
     let batching = node.op.batch()?.batching();

@@ -288,7 +288,7 @@ impl<'a> Emit<'a> {
         Some(joined(pieces.collect()))
     }
 
-    /// Where an old value's columns are.
+    /// Place of an old value's columns.
     fn form(&self, v: ValueId) -> Vec<Piece> {
         self.forms.get(&v).cloned().unwrap_or_default()
     }
